@@ -1,0 +1,1 @@
+//! Loop programs and tile programs to machine code.

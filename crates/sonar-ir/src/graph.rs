@@ -1,0 +1,386 @@
+//! The graph IR: a function from tensors to tensors, as a list of operator applications in topological order.
+//!
+//! Conventions, which every pass may rely on:
+//! - images are **NHWC** (`[batch, height, width, channels]`), convolution weights **HWIO**
+//!   (`[kernel height, kernel width, input channels / groups, output channels]`);
+//! - every operand of a node has a smaller [`NodeId`] than the node;
+//! - at most the leading axis of a shape is the symbolic batch [`Dim::Batch`], written `N`;
+//!   [`Graph::specialise`] binds it;
+//! - a node's type is what [`crate::infer::infer`] says, always.
+
+use crate::infer::{TypeError, infer};
+use crate::scalar::{BinaryOp, ReduceOp, UnaryOp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A function from tensors to tensors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// The symbol after `@`.
+    pub name: String,
+    /// Operator applications in topological order; arguments and parameters are nodes too.
+    pub nodes: Vec<Node>,
+    /// What the function returns, in order.
+    pub outputs: Vec<NodeId>,
+}
+
+/// One value: an operator applied to earlier values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What is computed.
+    pub op: Op,
+    /// From which values.
+    pub operands: Vec<NodeId>,
+    /// Element type and shape of the result.
+    pub ty: TensorType,
+    /// The name of an [`Op::Input`] or [`Op::Param`] (its identity outside the graph); otherwise a hint for printing.
+    pub name: Option<String>,
+}
+
+/// Index of a node within its graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NodeId(pub u32);
+
+/// Shape of a tensor; every element is `f32`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TensorType {
+    /// Extent of each axis, slowest first.
+    pub shape: Vec<Dim>,
+}
+
+/// Extent of one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dim {
+    /// The batch, unknown until the graph is specialised.
+    Batch,
+    /// A known extent.
+    Fixed(usize),
+}
+
+/// An operator. Operand shapes are given in brackets; `…` are any number of axes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// A tensor given at every run.
+    Input,
+    /// A weight: given once, learnt by training.
+    Param(Init),
+    /// A constant tensor of one value, of the given shape.
+    Splat(f32, Vec<Dim>),
+    /// 2-D convolution: `[N,H,W,C] · [KH,KW,C/groups,O] → [N,H',W',O]`.
+    Conv2d(Conv2dAttrs),
+    /// Gradient of [`Op::Conv2d`] by its input: `(dy [N,H',W',O], w [KH,KW,C/groups,O]) → [N,H,W,C]`; holds `[H, W]`.
+    Conv2dGradInput(Conv2dAttrs, [usize; 2]),
+    /// Gradient of [`Op::Conv2d`] by its weight: `(x [N,H,W,C], dy [N,H',W',O]) → [KH,KW,C/groups,O]`; holds `[KH, KW]`.
+    Conv2dGradWeight(Conv2dAttrs, [usize; 2]),
+    /// Matrix product over the last two axes: `[…,M,K] · […,K,N] → […,M,N]`; a right side of rank 2 serves every leading index.
+    MatMul,
+    /// Batch normalisation with given statistics: `(x […,C], gamma [C], beta [C], mean [C], variance [C])`
+    /// → `gamma · (x - mean) / sqrt(variance + eps) + beta`.
+    BatchNorm {
+        /// Added to the variance.
+        eps: f32,
+    },
+    /// Batch normalisation with the statistics of `x` itself over all axes but the last: `(x […,C], gamma [C], beta [C])`;
+    /// the variance is the biased one.
+    BatchNormTrain {
+        /// Added to the variance.
+        eps: f32,
+    },
+    /// A function of each element.
+    Unary(UnaryOp),
+    /// A function of two elements, with NumPy broadcasting.
+    Binary(BinaryOp),
+    /// Largest element of each window; padding never wins.
+    MaxPool(PoolAttrs),
+    /// Gradient of [`Op::MaxPool`] by its input: `(x, dy) → dx`; the first largest element of a window takes it all.
+    MaxPoolGrad(PoolAttrs),
+    /// Mean of each window.
+    AvgPool(PoolAttrs),
+    /// Gradient of [`Op::AvgPool`] by its input: `(dy) → dx`; holds the input's `[H, W]`.
+    AvgPoolGrad(PoolAttrs, [usize; 2]),
+    /// Mean over height and width: `[N,H,W,C] → [N,C]`.
+    GlobalAvgPool,
+    /// The same elements in the same order under another shape; the batch stays the leading axis.
+    Reshape(Vec<Dim>),
+    /// Axis `i` of the result is axis `perm[i]` of the operand.
+    Transpose(Vec<usize>),
+    /// Operands laid end to end along an axis.
+    Concat {
+        /// Which axis.
+        axis: usize,
+    },
+    /// `start..end` of one axis.
+    Slice {
+        /// Which axis.
+        axis: usize,
+        /// First index taken.
+        start: usize,
+        /// First index not taken.
+        end: usize,
+    },
+    /// Zeros around the operand: `(before, after)` for each axis.
+    Pad(Vec<(usize, usize)>),
+    /// Softmax over the last axis.
+    Softmax,
+    /// Logarithm of the softmax over the last axis.
+    LogSoftmax,
+    /// Reduction over axes (sorted, distinct), which stay with extent 1 if `keep` is set.
+    Reduce {
+        /// How.
+        op: ReduceOp,
+        /// Over which axes.
+        axes: Vec<usize>,
+        /// Whether the axes stay, with extent 1.
+        keep: bool,
+    },
+    /// NumPy broadcast to a shape.
+    Broadcast(Vec<Dim>),
+    /// A fused kernel: `act(Σ terms)`. Operands are those of the terms in order; all terms broadcast to one shape.
+    FusedSum {
+        /// What is summed.
+        terms: Vec<Term>,
+        /// Whether `max(·, 0)` is applied to the sum.
+        relu: bool,
+    },
+}
+
+/// One summand of [`Op::FusedSum`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Term {
+    /// A convolution of `(x, w)`, or of `(max(x, 0), w)`.
+    Conv2d {
+        /// The convolution.
+        attrs: Conv2dAttrs,
+        /// Whether `max(·, 0)` is applied to `x` first.
+        relu: bool,
+    },
+    /// A matrix product of `(a, b)`, or of `(max(a, 0), b)`.
+    MatMul {
+        /// Whether `max(·, 0)` is applied to `a` first.
+        relu: bool,
+    },
+    /// The operand itself: a bias, or a residual.
+    Add,
+}
+
+/// Attributes of a 2-D convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Conv2dAttrs {
+    /// Step in height and width.
+    pub stride: [usize; 2],
+    /// Zeros added: top, left, bottom, right.
+    pub pad: [usize; 4],
+    /// Distance of neighbouring kernel elements in height and width.
+    pub dilation: [usize; 2],
+    /// Channel groups; output channel `o` reads the inputs of group `o / (O / groups)`.
+    pub groups: usize,
+}
+
+/// Attributes of a pooling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PoolAttrs {
+    /// Window height and width.
+    pub kernel: [usize; 2],
+    /// Step in height and width.
+    pub stride: [usize; 2],
+    /// Padding: top, left, bottom, right; smaller than the kernel.
+    pub pad: [usize; 4],
+    /// Whether padded positions count in the divisor of a mean.
+    pub count_include_pad: bool,
+}
+
+/// How a parameter starts before training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Init {
+    /// All 0.
+    Zeros,
+    /// All 1.
+    Ones,
+    /// Normal with variance `2 / fan_in`, where the fan-in is the product of all axes but the last
+    /// (He et al., 2015).
+    He,
+    /// Uniform in `±1 / sqrt(fan_in)`, with the same fan-in.
+    Uniform,
+}
+
+impl Default for Conv2dAttrs {
+    fn default() -> Self {
+        Conv2dAttrs { stride: [1, 1], pad: [0; 4], dilation: [1, 1], groups: 1 }
+    }
+}
+
+impl Term {
+    /// How many operands the term takes.
+    pub fn arity(&self) -> usize {
+        match self {
+            Term::Conv2d { .. } | Term::MatMul { .. } => 2,
+            Term::Add => 1,
+        }
+    }
+}
+
+impl TensorType {
+    /// A type from fixed extents.
+    pub fn fixed(shape: &[usize]) -> Self {
+        TensorType { shape: shape.iter().map(|&d| Dim::Fixed(d)).collect() }
+    }
+
+    /// The extents, if the batch is bound.
+    pub fn extents(&self) -> Option<Vec<usize>> {
+        self.shape.iter().map(|d| d.fixed()).collect()
+    }
+
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+}
+
+impl Dim {
+    /// The extent, if it is known.
+    pub fn fixed(self) -> Option<usize> {
+        match self {
+            Dim::Batch => None,
+            Dim::Fixed(n) => Some(n),
+        }
+    }
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new(name: impl Into<String>) -> Self {
+        Graph { name: name.into(), nodes: Vec::new(), outputs: Vec::new() }
+    }
+
+    /// Appends an input.
+    pub fn input(&mut self, name: impl Into<String>, ty: TensorType) -> NodeId {
+        self.append(Node { op: Op::Input, operands: vec![], ty, name: Some(name.into()) })
+    }
+
+    /// Appends a parameter.
+    pub fn param(&mut self, name: impl Into<String>, shape: &[usize], init: Init) -> NodeId {
+        self.append(Node { op: Op::Param(init), operands: vec![], ty: TensorType::fixed(shape), name: Some(name.into()) })
+    }
+
+    /// Appends an operator application; its type is inferred.
+    pub fn push(&mut self, op: Op, operands: &[NodeId]) -> Result<NodeId, TypeError> {
+        let types: Vec<&TensorType> = operands.iter().map(|&id| &self.node(id).ty).collect();
+        let ty = infer(&op, &types)?;
+        Ok(self.append(Node { op, operands: operands.to_vec(), ty, name: None }))
+    }
+
+    fn append(&mut self, node: Node) -> NodeId {
+        let id = NodeId(self.nodes.len() as u32);
+        self.nodes.push(node);
+        id
+    }
+
+    /// The node with this id.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    /// The type of a value.
+    pub fn ty(&self, id: NodeId) -> &TensorType {
+        &self.node(id).ty
+    }
+
+    /// Ids with their nodes, in topological order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().enumerate().map(|(i, n)| (NodeId(i as u32), n))
+    }
+
+    /// Ids of the inputs, in order.
+    pub fn inputs(&self) -> Vec<NodeId> {
+        self.iter().filter(|(_, n)| n.op == Op::Input).map(|(id, _)| id).collect()
+    }
+
+    /// Ids of the parameters, in order.
+    pub fn params(&self) -> Vec<NodeId> {
+        self.iter().filter(|(_, n)| matches!(n.op, Op::Param(_))).map(|(id, _)| id).collect()
+    }
+
+    /// How many operands, over all nodes and outputs, refer to each node.
+    pub fn uses(&self) -> Vec<usize> {
+        let mut uses = vec![0; self.nodes.len()];
+        for id in self.nodes.iter().flat_map(|n| &n.operands).chain(&self.outputs) {
+            uses[id.0 as usize] += 1;
+        }
+        uses
+    }
+
+    /// The same graph with the batch bound to `n`.
+    pub fn specialise(&self, n: usize) -> Graph {
+        let bind = |shape: &mut Vec<Dim>| {
+            for dim in shape {
+                if *dim == Dim::Batch {
+                    *dim = Dim::Fixed(n);
+                }
+            }
+        };
+        let mut graph = self.clone();
+        for node in &mut graph.nodes {
+            bind(&mut node.ty.shape);
+            match &mut node.op {
+                Op::Splat(_, shape) | Op::Reshape(shape) | Op::Broadcast(shape) => bind(shape),
+                _ => {}
+            }
+        }
+        graph
+    }
+
+    /// The same function without the nodes that no output needs; inputs stay, unused parameters go.
+    pub fn without_dead_nodes(&self) -> Graph {
+        let mut live = vec![false; self.nodes.len()];
+        for &id in &self.outputs {
+            live[id.0 as usize] = true;
+        }
+        for (id, node) in self.iter().rev() {
+            if live[id.0 as usize] {
+                for &operand in &node.operands {
+                    live[operand.0 as usize] = true;
+                }
+            } else if node.op == Op::Input {
+                live[id.0 as usize] = true;
+            }
+        }
+        let mut graph = Graph::new(self.name.clone());
+        let mut renamed = vec![NodeId(0); self.nodes.len()];
+        for (id, node) in self.iter() {
+            if live[id.0 as usize] {
+                let mut node = node.clone();
+                for operand in &mut node.operands {
+                    *operand = renamed[operand.0 as usize];
+                }
+                renamed[id.0 as usize] = graph.append(node);
+            }
+        }
+        graph.outputs = self.outputs.iter().map(|id| renamed[id.0 as usize]).collect();
+        graph
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%{}", self.0)
+    }
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dim::Batch => f.write_str("N"),
+            Dim::Fixed(n) => write!(f, "{n}"),
+        }
+    }
+}
+
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("f32[")?;
+        for (i, dim) in self.shape.iter().enumerate() {
+            write!(f, "{}{dim}", if i == 0 { "" } else { "," })?;
+        }
+        f.write_str("]")
+    }
+}

@@ -1,0 +1,22 @@
+//! The languages of Sonar, and nothing else: no code generation, no file system, no clock.
+//!
+//! | module | language |
+//! |---|---|
+//! | [`graph`] | tensor operators over named values, with a symbolic batch `N` |
+//! | [`loops`] | loop programs over flat buffers: what a kernel does, in order |
+//! | [`tile`] | tile programs: the straight-line vector code inside a micro-kernel |
+//! | [`schedule`] | lists of steps that turn one loop program into another |
+//! | [`plan`] | a whole model: kernels, memory, and the order of calls |
+
+pub mod graph;
+pub mod infer;
+pub mod loops;
+pub mod plan;
+pub mod scalar;
+pub mod schedule;
+pub mod tensor;
+pub mod tile;
+
+pub use graph::{Dim, Graph, Init, Node, NodeId, Op, TensorType, Term};
+pub use scalar::{BinaryOp, ReduceOp, UnaryOp};
+pub use tensor::{Tensor, Values};

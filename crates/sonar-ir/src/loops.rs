@@ -1,0 +1,273 @@
+//! The loop IR: what one kernel does, in order, over flat `f32` buffers.
+//!
+//! Every address is an [`Affine`] function of the loop variables, in elements. Variables count from 0 to their extent
+//! in steps of 1 and have unique names within a program: schedule steps refer to loops by these names.
+//!
+//! Invariants, checked by the verifier:
+//! - a variable is used only below the loop that declares it;
+//! - every address is within its buffer for all values of the variables that its guards admit;
+//! - [`Expr::Acc`] occurs only in [`Reduce::finish`];
+//! - a buffer of kind [`BufferKind::Input`] is never written.
+
+use crate::scalar::{BinaryOp, ReduceOp, UnaryOp};
+use crate::tile::Tile;
+use serde::{Deserialize, Serialize};
+
+/// One kernel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Program {
+    /// A name for people; not part of a task's identity.
+    pub name: String,
+    /// Arguments first, in the order in which the caller passes them, then temporaries.
+    pub buffers: Vec<Buffer>,
+    /// Names of the loop variables; [`Var`] is the index.
+    pub vars: Vec<String>,
+    /// Run once when the weights are known: fills buffers of kind [`BufferKind::Packed`]. Often empty.
+    pub setup: Vec<Stmt>,
+    /// Run at every call.
+    pub body: Vec<Stmt>,
+    /// The micro-kernels that `body` calls.
+    pub tiles: Vec<Tile>,
+}
+
+/// A flat array of `f32`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Buffer {
+    /// A name for people, unique in the program.
+    pub name: String,
+    /// Number of elements.
+    pub len: usize,
+    /// Who owns it.
+    pub kind: BufferKind,
+}
+
+/// Who owns a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum BufferKind {
+    /// An argument that the kernel reads.
+    Input,
+    /// An argument that the kernel writes, every element of it.
+    Output,
+    /// Scratch memory of one call; its content is undefined before.
+    Temp,
+    /// Filled by `setup` once and kept: a weight in another layout.
+    Packed,
+}
+
+/// Index of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BufId(pub u32);
+
+/// Index of a loop variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Var(pub u32);
+
+/// `Σ coefficient · variable + offset`; terms are sorted by variable, without zeros.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Affine {
+    /// `(variable, coefficient)`.
+    pub terms: Vec<(Var, i64)>,
+    /// The constant.
+    pub offset: i64,
+}
+
+/// An element of a buffer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Access {
+    /// Which buffer.
+    pub buffer: BufId,
+    /// Which element.
+    pub index: Affine,
+}
+
+/// A statement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Stmt {
+    /// `for var in 0..extent`.
+    For {
+        /// The variable.
+        var: Var,
+        /// How many iterations.
+        extent: usize,
+        /// In which way.
+        kind: LoopKind,
+        /// What is repeated.
+        body: Vec<Stmt>,
+    },
+    /// `body` where every bound holds.
+    If {
+        /// All must hold.
+        bounds: Vec<Bound>,
+        /// What is guarded.
+        body: Vec<Stmt>,
+    },
+    /// `target = value`.
+    Store {
+        /// Where to.
+        target: Access,
+        /// What.
+        value: Expr,
+    },
+    /// One element of a reduction, from its start to its last use.
+    Reduce(Reduce),
+    /// A micro-kernel; one address for each of its pointers.
+    Call {
+        /// Index into [`Program::tiles`].
+        tile: usize,
+        /// Address that each pointer of the tile starts from.
+        args: Vec<Access>,
+    },
+}
+
+/// `acc = init; for each update, for each point of its loops: acc = op(acc, value); target = finish(acc)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reduce {
+    /// Where the result goes.
+    pub target: Access,
+    /// First value of the accumulator.
+    pub init: Expr,
+    /// Run one after another.
+    pub updates: Vec<Update>,
+    /// The result, in terms of [`Expr::Acc`].
+    pub finish: Expr,
+}
+
+/// One reduction nest into an accumulator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// `(variable, extent)`, outermost first.
+    pub loops: Vec<(Var, usize)>,
+    /// [`ReduceOp::Sum`], [`ReduceOp::Max`] or [`ReduceOp::Min`].
+    pub op: ReduceOp,
+    /// What is combined into the accumulator.
+    pub value: Expr,
+}
+
+/// How a loop runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LoopKind {
+    /// In order.
+    Serial,
+    /// Iterations are independent and may run on several threads. Only the outermost loop of a kernel's body.
+    Parallel,
+    /// Copied out.
+    Unrolled,
+}
+
+/// `low <= expr < high`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Bound {
+    /// What is bounded.
+    pub expr: Affine,
+    /// The first value that holds.
+    pub low: i64,
+    /// The first value above that does not.
+    pub high: i64,
+}
+
+/// A value of type `f32`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Expr {
+    /// A number.
+    Const(f32),
+    /// An element of a buffer.
+    Load(Access),
+    /// The accumulator of the enclosing [`Reduce`].
+    Acc,
+    /// A function of one value.
+    Unary(UnaryOp, Box<Expr>),
+    /// A function of two values.
+    Binary(BinaryOp, Box<Expr>, Box<Expr>),
+    /// `value` where every bound holds (loads in it happen only then), else `otherwise`.
+    Guard {
+        /// All must hold.
+        bounds: Vec<Bound>,
+        /// The value inside.
+        value: Box<Expr>,
+        /// The value outside.
+        otherwise: f32,
+    },
+    /// `value` where `left > right`, else `otherwise`.
+    Select {
+        /// Left side of the comparison.
+        left: Box<Expr>,
+        /// Right side of the comparison.
+        right: Box<Expr>,
+        /// If it holds.
+        value: Box<Expr>,
+        /// If it does not.
+        otherwise: Box<Expr>,
+    },
+}
+
+impl Affine {
+    /// A constant.
+    pub fn constant(offset: i64) -> Self {
+        Affine { terms: Vec::new(), offset }
+    }
+
+    /// `coefficient · var`.
+    pub fn var(var: Var, coefficient: i64) -> Self {
+        Affine::constant(0).plus(var, coefficient)
+    }
+
+    /// This plus `coefficient · var`.
+    #[must_use]
+    pub fn plus(mut self, var: Var, coefficient: i64) -> Self {
+        match self.terms.binary_search_by_key(&var, |t| t.0) {
+            Ok(i) => {
+                self.terms[i].1 += coefficient;
+                if self.terms[i].1 == 0 {
+                    self.terms.remove(i);
+                }
+            }
+            Err(i) if coefficient != 0 => self.terms.insert(i, (var, coefficient)),
+            Err(_) => {}
+        }
+        self
+    }
+
+    /// This plus another.
+    #[must_use]
+    pub fn add(&self, other: &Affine) -> Self {
+        let mut sum = self.clone();
+        sum.offset += other.offset;
+        for &(var, coefficient) in &other.terms {
+            sum = sum.plus(var, coefficient);
+        }
+        sum
+    }
+
+    /// This times a constant.
+    #[must_use]
+    pub fn scale(&self, by: i64) -> Self {
+        if by == 0 {
+            return Affine::default();
+        }
+        Affine { terms: self.terms.iter().map(|&(v, c)| (v, c * by)).collect(), offset: self.offset * by }
+    }
+
+    /// This plus a constant.
+    #[must_use]
+    pub fn shift(mut self, by: i64) -> Self {
+        self.offset += by;
+        self
+    }
+
+    /// The coefficient of a variable.
+    pub fn coefficient(&self, var: Var) -> i64 {
+        self.terms.binary_search_by_key(&var, |t| t.0).map_or(0, |i| self.terms[i].1)
+    }
+
+    /// This with a variable replaced.
+    #[must_use]
+    pub fn substitute(&self, var: Var, by: &Affine) -> Self {
+        let coefficient = self.coefficient(var);
+        self.clone().plus(var, -coefficient).add(&by.scale(coefficient))
+    }
+
+    /// The value, given that of each variable.
+    pub fn eval(&self, value: impl Fn(Var) -> i64) -> i64 {
+        self.terms.iter().map(|&(v, c)| c * value(v)).sum::<i64>() + self.offset
+    }
+}

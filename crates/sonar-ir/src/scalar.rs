@@ -1,0 +1,126 @@
+//! Scalar functions, shared by every language: graph operators, loop expressions and tile instructions name the same ones.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+macro_rules! named_ops {
+    ($(#[$doc:meta])* $ty:ident { $($(#[$vdoc:meta])* $variant:ident = $name:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $ty { $($(#[$vdoc])* $variant,)* }
+
+        impl $ty {
+            /// Every variant, in declaration order.
+            pub const ALL: &'static [$ty] = &[$($ty::$variant,)*];
+
+            /// The name used in every text format.
+            pub fn name(self) -> &'static str {
+                match self { $($ty::$variant => $name,)* }
+            }
+
+            /// The inverse of [`name`](Self::name).
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some($ty::$variant),)* _ => None }
+            }
+        }
+
+        impl fmt::Display for $ty {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+named_ops! {
+    /// A function of one number.
+    UnaryOp {
+        /// `-x`
+        Neg = "neg",
+        /// `max(x, 0)`
+        Relu = "relu",
+        /// `1` where `x > 0`, else `0`: the derivative of [`UnaryOp::Relu`].
+        Step = "step",
+        /// `|x|`
+        Abs = "abs",
+        /// `e^x`
+        Exp = "exp",
+        /// natural logarithm
+        Log = "log",
+        /// square root
+        Sqrt = "sqrt",
+        /// `1 / sqrt(x)`
+        Rsqrt = "rsqrt",
+        /// `1 / x`
+        Recip = "recip",
+        /// hyperbolic tangent
+        Tanh = "tanh",
+        /// `1 / (1 + e^-x)`
+        Sigmoid = "sigmoid",
+    }
+}
+
+named_ops! {
+    /// A function of two numbers.
+    BinaryOp {
+        /// `a + b`
+        Add = "add",
+        /// `a - b`
+        Sub = "sub",
+        /// `a * b`
+        Mul = "mul",
+        /// `a / b`
+        Div = "div",
+        /// the larger
+        Max = "max",
+        /// the smaller
+        Min = "min",
+    }
+}
+
+named_ops! {
+    /// How a reduction combines its elements.
+    ReduceOp {
+        /// sum
+        Sum = "sum",
+        /// arithmetic mean
+        Mean = "mean",
+        /// largest
+        Max = "max",
+        /// smallest
+        Min = "min",
+    }
+}
+
+impl UnaryOp {
+    /// The value in double precision.
+    pub fn eval(self, x: f64) -> f64 {
+        match self {
+            UnaryOp::Neg => -x,
+            UnaryOp::Relu => x.max(0.0),
+            UnaryOp::Step => f64::from(u8::from(x > 0.0)),
+            UnaryOp::Abs => x.abs(),
+            UnaryOp::Exp => x.exp(),
+            UnaryOp::Log => x.ln(),
+            UnaryOp::Sqrt => x.sqrt(),
+            UnaryOp::Rsqrt => 1.0 / x.sqrt(),
+            UnaryOp::Recip => 1.0 / x,
+            UnaryOp::Tanh => x.tanh(),
+            UnaryOp::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        }
+    }
+}
+
+impl BinaryOp {
+    /// The value in double precision.
+    pub fn eval(self, a: f64, b: f64) -> f64 {
+        match self {
+            BinaryOp::Add => a + b,
+            BinaryOp::Sub => a - b,
+            BinaryOp::Mul => a * b,
+            BinaryOp::Div => a / b,
+            BinaryOp::Max => a.max(b),
+            BinaryOp::Min => a.min(b),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Tile programs: what a micro-kernel does, as counted loops around straight-line vector code.
+//!
+//! A tile works on virtual vector registers of `lanes` `f32` each and on a few pointers. There is one generator (it lives
+//! in `sonar-schedule`, from an inner loop nest to a tile) and one emitter for each instruction set (in `sonar-codegen`).
+//!
+//! Invariants, checked by the verifier:
+//! - a register is written before it is read, on every path (loops run at least once);
+//! - the registers that are live at one point number at most [`Tile::REGISTERS_512`] (lanes = 16) or
+//!   [`Tile::REGISTERS_256`] (fewer lanes): a tile that would spill is illegal;
+//! - `masked` instructions appear only if `tail` is in `1..lanes`;
+//! - loops nest at most [`Tile::MAX_DEPTH`] deep, and pointers number at most [`Tile::MAX_POINTERS`].
+
+use crate::scalar::{BinaryOp, UnaryOp};
+use serde::{Deserialize, Serialize};
+
+/// A micro-kernel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tile {
+    /// A name for people; tiles that differ only in their name are one.
+    pub name: String,
+    /// Lanes of a vector register: 4, 8 or 16.
+    pub lanes: usize,
+    /// Lanes that `masked` instructions touch; 0 if there are none.
+    pub tail: usize,
+    /// How many pointers the caller passes.
+    pub pointers: usize,
+    /// What happens.
+    pub body: Vec<TileStmt>,
+}
+
+/// A virtual vector register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Reg(pub u32);
+
+/// Index of a pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Ptr(pub u32);
+
+/// `pointer + offset` elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Addr {
+    /// The pointer.
+    pub ptr: Ptr,
+    /// Elements after it; its byte value fits 32 bits.
+    pub offset: i32,
+}
+
+/// A statement of a tile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum TileStmt {
+    /// `body`, `trips` times (at least once).
+    Loop {
+        /// How often.
+        trips: u32,
+        /// What.
+        body: Vec<TileStmt>,
+    },
+    /// Moves a pointer by a number of elements.
+    Advance {
+        /// Which.
+        ptr: Ptr,
+        /// By how many elements.
+        by: i32,
+    },
+    /// One vector instruction.
+    Inst(Inst),
+}
+
+/// A vector instruction. `masked` ones touch only the first `tail` lanes of memory; lanes not loaded are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Inst {
+    /// All lanes are `value`.
+    Const {
+        /// Result.
+        dst: Reg,
+        /// The number.
+        value: f32,
+    },
+    /// Consecutive elements.
+    Load {
+        /// Result.
+        dst: Reg,
+        /// From where.
+        addr: Addr,
+        /// Whether only the first `tail` lanes.
+        masked: bool,
+    },
+    /// One element in every lane.
+    Broadcast {
+        /// Result.
+        dst: Reg,
+        /// From where.
+        addr: Addr,
+    },
+    /// Consecutive elements.
+    Store {
+        /// What.
+        src: Reg,
+        /// Where to.
+        addr: Addr,
+        /// Whether only the first `tail` lanes.
+        masked: bool,
+    },
+    /// A function of each lane: neg, relu, step, abs or sqrt.
+    Unary {
+        /// Which.
+        op: UnaryOp,
+        /// Result.
+        dst: Reg,
+        /// Operand.
+        a: Reg,
+    },
+    /// A function of two lanes; `max(a, b)` and `min(a, b)` give `b` if either is not a number.
+    Binary {
+        /// Which.
+        op: BinaryOp,
+        /// Result.
+        dst: Reg,
+        /// Left operand.
+        a: Reg,
+        /// Right operand.
+        b: Reg,
+    },
+    /// `acc = acc + a · b`, rounded once where the target has a fused multiply-add.
+    Fma {
+        /// Read and written.
+        acc: Reg,
+        /// Left factor.
+        a: Reg,
+        /// Right factor.
+        b: Reg,
+    },
+    /// `acc = acc + element · b` with the element broadcast from memory; a plain `Broadcast` and `Fma` in one.
+    FmaBroadcast {
+        /// Read and written.
+        acc: Reg,
+        /// The factor that is one element.
+        addr: Addr,
+        /// The factor that is a vector.
+        b: Reg,
+    },
+}
+
+impl Tile {
+    /// Vector registers with 512-bit vectors.
+    pub const REGISTERS_512: usize = 32;
+    /// Vector registers with 256-bit and 128-bit vectors.
+    pub const REGISTERS_256: usize = 16;
+    /// How deep loops may nest.
+    pub const MAX_DEPTH: usize = 4;
+    /// How many pointers a tile may take.
+    pub const MAX_POINTERS: usize = 12;
+
+    /// Vector registers that the instruction set with this many lanes has.
+    pub fn registers(lanes: usize) -> usize {
+        if lanes == 16 { Self::REGISTERS_512 } else { Self::REGISTERS_256 }
+    }
+}

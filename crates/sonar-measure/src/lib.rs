@@ -1,0 +1,1 @@
+//! Timing of kernels in isolated workers, statistics, and records.

@@ -1,0 +1,1 @@
+//! Graph to loop programs, schedule primitives, schedule spaces.

@@ -1,0 +1,1 @@
+//! Autodiff (graph to graph), optimisers, data sets.

@@ -1,0 +1,1 @@
+//! Schedule search, and compile(): the straight line through the passes.
