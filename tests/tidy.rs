@@ -1,0 +1,120 @@
+//! Keeps the house as `docs/ARCHITECTURE.md` describes it: which crate may know which, where `unsafe` may stand,
+//! and what source files must have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// For each crate, the other Sonar crates that it may depend on, tests included.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("sonar-ir", &[]),
+    ("sonar-rewrite", &["sonar-ir"]),
+    ("sonar-schedule", &["sonar-ir"]),
+    ("sonar-codegen", &["sonar-ir"]),
+    ("sonar-measure", &["sonar-ir", "sonar-codegen"]),
+    ("sonar-train", &["sonar-ir"]),
+    ("sonar-tune", &["sonar-ir", "sonar-rewrite", "sonar-schedule", "sonar-codegen", "sonar-measure", "sonar-train"]),
+    ("sonar-nas", &["sonar-ir", "sonar-rewrite", "sonar-tune", "sonar-train", "sonar-measure"]),
+];
+
+/// The crates that may use a third-party crate which belongs to one layer.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("egg", &["sonar-rewrite"]),
+    ("cranelift-", &["sonar-codegen"]),
+    ("iced-x86", &["sonar-codegen"]),
+    ("clap", &["sonar-compile"]),
+    ("anyhow", &["sonar-compile"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace root exists")
+}
+
+/// Names of the dependencies in a crate's manifest, development ones included.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let mut inside = false;
+    let mut names = BTreeSet::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.contains("dependencies");
+        } else if inside && let Some((name, _)) = line.split_once(['.', ' ', '=']) {
+            names.insert(name.trim().to_string());
+        }
+    }
+    names
+}
+
+fn manifests() -> BTreeMap<String, BTreeSet<String>> {
+    let crates = std::fs::read_dir(root().join("crates")).expect("crates/ can be read");
+    crates
+        .map(|entry| {
+            let path = entry.expect("an entry of crates/").path();
+            let name = path.file_name().expect("a folder name").to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(path.join("Cargo.toml")).expect("a manifest");
+            (name, dependencies(&text))
+        })
+        .collect()
+}
+
+/// Every Rust source file below a folder.
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).expect("a readable folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn crates_know_only_whom_they_may() {
+    for (name, dependencies) in manifests() {
+        if name == "sonar-compile" {
+            continue;
+        }
+        let allowed = MAY_USE.iter().find(|(n, _)| *n == name).unwrap_or_else(|| panic!("{name} is not in the table")).1;
+        for dependency in dependencies.iter().filter(|d| d.starts_with("sonar-")) {
+            assert!(allowed.contains(&dependency.as_str()), "{name} may not use {dependency}");
+        }
+    }
+}
+
+#[test]
+fn each_foreign_library_has_one_home() {
+    for (name, dependencies) in manifests() {
+        for dependency in dependencies {
+            for (prefix, owners) in OWNERS {
+                if dependency.starts_with(prefix) && dependency != "clap_complete" {
+                    assert!(owners.contains(&name.as_str()), "{name} may not use {dependency}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_stands_only_in_codegen() {
+    let mut files = Vec::new();
+    sources(&root().join("crates"), &mut files);
+    for file in files.iter().filter(|f| !f.components().any(|c| c.as_os_str() == "sonar-codegen")) {
+        let text = std::fs::read_to_string(file).expect("a source file");
+        for (i, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or("");
+            assert!(!code.contains("unsafe "), "{}:{}: unsafe outside sonar-codegen", file.display(), i + 1);
+        }
+    }
+}
+
+#[test]
+fn every_source_file_says_what_it_is() {
+    let mut files = Vec::new();
+    for dir in ["crates", "tests", "benches"] {
+        sources(&root().join(dir), &mut files);
+    }
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a source file");
+        assert!(text.starts_with("//!"), "{} does not begin with a module comment", file.display());
+        assert!(text.lines().count() <= 1000, "{} is longer than a thousand lines: it does more than one thing", file.display());
+    }
+}
