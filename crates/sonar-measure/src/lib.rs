@@ -1,1 +1,25 @@
 //! Timing of kernels in isolated workers, statistics, and records.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`job`] | what is asked of a measurement and what comes of it: [`Job`], [`Outcome`], and the trait [`Measurer`] |
+//! | [`race`] | for how long a candidate is worth timing |
+//! | [`stats`] | medians and their intervals, from raw samples |
+//! | [`records`] | the memory of all measurements, in SQLite |
+//! | [`clock`] | time as something that can be injected |
+//! | [`fake`] | a measurer without measurements, for tests |
+
+pub mod clock;
+pub mod error;
+pub mod fake;
+pub mod job;
+pub mod race;
+pub mod records;
+pub mod stats;
+
+pub use clock::{Clock, FakeClock, SystemClock};
+pub use error::MeasureError;
+pub use fake::FakeMeasurer;
+pub use job::{Budget, Cause, Job, Measurer, Outcome};
+pub use records::{Key, Records, Trial};
+pub use stats::Summary;

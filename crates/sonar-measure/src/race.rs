@@ -1,0 +1,131 @@
+//! How long a candidate is worth timing: the decision, apart from what is timed.
+
+use crate::job::{Budget, Outcome};
+
+/// A first sample above this multiple of the incumbent ends the race.
+pub const FIRST_BOUND: f64 = 3.0;
+/// A minimum of [`Budget::MIN_SAMPLES`] samples above this multiple of the incumbent ends the race.
+pub const EARLY_BOUND: f64 = 1.2;
+/// A sample repeats the call until it takes about this many nanoseconds, well above the resolution of clocks.
+pub const SAMPLE_NANOSECONDS: f64 = 20_000.0;
+
+/// Times one candidate: `call(n)` makes `n` calls and returns the nanoseconds that they took together.
+///
+/// The first call is a warm-up that also decides how many calls make one sample.
+pub fn race(mut call: impl FnMut(usize) -> f64, incumbent: Option<f64>, budget: Budget) -> Outcome {
+    let repeats = repeats(&mut call);
+    let bound = incumbent.unwrap_or(f64::INFINITY);
+    let mut samples = Vec::with_capacity(budget.samples);
+    let mut spent = 0.0;
+    loop {
+        let nanoseconds = call(repeats);
+        spent += nanoseconds;
+        samples.push(nanoseconds / repeats as f64);
+
+        let smallest = samples.iter().copied().fold(f64::INFINITY, f64::min);
+        let slow = match samples.len() {
+            1 => smallest > FIRST_BOUND * bound,
+            Budget::MIN_SAMPLES => smallest > EARLY_BOUND * bound,
+            _ => false,
+        };
+        if slow {
+            return Outcome::Dropped(samples);
+        }
+        if ended(&samples, spent, budget) {
+            return Outcome::Ok(samples);
+        }
+    }
+}
+
+/// Times candidates in turns, one sample of each a round; `budget` is that of each candidate. `call(i, n)` makes `n` calls of the
+/// `i`-th candidate and returns the nanoseconds that they took together. One list of samples for each candidate.
+pub fn take_turns(mut call: impl FnMut(usize, usize) -> f64, candidates: usize, budget: Budget) -> Vec<Vec<f64>> {
+    let repeats: Vec<usize> = (0..candidates).map(|i| repeats(&mut |n| call(i, n))).collect();
+    let mut samples = vec![Vec::with_capacity(budget.samples); candidates];
+    let mut spent = vec![0.0; candidates];
+    let mut running = true;
+    while running {
+        running = false;
+        for i in 0..candidates {
+            if samples[i].is_empty() || !ended(&samples[i], spent[i], budget) {
+                let nanoseconds = call(i, repeats[i]);
+                spent[i] += nanoseconds;
+                samples[i].push(nanoseconds / repeats[i] as f64);
+                running = true;
+            }
+        }
+    }
+    samples
+}
+
+fn ended(samples: &[f64], spent: f64, budget: Budget) -> bool {
+    let full = samples.len() >= budget.samples || spent >= budget.seconds * 1e9;
+    full && samples.len() >= Budget::MIN_SAMPLES
+}
+
+fn repeats(call: &mut impl FnMut(usize) -> f64) -> usize {
+    let once = call(1).max(1.0);
+    (SAMPLE_NANOSECONDS / once).ceil().clamp(1.0, SAMPLE_NANOSECONDS) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steady(nanoseconds: f64) -> impl FnMut(usize) -> f64 {
+        move |n| nanoseconds * n as f64
+    }
+
+    const BUDGET: Budget = Budget { samples: 10, seconds: 1.0 };
+
+    #[test]
+    fn a_race_without_an_incumbent_uses_its_budget() {
+        assert_eq!(race(steady(50.0), None, BUDGET), Outcome::Ok(vec![50.0; 10]));
+    }
+
+    #[test]
+    fn seconds_bound_a_race_but_not_below_the_minimum() {
+        let budget = Budget { samples: 1000, seconds: 1e-9 };
+        assert_eq!(race(steady(5e6), None, budget), Outcome::Ok(vec![5e6; Budget::MIN_SAMPLES]));
+    }
+
+    #[test]
+    fn slow_candidates_are_dropped_early() {
+        assert_eq!(race(steady(301.0), Some(100.0), BUDGET), Outcome::Dropped(vec![301.0]));
+        assert_eq!(race(steady(125.0), Some(100.0), BUDGET), Outcome::Dropped(vec![125.0; 3]));
+        assert_eq!(race(steady(119.0), Some(100.0), BUDGET), Outcome::Ok(vec![119.0; 10]));
+    }
+
+    #[test]
+    fn a_sample_is_long_enough_to_be_timed() {
+        let mut shortest = f64::INFINITY;
+        let mut calls = 0;
+        race(
+            |n| {
+                calls += 1;
+                if calls > 1 {
+                    shortest = shortest.min(3.0 * n as f64);
+                }
+                3.0 * n as f64
+            },
+            None,
+            BUDGET,
+        );
+        assert!(shortest >= SAMPLE_NANOSECONDS);
+    }
+
+    #[test]
+    fn turns_alternate() {
+        let mut order = Vec::new();
+        let samples = take_turns(
+            |i, n| {
+                order.push(i);
+                30_000.0 * (i + 1) as f64 * n as f64
+            },
+            2,
+            Budget { samples: 3, seconds: 1.0 },
+        );
+        assert_eq!(samples, vec![vec![30_000.0; 3], vec![60_000.0; 3]]);
+        assert_eq!(order, vec![0, 1, 0, 1, 0, 1, 0, 1]);
+    }
+}
