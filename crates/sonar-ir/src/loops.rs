@@ -9,7 +9,7 @@
 //! - [`Expr::Acc`] occurs only in [`Reduce::finish`];
 //! - a buffer of kind [`BufferKind::Input`] is never written.
 
-use crate::scalar::{BinaryOp, ReduceOp, UnaryOp};
+use crate::scalar::{BinaryOp, ReduceOp, UnaryOp, any_f32};
 use crate::tile::Tile;
 use serde::{Deserialize, Serialize};
 
@@ -169,7 +169,7 @@ pub struct Bound {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Expr {
     /// A number.
-    Const(f32),
+    Const(#[serde(with = "any_f32")] f32),
     /// An element of a buffer.
     Load(Access),
     /// The accumulator of the enclosing [`Reduce`].
@@ -185,6 +185,7 @@ pub enum Expr {
         /// The value inside.
         value: Box<Expr>,
         /// The value outside.
+        #[serde(with = "any_f32")]
         otherwise: f32,
     },
     /// `value` where `left > right`, else `otherwise`.

@@ -124,3 +124,27 @@ impl BinaryOp {
         }
     }
 }
+
+/// Serde form of an `f32` that formats without infinities, such as JSON, keep too: what is not finite becomes its name.
+pub mod any_f32 {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    /// Writes a number, or `"inf"`, `"-inf"` or `"NaN"`.
+    pub fn serialize<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+        if value.is_finite() { serializer.serialize_f32(*value) } else { serializer.collect_str(value) }
+    }
+
+    /// Reads what [`serialize`] writes.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Number(f32),
+            Name(String),
+        }
+        match Form::deserialize(deserializer)? {
+            Form::Number(value) => Ok(value),
+            Form::Name(name) => name.parse().map_err(|_| de::Error::custom(format!("`{name}` is no number"))),
+        }
+    }
+}

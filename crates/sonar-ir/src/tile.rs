@@ -10,7 +10,7 @@
 //! - `masked` instructions appear only if `tail` is in `1..lanes`;
 //! - loops nest at most [`Tile::MAX_DEPTH`] deep, and pointers number at most [`Tile::MAX_POINTERS`].
 
-use crate::scalar::{BinaryOp, UnaryOp};
+use crate::scalar::{BinaryOp, UnaryOp, any_f32};
 use serde::{Deserialize, Serialize};
 
 /// A micro-kernel.
@@ -74,6 +74,7 @@ pub enum Inst {
         /// Result.
         dst: Reg,
         /// The number.
+        #[serde(with = "any_f32")]
         value: f32,
     },
     /// Consecutive elements.
