@@ -1,1 +1,13 @@
-//! Graph to loop programs, schedule primitives, schedule spaces.
+//! From graphs to scheduled kernels: partition, lowering, schedule primitives, spaces, and the memory plan.
+
+mod error;
+mod lower;
+mod nest;
+mod partition;
+pub mod primitives;
+mod task;
+mod walk;
+mod work;
+
+pub use error::{LowerError, ScheduleError};
+pub use task::{Kernel, Task, TaskKind, Tasks, Value, tasks};

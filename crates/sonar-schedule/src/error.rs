@@ -1,0 +1,90 @@
+//! What can go wrong: in lowering, and in replaying a schedule.
+
+use sonar_ir::NodeId;
+use thiserror::Error;
+
+/// Why a graph cannot be lowered to loop programs.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LowerError {
+    /// The batch is still symbolic; [`sonar_ir::Graph::specialise`] binds it.
+    #[error("the shape of {0} is not fixed: specialise the graph first")]
+    NotSpecialised(NodeId),
+    /// A tensor without elements.
+    #[error("{0} has no elements")]
+    Empty(NodeId),
+}
+
+/// Why a schedule step cannot be applied to a program.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ScheduleError {
+    /// No loop of this name.
+    #[error("there is no loop `{0}`")]
+    NoLoop(String),
+    /// No buffer of this name, or of the wrong kind for the step.
+    #[error("there is no {wanted} `{name}`")]
+    NoBuffer {
+        /// The name in the step.
+        name: String,
+        /// What the step needs.
+        wanted: &'static str,
+    },
+    /// A split by zero or by more than the loop's extent.
+    #[error("the loop `{name}` of extent {extent} cannot be split by {factor}")]
+    BadFactor {
+        /// The loop.
+        name: String,
+        /// Its extent.
+        extent: usize,
+        /// The factor in the step.
+        factor: usize,
+    },
+    /// The loops are not perfectly nested in each other.
+    #[error("`{inner}` is not perfectly nested in `{outer}`")]
+    NotPerfect {
+        /// The loop that should be outside.
+        outer: String,
+        /// The loop that should be the only statement in it.
+        inner: String,
+    },
+    /// Fusing would need an index that is not affine.
+    #[error("`{outer}` and `{inner}` do not fuse: an address would not be affine")]
+    NotAffine {
+        /// Outer loop.
+        outer: String,
+        /// Inner loop.
+        inner: String,
+    },
+    /// A parallel loop must be the only statement of the body.
+    #[error("`{0}` is not the outermost loop of the whole body")]
+    NotOutermost(String),
+    /// Iterations write the same element, or share a temporary.
+    #[error("iterations of `{name}` depend on each other through `{buffer}`")]
+    Dependent {
+        /// The loop.
+        name: String,
+        /// The buffer that they share.
+        buffer: String,
+    },
+    /// The step would have to move or copy statements that it cannot.
+    #[error("`{step}` of `{name}` is not possible: {reason}")]
+    Illegal {
+        /// The step.
+        step: &'static str,
+        /// Its loop or buffer.
+        name: String,
+        /// What is in the way.
+        reason: String,
+    },
+    /// The tile would need more vector registers than there are.
+    #[error("a tile of {mr} x {nv} vectors needs {needed} registers of {available}")]
+    TooManyRegisters {
+        /// Rows.
+        mr: usize,
+        /// Vectors in a row.
+        nv: usize,
+        /// Registers live at once.
+        needed: usize,
+        /// Registers of the target.
+        available: usize,
+    },
+}

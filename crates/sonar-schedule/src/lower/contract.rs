@@ -1,0 +1,189 @@
+//! Convolutions, matrix products and fused sums of them: one reduction with an update for each term.
+
+use sonar_ir::graph::Conv2dAttrs;
+use sonar_ir::loops::{Affine, BufId, Expr, Reduce, Stmt, Update, Var};
+use sonar_ir::{BinaryOp, NodeId, Op, ReduceOp, Term, UnaryOp};
+
+use super::Lower;
+use super::fill::{Image, Placement};
+use crate::nest::{Axes, add, at, binary, flat, load, mul, nest, unary};
+use crate::task::TaskKind;
+
+/// Terms of one reduction; a sum of more is accumulated in several passes, so that a micro-kernel has pointers enough.
+const TERMS_IN_ONE_PASS: usize = 4;
+
+/// A term of a sum whose operands have been prepared.
+enum Prepared {
+    Conv2d { attrs: Conv2dAttrs, image: Image, weight: BufId, weight_shape: [usize; 4] },
+    MatMul { left: BufId, left_shape: Vec<usize>, right: BufId, right_shape: Vec<usize> },
+}
+
+impl Lower<'_> {
+    /// `out[i] = epilogue(act(Σ terms))`.
+    ///
+    /// Padding and activations of the operands are applied to temporaries first; the constant terms start the accumulator.
+    pub(super) fn contraction(&mut self, anchor: NodeId) {
+        let node = self.graph.node(anchor);
+        let (terms, relu) = match &node.op {
+            Op::FusedSum { terms, relu } => (terms.clone(), *relu),
+            Op::MatMul => (vec![Term::MatMul { relu: false }], false),
+            Op::Conv2d(attrs) => (vec![Term::Conv2d { attrs: *attrs, relu: false }], false),
+            _ => (vec![], false),
+        };
+        let (mut prepared, mut addends) = (Vec::new(), Vec::new());
+        let mut operands = node.operands.iter();
+        for term in &terms {
+            let mut next = || operands.next().copied().unwrap_or(anchor);
+            match term {
+                Term::Conv2d { attrs, relu } => {
+                    let (x, w) = (next(), next());
+                    prepared.push(self.prepare_conv2d(attrs, *relu, x, w, anchor));
+                }
+                Term::MatMul { relu } => {
+                    let (a, b) = (next(), next());
+                    prepared.push(self.prepare_matmul(*relu, a, b));
+                }
+                Term::Add => addends.push(next()),
+            }
+        }
+
+        let shape = self.shape(anchor);
+        let out = self.output();
+        let groups = prepared.iter().find_map(grouped).unwrap_or(1);
+        let passes = prepared.len().div_ceil(TERMS_IN_ONE_PASS).max(1);
+        for pass in 0..passes {
+            let axes = self.contraction_axes(&shape, groups);
+            let init = if pass == 0 {
+                addends.iter().fold(Expr::Const(0.0), |sum, &id| {
+                    let value = self.broadcast(id, &axes.index);
+                    add(sum, value)
+                })
+            } else {
+                load(out, flat(&shape, &axes.index))
+            };
+            let chunk = prepared.iter().skip(pass * TERMS_IN_ONE_PASS).take(TERMS_IN_ONE_PASS);
+            let updates = chunk.map(|term| self.update(term, &axes, groups, &shape)).collect();
+            let finish = if pass + 1 == passes {
+                let sum = if relu { unary(UnaryOp::Relu, Expr::Acc) } else { Expr::Acc };
+                self.epilogue(anchor, sum, &axes.index)
+            } else {
+                Expr::Acc
+            };
+            let target = at(out, flat(&shape, &axes.index));
+            self.emit(nest(&axes.loops, vec![Stmt::Reduce(Reduce { target, init, updates, finish })]));
+        }
+        self.end(TaskKind::Contraction);
+    }
+
+    /// Axes of the result; with several groups the channels are `g` and `c` within the group, unless a group has one channel.
+    fn contraction_axes(&mut self, shape: &[usize], groups: usize) -> Axes {
+        let per_group = shape[shape.len() - 1] / groups;
+        if groups == 1 || per_group == 1 {
+            return if shape.len() == 4 {
+                self.axes_of(shape)
+            } else {
+                let batch: Vec<String> = (0..shape.len().saturating_sub(2)).map(|i| format!("b{i}")).collect();
+                let names: Vec<&str> = batch.iter().map(String::as_str).chain(["m", "n"]).collect();
+                self.builder.axes(&names, shape)
+            };
+        }
+        let mut axes = self.builder.axes(&["n", "y", "x", "g", "c"], &[shape[0], shape[1], shape[2], groups, per_group]);
+        let c = axes.index.pop().unwrap_or_default();
+        let g = axes.index.pop().unwrap_or_default();
+        axes.index.push(g.scale(per_group as i64).add(&c));
+        axes
+    }
+
+    fn prepare_conv2d(&mut self, attrs: &Conv2dAttrs, relu: bool, x: NodeId, w: NodeId, result: NodeId) -> Prepared {
+        let (shape, out) = (self.shape(w), self.shape(result));
+        let weight_shape = [shape[0], shape[1], shape[2], shape[3]];
+        let reach = |i: usize| (out[1 + i] - 1) * attrs.stride[i] + attrs.dilation[i] * (shape[i] - 1) + 1;
+        let place = Placement { offset: [attrs.pad[0] as i64, attrs.pad[1] as i64], step: [1, 1], extent: [reach(0), reach(1)] };
+        let image = self.placed("xp", x, place, 0.0, activation(relu));
+        let weight = self.node_input(w);
+        Prepared::Conv2d { attrs: *attrs, image, weight, weight_shape }
+    }
+
+    fn prepare_matmul(&mut self, relu: bool, a: NodeId, b: NodeId) -> Prepared {
+        let (left_shape, right_shape) = (self.shape(a), self.shape(b));
+        let left = if self.in_memory(a) && !relu {
+            self.node_input(a)
+        } else {
+            let len = left_shape.iter().product();
+            let buffer = self.builder.buffer("ap", len, sonar_ir::loops::BufferKind::Temp);
+            let names: Vec<String> = (0..left_shape.len()).map(|i| format!("i{i}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let axes = self.named_axes("ap", &names, &left_shape);
+            let value = self.value(a, &axes.index);
+            let value = if relu { unary(UnaryOp::Relu, value) } else { value };
+            self.emit_flat(&axes, vec![Stmt::Store { target: at(buffer, flat(&left_shape, &axes.index)), value }]);
+            buffer
+        };
+        Prepared::MatMul { left, left_shape, right: self.node_input(b), right_shape }
+    }
+
+    fn update(&mut self, term: &Prepared, axes: &Axes, groups: usize, shape: &[usize]) -> Update {
+        match term {
+            Prepared::Conv2d { attrs, image, weight, weight_shape } => {
+                let [kh, kw, ci, _] = *weight_shape;
+                let reduced = self.builder.axes(&["ky", "kx", "ci"], &[kh, kw, ci]);
+                let [ky, kx, k] = [0, 1, 2].map(|i| reduced.index[i].clone());
+                let place = |i: usize, k: &Affine| {
+                    axes.index[1 + i].scale(attrs.stride[i] as i64).add(&k.scale(attrs.dilation[i] as i64))
+                };
+                let channel = if groups == 1 {
+                    k.clone()
+                } else {
+                    let group = group_index(axes, shape[3] / groups);
+                    group.scale(ci as i64).add(&k)
+                };
+                let x = load(image.buffer, image.index(&[axes.index[0].clone(), place(0, &ky), place(1, &kx), channel]));
+                let w = load(*weight, flat(weight_shape, &[ky, kx, k, axes.index[3].clone()]));
+                product(reduced.loops, x, w)
+            }
+            Prepared::MatMul { left, left_shape, right, right_shape } => {
+                let rank = left_shape.len();
+                let reduced = self.builder.axes(&["k"], &left_shape[rank - 1..]);
+                let k = reduced.index[0].clone();
+                // The result may have more leading axes than the product: those of other terms.
+                let own = &axes.index[axes.index.len() - rank..];
+                let mut a_index = own[..rank - 1].to_vec();
+                a_index.push(k.clone());
+                let mut b_index = if right_shape.len() > 2 { own[..rank - 2].to_vec() } else { vec![] };
+                b_index.extend([k, own[rank - 1].clone()]);
+                let a = load(*left, flat(left_shape, &a_index));
+                let b = load(*right, flat(right_shape, &b_index));
+                product(reduced.loops, a, b)
+            }
+        }
+    }
+}
+
+/// The group of the channel that the axes' last index is.
+fn group_index(axes: &Axes, per_group: usize) -> Affine {
+    let channel = &axes.index[3];
+    let terms = channel.terms.iter().filter(|(_, coefficient)| coefficient % per_group as i64 == 0);
+    terms.fold(Affine::default(), |sum, &(var, coefficient)| sum.plus(var, coefficient / per_group as i64))
+}
+
+fn grouped(term: &Prepared) -> Option<usize> {
+    match term {
+        Prepared::Conv2d { attrs, .. } if attrs.groups > 1 => Some(attrs.groups),
+        _ => None,
+    }
+}
+
+/// `Σ a · b` over the loops.
+pub(super) fn product(loops: Vec<(Var, usize)>, a: Expr, b: Expr) -> Update {
+    Update { loops, op: ReduceOp::Sum, value: binary(BinaryOp::Mul, a, b) }
+}
+
+/// What a relu before a contraction does to each element.
+fn activation(relu: bool) -> Option<&'static dyn Fn(Expr) -> Expr> {
+    if relu { Some(&|x| unary(UnaryOp::Relu, x)) } else { None }
+}
+
+/// `acc · scale`.
+pub(super) fn scaled(scale: f32) -> Expr {
+    mul(Expr::Acc, Expr::Const(scale))
+}

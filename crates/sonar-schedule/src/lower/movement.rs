@@ -1,0 +1,87 @@
+//! Operators that only move data.
+
+use sonar_ir::loops::{Affine, Expr, Stmt};
+use sonar_ir::{NodeId, Op};
+
+use super::Lower;
+use crate::nest::{at, flat};
+use crate::task::TaskKind;
+
+impl Lower<'_> {
+    pub(super) fn transpose(&mut self, anchor: NodeId, perm: &[usize]) {
+        let x = self.operand(anchor, 0);
+        self.gather(anchor, x, &|index| {
+            let mut source = vec![Affine::default(); index.len()];
+            for (i, &axis) in perm.iter().enumerate() {
+                source[axis] = index[i].clone();
+            }
+            source
+        });
+    }
+
+    pub(super) fn slice(&mut self, anchor: NodeId, axis: usize, start: usize) {
+        let x = self.operand(anchor, 0);
+        self.gather(anchor, x, &|index| {
+            let mut source = index.to_vec();
+            source[axis] = source[axis].clone().shift(start as i64);
+            source
+        });
+    }
+
+    /// `out[i] = epilogue(x[source(i)])`.
+    fn gather(&mut self, anchor: NodeId, x: NodeId, source: &dyn Fn(&[Affine]) -> Vec<Affine>) {
+        let shape = self.shape(anchor);
+        let axes = self.axes_of(&shape);
+        let element = self.value(x, &source(&axes.index));
+        let value = self.epilogue(anchor, element, &axes.index);
+        let target = at(self.output(), flat(&shape, &axes.index));
+        self.emit_flat(&axes, vec![Stmt::Store { target, value }]);
+        self.end(TaskKind::Movement);
+    }
+
+    /// A nest for each operand.
+    pub(super) fn concat(&mut self, anchor: NodeId, axis: usize) {
+        let shape = self.shape(anchor);
+        let out = self.output();
+        let mut start = 0;
+        for x in self.graph.node(anchor).operands.clone() {
+            let part = self.shape(x);
+            let element = |lower: &mut Self, index: &[Affine]| lower.value(x, index);
+            let mut offset = vec![0; shape.len()];
+            offset[axis] = start;
+            self.place_part(anchor, out, &part, &offset, &element);
+            start += part[axis] as i64;
+        }
+        self.end(TaskKind::Movement);
+    }
+
+    /// Zeros everywhere, then the operand in its place.
+    pub(super) fn pad(&mut self, anchor: NodeId, pads: &[(usize, usize)]) {
+        let (x, shape) = (self.operand(anchor, 0), self.shape(anchor));
+        let out = self.output();
+        if pads.iter().any(|&(before, after)| before + after > 0) {
+            self.place_part(anchor, out, &shape, &vec![0; shape.len()], &|_, _| Expr::Const(0.0));
+        }
+        let offset: Vec<i64> = pads.iter().map(|pad| pad.0 as i64).collect();
+        let part = self.shape(x);
+        self.place_part(anchor, out, &part, &offset, &|lower, index| lower.value(x, index));
+        self.end(TaskKind::Movement);
+    }
+
+    fn place_part(
+        &mut self,
+        anchor: NodeId,
+        out: sonar_ir::loops::BufId,
+        part: &[usize],
+        offset: &[i64],
+        element: &dyn Fn(&mut Self, &[Affine]) -> Expr,
+    ) {
+        debug_assert!(matches!(self.graph.node(anchor).op, Op::Concat { .. } | Op::Pad(_)));
+        let shape = self.shape(anchor);
+        let axes = self.axes_of(part);
+        let target: Vec<Affine> = axes.index.iter().zip(offset).map(|(index, &by)| index.clone().shift(by)).collect();
+        let value = element(self, &axes.index);
+        let value = self.epilogue(anchor, value, &target);
+        self.emit_flat(&axes, vec![Stmt::Store { target: at(out, flat(&shape, &target)), value }]);
+    }
+}

@@ -1,0 +1,180 @@
+//! Which nodes of a graph share a kernel.
+//!
+//! A kernel computes one **root**. It has at most one **anchor**: a node that is more than a function of each element
+//! (a convolution, a product, a reduction, a pooling …). Around it, elementwise nodes with a single consumer are
+//! **inlined**: behind the anchor as its epilogue, before it as a prologue, anywhere if there is no anchor.
+//! Broadcasts, slices and constants are only other ways to index, so they are inlined into every consumer.
+//! Reshapes are other names for the same memory.
+
+use sonar_ir::{Graph, NodeId, Op, Term};
+
+/// A partition of the live nodes of a graph into kernels.
+pub(crate) struct Partition {
+    /// For each node: whether it is computed inside the kernels of its consumers.
+    pub(crate) inlined: Vec<bool>,
+    /// The anchor of the kernel with this root, by node.
+    pub(crate) anchor: Vec<Option<NodeId>>,
+    /// Roots in topological order.
+    pub(crate) roots: Vec<NodeId>,
+}
+
+/// Partitions a graph without dead nodes.
+pub(crate) fn partition(graph: &Graph) -> Partition {
+    let count = graph.nodes.len();
+    let uses = graph.uses();
+    let consumer = consumers(graph);
+    let mut inlined = vec![false; count];
+    let mut anchor = vec![None; count];
+    // The root of the kernel that each node belongs to, and whether the way from there to the node keeps every element's place.
+    let mut root: Vec<NodeId> = (0..count as u32).map(NodeId).collect();
+    let mut in_epilogue = vec![true; count];
+
+    for (id, node) in graph.iter().rev() {
+        let i = id.0 as usize;
+        if matches!(node.op, Op::Input | Op::Param(_) | Op::Reshape(_)) {
+            continue;
+        }
+        if is_free(&node.op) {
+            inlined[i] = uses[i] > 0 && !graph.outputs.contains(&id) && needs_no_memory(graph, id);
+            continue;
+        }
+        let fused = match consumer[i] {
+            Some(user) if uses[i] == 1 => {
+                let u = user.0 as usize;
+                let kernel = root[u].0 as usize;
+                let keeps_place = is_elementwise(&graph.node(user).op) && graph.ty(user) == &node.ty;
+                if is_elementwise(&node.op) {
+                    accepts_prologue(graph, user, id)
+                } else {
+                    let free = anchor[kernel].is_none() && in_epilogue[u] && keeps_place;
+                    if free {
+                        anchor[kernel] = Some(id);
+                    }
+                    free
+                }
+            }
+            _ => false,
+        };
+        if fused {
+            let user = consumer[i].unwrap_or(id);
+            let u = user.0 as usize;
+            inlined[i] = true;
+            root[i] = root[u];
+            let keeps_place = is_elementwise(&graph.node(user).op) && graph.ty(user) == &node.ty;
+            in_epilogue[i] = in_epilogue[u] && keeps_place;
+        } else if !is_elementwise(&node.op) {
+            anchor[i] = Some(id);
+        }
+    }
+
+    let roots = graph
+        .iter()
+        .filter(|(id, node)| !inlined[id.0 as usize] && !matches!(node.op, Op::Input | Op::Param(_) | Op::Reshape(_)))
+        .map(|(id, _)| id)
+        .collect();
+    Partition { inlined, anchor, roots }
+}
+
+/// The node whose memory holds the value: the source of a chain of reshapes.
+pub(crate) fn storage(graph: &Graph, mut id: NodeId) -> NodeId {
+    while let Op::Reshape(_) = graph.node(id).op {
+        id = graph.node(id).operands[0];
+    }
+    id
+}
+
+/// The consumer of each node; of several, any one.
+fn consumers(graph: &Graph) -> Vec<Option<NodeId>> {
+    let mut consumer = vec![None; graph.nodes.len()];
+    for (id, node) in graph.iter() {
+        for operand in &node.operands {
+            consumer[operand.0 as usize] = Some(id);
+        }
+    }
+    consumer
+}
+
+/// Whether each element of the result is a function of the elements in the same (broadcast) place.
+fn is_elementwise(op: &Op) -> bool {
+    matches!(op, Op::Unary(_) | Op::Binary(_) | Op::BatchNorm { .. })
+}
+
+/// Whether the operator is only another way to index, which costs nothing inside a consumer.
+fn is_free(op: &Op) -> bool {
+    matches!(op, Op::Splat(..) | Op::Broadcast(_))
+}
+
+/// Whether every consumer computes its operand element by element rather than loading it from memory.
+fn needs_no_memory(graph: &Graph, id: NodeId) -> bool {
+    let splat = matches!(graph.node(id).op, Op::Splat(..));
+    graph.nodes.iter().filter(|node| node.operands.contains(&id)).all(|node| match &node.op {
+        Op::Conv2d(_) | Op::MatMul | Op::Conv2dGradInput(..) => node.operands[1] != id,
+        Op::FusedSum { terms, .. } => {
+            let mut first = 0;
+            terms.iter().all(|term| {
+                let weight = term.arity() == 2 && node.operands[first + 1] == id;
+                first += term.arity();
+                !weight
+            })
+        }
+        Op::Reshape(_) => splat,
+        _ => true,
+    })
+}
+
+/// Whether the kernel of `user` can compute its elementwise operand `id` itself, about once per element.
+fn accepts_prologue(graph: &Graph, user: NodeId, id: NodeId) -> bool {
+    let node = graph.node(user);
+    let position = node.operands.iter().position(|&o| o == id).unwrap_or(0);
+    match &node.op {
+        Op::Unary(_) | Op::Reduce { .. } | Op::GlobalAvgPool => true,
+        // An operand that is broadcast would be computed again and again.
+        Op::Binary(_) => graph.ty(user) == graph.ty(id),
+        Op::BatchNorm { .. } | Op::Conv2d(_) | Op::MatMul => position == 0,
+        Op::MaxPool(_) | Op::AvgPool(_) => true,
+        Op::FusedSum { terms, .. } => {
+            let mut first = 0;
+            terms.iter().any(|term| {
+                let here = first == position && *term != Term::Add;
+                first += term.arity();
+                here
+            })
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sonar_ir::graph::Conv2dAttrs;
+    use sonar_ir::{BinaryOp, Init, TensorType, UnaryOp};
+
+    #[test]
+    fn prologue_and_epilogue_join_their_convolution() {
+        let mut g = Graph::new("t");
+        let x = g.input("x", TensorType::fixed(&[1, 4, 4, 8]));
+        let w = g.param("w", &[1, 1, 8, 8], Init::He);
+        let b = g.param("b", &[8], Init::Zeros);
+        let pre = g.push(Op::Unary(UnaryOp::Relu), &[x]).unwrap();
+        let conv = g.push(Op::Conv2d(Conv2dAttrs::default()), &[pre, w]).unwrap();
+        let biased = g.push(Op::Binary(BinaryOp::Add), &[conv, b]).unwrap();
+        let sum = g.push(Op::Binary(BinaryOp::Add), &[biased, x]).unwrap();
+        g.outputs = vec![sum];
+        let parts = partition(&g);
+        assert_eq!(parts.roots, vec![sum]);
+        assert_eq!(parts.anchor[sum.0 as usize], Some(conv));
+    }
+
+    #[test]
+    fn a_kernel_has_one_anchor() {
+        let mut g = Graph::new("t");
+        let x = g.input("x", TensorType::fixed(&[1, 4, 4, 8]));
+        let w = g.param("w", &[1, 1, 8, 8], Init::He);
+        let a = g.push(Op::Conv2d(Conv2dAttrs::default()), &[x, w]).unwrap();
+        let b = g.push(Op::Conv2d(Conv2dAttrs::default()), &[x, w]).unwrap();
+        let sum = g.push(Op::Binary(BinaryOp::Add), &[a, b]).unwrap();
+        g.outputs = vec![sum];
+        assert_eq!(partition(&g).roots.len(), 2);
+    }
+}

@@ -1,0 +1,192 @@
+//! Visiting every part of a loop program.
+
+use sonar_ir::loops::{Access, Affine, Bound, Expr, Stmt, Var};
+
+/// Calls `f` for every access below these statements, reads and writes, with whether it is a write.
+pub(crate) fn accesses(stmts: &[Stmt], f: &mut impl FnMut(&Access, bool)) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::For { body, .. } | Stmt::If { body, .. } => accesses(body, f),
+            Stmt::Store { target, value } => {
+                reads(value, &mut |access| f(access, false));
+                f(target, true);
+            }
+            Stmt::Reduce(reduce) => {
+                reads(&reduce.init, &mut |access| f(access, false));
+                for update in &reduce.updates {
+                    reads(&update.value, &mut |access| f(access, false));
+                }
+                reads(&reduce.finish, &mut |access| f(access, false));
+                f(&reduce.target, true);
+            }
+            Stmt::Call { args, .. } => args.iter().for_each(|access| f(access, true)),
+        }
+    }
+}
+
+/// Calls `f` for every load in an expression.
+pub(crate) fn reads(expr: &Expr, f: &mut impl FnMut(&Access)) {
+    match expr {
+        Expr::Const(_) | Expr::Acc => {}
+        Expr::Load(access) => f(access),
+        Expr::Unary(_, a) => reads(a, f),
+        Expr::Binary(_, a, b) => {
+            reads(a, f);
+            reads(b, f);
+        }
+        Expr::Guard { value, .. } => reads(value, f),
+        Expr::Select { left, right, value, otherwise } => {
+            for part in [left, right, value, otherwise] {
+                reads(part, f);
+            }
+        }
+    }
+}
+
+/// Calls `f` for every access below these statements, to change it.
+pub(crate) fn accesses_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Access)) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::For { body, .. } | Stmt::If { body, .. } => accesses_mut(body, f),
+            Stmt::Store { target, value } => {
+                f(target);
+                reads_mut(value, f);
+            }
+            Stmt::Reduce(reduce) => {
+                f(&mut reduce.target);
+                reads_mut(&mut reduce.init, f);
+                for update in &mut reduce.updates {
+                    reads_mut(&mut update.value, f);
+                }
+                reads_mut(&mut reduce.finish, f);
+            }
+            Stmt::Call { args, .. } => args.iter_mut().for_each(&mut *f),
+        }
+    }
+}
+
+fn reads_mut(expr: &mut Expr, f: &mut impl FnMut(&mut Access)) {
+    match expr {
+        Expr::Const(_) | Expr::Acc => {}
+        Expr::Load(access) => f(access),
+        Expr::Unary(_, a) => reads_mut(a, f),
+        Expr::Binary(_, a, b) => {
+            reads_mut(a, f);
+            reads_mut(b, f);
+        }
+        Expr::Guard { value, .. } => reads_mut(value, f),
+        Expr::Select { left, right, value, otherwise } => {
+            for part in [left, right, value, otherwise] {
+                reads_mut(part, f);
+            }
+        }
+    }
+}
+
+/// Calls `f` for every bound below these statements, of `If` and of `Guard`, to change it.
+pub(crate) fn bounds_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Bound)) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::For { body, .. } => bounds_mut(body, f),
+            Stmt::If { bounds, body } => {
+                bounds.iter_mut().for_each(&mut *f);
+                bounds_mut(body, f);
+            }
+            Stmt::Store { value, .. } => guard_bounds_mut(value, f),
+            Stmt::Reduce(reduce) => {
+                guard_bounds_mut(&mut reduce.init, f);
+                for update in &mut reduce.updates {
+                    guard_bounds_mut(&mut update.value, f);
+                }
+                guard_bounds_mut(&mut reduce.finish, f);
+            }
+            Stmt::Call { .. } => {}
+        }
+    }
+}
+
+fn guard_bounds_mut(expr: &mut Expr, f: &mut impl FnMut(&mut Bound)) {
+    match expr {
+        Expr::Const(_) | Expr::Acc | Expr::Load(_) => {}
+        Expr::Unary(_, a) => guard_bounds_mut(a, f),
+        Expr::Binary(_, a, b) => {
+            guard_bounds_mut(a, f);
+            guard_bounds_mut(b, f);
+        }
+        Expr::Guard { bounds, value, .. } => {
+            bounds.iter_mut().for_each(&mut *f);
+            guard_bounds_mut(value, f);
+        }
+        Expr::Select { left, right, value, otherwise } => {
+            for part in [left, right, value, otherwise] {
+                guard_bounds_mut(part, f);
+            }
+        }
+    }
+}
+
+/// Calls `f` for every affine expression below these statements: addresses and bounds.
+pub(crate) fn affines_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Affine)) {
+    accesses_mut(stmts, &mut |access| f(&mut access.index));
+    bounds_mut(stmts, &mut |bound| f(&mut bound.expr));
+}
+
+/// Replaces a variable below these statements.
+pub(crate) fn substitute(stmts: &mut [Stmt], var: Var, by: &Affine) {
+    affines_mut(stmts, &mut |affine| *affine = affine.substitute(var, by));
+}
+
+/// Calls `f` for every loop below these statements, outermost first, with its extent; reductions' loops are not included.
+pub(crate) fn loops(stmts: &[Stmt], f: &mut impl FnMut(Var, usize)) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::For { var, extent, body, .. } => {
+                f(*var, *extent);
+                loops(body, f);
+            }
+            Stmt::If { body, .. } => loops(body, f),
+            _ => {}
+        }
+    }
+}
+
+/// The extent of every variable of the program, by index; 1 for variables that no loop declares.
+pub(crate) fn extents(stmts: &[Stmt], vars: usize) -> Vec<usize> {
+    fn visit(stmts: &[Stmt], extents: &mut [usize]) {
+        for stmt in stmts {
+            match stmt {
+                Stmt::For { var, extent, body, .. } => {
+                    extents[var.0 as usize] = *extent;
+                    visit(body, extents);
+                }
+                Stmt::If { body, .. } => visit(body, extents),
+                Stmt::Reduce(reduce) => {
+                    for (var, extent) in reduce.updates.iter().flat_map(|update| &update.loops) {
+                        extents[var.0 as usize] = *extent;
+                    }
+                }
+                Stmt::Store { .. } | Stmt::Call { .. } => {}
+            }
+        }
+    }
+    let mut all = vec![1; vars];
+    visit(stmts, &mut all);
+    all
+}
+
+/// Applies `f` to the loop over `var`, wherever it is: `f` gets the list that holds it and its position.
+/// Gives `None` if there is no such loop.
+pub(crate) fn at_loop<T>(stmts: &mut Vec<Stmt>, var: Var, f: &mut impl FnMut(&mut Vec<Stmt>, usize) -> T) -> Option<T> {
+    for i in 0..stmts.len() {
+        match &mut stmts[i] {
+            Stmt::For { var: here, .. } if *here == var => return Some(f(stmts, i)),
+            Stmt::For { body, .. } | Stmt::If { body, .. } => {
+                if let Some(result) = at_loop(body, var, f) {
+                    return Some(result);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
