@@ -10,12 +10,15 @@
 
 pub mod graph;
 pub mod infer;
+pub mod interp;
 pub mod loops;
 pub mod plan;
+pub mod print;
 pub mod scalar;
 pub mod schedule;
 pub mod tensor;
 pub mod tile;
+pub mod verify;
 
 pub use graph::{Dim, Graph, Init, Node, NodeId, Op, TensorType, Term};
 pub use scalar::{BinaryOp, ReduceOp, UnaryOp};

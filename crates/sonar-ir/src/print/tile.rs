@@ -1,0 +1,82 @@
+//! Text of tile programs, one instruction a line.
+//!
+//! ```text
+//! tile @row lanes=16 tail=0 pointers=3 {
+//!   v0 = const 0.0
+//!   loop 9 {
+//!     v1 = load p1[0]
+//!     v0 += p0[0] * v1
+//!     p1 += 16
+//!   }
+//!   store p2[0], v0
+//! }
+//! ```
+
+use crate::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
+use std::fmt::{self, Display, Formatter};
+
+impl Tile {
+    /// Writes the tile with the lines after the first indented by `depth` steps.
+    pub(super) fn write_indented(&self, f: &mut Formatter<'_>, depth: usize) -> fmt::Result {
+        let (lanes, tail, pointers) = (self.lanes, self.tail, self.pointers);
+        writeln!(f, "tile @{} lanes={lanes} tail={tail} pointers={pointers} {{", self.name)?;
+        block(f, &self.body, depth + 1)?;
+        writeln!(f, "{}}}", "  ".repeat(depth))
+    }
+}
+
+impl Display for Tile {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.write_indented(f, 0)
+    }
+}
+
+fn block(f: &mut Formatter<'_>, body: &[TileStmt], depth: usize) -> fmt::Result {
+    let indent = "  ".repeat(depth);
+    for stmt in body {
+        match stmt {
+            TileStmt::Loop { trips, body } => {
+                writeln!(f, "{indent}loop {trips} {{")?;
+                block(f, body, depth + 1)?;
+                writeln!(f, "{indent}}}")?;
+            }
+            TileStmt::Advance { ptr, by } => writeln!(f, "{indent}{ptr} += {by}")?,
+            TileStmt::Inst(inst) => writeln!(f, "{indent}{inst}")?,
+        }
+    }
+    Ok(())
+}
+
+impl Display for Inst {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mask = |masked: bool| if masked { ".masked" } else { "" };
+        match self {
+            Inst::Const { dst, value } => write!(f, "{dst} = const {value:?}"),
+            Inst::Load { dst, addr, masked } => write!(f, "{dst} = load{} {addr}", mask(*masked)),
+            Inst::Broadcast { dst, addr } => write!(f, "{dst} = broadcast {addr}"),
+            Inst::Store { src, addr, masked } => write!(f, "store{} {addr}, {src}", mask(*masked)),
+            Inst::Unary { op, dst, a } => write!(f, "{dst} = {op} {a}"),
+            Inst::Binary { op, dst, a, b } => write!(f, "{dst} = {op} {a}, {b}"),
+            Inst::Fma { acc, a, b } => write!(f, "{acc} += {a} * {b}"),
+            Inst::FmaBroadcast { acc, addr, b } => write!(f, "{acc} += {addr} * {b}"),
+        }
+    }
+}
+
+impl Display for Reg {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}", self.0)
+    }
+}
+
+impl Display for Ptr {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "p{}", self.0)
+    }
+}
+
+impl Display for Addr {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.ptr, self.offset)
+    }
+}
