@@ -2,15 +2,54 @@
 //!
 //! One file for each primitive; each documents `before --> after` and when it is legal.
 
+mod compute_at;
 mod fuse;
+mod pack;
+mod parallel;
+mod reorder;
+mod split;
+mod tensorize;
+mod unroll;
 
+pub use compute_at::compute_at;
 pub use fuse::fuse;
 pub(crate) use fuse::fuse_into;
+pub use pack::pack;
+pub use parallel::parallel;
+pub use reorder::reorder;
+pub use split::split;
+pub use tensorize::tensorize;
+pub use unroll::unroll;
 
-use sonar_ir::loops::{Program, Var};
+use sonar_ir::loops::{Affine, BufId, BufferKind, Program, Stmt, Var};
+use sonar_ir::schedule::{Schedule, Step};
 
 use crate::error::ScheduleError;
+use crate::nest::fresh_var;
 use crate::walk;
+
+/// Replays a schedule on an unscheduled program, for a target with vectors of `lanes` elements.
+pub fn apply(program: &Program, schedule: &Schedule, lanes: usize) -> Result<Program, ScheduleError> {
+    let mut program = program.clone();
+    for step in &schedule.steps {
+        program = apply_step(&program, step, lanes)?;
+    }
+    Ok(program)
+}
+
+/// One step of a schedule.
+pub fn apply_step(program: &Program, step: &Step, lanes: usize) -> Result<Program, ScheduleError> {
+    match step {
+        Step::Split { r#loop, factor } => split(program, r#loop, *factor),
+        Step::Fuse { outer, inner } => fuse(program, outer, inner),
+        Step::Reorder { loops } => reorder(program, loops),
+        Step::Parallel { r#loop } => parallel(program, r#loop),
+        Step::Unroll { r#loop } => unroll(program, r#loop),
+        Step::ComputeAt { buffer, r#loop } => compute_at(program, buffer, r#loop),
+        Step::Pack { buffer, width } => pack(program, buffer, *width),
+        Step::Tensorize { rows, cols, mr, nv, unroll } => tensorize(program, rows, cols, [*mr, *nv, *unroll], lanes),
+    }
+}
 
 /// The variable of the loop with this name in the body.
 pub(crate) fn find(program: &Program, name: &str) -> Result<Var, ScheduleError> {
@@ -21,4 +60,45 @@ pub(crate) fn find(program: &Program, name: &str) -> Result<Var, ScheduleError> 
         }
     });
     found.ok_or_else(|| ScheduleError::NoLoop(name.to_owned()))
+}
+
+/// The buffer with this name, which must be of this kind.
+fn buffer_named(program: &Program, name: &str, kind: BufferKind, wanted: &'static str) -> Result<BufId, ScheduleError> {
+    let position = program.buffers.iter().position(|buffer| buffer.name == name && buffer.kind == kind);
+    position.map(|i| BufId(i as u32)).ok_or_else(|| ScheduleError::NoBuffer { name: name.to_owned(), wanted })
+}
+
+/// Gives every loop below these statements, which are a copy, a variable of its own; names get a suffix.
+fn rename_below(program: &mut Program, stmts: &mut [Stmt], suffix: &str) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::For { var, body, .. } => {
+                let old = *var;
+                *var = renamed(program, old, suffix);
+                walk::substitute(body, old, &Affine::var(*var, 1));
+                rename_below(program, body, suffix);
+            }
+            Stmt::If { body, .. } => rename_below(program, body, suffix),
+            Stmt::Reduce(reduce) => {
+                for update in &mut reduce.updates {
+                    for (var, _) in &mut update.loops {
+                        let old = *var;
+                        *var = renamed(program, old, suffix);
+                        let by = Affine::var(*var, 1);
+                        let mut probe =
+                            [Stmt::Store { target: crate::nest::at(BufId(0), Affine::default()), value: update.value.clone() }];
+                        walk::substitute(&mut probe, old, &by);
+                        let [Stmt::Store { value, .. }] = probe else { continue };
+                        update.value = value;
+                    }
+                }
+            }
+            Stmt::Store { .. } | Stmt::Call { .. } => {}
+        }
+    }
+}
+
+fn renamed(program: &mut Program, var: Var, suffix: &str) -> Var {
+    let name = format!("{}{suffix}", program.vars[var.0 as usize]);
+    fresh_var(program, &name)
 }

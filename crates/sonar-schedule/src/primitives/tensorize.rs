@@ -1,0 +1,140 @@
+//! Replacing an inner nest by micro-kernels.
+
+use sonar_ir::loops::{Access, Affine, LoopKind, Program, Stmt, Var};
+use sonar_ir::tile::Tile;
+
+use crate::error::ScheduleError;
+use crate::nest::fresh_var;
+use crate::primitives::find;
+use crate::tilegen::{Columns, MicroKernel, Nest, TileShape, generate};
+use crate::walk;
+
+/// Computes the two innermost loops, and the reductions below them, with register tiles of `mr` rows × `nv` vectors.
+///
+/// ```text
+/// for x { for c { out[x, c] = Σ … } }   -->   for c.o in 0..C / w { call tile(mr × nv)(…) }    with w = nv · lanes
+///                                             call tile(mr × remaining vectors, the last masked)(…)
+/// ```
+///
+/// The tile loops over the blocks of `rows` itself; without rows (`-`) it loops over the blocks of columns itself.
+/// Legal if the two loops are perfectly nested around one store or reduction, the columns are consecutive elements of its
+/// target and consecutive or constant in its loads, every operator has a vector instruction, and the tile fits the registers.
+pub fn tensorize(
+    program: &Program,
+    rows: &str,
+    cols: &str,
+    [mr, nv, unroll]: [usize; 3],
+    lanes: usize,
+) -> Result<Program, ScheduleError> {
+    let mut program = program.clone();
+    let c = find(&program, cols)?;
+    let r = if rows == "-" { None } else { Some(find(&program, rows)?) };
+    if mr == 0 || nv == 0 || unroll == 0 {
+        return Err(ScheduleError::BadFactor { name: cols.to_owned(), extent: 0, factor: 0 });
+    }
+    let mut body = std::mem::take(&mut program.body);
+    let outermost =
+        outermost(&body, c, r).ok_or_else(|| ScheduleError::NotPerfect { outer: rows.to_owned(), inner: cols.to_owned() })?;
+    let name = format!("{}_{mr}x{nv}", program.name);
+    let shape = TileShape { mr, nv, unroll };
+    let replaced = walk::at_loop(&mut body, outermost, &mut |stmts, i| {
+        let calls = calls(&mut program, &name, &stmts[i], c, r, shape, lanes)?;
+        stmts.splice(i..=i, calls).for_each(drop);
+        Ok(())
+    });
+    replaced.unwrap_or_else(|| Err(ScheduleError::NoLoop(cols.to_owned())))?;
+    program.body = body;
+    Ok(program)
+}
+
+/// The outer one of two perfectly nested loops, or the only one.
+fn outermost(body: &[Stmt], cols: Var, rows: Option<Var>) -> Option<Var> {
+    let Some(rows) = rows else { return Some(cols) };
+    let mut copy = body.to_vec();
+    [(rows, cols), (cols, rows)].into_iter().find_map(|(outer, inner)| {
+        let nested = walk::at_loop(&mut copy, outer, &mut |stmts, i| match &stmts[i] {
+            Stmt::For { body, .. } => matches!(body.as_slice(), [Stmt::For { var, .. }] if *var == inner),
+            _ => false,
+        });
+        nested.unwrap_or(false).then_some(outer)
+    })
+}
+
+/// The calls that replace a nest.
+fn calls(
+    program: &mut Program,
+    name: &str,
+    stmt: &Stmt,
+    cols: Var,
+    rows: Option<Var>,
+    shape: TileShape,
+    lanes: usize,
+) -> Result<Vec<Stmt>, ScheduleError> {
+    let (mut row_extent, mut col_extent) = (1, 1);
+    let mut inner = stmt;
+    for _ in 0..1 + usize::from(rows.is_some()) {
+        let Stmt::For { var, extent, kind, body } = inner else { break };
+        let label = || program.vars[var.0 as usize].clone();
+        if *kind == LoopKind::Unrolled || (*kind == LoopKind::Parallel && Some(*var) != rows) {
+            let reason = "it is parallel or unrolled".to_owned();
+            return Err(ScheduleError::Illegal { step: "tensorize", name: label(), reason });
+        }
+        if *kind == LoopKind::Parallel {
+            return Err(ScheduleError::Illegal { step: "tensorize", name: label(), reason: "it is parallel".to_owned() });
+        }
+        if *var == cols {
+            col_extent = *extent;
+        } else {
+            row_extent = *extent;
+        }
+        match body.as_slice() {
+            [only] => inner = only,
+            _ => {
+                let name = label();
+                return Err(ScheduleError::NotPerfect { outer: name.clone(), inner: name });
+            }
+        }
+    }
+    let nest = Nest { stmt: inner, rows: rows.map(|var| (var, row_extent)), cols: (cols, col_extent) };
+    let width = shape.nv * lanes;
+    let (blocks, rest) = (col_extent / width, col_extent % width);
+    let (vectors, tail) = (rest.div_ceil(lanes), rest % lanes);
+    let shape = TileShape { mr: shape.mr.min(row_extent), ..shape };
+    if rows.is_none() {
+        let columns = Columns { blocks, rest: vectors, tail };
+        let kernel = generate(name, nest, shape, columns, lanes)?;
+        return Ok(vec![call(program, kernel, &Affine::default())]);
+    }
+    let mut stmts = Vec::new();
+    if blocks > 0 {
+        let kernel = generate(name, nest, shape, Columns { blocks: 1, rest: 0, tail: 0 }, lanes)?;
+        if blocks == 1 {
+            stmts.push(call(program, kernel, &Affine::default()));
+        } else {
+            let label = format!("{}.o", program.vars[cols.0 as usize]);
+            let block = fresh_var(program, &label);
+            let body = vec![call(program, kernel, &Affine::var(block, width as i64))];
+            stmts.push(Stmt::For { var: block, extent: blocks, kind: LoopKind::Serial, body });
+        }
+    }
+    if rest > 0 {
+        let shape = TileShape { nv: vectors, ..shape };
+        let kernel = generate(&format!("{name}_rest"), nest, shape, Columns { blocks: 0, rest: vectors, tail }, lanes)?;
+        stmts.push(call(program, kernel, &Affine::constant((blocks * width) as i64)));
+    }
+    Ok(stmts)
+}
+
+/// A call of a tile, from a first column; equal tiles are shared.
+fn call(program: &mut Program, kernel: MicroKernel, column: &Affine) -> Stmt {
+    let same = |tile: &Tile| Tile { name: kernel.tile.name.clone(), ..tile.clone() } == kernel.tile;
+    let tile = program.tiles.iter().position(same).unwrap_or_else(|| {
+        program.tiles.push(kernel.tile.clone());
+        program.tiles.len() - 1
+    });
+    let args = kernel.args.into_iter().map(|(access, moves)| Access {
+        buffer: access.buffer,
+        index: if moves { access.index.add(column) } else { access.index },
+    });
+    Stmt::Call { tile, args: args.collect() }
+}

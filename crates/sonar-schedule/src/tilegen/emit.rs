@@ -1,0 +1,371 @@
+//! Instructions of a block of rows and vectors.
+
+use sonar_ir::tile::{Addr, Inst, Ptr, Reg, TileStmt};
+use sonar_ir::{BinaryOp, ReduceOp};
+use std::collections::HashMap;
+
+use super::TileShape;
+use super::expression::{Dag, Kernel, Kind, Location, UpdateDag};
+
+/// Emits blocks; every register is new.
+pub(super) struct Emitter<'a> {
+    kernel: &'a Kernel,
+    shape: TileShape,
+    lanes: usize,
+    tail: usize,
+    next: u32,
+    overflow: bool,
+}
+
+/// The block that is being emitted.
+#[derive(Clone, Copy)]
+struct Block {
+    rows: usize,
+    vectors: usize,
+    /// Whether the last vector is masked.
+    masked: bool,
+}
+
+/// A place in a block: copy of the loop body, row and vector.
+#[derive(Clone, Copy)]
+struct Place {
+    copy: usize,
+    row: usize,
+    vector: usize,
+}
+
+/// Registers of values that have been computed: by node, row and vector, where these matter.
+type Known = HashMap<(usize, usize, usize), Reg>;
+
+/// Accumulators by set, row and vector.
+struct Accumulators {
+    regs: Vec<Reg>,
+    block: Block,
+}
+
+impl Accumulators {
+    fn at(&self, set: usize, row: usize, vector: usize) -> Reg {
+        self.regs[(set * self.block.rows + row) * self.block.vectors + vector]
+    }
+}
+
+impl<'a> Emitter<'a> {
+    pub(super) fn new(kernel: &'a Kernel, shape: TileShape, lanes: usize, tail: usize) -> Self {
+        Emitter { kernel, shape, lanes, tail, next: 0, overflow: false }
+    }
+
+    /// Whether an address or a step did not fit an instruction.
+    pub(super) fn out_of_range(&self) -> bool {
+        self.overflow
+    }
+
+    /// The code of one block; `full` if no vector is masked. `step` is how many rows and elements of columns the next
+    /// block is away: pointers are moved there.
+    pub(super) fn block(&mut self, rows: usize, vectors: usize, full: bool, step: Option<(i64, i64)>) -> Vec<TileStmt> {
+        let block = Block { rows, vectors, masked: !full && self.tail > 0 };
+        let mut out = Vec::new();
+        let mut moved = vec![0; self.kernel.pointer_count()];
+        let accumulators = self.accumulate(block, &mut moved, &mut out);
+        let mut known = Known::new();
+        for row in 0..rows {
+            known.retain(|&(node, _, _), _| !self.kernel.finish.nodes[node].rows);
+            for vector in 0..vectors {
+                let place = Place { copy: 0, row, vector };
+                let acc = accumulators.as_ref().map(|a| a.at(0, row, vector));
+                let dag = &self.kernel.finish;
+                let src = self.node(dag, dag.root(), place, block, acc, &mut known, &mut out);
+                let masked = block.masked && vector + 1 == vectors;
+                out.push(TileStmt::Inst(Inst::Store { src, addr: self.addr(&self.kernel.target, place), masked }));
+            }
+        }
+        if let Some((rows, cols)) = step {
+            for (pointer, moved) in moved.into_iter().enumerate() {
+                let (row, col) = self.kernel.moves(pointer);
+                self.advance(pointer, rows * row + cols * col - moved, &mut out);
+            }
+        }
+        out
+    }
+
+    /// Initialises the accumulators and runs every update; `None` for a store.
+    fn accumulate(&mut self, block: Block, moved: &mut [i64], out: &mut Vec<TileStmt>) -> Option<Accumulators> {
+        let init = self.kernel.init.as_ref()?;
+        let sets = self.kernel.sets(block.rows, block.vectors, self.shape.unroll);
+        let regs = (0..sets * block.rows * block.vectors).map(|_| self.fresh()).collect();
+        let accumulators = Accumulators { regs, block };
+        let mut known = Known::new();
+        for row in 0..block.rows {
+            known.retain(|&(node, _, _), _| !init.nodes[node].rows);
+            for vector in 0..block.vectors {
+                let place = Place { copy: 0, row, vector };
+                self.compute(init, init.root(), accumulators.at(0, row, vector), place, block, None, &mut known, out);
+            }
+        }
+        let op = self.kernel.updates.first().map_or(ReduceOp::Sum, |update| update.op);
+        for set in 1..sets {
+            self.each(block, |emitter, row, vector| {
+                let dst = accumulators.at(set, row, vector);
+                out.push(TileStmt::Inst(Inst::Const { dst, value: identity(op) }));
+                let _ = emitter;
+            });
+        }
+        let kernel = self.kernel;
+        for (i, update) in kernel.updates.iter().enumerate() {
+            self.update(i, update, block, &accumulators, sets, moved, out);
+        }
+        for set in 1..sets {
+            self.each(block, |_, row, vector| {
+                let (dst, b) = (accumulators.at(0, row, vector), accumulators.at(set, row, vector));
+                out.push(TileStmt::Inst(Inst::Binary { op: combine(op), dst, a: dst, b }));
+            });
+        }
+        Some(accumulators)
+    }
+
+    fn each(&mut self, block: Block, mut f: impl FnMut(&mut Self, usize, usize)) {
+        for row in 0..block.rows {
+            for vector in 0..block.vectors {
+                f(self, row, vector);
+            }
+        }
+    }
+
+    /// One update: what does not change in its loops first, then the loops.
+    #[allow(clippy::too_many_arguments)]
+    fn update(
+        &mut self,
+        number: usize,
+        update: &UpdateDag,
+        block: Block,
+        accumulators: &Accumulators,
+        sets: usize,
+        moved: &mut [i64],
+        out: &mut Vec<TileStmt>,
+    ) {
+        let mut hoisted = Known::new();
+        for node in update.value.hoisted() {
+            self.each(block, |emitter, row, vector| {
+                let place = Place { copy: 0, row, vector };
+                emitter.node(&update.value, node, place, block, None, &mut hoisted, out);
+            });
+        }
+        let body = |emitter: &mut Self, copy: usize, out: &mut Vec<TileStmt>| {
+            emitter.copy(update, copy, block, accumulators, copy % sets, &hoisted, out);
+        };
+        self.level(number, update, 0, &body, moved, out);
+    }
+
+    /// Loop `level` of an update and those inside of it; adds to `moved` how far pointers are moved in the end.
+    fn level(
+        &mut self,
+        number: usize,
+        update: &UpdateDag,
+        level: usize,
+        body: &dyn Fn(&mut Self, usize, &mut Vec<TileStmt>),
+        moved: &mut [i64],
+        out: &mut Vec<TileStmt>,
+    ) {
+        let Some(&trips) = update.trips.get(level) else {
+            return body(self, 0, out);
+        };
+        if level + 1 == update.trips.len() {
+            let copies = self.shape.unroll.clamp(1, trips);
+            let (blocks, rest) = (trips / copies, trips % copies);
+            if blocks == 1 {
+                (0..trips).for_each(|copy| body(self, copy, out));
+                return;
+            }
+            let mut inside = Vec::new();
+            (0..copies).for_each(|copy| body(self, copy, &mut inside));
+            for (pointer, moved) in moved.iter_mut().enumerate() {
+                let step = self.kernel.step(pointer, number, level);
+                self.advance(pointer, step * copies as i64, &mut inside);
+                *moved += step * (copies * blocks) as i64;
+            }
+            out.push(TileStmt::Loop { trips: blocks as u32, body: inside });
+            (0..rest).for_each(|copy| body(self, copy, out));
+            return;
+        }
+        let mut inside = Vec::new();
+        let mut moved_inside = vec![0; moved.len()];
+        self.level(number, update, level + 1, body, &mut moved_inside, &mut inside);
+        for (pointer, moved) in moved.iter_mut().enumerate() {
+            let step = self.kernel.step(pointer, number, level);
+            self.advance(pointer, step - moved_inside[pointer], &mut inside);
+            *moved += step * trips as i64;
+        }
+        out.push(TileStmt::Loop { trips: trips as u32, body: inside });
+    }
+
+    /// One copy of the innermost loop's body, for every row and vector.
+    #[allow(clippy::too_many_arguments)]
+    fn copy(
+        &mut self,
+        update: &UpdateDag,
+        copy: usize,
+        block: Block,
+        accumulators: &Accumulators,
+        set: usize,
+        hoisted: &Known,
+        out: &mut Vec<TileStmt>,
+    ) {
+        let dag = &update.value;
+        let mut known = hoisted.clone();
+        for row in 0..block.rows {
+            known.retain(|&(node, _, _), _| !dag.nodes[node].rows || !dag.nodes[node].reduced);
+            for vector in 0..block.vectors {
+                let place = Place { copy, row, vector };
+                let acc = accumulators.at(set, row, vector);
+                match dag.nodes[dag.root()].kind {
+                    Kind::Binary(BinaryOp::Mul, a, b) if update.op == ReduceOp::Sum && dag.nodes[dag.root()].reduced => {
+                        self.multiply_add(dag, [a, b], acc, place, block, &mut known, out);
+                    }
+                    _ => {
+                        let b = self.node(dag, dag.root(), place, block, None, &mut known, out);
+                        out.push(TileStmt::Inst(Inst::Binary { op: combine(update.op), dst: acc, a: acc, b }));
+                    }
+                }
+            }
+        }
+    }
+
+    /// `acc += a · b`. A factor that is one element of memory, used for one vector only, is broadcast by the instruction itself.
+    #[allow(clippy::too_many_arguments)]
+    fn multiply_add(
+        &mut self,
+        dag: &Dag,
+        [a, b]: [usize; 2],
+        acc: Reg,
+        place: Place,
+        block: Block,
+        known: &mut Known,
+        out: &mut Vec<TileStmt>,
+    ) {
+        if self.lanes == 16 && block.vectors == 1 {
+            for (element, vector) in [(a, b), (b, a)] {
+                let node = &dag.nodes[element];
+                let shared = !node.rows && block.rows > 1;
+                if let Kind::Load(location) = node.kind
+                    && !node.cols
+                    && node.reduced
+                    && !shared
+                    && dag.nodes[vector].cols
+                {
+                    let b = self.node(dag, vector, place, block, None, known, out);
+                    let addr = self.addr(&location, place);
+                    out.push(TileStmt::Inst(Inst::FmaBroadcast { acc, addr, b }));
+                    return;
+                }
+            }
+        }
+        let a = self.node(dag, a, place, block, None, known, out);
+        let b = self.node(dag, b, place, block, None, known, out);
+        out.push(TileStmt::Inst(Inst::Fma { acc, a, b }));
+    }
+
+    /// The register of a node's value, which is computed unless it is known.
+    #[allow(clippy::too_many_arguments)]
+    fn node(
+        &mut self,
+        dag: &Dag,
+        id: usize,
+        place: Place,
+        block: Block,
+        acc: Option<Reg>,
+        known: &mut Known,
+        out: &mut Vec<TileStmt>,
+    ) -> Reg {
+        let node = &dag.nodes[id];
+        if let (Kind::Acc, Some(acc)) = (node.kind, acc) {
+            return acc;
+        }
+        let key = (id, if node.rows { place.row } else { 0 }, if node.cols { place.vector } else { 0 });
+        if let Some(&reg) = known.get(&key) {
+            return reg;
+        }
+        let dst = self.fresh();
+        self.compute(dag, id, dst, place, block, acc, known, out);
+        known.insert(key, dst);
+        dst
+    }
+
+    /// Computes a node's value into a given register.
+    #[allow(clippy::too_many_arguments)]
+    fn compute(
+        &mut self,
+        dag: &Dag,
+        id: usize,
+        dst: Reg,
+        place: Place,
+        block: Block,
+        acc: Option<Reg>,
+        known: &mut Known,
+        out: &mut Vec<TileStmt>,
+    ) {
+        let inst = match dag.nodes[id].kind {
+            Kind::Const(value) => Inst::Const { dst, value },
+            Kind::Load(location) => {
+                let addr = self.addr(&location, place);
+                if location.col {
+                    Inst::Load { dst, addr, masked: block.masked && place.vector + 1 == block.vectors }
+                } else {
+                    Inst::Broadcast { dst, addr }
+                }
+            }
+            // Only the value of a reduction mentions the accumulator, and there it is known.
+            Kind::Acc => Inst::Const { dst, value: 0.0 },
+            Kind::Unary(op, a) => Inst::Unary { op, dst, a: self.node(dag, a, place, block, acc, known, out) },
+            Kind::Binary(op, a, b) => {
+                let a = self.node(dag, a, place, block, acc, known, out);
+                let b = self.node(dag, b, place, block, acc, known, out);
+                Inst::Binary { op, dst, a, b }
+            }
+        };
+        out.push(TileStmt::Inst(inst));
+    }
+
+    fn addr(&mut self, location: &Location, place: Place) -> Addr {
+        let column = if location.col { (place.vector * self.lanes) as i64 } else { 0 };
+        let offset = location.offset + place.row as i64 * location.row + place.copy as i64 * location.inner + column;
+        Addr { ptr: Ptr(location.pointer as u32), offset: self.narrow(offset) }
+    }
+
+    fn advance(&mut self, pointer: usize, by: i64, out: &mut Vec<TileStmt>) {
+        if by != 0 {
+            out.push(TileStmt::Advance { ptr: Ptr(pointer as u32), by: self.narrow(by) });
+        }
+    }
+
+    /// A number of elements whose byte value fits 32 bits.
+    fn narrow(&mut self, elements: i64) -> i32 {
+        match i32::try_from(elements.saturating_mul(4)) {
+            Ok(_) => elements as i32,
+            Err(_) => {
+                self.overflow = true;
+                0
+            }
+        }
+    }
+
+    fn fresh(&mut self) -> Reg {
+        self.next += 1;
+        Reg(self.next - 1)
+    }
+}
+
+/// The value that an operation leaves as it is.
+fn identity(op: ReduceOp) -> f32 {
+    match op {
+        ReduceOp::Sum | ReduceOp::Mean => 0.0,
+        ReduceOp::Max => f32::NEG_INFINITY,
+        ReduceOp::Min => f32::INFINITY,
+    }
+}
+
+fn combine(op: ReduceOp) -> BinaryOp {
+    match op {
+        ReduceOp::Sum | ReduceOp::Mean => BinaryOp::Add,
+        ReduceOp::Max => BinaryOp::Max,
+        ReduceOp::Min => BinaryOp::Min,
+    }
+}

@@ -1,0 +1,325 @@
+//! The expressions of a nest as graphs without repetition, and the pointers that their loads go through.
+
+use sonar_ir::loops::{Access, Affine, Expr, Stmt, Var};
+use sonar_ir::{BinaryOp, ReduceOp, UnaryOp};
+
+use super::{Nest, TileShape, reduction, without};
+
+/// A nest, analysed.
+pub(super) struct Kernel {
+    /// First value of the accumulator; for a store, nothing.
+    pub(super) init: Option<Dag>,
+    /// Each update.
+    pub(super) updates: Vec<UpdateDag>,
+    /// The value that is stored, in terms of the accumulator.
+    pub(super) finish: Dag,
+    /// Where it is stored: pointer, and elements from one row to the next.
+    pub(super) target: Location,
+    pointers: Vec<Pointer>,
+}
+
+/// One update of the accumulator.
+pub(super) struct UpdateDag {
+    pub(super) op: ReduceOp,
+    pub(super) value: Dag,
+    /// Merged loops, outermost first.
+    pub(super) trips: Vec<usize>,
+}
+
+/// An expression without repeated parts; operands come first, the last node is the value.
+#[derive(Default)]
+pub(super) struct Dag {
+    pub(super) nodes: Vec<DagNode>,
+}
+
+pub(super) struct DagNode {
+    pub(super) kind: Kind,
+    /// Whether it differs from row to row.
+    pub(super) rows: bool,
+    /// Whether its lanes differ.
+    pub(super) cols: bool,
+    /// Whether it changes in the loops of the update.
+    pub(super) reduced: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    Const(f32),
+    Load(Location),
+    Acc,
+    Unary(UnaryOp, usize),
+    Binary(BinaryOp, usize, usize),
+}
+
+/// An element relative to a pointer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Location {
+    pub(super) pointer: usize,
+    pub(super) offset: i64,
+    /// Elements from one row to the next.
+    pub(super) row: i64,
+    /// Elements from one iteration of the innermost reduction loop to the next.
+    pub(super) inner: i64,
+    /// Whether it moves with the column, by one element.
+    pub(super) col: bool,
+}
+
+/// A pointer: loads that move alike share one.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Pointer {
+    access: Access,
+    row: i64,
+    col: bool,
+    /// The update that moves it, and by how many elements in each of its loops; none for what no reduction moves.
+    steps: Option<(usize, Vec<i64>)>,
+}
+
+/// The variables of one expression.
+struct Scope<'a> {
+    rows: Option<Var>,
+    cols: Var,
+    /// Index of the update, and its merged loops: the innermost variable of each.
+    update: Option<(usize, &'a [Var])>,
+    /// All reduction variables.
+    reduced: &'a [Var],
+}
+
+impl Kernel {
+    /// Analyses a nest; the error says why it cannot be a tile.
+    pub(super) fn new(nest: Nest<'_>) -> Result<Kernel, String> {
+        let mut pointers = Vec::new();
+        let (rows, cols) = (nest.rows.map(|r| r.0), nest.cols.0);
+        let outside = Scope { rows, cols, update: None, reduced: &[] };
+        let (target, finish) = match nest.stmt {
+            Stmt::Store { target, value } => (target, value),
+            Stmt::Reduce(reduce) => (&reduce.target, &reduce.finish),
+            _ => return Err("the body of the loops is not a store or a reduction".to_owned()),
+        };
+        if target.index.coefficient(cols) != 1 {
+            return Err("the columns are not consecutive elements of the target".to_owned());
+        }
+        let target = outside.location(target, &mut pointers)?;
+        let mut init = None;
+        let mut updates = Vec::new();
+        if let Some(reduce) = reduction(nest.stmt) {
+            init = Some(Dag::new(&reduce.init, &outside, &mut pointers)?);
+            for (i, update) in reduce.updates.iter().enumerate() {
+                if update.op == ReduceOp::Mean {
+                    return Err("a mean is not an update".to_owned());
+                }
+                let (trips, vars) = merged(&update.loops, &update.value);
+                let reduced: Vec<Var> = update.loops.iter().map(|l| l.0).collect();
+                let scope = Scope { rows, cols, update: Some((i, &vars)), reduced: &reduced };
+                // What the merged loops walk over is what their innermost variable does.
+                let value = Dag::new(&update.value, &scope, &mut pointers)?;
+                updates.push(UpdateDag { op: update.op, value, trips });
+            }
+        }
+        let finish = Dag::new(finish, &outside, &mut pointers)?;
+        Ok(Kernel { init, updates, finish, target, pointers })
+    }
+
+    /// The address that each pointer starts from, and whether it moves with the column.
+    pub(super) fn pointers(&self) -> Vec<(Access, bool)> {
+        self.pointers.iter().map(|pointer| (pointer.access.clone(), pointer.col)).collect()
+    }
+
+    /// How far a pointer moves: from row to row, from column to column.
+    pub(super) fn moves(&self, pointer: usize) -> (i64, i64) {
+        (self.pointers[pointer].row, i64::from(self.pointers[pointer].col))
+    }
+
+    /// Number of pointers.
+    pub(super) fn pointer_count(&self) -> usize {
+        self.pointers.len()
+    }
+
+    /// How far update `update` moves a pointer in its loop number `level`.
+    pub(super) fn step(&self, pointer: usize, update: usize, level: usize) -> i64 {
+        match &self.pointers[pointer].steps {
+            Some((owner, steps)) if *owner == update => steps[level],
+            _ => 0,
+        }
+    }
+
+    /// How many sets of accumulators take turns: enough to keep two units with a latency of four cycles busy.
+    pub(super) fn sets(&self, rows: usize, vectors: usize, unroll: usize) -> usize {
+        let Some(first) = self.updates.first() else { return 1 };
+        let longest = self.updates.iter().filter_map(|update| update.trips.last()).max().copied().unwrap_or(1);
+        if self.updates.iter().any(|update| update.op != first.op) {
+            return 1;
+        }
+        (8 / (rows * vectors)).clamp(1, unroll.min(longest).max(1))
+    }
+
+    /// An upper bound of the registers that are live at once.
+    pub(super) fn registers(&self, shape: TileShape) -> usize {
+        let TileShape { mr, nv, unroll } = shape;
+        let accumulators = if self.updates.is_empty() { 0 } else { mr * nv * self.sets(mr, nv, unroll) };
+        let count = |node: &DagNode| (if node.rows { mr } else { 1 }) * (if node.cols { nv } else { 1 });
+        let hoisted: usize = self
+            .updates
+            .iter()
+            .map(|update| update.value.hoisted().into_iter().map(|i| count(&update.value.nodes[i])).sum::<usize>())
+            .max()
+            .unwrap_or(0);
+        let working = |dag: &Dag| {
+            // Values that no row changes stay for all rows; the others for one row, or one vector of it.
+            let held = dag.nodes.iter().filter(|node| node.kind != Kind::Acc).map(|node| match (node.rows, node.cols) {
+                (false, true) => nv,
+                _ => 1,
+            });
+            held.sum::<usize>()
+        };
+        let update = self.updates.iter().map(|update| working(&update.value)).max().unwrap_or(0);
+        let rest = self.init.as_ref().map_or(0, working).max(working(&self.finish)).max(update);
+        accumulators + hoisted + rest
+    }
+}
+
+impl Dag {
+    fn new(expr: &Expr, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<Dag, String> {
+        let mut dag = Dag::default();
+        dag.add(expr, scope, pointers)?;
+        Ok(dag)
+    }
+
+    /// The node that is the value.
+    pub(super) fn root(&self) -> usize {
+        self.nodes.len() - 1
+    }
+
+    /// Nodes that do not change in the loops of the update but are operands of nodes that do.
+    pub(super) fn hoisted(&self) -> Vec<usize> {
+        let mut hoisted: Vec<usize> = Vec::new();
+        for node in self.nodes.iter().filter(|node| node.reduced) {
+            let operands = match node.kind {
+                Kind::Unary(_, a) => vec![a],
+                Kind::Binary(_, a, b) => vec![a, b],
+                _ => vec![],
+            };
+            hoisted.extend(operands.into_iter().filter(|&i| !self.nodes[i].reduced));
+        }
+        if !self.nodes[self.root()].reduced {
+            hoisted.push(self.root());
+        }
+        hoisted.sort_unstable();
+        hoisted.dedup();
+        hoisted
+    }
+
+    fn add(&mut self, expr: &Expr, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<usize, String> {
+        let node = match expr {
+            Expr::Const(value) => DagNode { kind: Kind::Const(*value), rows: false, cols: false, reduced: false },
+            Expr::Acc => DagNode { kind: Kind::Acc, rows: true, cols: true, reduced: false },
+            Expr::Load(access) => {
+                let location = scope.location(access, pointers)?;
+                let reduced = scope.reduced.iter().any(|&v| access.index.coefficient(v) != 0);
+                DagNode { kind: Kind::Load(location), rows: location.row != 0, cols: location.col, reduced }
+            }
+            Expr::Unary(UnaryOp::Recip, a) => return self.reciprocal(a, false, scope, pointers),
+            Expr::Unary(UnaryOp::Rsqrt, a) => return self.reciprocal(a, true, scope, pointers),
+            Expr::Unary(op @ (UnaryOp::Neg | UnaryOp::Relu | UnaryOp::Step | UnaryOp::Abs | UnaryOp::Sqrt), a) => {
+                let a = self.add(a, scope, pointers)?;
+                self.applied(Kind::Unary(*op, a), &[a])
+            }
+            Expr::Unary(op, _) => return Err(format!("there is no vector instruction for {op}")),
+            Expr::Binary(op, a, b) => {
+                let a = self.add(a, scope, pointers)?;
+                let b = self.add(b, scope, pointers)?;
+                self.applied(Kind::Binary(*op, a, b), &[a, b])
+            }
+            Expr::Guard { .. } => return Err("a value is guarded".to_owned()),
+            Expr::Select { .. } => return Err("a value is selected".to_owned()),
+        };
+        Ok(self.number(node))
+    }
+
+    fn reciprocal(&mut self, a: &Expr, root: bool, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<usize, String> {
+        let mut a = self.add(a, scope, pointers)?;
+        if root {
+            let node = self.applied(Kind::Unary(UnaryOp::Sqrt, a), &[a]);
+            a = self.number(node);
+        }
+        let one = self.number(DagNode { kind: Kind::Const(1.0), rows: false, cols: false, reduced: false });
+        let node = self.applied(Kind::Binary(BinaryOp::Div, one, a), &[a]);
+        Ok(self.number(node))
+    }
+
+    fn applied(&self, kind: Kind, operands: &[usize]) -> DagNode {
+        let any = |f: fn(&DagNode) -> bool| operands.iter().any(|&i| f(&self.nodes[i]));
+        DagNode { kind, rows: any(|n| n.rows), cols: any(|n| n.cols), reduced: any(|n| n.reduced) }
+    }
+
+    /// The number of a node: that of an equal one, if there is one and it may move to the end, or a new one.
+    fn number(&mut self, node: DagNode) -> usize {
+        if let Some(i) = self.nodes.iter().position(|n| n.kind == node.kind) {
+            return i;
+        }
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+}
+
+impl Scope<'_> {
+    /// The place of an access, through a pointer that moves as it does.
+    fn location(&self, access: &Access, pointers: &mut Vec<Pointer>) -> Result<Location, String> {
+        let index = &access.index;
+        let col = match index.coefficient(self.cols) {
+            0 => false,
+            1 => true,
+            stride => return Err(format!("a load has stride {stride} in the columns")),
+        };
+        let row = self.rows.map_or(0, |v| index.coefficient(v));
+        let mut inside: Vec<Var> = self.reduced.to_vec();
+        inside.push(self.cols);
+        inside.extend(self.rows);
+        let outer = without(index, &inside);
+        let (steps, inner) = match self.update {
+            Some((update, vars)) => {
+                let steps: Vec<i64> = vars.iter().map(|&v| index.coefficient(v)).collect();
+                let inner = steps.last().copied().unwrap_or(0);
+                (steps.iter().any(|&s| s != 0).then_some((update, steps)), inner)
+            }
+            None => (None, 0),
+        };
+        let same = |p: &Pointer| {
+            p.access.buffer == access.buffer
+                && p.access.index.terms == outer.terms
+                && (p.row, p.col) == (row, col)
+                && p.steps == steps
+        };
+        let pointer = pointers.iter().position(same).unwrap_or_else(|| {
+            let access = Access { buffer: access.buffer, index: outer.clone() };
+            pointers.push(Pointer { access, row, col, steps });
+            pointers.len() - 1
+        });
+        Ok(Location { pointer, offset: outer.offset - pointers[pointer].access.index.offset, row, inner, col })
+    }
+}
+
+/// Merges neighbouring loops that walk through memory as one: the trips of each merged loop and the variable whose stride it has.
+fn merged(loops: &[(Var, usize)], value: &Expr) -> (Vec<usize>, Vec<Var>) {
+    let mut indices: Vec<Affine> = Vec::new();
+    crate::walk::reads(value, &mut |access| indices.push(access.index.clone()));
+    let (mut trips, mut vars): (Vec<usize>, Vec<Var>) = (vec![], vec![]);
+    for &(var, extent) in loops {
+        if extent == 1 {
+            continue;
+        }
+        let continues = vars
+            .last()
+            .is_some_and(|&outer| indices.iter().all(|index| index.coefficient(outer) == extent as i64 * index.coefficient(var)));
+        match (trips.last_mut(), vars.last_mut()) {
+            (Some(last), Some(outer)) if continues => {
+                *last *= extent;
+                *outer = var;
+            }
+            _ => {
+                trips.push(extent);
+                vars.push(var);
+            }
+        }
+    }
+    (trips, vars)
+}

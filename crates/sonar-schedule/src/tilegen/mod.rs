@@ -1,0 +1,167 @@
+//! The one generator of tile programs: from an inner loop nest to a micro-kernel.
+//!
+//! The nest is one store or reduction inside of a loop over **columns**, consecutive elements of the target, and perhaps
+//! one over **rows**. Every load must be of consecutive elements in the column variable, or not depend on it (then it is
+//! broadcast). From this, batch-reduce matrix products, convolutions, depthwise convolutions, poolings, statistics and
+//! elementwise rows all come out:
+//!
+//! - an accumulator for each of `mr` rows × `nv` vectors stays in a register from its first value to its last use;
+//! - reduction loops become loops of the tile; neighbouring ones that walk through memory as one are merged, and the
+//!   innermost is unrolled, with its remainder behind it;
+//! - values that depend neither on the row nor on the reduction are computed once, those that do not depend on the row are
+//!   shared by all rows, those that do not depend on the column by all vectors of a row;
+//! - few accumulators would wait for each other: then copies of the unrolled loop body take turns between several sets;
+//! - the tile itself loops over blocks of rows (or of columns, without rows) and handles the remainder.
+
+mod emit;
+mod expression;
+mod pressure;
+
+use sonar_ir::loops::{Access, Affine, Reduce, Stmt, Var};
+use sonar_ir::tile::{Tile, TileStmt};
+
+use crate::error::ScheduleError;
+use emit::Emitter;
+use expression::Kernel;
+pub(crate) use pressure::pressure;
+
+/// The loops around the statement that becomes a tile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nest<'a> {
+    /// A store or a reduction.
+    pub(crate) stmt: &'a Stmt,
+    /// Loop over rows and its extent.
+    pub(crate) rows: Option<(Var, usize)>,
+    /// Loop over consecutive elements and its extent.
+    pub(crate) cols: (Var, usize),
+}
+
+/// The register tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TileShape {
+    /// Rows.
+    pub(crate) mr: usize,
+    /// Vectors in a row.
+    pub(crate) nv: usize,
+    /// Copies of the innermost reduction loop's body.
+    pub(crate) unroll: usize,
+}
+
+/// Which columns a tile computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Columns {
+    /// Blocks of `nv` vectors, one after the other.
+    pub(crate) blocks: usize,
+    /// Vectors behind them, the last of them masked if `tail` is not 0.
+    pub(crate) rest: usize,
+    /// Lanes of the masked vector.
+    pub(crate) tail: usize,
+}
+
+/// A tile with the address that each pointer starts from, where the first column is 0 and the row is 0.
+#[derive(Clone, Debug)]
+pub(crate) struct MicroKernel {
+    pub(crate) tile: Tile,
+    /// The address, and whether it moves with the column.
+    pub(crate) args: Vec<(Access, bool)>,
+}
+
+/// Generates the tile that computes all rows of some columns.
+pub(crate) fn generate(
+    name: &str,
+    nest: Nest<'_>,
+    shape: TileShape,
+    columns: Columns,
+    lanes: usize,
+) -> Result<MicroKernel, ScheduleError> {
+    let kernel = Kernel::new(nest).map_err(|reason| refuse(name, reason))?;
+    let mut emitter = Emitter::new(&kernel, shape, lanes, columns.tail);
+    let body = match nest.rows {
+        Some((_, rows)) => {
+            let vectors = if columns.blocks > 0 { shape.nv } else { columns.rest };
+            by_rows(&mut emitter, rows, shape.mr, vectors)
+        }
+        None => by_columns(&mut emitter, columns, shape.nv, lanes),
+    };
+    let args = kernel.pointers();
+    if args.len() > Tile::MAX_POINTERS {
+        return Err(refuse(name, format!("it needs {} pointers of {}", args.len(), Tile::MAX_POINTERS)));
+    }
+    let tile = Tile { name: name.to_owned(), lanes, tail: columns.tail, pointers: args.len(), body };
+    if depth(&tile.body) > Tile::MAX_DEPTH {
+        return Err(refuse(name, "its loops nest too deep".to_owned()));
+    }
+    let (needed, available) = (pressure(&tile.body), Tile::registers(lanes));
+    // One register is left to the emitter, for constants that an instruction needs.
+    if needed >= available {
+        return Err(ScheduleError::TooManyRegisters { mr: shape.mr, nv: shape.nv, needed, available });
+    }
+    if emitter.out_of_range() {
+        return Err(refuse(name, "an offset does not fit an instruction".to_owned()));
+    }
+    Ok(MicroKernel { tile, args })
+}
+
+/// An upper bound of the registers that a register tile of the nest needs, without generating it;
+/// `None` if the nest cannot be a tile at all.
+pub(crate) fn registers_needed(nest: Nest<'_>, shape: TileShape) -> Option<usize> {
+    let kernel = Kernel::new(nest).ok()?;
+    if kernel.pointers().len() > Tile::MAX_POINTERS {
+        return None;
+    }
+    Some(kernel.registers(shape))
+}
+
+fn by_rows(emitter: &mut Emitter<'_>, rows: usize, mr: usize, vectors: usize) -> Vec<TileStmt> {
+    let (blocks, rest) = (rows / mr, rows % mr);
+    let mut body = Vec::new();
+    if blocks > 0 {
+        let step = (blocks > 1 || rest > 0).then_some((mr as i64, 0));
+        body.extend(repeat(blocks, emitter.block(mr, vectors, false, step)));
+    }
+    if rest > 0 {
+        body.extend(emitter.block(rest, vectors, false, None));
+    }
+    body
+}
+
+fn by_columns(emitter: &mut Emitter<'_>, columns: Columns, nv: usize, lanes: usize) -> Vec<TileStmt> {
+    let mut body = Vec::new();
+    if columns.blocks > 0 {
+        let step = (columns.blocks > 1 || columns.rest > 0).then_some((0, (nv * lanes) as i64));
+        body.extend(repeat(columns.blocks, emitter.block(1, nv, true, step)));
+    }
+    if columns.rest > 0 {
+        body.extend(emitter.block(1, columns.rest, false, None));
+    }
+    body
+}
+
+fn repeat(trips: usize, body: Vec<TileStmt>) -> Vec<TileStmt> {
+    if trips == 1 { body } else { vec![TileStmt::Loop { trips: trips as u32, body }] }
+}
+
+fn depth(stmts: &[TileStmt]) -> usize {
+    let loops = stmts.iter().map(|stmt| match stmt {
+        TileStmt::Loop { body, .. } => 1 + depth(body),
+        _ => 0,
+    });
+    loops.max().unwrap_or(0)
+}
+
+fn refuse(name: &str, reason: String) -> ScheduleError {
+    ScheduleError::Illegal { step: "tensorize", name: name.to_owned(), reason }
+}
+
+/// The reduction of a statement, if it is one.
+fn reduction(stmt: &Stmt) -> Option<&Reduce> {
+    match stmt {
+        Stmt::Reduce(reduce) => Some(reduce),
+        _ => None,
+    }
+}
+
+/// An affine expression without some of its variables.
+fn without(affine: &Affine, vars: &[Var]) -> Affine {
+    Affine { terms: affine.terms.iter().filter(|t| !vars.contains(&t.0)).copied().collect(), offset: affine.offset }
+}
