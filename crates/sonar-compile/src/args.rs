@@ -1,0 +1,349 @@
+//! What can be said on the command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Finds the neural networks that are best on accuracy and on measured latency after tuning, on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "sonar-compile", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 ok, 1 internal error, 2 usage, 3 bad input or unsupported, 4 no valid candidate,\n\
+    5 output mismatch, 6 budget ended without a result, 130 interrupted after saving.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Say more on stderr; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// No progress on stderr.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Search a space of architectures and their schedules together; going on where an earlier run was stopped
+    Search(SearchArgs),
+    /// Go on with a run, with the settings it was started with
+    Resume(ResumeArgs),
+    /// Search the schedules of one model's kernels
+    Tune(TuneArgs),
+    /// Compile a model and say what came of it
+    Compile(CompileArgs),
+    /// Run a model once on given or random input
+    Run(RunArgs),
+    /// Time a compiled model
+    Bench(BenchArgs),
+    /// Print any stage of a model between its text and its machine code, or count a search space
+    Inspect(InspectArgs),
+    /// Check a model or space for errors, without compiling it
+    Check(ModelArgs),
+    /// Write the report of a run: one HTML file, and its pictures as SVG files
+    Report(ReportArgs),
+    /// Say what this machine is and whether it measures well
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Serve measurements over standard input and output
+    #[command(hide = true)]
+    Worker,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Options of `search`.
+#[derive(Debug, Args)]
+pub struct SearchArgs {
+    /// Search space: a `.sonar` file [default: the built-in NAS-Bench-201 space, reduced]
+    pub space: Option<PathBuf>,
+    /// Data: `fashion-mnist` (a subset, built in), or a folder of IDX files or CIFAR-10 batches
+    #[arg(long, env = "SONAR_DATA")]
+    pub data: Option<String>,
+    /// How to search: sonar, random, brute-force, sequential
+    #[arg(long)]
+    pub algorithm: Option<String>,
+    /// Wall-clock limit, such as 90s, 10m, 2h [default: 10m]
+    #[arg(long, value_parser = parse_duration)]
+    pub time: Option<std::time::Duration>,
+    /// Seed of everything random [default: 0]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Threads for training; latency is measured with --latency-threads [default: all]
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Processor to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4 [default: native]
+    #[arg(long, env = "SONAR_TARGET")]
+    pub target: Option<String>,
+    /// Run directory [default: runs/SPACE]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Most accurate under this latency in microseconds, instead of the whole Pareto front
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub latency_limit: Option<f64>,
+    /// How many architectures to sample [default: as many as the time allows]
+    #[arg(long)]
+    pub candidates: Option<usize>,
+    /// Epochs of full training [default: as many as the time allows]
+    #[arg(long)]
+    pub epochs: Option<u32>,
+    /// Trials of full tuning for each kernel
+    #[arg(long)]
+    pub trials: Option<u32>,
+    /// A parameter of the space, such as c=16 (repeatable)
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// TOML file with any of these options; flags and environment win over it
+    #[arg(long, env = "SONAR_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Forget an earlier run in the same directory
+    #[arg(long)]
+    pub fresh: bool,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Options of `resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// Run directory
+    pub run: PathBuf,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Which model: a description, possibly one architecture of a space.
+#[derive(Debug, Args, Clone)]
+pub struct ModelArgs {
+    /// A `.sonar` model or space
+    pub model: PathBuf,
+    /// The architecture, if MODEL is a space: `baseline`, or decisions such as "e0=skip e1=none"
+    #[arg(long)]
+    pub arch: Option<String>,
+    /// A parameter of the space, such as c=16 (repeatable)
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// What to compile for.
+#[derive(Debug, Args, Clone)]
+pub struct TargetArgs {
+    /// Processor to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4
+    #[arg(long, default_value = "native", env = "SONAR_TARGET")]
+    pub target: String,
+    /// Threads that one inference uses
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// Images in one inference
+    #[arg(long, default_value_t = 1)]
+    pub batch: usize,
+    /// Compile the graph as it is written, without equality saturation
+    #[arg(long)]
+    pub no_rewrite: bool,
+    /// Tuning records [default: one database for this machine]
+    #[arg(long, env = "SONAR_RECORDS")]
+    pub records: Option<PathBuf>,
+}
+
+/// Options of `tune`.
+#[derive(Debug, Args)]
+pub struct TuneArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Wall-clock limit, such as 30s or 5m
+    #[arg(long, value_parser = parse_duration, default_value = "60s")]
+    pub time: std::time::Duration,
+    /// Trials for each kernel
+    #[arg(long, default_value_t = 200)]
+    pub trials: u32,
+    /// Seed of the search
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Options of `compile`.
+#[derive(Debug, Args)]
+pub struct CompileArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Raw little-endian f32 input [default: random]
+    #[arg(long)]
+    pub input: Option<PathBuf>,
+    /// Where to write the raw little-endian f32 output [default: printed]
+    #[arg(long)]
+    pub output: Option<PathBuf>,
+    /// Seed of random weights and input
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Compare with the reference interpreter; exit 5 if the relative error is above this
+    #[arg(long, value_name = "TOLERANCE", num_args = 0..=1, default_missing_value = "1e-4")]
+    pub check: Option<f64>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Runs before timing
+    #[arg(long, default_value_t = 20)]
+    pub warmup: usize,
+    /// Timed runs
+    #[arg(long, default_value_t = 200)]
+    pub runs: usize,
+    /// Time of each kernel too, with its share of the measured peak
+    #[arg(long)]
+    pub profile: bool,
+    /// Answer `W N` lines on standard input with N timings each, for outside harnesses
+    #[arg(long)]
+    pub serve: bool,
+    /// Raw little-endian f32 input for --serve
+    #[arg(long)]
+    pub input: Option<PathBuf>,
+    /// Where --serve writes the output of one run
+    #[arg(long)]
+    pub output: Option<PathBuf>,
+    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: random]
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// A stage between text and machine code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stage {
+    /// The graph as read.
+    Graph,
+    /// The saturated e-graph: classes, nodes, costs.
+    Egraph,
+    /// The graph after equality saturation.
+    Rewritten,
+    /// The scheduled loop programs.
+    Loops,
+    /// The schedules.
+    Schedule,
+    /// The Cranelift IR of the loop nests.
+    Clif,
+    /// The machine code.
+    Asm,
+}
+
+/// Options of `inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// What to print
+    #[arg(long, value_enum, default_value = "graph")]
+    pub stage: Stage,
+    /// Print the number of candidates of a space, and of distinct ones, instead
+    #[arg(long)]
+    pub count: bool,
+    /// Only this kernel, by its number
+    #[arg(long)]
+    pub kernel: Option<usize>,
+    /// How to print a count
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Run directory
+    #[arg(default_value = "runs/nas-bench-201")]
+    pub run: PathBuf,
+    /// HTML file [default: report.html in the run directory; pictures beside it]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Reads `90s`, `10m`, `1.5h`, or a plain number of seconds.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
+        Some(i) => text.split_at(i),
+        None => (text, "s"),
+    };
+    let scale = match unit {
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("unknown unit `{unit}`: write a number followed by ms, s, m or h, such as 10m")),
+    };
+    let seconds = number.trim().parse::<f64>().map_err(|_| format!("`{number}` is not a number: write it like 90s, 10m or 1.5h"))? * scale;
+    std::time::Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|d| !d.is_zero() && d.as_secs_f64() < 1e8)
+        .ok_or_else(|| format!("`{text}` is not a length of time above zero"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("10m").unwrap().as_secs(), 600);
+        assert_eq!(parse_duration("250ms").unwrap().as_millis(), 250);
+        assert_eq!(parse_duration("7").unwrap().as_secs(), 7);
+        for bad in ["", "m", "-3s", "5 parsecs", "0s", "NaN", "1e300h"] {
+            assert!(parse_duration(bad).is_err(), "{bad} was accepted");
+        }
+    }
+}

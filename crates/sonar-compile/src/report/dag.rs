@@ -1,0 +1,124 @@
+//! Drawings of graphs as SVG: one box a kernel, layered from the inputs down.
+
+use super::chart::escape;
+use sonar_ir::{Graph, NodeId, Op};
+use std::fmt::Write as _;
+
+const BOX: (f64, f64) = (190.0, 34.0);
+const GAP: (f64, f64) = (16.0, 26.0);
+
+/// A graph as a standalone SVG document; parameters and weight expressions are left out.
+pub fn svg(graph: &Graph) -> String {
+    let data = depends_on_input(graph);
+    let shown: Vec<NodeId> = graph.iter().map(|(id, _)| id).filter(|id| data[id.0 as usize]).collect();
+    let mut layer = vec![0usize; graph.nodes.len()];
+    let mut rows: Vec<Vec<NodeId>> = Vec::new();
+    for &id in &shown {
+        let above = graph.node(id).operands.iter().filter(|o| data[o.0 as usize]).map(|o| layer[o.0 as usize] + 1).max().unwrap_or(0);
+        layer[id.0 as usize] = above;
+        if rows.len() <= above {
+            rows.resize(above + 1, Vec::new());
+        }
+        rows[above].push(id);
+    }
+    let widest = rows.iter().map(Vec::len).max().unwrap_or(1);
+    let (width, height) = (widest as f64 * (BOX.0 + GAP.0) + GAP.0, rows.len() as f64 * (BOX.1 + GAP.1) + GAP.1);
+    let mut centre = vec![(0.0, 0.0); graph.nodes.len()];
+    for (i, row) in rows.iter().enumerate() {
+        let left = (width - row.len() as f64 * (BOX.0 + GAP.0) + GAP.0) / 2.0;
+        for (j, id) in row.iter().enumerate() {
+            let x = left + j as f64 * (BOX.0 + GAP.0) + BOX.0 / 2.0;
+            let y = GAP.1 + i as f64 * (BOX.1 + GAP.1) + BOX.1 / 2.0;
+            centre[id.0 as usize] = (x, y);
+        }
+    }
+    let mut s = format!(
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0} {height:.0}" width="{width:.0}" font-family="system-ui, sans-serif" font-size="11" fill="#222"><rect width="{width:.0}" height="{height:.0}" fill="#fff"/>"##
+    );
+    for &id in &shown {
+        let (x, y) = centre[id.0 as usize];
+        for operand in graph.node(id).operands.iter().filter(|o| data[o.0 as usize]) {
+            let (ox, oy) = centre[operand.0 as usize];
+            let (top, bottom) = (oy + BOX.1 / 2.0, y - BOX.1 / 2.0);
+            // A long edge swings aside, so that it does not run through the boxes between.
+            let swing = if layer[id.0 as usize] > layer[operand.0 as usize] + 1 { BOX.0 * 0.75 } else { 0.0 };
+            let _ = write!(
+                s,
+                r##"<path d="M{ox:.1} {top:.1}C{:.1} {:.1} {:.1} {:.1} {x:.1} {bottom:.1}" fill="none" stroke="#888"/>"##,
+                ox + swing,
+                top + GAP.1,
+                x + swing,
+                bottom - GAP.1
+            );
+        }
+    }
+    for &id in &shown {
+        let node = graph.node(id);
+        let (x, y) = centre[id.0 as usize];
+        let fill = match node.op {
+            Op::Input => "#e8f1fa",
+            Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. } => "#fdeee0",
+            _ => "#eef7ee",
+        };
+        let _ = write!(
+            s,
+            r##"<g><rect x="{:.1}" y="{:.1}" width="{}" height="{}" rx="5" fill="{fill}" stroke="#777"/><text x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text><text x="{x:.1}" y="{:.1}" text-anchor="middle" fill="#666">{id} {}</text></g>"##,
+            x - BOX.0 / 2.0,
+            y - BOX.1 / 2.0,
+            BOX.0,
+            BOX.1,
+            y - 3.0,
+            escape(&label(graph, id)),
+            y + 11.0,
+            node.ty
+        );
+    }
+    s.push_str("</svg>");
+    s
+}
+
+/// Which nodes depend on an input of the graph, rather than on weights alone.
+fn depends_on_input(graph: &Graph) -> Vec<bool> {
+    let mut data = vec![false; graph.nodes.len()];
+    for (id, node) in graph.iter() {
+        data[id.0 as usize] = node.op == Op::Input || node.operands.iter().any(|o| data[o.0 as usize]);
+    }
+    data
+}
+
+/// What a box says: the operator, and for a fused kernel its terms.
+fn label(graph: &Graph, id: NodeId) -> String {
+    use sonar_ir::Term;
+    let node = graph.node(id);
+    let kernel = |weight: NodeId| graph.ty(weight).extents().filter(|w| w.len() == 4).map_or(String::new(), |w| format!("{}×{}", w[0], w[1]));
+    match &node.op {
+        Op::Input => node.name.clone().unwrap_or_default(),
+        Op::Unary(op) => op.to_string(),
+        Op::Binary(op) => op.to_string(),
+        Op::Conv2d(_) => format!("conv {}", kernel(node.operands[1])),
+        Op::MatMul => "matmul".into(),
+        Op::BatchNorm { .. } => "batch norm".into(),
+        Op::MaxPool(_) => "max pool".into(),
+        Op::AvgPool(_) => "avg pool".into(),
+        Op::GlobalAvgPool => "global avg pool".into(),
+        Op::FusedSum { terms, relu } => {
+            let mut at = 0;
+            let mut parts: Vec<String> = Vec::new();
+            for term in terms {
+                parts.push(match term {
+                    Term::Conv2d { relu, .. } => {
+                        format!("{}conv {}", if *relu { "relu·" } else { "" }, kernel(node.operands[at + 1]))
+                    }
+                    Term::MatMul { relu } => format!("{}matmul", if *relu { "relu·" } else { "" }),
+                    Term::Add => node.operands.get(at).map_or(String::new(), |o| if graph.ty(*o).rank() <= 1 { "bias".into() } else { "add".into() }),
+                });
+                at += term.arity();
+            }
+            format!("{}{}", parts.join(" + "), if *relu { " → relu" } else { "" })
+        }
+        other => {
+            let text = format!("{other:?}");
+            text.split(['(', ' ', '{']).next().unwrap_or_default().to_lowercase()
+        }
+    }
+}
