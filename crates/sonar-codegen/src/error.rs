@@ -1,0 +1,118 @@
+//! What can go wrong between a program and its machine code.
+
+use thiserror::Error;
+
+/// Any failure of this crate.
+#[derive(Debug, Error)]
+pub enum CodegenError {
+    /// The name of a target is not one of those known.
+    #[error("unknown target `{0}`; expected `native`, `x86-64-v2`, `x86-64-v3`, `x86-64-v4`, or one of the triples {1}")]
+    UnknownTarget(String, &'static str),
+    /// `native` was asked for on a processor that no target describes.
+    #[error("this processor is not supported: {0}")]
+    UnsupportedHost(String),
+    /// Code for this target cannot be run on this machine.
+    #[error("code for {0} does not run on this machine")]
+    NotRunnable(String),
+    /// The vectors of a tile are wider than those of the target.
+    #[error("tile `{tile}` has {lanes} lanes, which {target} does not support")]
+    UnsupportedLanes {
+        /// Name of the tile.
+        tile: String,
+        /// Its width.
+        lanes: usize,
+        /// The target.
+        target: String,
+    },
+    /// More vector registers are live at once than the target has.
+    #[error("tile `{tile}` keeps more than {available} vector registers alive")]
+    TooManyRegisters {
+        /// Name of the tile.
+        tile: String,
+        /// How many there are.
+        available: usize,
+    },
+    /// A tile breaks an invariant of its language.
+    #[error("tile `{tile}` is invalid: {reason}")]
+    InvalidTile {
+        /// Name of the tile.
+        tile: String,
+        /// Which.
+        reason: String,
+    },
+    /// A loop program breaks an invariant of its language.
+    #[error("program `{program}` is invalid: {reason}")]
+    InvalidProgram {
+        /// Name of the program.
+        program: String,
+        /// Which.
+        reason: String,
+    },
+    /// A plan breaks an invariant of its language.
+    #[error("plan `{plan}` is invalid: {reason}")]
+    InvalidPlan {
+        /// Name of the plan.
+        plan: String,
+        /// Which.
+        reason: String,
+    },
+    /// The number of arguments is not that of the compiled function.
+    #[error("expected {expected} {what}, found {found}")]
+    ArgumentCount {
+        /// Inputs, outputs or buffers.
+        what: &'static str,
+        /// What the function takes.
+        expected: usize,
+        /// What it was given.
+        found: usize,
+    },
+    /// An argument has the wrong number of elements.
+    #[error("{what} {index} has {found} elements, expected {expected}")]
+    ArgumentLength {
+        /// Input, output or buffer.
+        what: &'static str,
+        /// Which.
+        index: usize,
+        /// What the function takes.
+        expected: usize,
+        /// What it was given.
+        found: usize,
+    },
+    /// A parameter of the model was not given.
+    #[error("no value for parameter `{0}`")]
+    MissingParam(String),
+    /// A parameter was given with another shape.
+    #[error("parameter `{name}` has shape {found:?}, expected {expected:?}")]
+    ParamShape {
+        /// Name of the parameter.
+        name: String,
+        /// Shape in the plan.
+        expected: Vec<usize>,
+        /// Shape given.
+        found: Vec<usize>,
+    },
+    /// The model was run before its parameters were loaded.
+    #[error("the parameters of the model were not loaded")]
+    NotLoaded,
+    /// A thread of the pool could not be started.
+    #[error("could not start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// Cranelift refused the code; always a bug of this crate.
+    #[error("code generation failed: {0}")]
+    Backend(String),
+}
+
+impl From<cranelift_module::ModuleError> for CodegenError {
+    fn from(error: cranelift_module::ModuleError) -> Self {
+        match error {
+            cranelift_module::ModuleError::Compilation(inner) => CodegenError::Backend(format!("{inner:?}")),
+            other => CodegenError::Backend(other.to_string()),
+        }
+    }
+}
+
+impl From<iced_x86::IcedError> for CodegenError {
+    fn from(error: iced_x86::IcedError) -> Self {
+        CodegenError::Backend(error.to_string())
+    }
+}

@@ -1,0 +1,122 @@
+//! One loop program as a function that can be called.
+
+use crate::buffer::AlignedBuffer;
+use crate::error::CodegenError;
+use crate::module::{Code, Launch, arguments, layout};
+use crate::pool::Pool;
+use crate::target::Target;
+use sonar_ir::loops::{BufferKind, Program};
+
+/// A compiled program with its temporaries and packed weights.
+///
+/// ```
+/// use sonar_codegen::{Kernel, Target};
+/// use sonar_ir::loops::*;
+/// let buffer = |name: &str, kind| Buffer { name: name.into(), len: 8, kind };
+/// let element = |b| Access { buffer: BufId(b), index: Affine::var(Var(0), 1) };
+/// let double = Expr::Binary(sonar_ir::BinaryOp::Add, Box::new(Expr::Load(element(0))), Box::new(Expr::Load(element(0))));
+/// let program = Program {
+///     name: "double".into(),
+///     buffers: vec![buffer("x", BufferKind::Input), buffer("y", BufferKind::Output)],
+///     vars: vec!["i".into()],
+///     setup: vec![],
+///     body: vec![Stmt::For {
+///         var: Var(0),
+///         extent: 8,
+///         kind: LoopKind::Serial,
+///         body: vec![Stmt::Store { target: element(1), value: double }],
+///     }],
+///     tiles: vec![],
+/// };
+/// let mut kernel = Kernel::compile(&program, &Target::native()?)?;
+/// let (mut x, mut y) = ([1.5; 8], [0.0; 8]);
+/// kernel.run(&mut [&mut x, &mut y])?;
+/// assert_eq!(y, [3.0; 8]);
+/// # Ok::<(), sonar_codegen::CodegenError>(())
+/// ```
+pub struct Kernel {
+    setup: Option<Launch>,
+    body: Launch,
+    /// Index of the buffer and length of each argument.
+    arguments: Vec<(usize, usize)>,
+    pool: Pool,
+    /// Owned by the kernel because `setup` and `body` hold their addresses.
+    _temps: Vec<AlignedBuffer>,
+    _packed: AlignedBuffer,
+    _code: Code,
+}
+
+impl Kernel {
+    /// Compiles a program for one thread. Programs are verified, because code for an invalid one would be unsafe to run.
+    pub fn compile(program: &Program, target: &Target) -> Result<Kernel, CodegenError> {
+        Kernel::compile_threaded(program, target, 1)
+    }
+
+    /// As [`Kernel::compile`], for several threads if the body of the program is one parallel loop.
+    pub fn compile_threaded(program: &Program, target: &Target, threads: usize) -> Result<Kernel, CodegenError> {
+        crate::verify_program(program)?;
+        let (code, functions) = Code::build(target, |definitions| definitions.program(program))?;
+        let mut body = Launch::new(program, code.program_entry(functions.body), threads);
+        let mut setup = functions.setup.map(|id| Launch::new(program, code.program_entry(id), 1));
+
+        let (packed_offsets, packed_len) = layout(program, BufferKind::Packed);
+        let packed = AlignedBuffer::new(packed_len);
+        let (temp_offsets, temp_len) = layout(program, BufferKind::Temp);
+        let temps: Vec<AlignedBuffer> = (0..body.threads()).map(|_| AlignedBuffer::new(temp_len)).collect();
+        for launch in setup.iter_mut().chain([&mut body]) {
+            for &(buffer, offset) in &packed_offsets {
+                launch.set(buffer, packed.at(offset));
+            }
+            for &(buffer, offset) in &temp_offsets {
+                for thread in 0..launch.threads() {
+                    launch.set_for(thread, buffer, temps[thread].at(offset));
+                }
+            }
+        }
+        let pool = Pool::new(body.threads())?;
+        let arguments = arguments(program).map(|i| (i, program.buffers[i].len)).collect();
+        Ok(Kernel { setup, body, arguments, pool, _temps: temps, _packed: packed, _code: code })
+    }
+
+    /// Fills packed weights from the arguments; a kernel whose program has a setup needs this before it runs, and after
+    /// its weights change.
+    pub fn setup(&mut self, args: &mut [&mut [f32]]) -> Result<(), CodegenError> {
+        check_lengths("buffer", self.arguments.iter().map(|(_, len)| *len), args.iter().map(|arg| arg.len()))?;
+        if let Some(setup) = &mut self.setup {
+            for ((buffer, _), arg) in self.arguments.iter().zip(args) {
+                setup.set(*buffer, arg.as_mut_ptr());
+            }
+            // SAFETY: the program is verified, the lengths are checked, and exclusive slices do not overlap.
+            unsafe { setup.run(&mut self.pool) };
+        }
+        Ok(())
+    }
+
+    /// Runs the program on its arguments, inputs and outputs in the order of its buffers.
+    pub fn run(&mut self, args: &mut [&mut [f32]]) -> Result<(), CodegenError> {
+        check_lengths("buffer", self.arguments.iter().map(|(_, len)| *len), args.iter().map(|arg| arg.len()))?;
+        for ((buffer, _), arg) in self.arguments.iter().zip(args) {
+            self.body.set(*buffer, arg.as_mut_ptr());
+        }
+        // SAFETY: the program is verified, the lengths are checked, and exclusive slices do not overlap.
+        unsafe { self.body.run(&mut self.pool) };
+        Ok(())
+    }
+}
+
+/// Refuses arguments of the wrong number or lengths.
+pub(crate) fn check_lengths(
+    what: &'static str,
+    expected: impl ExactSizeIterator<Item = usize>,
+    found: impl ExactSizeIterator<Item = usize>,
+) -> Result<(), CodegenError> {
+    if expected.len() != found.len() {
+        return Err(CodegenError::ArgumentCount { what, expected: expected.len(), found: found.len() });
+    }
+    for (index, (expected, found)) in expected.zip(found).enumerate() {
+        if expected != found {
+            return Err(CodegenError::ArgumentLength { what, index, expected, found });
+        }
+    }
+    Ok(())
+}

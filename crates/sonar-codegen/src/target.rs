@@ -1,0 +1,235 @@
+//! What machine code is generated for.
+
+use crate::error::CodegenError;
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::settings::{self, Configurable};
+use std::fmt;
+
+/// A processor: an instruction set level, and which model if it is the one that this process runs on.
+///
+/// ```
+/// use sonar_codegen::Target;
+/// let target = Target::parse("x86-64-v3")?;
+/// assert_eq!(target.lanes(), 8);
+/// assert_eq!(target.to_string(), "x86-64-v3");
+/// # Ok::<(), sonar_codegen::CodegenError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    level: Level,
+    native: Option<String>,
+}
+
+/// Instruction sets with different code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Level {
+    /// SSE4.2: 128-bit vectors, no fused multiply-add.
+    X86V2,
+    /// AVX2 and FMA: 256-bit vectors.
+    X86V3,
+    /// AVX-512 F, BW, CD, DQ and VL: 512-bit vectors with masks.
+    X86V4,
+    /// NEON: 128-bit vectors.
+    Aarch64,
+    /// Scalars only.
+    Riscv64,
+    /// The vector extension, used at 128 bits.
+    Riscv64V,
+}
+
+const X86_TRIPLE: &str = "x86_64-unknown-linux-gnu";
+const AARCH64_TRIPLE: &str = "aarch64-unknown-linux-gnu";
+const RISCV64_TRIPLE: &str = "riscv64gc-unknown-linux-gnu";
+const TRIPLES: &str =
+    "`x86_64-unknown-linux-gnu`, `aarch64-unknown-linux-gnu`, `riscv64gc-unknown-linux-gnu`, `riscv64gc-unknown-linux-gnu+v`";
+
+impl Target {
+    /// A target by name: `native` is this machine, `x86-64-v2` to `x86-64-v4` are the levels of the x86-64 ABI, and a
+    /// triple is the least processor of that architecture (`x86_64` means `x86-64-v2`); `+v` after the RISC-V triple
+    /// adds the vector extension.
+    pub fn parse(name: &str) -> Result<Target, CodegenError> {
+        let level = match name {
+            "native" => return Target::native(),
+            "x86-64-v2" | X86_TRIPLE => Level::X86V2,
+            "x86-64-v3" => Level::X86V3,
+            "x86-64-v4" => Level::X86V4,
+            AARCH64_TRIPLE => Level::Aarch64,
+            RISCV64_TRIPLE => Level::Riscv64,
+            "riscv64gc-unknown-linux-gnu+v" => Level::Riscv64V,
+            _ => return Err(CodegenError::UnknownTarget(name.to_string(), TRIPLES)),
+        };
+        Ok(Target { level, native: None })
+    }
+
+    /// The machine that this process runs on, at the highest level that it supports.
+    pub fn native() -> Result<Target, CodegenError> {
+        let levels = [Level::X86V4, Level::X86V3, Level::X86V2, Level::Aarch64, Level::Riscv64V, Level::Riscv64];
+        match levels.into_iter().find(|l| l.runs_here()) {
+            Some(level) => Ok(Target { level, native: Some(cpu_model()) }),
+            None => Err(CodegenError::UnsupportedHost(format!("{} below the lowest known level", std::env::consts::ARCH))),
+        }
+    }
+
+    /// How many `f32` a vector register holds.
+    pub fn lanes(&self) -> usize {
+        match self.level {
+            Level::X86V3 => 8,
+            Level::X86V4 => 16,
+            Level::X86V2 | Level::Aarch64 | Level::Riscv64 | Level::Riscv64V => 4,
+        }
+    }
+
+    /// Whether this process can run code for the target.
+    pub fn runs_here(&self) -> bool {
+        self.level.runs_here()
+    }
+
+    /// What a measurement is valid for: the level, and the processor model if the target is this machine.
+    pub fn key(&self) -> String {
+        match &self.native {
+            Some(model) => format!("{} ({model})", self.level.name()),
+            None => self.level.name().to_string(),
+        }
+    }
+
+    /// Whether vectors of this width can be emitted.
+    pub(crate) fn supports_lanes(&self, lanes: usize) -> bool {
+        match lanes {
+            4 => true,
+            8 => matches!(self.level, Level::X86V3 | Level::X86V4),
+            16 => self.level == Level::X86V4,
+            _ => false,
+        }
+    }
+
+    /// Whether a multiply-add that rounds once is one instruction.
+    pub(crate) fn has_fma(&self) -> bool {
+        self.level != Level::X86V2
+    }
+
+    /// Whether 128-bit vectors exist.
+    pub(crate) fn has_vectors(&self) -> bool {
+        self.level != Level::Riscv64
+    }
+
+    /// Cranelift's description of the target.
+    pub(crate) fn isa(&self) -> Result<OwnedTargetIsa, CodegenError> {
+        let backend = |e: &dyn fmt::Display| CodegenError::Backend(format!("{}: {e}", self.level.name()));
+        let mut flags = settings::builder();
+        for (name, value) in [
+            ("opt_level", "speed"),
+            ("is_pic", "false"),
+            ("use_colocated_libcalls", "false"),
+            ("unwind_info", "false"),
+            ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+        ] {
+            flags.set(name, value).map_err(|e| backend(&e))?;
+        }
+        let (triple, features): (_, &[&str]) = match self.level {
+            Level::X86V2 => (X86_TRIPLE, &["x86-64-v2"]),
+            Level::X86V3 => (X86_TRIPLE, &["x86-64-v3"]),
+            Level::X86V4 => (X86_TRIPLE, &["x86-64-v4"]),
+            Level::Aarch64 => (AARCH64_TRIPLE, &[]),
+            Level::Riscv64 => (RISCV64_TRIPLE, &[]),
+            Level::Riscv64V => (RISCV64_TRIPLE, &["has_v"]),
+        };
+        let mut builder = match self.native {
+            Some(_) => cranelift_native::builder().map_err(|e| backend(&e))?,
+            None => cranelift_codegen::isa::lookup_by_name(triple).map_err(|e| backend(&e))?,
+        };
+        for feature in features {
+            builder.enable(feature).map_err(|e| backend(&e))?;
+        }
+        builder.finish(settings::Flags::new(flags)).map_err(|e| backend(&e))
+    }
+}
+
+impl fmt::Display for Target {
+    /// The name that [`Target::parse`] takes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.native.is_some() { "native" } else { self.level.name() })
+    }
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::X86V2 => "x86-64-v2",
+            Level::X86V3 => "x86-64-v3",
+            Level::X86V4 => "x86-64-v4",
+            Level::Aarch64 => AARCH64_TRIPLE,
+            Level::Riscv64 => RISCV64_TRIPLE,
+            Level::Riscv64V => "riscv64gc-unknown-linux-gnu+v",
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn runs_here(self) -> bool {
+        let v2 = is_x86_feature_detected!("sse4.2") && is_x86_feature_detected!("popcnt");
+        let v3 = v2
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt");
+        match self {
+            Level::X86V2 => v2,
+            Level::X86V3 => v3,
+            Level::X86V4 => {
+                v3 && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512cd")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            Level::Aarch64 | Level::Riscv64 | Level::Riscv64V => false,
+        }
+    }
+
+    /// The vector extension of RISC-V is not detected: `native` means the base there.
+    #[cfg(not(target_arch = "x86_64"))]
+    fn runs_here(self) -> bool {
+        match self {
+            Level::Aarch64 => cfg!(target_arch = "aarch64"),
+            Level::Riscv64 => cfg!(target_arch = "riscv64"),
+            _ => false,
+        }
+    }
+}
+
+/// Name, family and model of this processor as the kernel tells them, or `unknown`.
+fn cpu_model() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        info.lines().find_map(|l| l.split_once(':').filter(|(key, _)| key.trim() == name).map(|(_, value)| value.trim()))
+    };
+    match (field("model name"), field("cpu family"), field("model")) {
+        (Some(name), Some(family), Some(model)) => format!("{name}, family {family}, model {model}"),
+        (Some(name), _, _) => name.to_string(),
+        _ => "unknown".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_back() {
+        for name in ["x86-64-v2", "x86-64-v3", "x86-64-v4", AARCH64_TRIPLE, RISCV64_TRIPLE, "riscv64gc-unknown-linux-gnu+v"] {
+            let target = Target::parse(name).unwrap();
+            assert_eq!(target.to_string(), name);
+            assert_eq!(Target::parse(&target.to_string()).unwrap(), target);
+            assert!(target.isa().is_ok(), "{name}");
+        }
+        assert!(matches!(Target::parse("x86-64-v9"), Err(CodegenError::UnknownTarget(..))));
+    }
+
+    #[test]
+    fn native_runs_here() {
+        let native = Target::native().unwrap();
+        assert!(native.runs_here());
+        assert_eq!(Target::parse("native").unwrap(), native);
+        assert!(native.key().len() > native.level.name().len());
+    }
+}

@@ -1,0 +1,208 @@
+//! Physical vector registers for a tile.
+//!
+//! The allocator renames the registers of a tile so that they are numbered `0..available`. It walks the tile once in
+//! program order and gives a register back at the last use of its value. A value that a loop carries from one iteration
+//! to the next (an accumulator) keeps one register for the whole loop. Nothing is ever spilled: a tile that needs more
+//! registers than there are is refused.
+
+use crate::error::CodegenError;
+use sonar_ir::tile::{Inst, Reg, Tile, TileStmt};
+
+/// The tile with physical registers.
+pub(crate) fn allocate(tile: &Tile, available: usize) -> Result<Tile, CodegenError> {
+    let count = register_count(&tile.body);
+    let nodes = backward(&tile.body, &mut vec![false; count]);
+    let mut forward = Forward {
+        tile,
+        available,
+        home: vec![None; count],
+        carried: vec![0; count],
+        free: (0..available as u32).rev().collect(),
+    };
+    let body = forward.block(&nodes)?;
+    Ok(Tile { body, ..tile.clone() })
+}
+
+/// What an instruction writes, and what it reads; an accumulator is both.
+pub(crate) fn registers(inst: &Inst) -> (Option<Reg>, Vec<Reg>) {
+    match *inst {
+        Inst::Const { dst, .. } | Inst::Load { dst, .. } | Inst::Broadcast { dst, .. } => (Some(dst), vec![]),
+        Inst::Store { src, .. } => (None, vec![src]),
+        Inst::Unary { dst, a, .. } => (Some(dst), vec![a]),
+        Inst::Binary { dst, a, b, .. } => (Some(dst), vec![a, b]),
+        Inst::Fma { acc, a, b } => (Some(acc), vec![acc, a, b]),
+        Inst::FmaBroadcast { acc, b, .. } => (Some(acc), vec![acc, b]),
+    }
+}
+
+/// One more than the largest register number.
+pub(crate) fn register_count(body: &[TileStmt]) -> usize {
+    body.iter()
+        .map(|stmt| match stmt {
+            TileStmt::Loop { body, .. } => register_count(body),
+            TileStmt::Advance { .. } => 0,
+            TileStmt::Inst(inst) => {
+                let (dst, sources) = registers(inst);
+                dst.into_iter().chain(sources).map(|r| r.0 as usize + 1).max().unwrap_or(0)
+            }
+        })
+        .max()
+        .unwrap_or(0)
+}
+
+/// A statement and the registers whose values nothing reads after it.
+enum Node<'a> {
+    Inst { inst: &'a Inst, dead: Vec<Reg> },
+    Loop { trips: u32, body: Vec<Node<'a>>, carried: Vec<Reg>, dead: Vec<Reg> },
+    Other(&'a TileStmt),
+}
+
+/// Annotates a block; `live` is the set of registers that are read after it, and becomes that before it.
+fn backward<'a>(block: &'a [TileStmt], live: &mut Vec<bool>) -> Vec<Node<'a>> {
+    let mut nodes = Vec::with_capacity(block.len());
+    for stmt in block.iter().rev() {
+        nodes.push(match stmt {
+            TileStmt::Advance { .. } => Node::Other(stmt),
+            TileStmt::Inst(inst) => {
+                let (dst, sources) = registers(inst);
+                let mut dead: Vec<Reg> = dst.iter().chain(&sources).copied().filter(|r| !live[r.0 as usize]).collect();
+                dead.sort_unstable();
+                dead.dedup();
+                if let Some(dst) = dst {
+                    live[dst.0 as usize] = false;
+                }
+                for source in sources {
+                    live[source.0 as usize] = true;
+                }
+                Node::Inst { inst, dead }
+            }
+            TileStmt::Loop { trips, body } => {
+                let mut carried = vec![false; live.len()];
+                read_first(body, &mut vec![false; live.len()], &mut carried);
+                let carried: Vec<Reg> = (0..live.len() as u32).map(Reg).filter(|r| carried[r.0 as usize]).collect();
+                let dead = carried.iter().copied().filter(|r| !live[r.0 as usize]).collect();
+                for r in &carried {
+                    live[r.0 as usize] = true;
+                }
+                let body = backward(body, live);
+                Node::Loop { trips: *trips, body, carried, dead }
+            }
+        });
+    }
+    nodes.reverse();
+    nodes
+}
+
+/// Marks the registers that a block reads before it writes them.
+fn read_first(block: &[TileStmt], written: &mut [bool], reads: &mut [bool]) {
+    for stmt in block {
+        match stmt {
+            TileStmt::Advance { .. } => {}
+            TileStmt::Loop { body, .. } => read_first(body, written, reads),
+            TileStmt::Inst(inst) => {
+                let (dst, sources) = registers(inst);
+                for source in sources {
+                    reads[source.0 as usize] |= !written[source.0 as usize];
+                }
+                if let Some(dst) = dst {
+                    written[dst.0 as usize] = true;
+                }
+            }
+        }
+    }
+}
+
+/// State of the walk in program order.
+struct Forward<'t> {
+    tile: &'t Tile,
+    available: usize,
+    /// Where the value of each register of the tile is now.
+    home: Vec<Option<u32>>,
+    /// How many of the enclosing loops carry each register.
+    carried: Vec<u32>,
+    free: Vec<u32>,
+}
+
+impl Forward<'_> {
+    fn block(&mut self, nodes: &[Node<'_>]) -> Result<Vec<TileStmt>, CodegenError> {
+        let mut block = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            block.push(match node {
+                Node::Other(stmt) => (*stmt).clone(),
+                Node::Inst { inst, dead } => TileStmt::Inst(self.inst(inst, dead)?),
+                Node::Loop { trips, body, carried, dead } => {
+                    for r in carried {
+                        self.read(*r)?;
+                        self.carried[r.0 as usize] += 1;
+                    }
+                    let body = self.block(body)?;
+                    for r in carried {
+                        self.carried[r.0 as usize] -= 1;
+                    }
+                    self.release(dead);
+                    TileStmt::Loop { trips: *trips, body }
+                }
+            });
+        }
+        Ok(block)
+    }
+
+    fn inst(&mut self, inst: &Inst, dead: &[Reg]) -> Result<Inst, CodegenError> {
+        let mut renamed = *inst;
+        match &mut renamed {
+            Inst::Const { dst, .. } | Inst::Load { dst, .. } | Inst::Broadcast { dst, .. } => *dst = self.write(*dst)?,
+            Inst::Store { src, .. } => *src = self.read(*src)?,
+            Inst::Unary { dst, a, .. } => {
+                *a = self.read(*a)?;
+                self.release_sources(*dst, dead);
+                *dst = self.write(*dst)?;
+            }
+            Inst::Binary { dst, a, b, .. } => {
+                (*a, *b) = (self.read(*a)?, self.read(*b)?);
+                self.release_sources(*dst, dead);
+                *dst = self.write(*dst)?;
+            }
+            Inst::Fma { acc, a, b } => (*acc, *a, *b) = (self.read(*acc)?, self.read(*a)?, self.read(*b)?),
+            Inst::FmaBroadcast { acc, b, .. } => (*acc, *b) = (self.read(*acc)?, self.read(*b)?),
+        }
+        self.release(dead);
+        Ok(renamed)
+    }
+
+    fn read(&self, r: Reg) -> Result<Reg, CodegenError> {
+        self.home[r.0 as usize].map(Reg).ok_or_else(|| CodegenError::InvalidTile {
+            tile: self.tile.name.clone(),
+            reason: format!("register {} is read before it is written", r.0),
+        })
+    }
+
+    fn write(&mut self, r: Reg) -> Result<Reg, CodegenError> {
+        if let Some(home) = self.home[r.0 as usize] {
+            return Ok(Reg(home));
+        }
+        match self.free.pop() {
+            Some(home) => {
+                self.home[r.0 as usize] = Some(home);
+                Ok(Reg(home))
+            }
+            None => Err(CodegenError::TooManyRegisters { tile: self.tile.name.clone(), available: self.available }),
+        }
+    }
+
+    /// Gives back what dies as an operand, so that the result may take its place.
+    fn release_sources(&mut self, dst: Reg, dead: &[Reg]) {
+        for r in dead.iter().filter(|r| **r != dst) {
+            self.release(&[*r]);
+        }
+    }
+
+    fn release(&mut self, dead: &[Reg]) {
+        for r in dead.iter().map(|r| r.0 as usize) {
+            if self.carried[r] == 0
+                && let Some(home) = self.home[r].take()
+            {
+                self.free.push(home);
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Plans: memory of every kind, parameters, and errors at the boundary.
+
+use crate::{at, binary, buffer, load, repeat, vars};
+use sonar_codegen::{CodegenError, Model, Target};
+use sonar_ir::loops::{BufferKind, LoopKind, Program, Stmt};
+use sonar_ir::plan::{KernelCall, Plan, Slot, SlotKind};
+use sonar_ir::{BinaryOp, Tensor, Values};
+
+const N: usize = 100;
+
+/// `y = op(x, w)` by way of a temporary and of a packed copy of `w`, in a parallel loop.
+fn kernel(op: BinaryOp) -> Program {
+    let stmts = vec![
+        Stmt::Store { target: at(3, &[], 0), value: binary(op, load(0, &[(0, 1)], 0), load(4, &[(0, 1)], 0)) },
+        Stmt::Store { target: at(2, &[(0, 1)], 0), value: load(3, &[], 0) },
+    ];
+    Program {
+        name: op.name().into(),
+        buffers: vec![
+            buffer("x", N, BufferKind::Input),
+            buffer("w", N, BufferKind::Input),
+            buffer("y", N, BufferKind::Output),
+            buffer("t", 1, BufferKind::Temp),
+            buffer("p", N, BufferKind::Packed),
+        ],
+        vars: vars(2),
+        setup: vec![repeat(1, N, vec![Stmt::Store { target: at(4, &[(1, 1)], 0), value: load(1, &[(1, 1)], 0) }])],
+        body: vec![Stmt::For { var: sonar_ir::loops::Var(0), extent: N, kind: LoopKind::Parallel, body: stmts }],
+        tiles: vec![],
+    }
+}
+
+/// `(x + a) · b + 1`, where `a` and `b` are parameters and 1 a constant.
+fn plan() -> Plan {
+    let slot = |kind| Slot { shape: vec![N / 10, 10], kind };
+    Plan {
+        name: "affine".into(),
+        kernels: vec![kernel(BinaryOp::Add), kernel(BinaryOp::Mul)],
+        slots: vec![
+            slot(SlotKind::Input(0)),
+            slot(SlotKind::Param("a".into())),
+            slot(SlotKind::Arena { offset: 0 }),
+            slot(SlotKind::Param("b".into())),
+            slot(SlotKind::Arena { offset: 112 }),
+            slot(SlotKind::Const(vec![1.0; N])),
+            slot(SlotKind::Output(0)),
+        ],
+        calls: vec![
+            KernelCall { kernel: 0, args: vec![0, 1, 2], scratch: 224 },
+            KernelCall { kernel: 1, args: vec![2, 3, 4], scratch: 224 },
+            KernelCall { kernel: 0, args: vec![4, 5, 6], scratch: 224 },
+        ],
+        arena: 240,
+    }
+}
+
+fn values(shape: Vec<usize>) -> Values {
+    let tensor = |value| Tensor::full(shape.clone(), value);
+    [("a".to_string(), tensor(3.0)), ("b".to_string(), tensor(2.0))].into()
+}
+
+#[test]
+fn a_plan_runs_on_any_number_of_threads() {
+    let x: Vec<f32> = (0..N).map(|i| i as f32).collect();
+    let expected: Vec<f32> = x.iter().map(|x| (x + 3.0) * 2.0 + 1.0).collect();
+    for threads in 1..4 {
+        let mut model = Model::compile(&plan(), &Target::native().unwrap(), threads).unwrap();
+        model.load(&values(vec![N / 10, 10])).unwrap();
+        for _ in 0..3 {
+            let mut y = vec![0.0; N];
+            model.run(&[&x], &mut [&mut y]).unwrap();
+            assert_eq!(y, expected);
+        }
+        let mut y = vec![0.0; N];
+        let times = model.profile(&[&x], &mut [&mut y], 2).unwrap();
+        assert_eq!(y, expected);
+        assert_eq!(times.iter().map(|t| t.kernel.as_str()).collect::<Vec<_>>(), ["add", "mul", "add"]);
+        assert!(times.iter().all(|t| t.seconds.is_finite()));
+    }
+}
+
+#[test]
+fn a_model_may_move_to_another_thread() {
+    let mut model = Model::compile(&plan(), &Target::native().unwrap(), 2).unwrap();
+    model.load(&values(vec![N / 10, 10])).unwrap();
+    let y = std::thread::spawn(move || {
+        let mut y = vec![0.0; N];
+        model.run(&[&[0.0; N]], &mut [&mut y]).map(|()| y)
+    });
+    assert_eq!(y.join().unwrap().unwrap(), vec![7.0; N]);
+}
+
+#[test]
+fn wrong_use_is_an_error() {
+    let mut model = Model::compile(&plan(), &Target::native().unwrap(), 1).unwrap();
+    let mut y = vec![0.0; N];
+    assert!(matches!(model.run(&[&[0.0; N]], &mut [&mut y]), Err(CodegenError::NotLoaded)));
+    assert!(matches!(model.load(&Values::new()), Err(CodegenError::MissingParam(_))));
+    assert!(matches!(model.load(&values(vec![N])), Err(CodegenError::ParamShape { .. })));
+    model.load(&values(vec![N / 10, 10])).unwrap();
+    let short = model.run(&[&[0.0; N - 1]], &mut [&mut y]);
+    assert!(matches!(short, Err(CodegenError::ArgumentLength { what: "input", .. })));
+    let none = model.run(&[&[0.0; N]], &mut []);
+    assert!(matches!(none, Err(CodegenError::ArgumentCount { what: "output", .. })));
+}
+
+#[test]
+fn invalid_plans_are_errors() {
+    let compile = |change: fn(&mut Plan)| {
+        let mut plan = plan();
+        change(&mut plan);
+        Model::compile(&plan, &Target::native().unwrap(), 1).map(|_| ())
+    };
+    assert!(compile(|_| {}).is_ok());
+    let changes: [fn(&mut Plan); 7] = [
+        |plan| plan.arena = 200,
+        |plan| plan.calls[0].scratch = 240,
+        |plan| plan.calls[0].kernel = 2,
+        |plan| plan.calls[0].args[0] = 7,
+        |plan| plan.calls[0].args[2] = 1,
+        |plan| plan.slots[5].kind = SlotKind::Const(vec![]),
+        |plan| plan.slots[0].shape = vec![N + 1],
+    ];
+    for (i, change) in changes.into_iter().enumerate() {
+        assert!(matches!(compile(change), Err(CodegenError::InvalidPlan { .. })), "change {i}");
+    }
+}
