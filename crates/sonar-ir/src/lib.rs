@@ -8,6 +8,7 @@
 //! | [`schedule`] | lists of steps that turn one loop program into another |
 //! | [`plan`] | a whole model: kernels, memory, and the order of calls |
 
+pub mod canonical;
 pub mod graph;
 pub mod infer;
 pub mod interp;
@@ -16,7 +17,9 @@ pub mod plan;
 pub mod print;
 pub mod scalar;
 pub mod schedule;
+pub mod space;
 pub mod tensor;
+pub mod text;
 pub mod tile;
 pub mod verify;
 
