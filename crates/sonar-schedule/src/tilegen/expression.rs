@@ -152,6 +152,34 @@ impl Kernel {
         (8 / (rows * vectors)).clamp(1, unroll.min(longest).max(1))
     }
 
+    /// How deep the loops of updates nest.
+    pub(super) fn depth(&self) -> usize {
+        self.updates.iter().map(|update| update.trips.len()).max().unwrap_or(0)
+    }
+
+    /// Cycles of one block by a simple model: two vector operations, two loads and one store in a cycle, six instructions,
+    /// and four cycles before a result can be used.
+    pub(super) fn cycles(&self, shape: TileShape, lanes: usize) -> f64 {
+        let TileShape { mr, nv, unroll } = shape;
+        let sets = self.sets(mr, nv, unroll);
+        let mut total = 6.0 + (mr * nv) as f64;
+        for update in &self.updates {
+            let points: usize = update.trips.iter().product();
+            let (operations, loads) = update.value.counts(mr, nv, true);
+            let fused = lanes == 16 && nv == 1;
+            let multiplied = matches!(update.value.nodes[update.value.root()].kind, Kind::Binary(BinaryOp::Mul, ..));
+            // A sum of products needs one instruction for both; otherwise combining is one more.
+            let operations = operations + if multiplied && update.op == ReduceOp::Sum { 0 } else { mr * nv };
+            let instructions = operations + if fused { loads.saturating_sub(mr) } else { loads };
+            let busy = (operations.max(loads) as f64 / 2.0).max(instructions as f64 / 6.0);
+            let latency = 4.0 / sets as f64;
+            let overhead = 2.0 / unroll as f64;
+            total += points as f64 * (busy.max(latency) + overhead);
+        }
+        let outside = self.init.iter().chain([&self.finish]);
+        total + outside.map(|dag| dag.counts(mr, nv, false)).map(|(o, l)| (o + l) as f64 / 2.0).sum::<f64>()
+    }
+
     /// An upper bound of the registers that are live at once.
     pub(super) fn registers(&self, shape: TileShape) -> usize {
         let TileShape { mr, nv, unroll } = shape;
@@ -187,6 +215,20 @@ impl Dag {
     /// The node that is the value.
     pub(super) fn root(&self) -> usize {
         self.nodes.len() - 1
+    }
+
+    /// Operations and loads for a block; of an update, only those that its loops repeat.
+    fn counts(&self, mr: usize, nv: usize, repeated: bool) -> (usize, usize) {
+        let mut counts = (0, 0);
+        for node in self.nodes.iter().filter(|node| !repeated || node.reduced) {
+            let times = (if node.rows { mr } else { 1 }) * (if node.cols { nv } else { 1 });
+            match node.kind {
+                Kind::Load(_) => counts.1 += times,
+                Kind::Unary(..) | Kind::Binary(..) => counts.0 += times,
+                Kind::Const(_) | Kind::Acc => {}
+            }
+        }
+        counts
     }
 
     /// Nodes that do not change in the loops of the update but are operands of nodes that do.

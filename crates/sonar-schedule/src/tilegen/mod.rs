@@ -102,14 +102,48 @@ pub(crate) fn generate(
     Ok(MicroKernel { tile, args })
 }
 
-/// An upper bound of the registers that a register tile of the nest needs, without generating it;
-/// `None` if the nest cannot be a tile at all.
-pub(crate) fn registers_needed(nest: Nest<'_>, shape: TileShape) -> Option<usize> {
-    let kernel = Kernel::new(nest).ok()?;
-    if kernel.pointers().len() > Tile::MAX_POINTERS {
-        return None;
+/// A nest that can be a tile, as far as its expressions and pointers are concerned.
+pub(crate) struct Candidate {
+    kernel: Kernel,
+    rows: usize,
+    cols: usize,
+}
+
+impl Candidate {
+    /// Analyses a nest; `None` if it cannot be a tile at all.
+    pub(crate) fn new(nest: Nest<'_>) -> Option<Candidate> {
+        let kernel = Kernel::new(nest).ok()?;
+        let (rows, cols) = (nest.rows.map_or(1, |rows| rows.1), nest.cols.1);
+        let fits = kernel.pointer_count() <= Tile::MAX_POINTERS && kernel.depth() < Tile::MAX_DEPTH;
+        fits.then_some(Candidate { kernel, rows, cols })
     }
-    Some(kernel.registers(shape))
+
+    /// Whether a register tile surely fits the registers, by an upper bound.
+    pub(crate) fn fits(&self, shape: TileShape, lanes: usize) -> bool {
+        let shape = TileShape { mr: shape.mr.min(self.rows), nv: shape.nv.min(self.cols.div_ceil(lanes)), ..shape };
+        self.kernel.registers(shape) < Tile::registers(lanes)
+    }
+
+    /// Cycles of the whole nest by a simple model, on a core with two vector units and two load ports.
+    pub(crate) fn cycles(&self, shape: TileShape, lanes: usize) -> f64 {
+        let vectors = self.cols.div_ceil(lanes);
+        let split = |extent: usize, block: usize| {
+            let block = block.clamp(1, extent);
+            [(block, extent / block), (extent % block, usize::from(extent % block > 0))]
+        };
+        let mut total = 0.0;
+        for (nv, col_blocks) in split(vectors, shape.nv) {
+            for (mr, row_blocks) in split(self.rows, shape.mr) {
+                if col_blocks * row_blocks > 0 {
+                    let block = TileShape { mr, nv, ..shape };
+                    total += (col_blocks * row_blocks) as f64 * self.kernel.cycles(block, lanes);
+                }
+            }
+            // Loading the pointers, the call, and the return.
+            total += col_blocks as f64 * 20.0;
+        }
+        total
+    }
 }
 
 fn by_rows(emitter: &mut Emitter<'_>, rows: usize, mr: usize, vectors: usize) -> Vec<TileStmt> {

@@ -1,0 +1,84 @@
+//! The innermost statements of a program and the loops around them.
+
+use sonar_ir::loops::{LoopKind, Program, Stmt, Var};
+
+use crate::tilegen::Nest;
+use crate::work;
+
+/// A store or a reduction with the loops around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    /// Loops around it, outermost first.
+    pub(crate) loops: Vec<(Var, usize)>,
+    /// How many of the inner ones are perfectly nested around it.
+    pub(crate) perfect: usize,
+    /// The statement.
+    pub(crate) stmt: Stmt,
+}
+
+/// Every store and reduction below the body, in order.
+pub(crate) fn leaves(program: &Program) -> Vec<Leaf> {
+    let mut leaves = Vec::new();
+    collect(&program.body, &mut vec![], 0, &mut leaves);
+    leaves
+}
+
+/// The leaf in which a program spends most of its time: the one with most operations, the last of equals.
+pub(crate) fn main_leaf(program: &Program) -> Option<Leaf> {
+    leaves(program).into_iter().max_by_key(Leaf::work)
+}
+
+fn collect(stmts: &[Stmt], loops: &mut Vec<(Var, usize)>, perfect: usize, leaves: &mut Vec<Leaf>) {
+    let single = stmts.len() == 1;
+    for stmt in stmts {
+        let perfect = if single { perfect } else { 0 };
+        match stmt {
+            Stmt::For { var, extent, kind, body } => {
+                loops.push((*var, *extent));
+                collect(body, loops, if *kind == LoopKind::Serial { perfect + 1 } else { 0 }, leaves);
+                loops.pop();
+            }
+            Stmt::If { body, .. } => collect(body, loops, 0, leaves),
+            Stmt::Store { .. } | Stmt::Reduce(_) => {
+                leaves.push(Leaf { loops: loops.clone(), perfect, stmt: stmt.clone() });
+            }
+            Stmt::Call { .. } => {}
+        }
+    }
+}
+
+impl Leaf {
+    /// How often the statement runs.
+    pub(crate) fn trips(&self) -> u64 {
+        self.loops.iter().map(|l| l.1 as u64).product()
+    }
+
+    /// Operations, counting a copied element as one.
+    pub(crate) fn work(&self) -> u64 {
+        self.trips() * (1 + work::of(std::slice::from_ref(&self.stmt)).flops)
+    }
+
+    /// The perfectly nested loops, outermost first.
+    pub(crate) fn nest_loops(&self) -> &[(Var, usize)] {
+        &self.loops[self.loops.len() - self.perfect..]
+    }
+
+    /// The loop over consecutive elements of the target, and the loop over rows next to it, of the two innermost ones.
+    pub(crate) fn tile_loops(&self) -> Option<Nest<'_>> {
+        let target = match &self.stmt {
+            Stmt::Store { target, .. } => target,
+            Stmt::Reduce(reduce) => &reduce.target,
+            _ => return None,
+        };
+        let nest = self.nest_loops();
+        let last = *nest.last()?;
+        let before = nest.len().checked_sub(2).map(|i| nest[i]);
+        let unit = |l: (Var, usize)| target.index.coefficient(l.0) == 1;
+        let (rows, cols) = match before {
+            _ if unit(last) => (before, last),
+            Some(before) if unit(before) => (Some(last), before),
+            _ => return None,
+        };
+        Some(Nest { stmt: &self.stmt, rows, cols })
+    }
+}

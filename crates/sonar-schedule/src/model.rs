@@ -1,0 +1,218 @@
+//! The analytic model of time: which schedule to take when nothing has been measured.
+//!
+//! All numbers are cycles of a core with two vector units, two load ports and a store port, and a first-level cache of
+//! 32 KiB or more. They rank schedules; they do not predict times.
+
+use sonar_ir::UnaryOp;
+use sonar_ir::loops::{Affine, BufferKind, Expr, LoopKind, Stmt};
+use sonar_ir::schedule::Schedule;
+use sonar_ir::tile::{Inst, Tile, TileStmt};
+
+use crate::error::ScheduleError;
+use crate::leaf::{Leaf, leaves, main_leaf};
+use crate::primitives::apply;
+use crate::space::{Choice, Replay, ScheduleSpace, space};
+use crate::task::Task;
+use crate::tilegen::{Candidate, TileShape};
+use crate::walk;
+
+/// Cycles to hand work to other threads and to wait for them.
+const FORK: f64 = 10_000.0;
+/// Cycles of a call of a micro-kernel, with its pointers.
+const CALL: f64 = 20.0;
+/// Bytes of a temporary or a panel that stays in the first-level cache next to other data.
+const FIRST_LEVEL: usize = 32 << 10;
+/// Bytes that stay in the second-level cache.
+const SECOND_LEVEL: usize = 1 << 20;
+
+/// The schedule that the model finds best.
+pub fn default_schedule(task: &Task, lanes: usize, threads: usize) -> Schedule {
+    let space = space(task, lanes);
+    let (fuse, tile, cycles) = best_tile(&space, lanes);
+    let mut choice = Choice { fuse, block: 0, tile, order: false, pack: true, parallel: threads > 1 };
+    choice.order = panel_bytes(&space) > FIRST_LEVEL;
+    let blocks = space.blocks().iter().map(|&block| {
+        let choice = Choice { block, ..choice };
+        (outline_cycles(&space, choice, cycles, lanes, threads), choice)
+    });
+    let best = blocks.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(choice, |best| best.1);
+    space.compose(best)
+}
+
+/// Cycles of a task under a schedule.
+pub fn estimate(task: &Task, schedule: &Schedule, lanes: usize, threads: usize) -> Result<f64, ScheduleError> {
+    let program = apply(&task.program, schedule, lanes)?;
+    let tiles: Vec<f64> = program.tiles.iter().map(tile_cycles).collect();
+    Ok(stmt_cycles(&program.body, &tiles, threads, &walk::extents(&program.body, program.vars.len())))
+}
+
+/// The number of fused loops and the register tile with the fewest cycles for the main nest, and these cycles.
+fn best_tile(space: &ScheduleSpace, lanes: usize) -> (usize, TileShape, f64) {
+    let fusions = space.knobs()[0].choices.len() - 1;
+    let mut best = (fusions, space.tiles()[0], f64::INFINITY);
+    for fuse in (0..=fusions).rev() {
+        let mut replay = Replay::new(space.program(), lanes);
+        replay.fuse(fuse);
+        let Some(leaf) = main_leaf(&replay.program) else { continue };
+        let Some(nest) = leaf.tile_loops() else { continue };
+        let Some(candidate) = Candidate::new(nest) else { continue };
+        let outside = leaf.trips() as f64 / (nest.rows.map_or(1, |rows| rows.1) * nest.cols.1) as f64;
+        let mut tiles: Vec<TileShape> = space.tiles().to_vec();
+        tiles.iter_mut().for_each(|tile| tile.unroll = 4);
+        for tile in tiles {
+            let cycles = outside * candidate.cycles(tile, lanes);
+            // A choice must pay: with equal cycles, the first one stays.
+            if cycles < best.2 * 0.995 && candidate.fits(tile, lanes) {
+                best = (fuse, tile, cycles);
+            }
+        }
+    }
+    best
+}
+
+/// Bytes of the weights of the main nest: what every row of the result needs again.
+fn panel_bytes(space: &ScheduleSpace) -> usize {
+    let buffers = space.program().buffers.iter().filter(|buffer| space.weights().contains(&buffer.name));
+    buffers.map(|buffer| buffer.len * 4).max().unwrap_or(0)
+}
+
+/// Cycles of a whole program before nests become micro-kernels, where the main nest takes `main`.
+fn outline_cycles(space: &ScheduleSpace, choice: Choice, main: f64, lanes: usize, threads: usize) -> f64 {
+    let program = space.outline(choice);
+    let temporaries: usize = program.buffers.iter().filter(|b| b.kind == BufferKind::Temp).map(|b| b.len * 4).sum();
+    let (read, write) = match temporaries {
+        0..=FIRST_LEVEL => (1.0, 1.0),
+        n if n <= SECOND_LEVEL => (1.05, 2.0),
+        _ => (1.15, 4.0),
+    };
+    let all = leaves(&program);
+    let most = all.iter().map(Leaf::work).max().unwrap_or(0);
+    let side: f64 = all
+        .iter()
+        .filter(|leaf| leaf.work() < most)
+        .map(|leaf| {
+            let inner = leaf.loops.last().map_or(1, |l| l.1);
+            let calls = leaf.trips() as f64 / inner as f64;
+            leaf.trips() as f64 / lanes as f64 * write + calls * CALL
+        })
+        .sum();
+    let main_loops = all.iter().find(|leaf| leaf.work() == most).map_or(0, |leaf| leaf.loops.len().saturating_sub(2));
+    let calls: usize = all
+        .iter()
+        .filter(|leaf| leaf.work() == most)
+        .map(|leaf| leaf.loops[..main_loops].iter().map(|l| l.1).product::<usize>())
+        .sum();
+    let total = main * read + side + calls as f64 * CALL;
+    match program.body.as_slice() {
+        [Stmt::For { extent, kind: LoopKind::Parallel, .. }] => total / speedup(*extent, threads) + FORK,
+        _ => total,
+    }
+}
+
+/// How many times faster a parallel loop is on some threads.
+fn speedup(extent: usize, threads: usize) -> f64 {
+    extent as f64 / extent.div_ceil(threads.max(1)).max(1) as f64
+}
+
+fn stmt_cycles(stmts: &[Stmt], tiles: &[f64], threads: usize, extents: &[usize]) -> f64 {
+    let cycles = stmts.iter().map(|stmt| match stmt {
+        Stmt::For { extent, kind, body, .. } => {
+            let all = *extent as f64 * (1.0 + stmt_cycles(body, tiles, threads, extents));
+            if *kind == LoopKind::Parallel { all / speedup(*extent, threads) + FORK } else { all }
+        }
+        Stmt::If { bounds, body } => {
+            let share: f64 = bounds.iter().map(|bound| holds(&bound.expr, bound.low, bound.high, extents)).product();
+            1.0 + share * stmt_cycles(body, tiles, threads, extents)
+        }
+        Stmt::Store { value, .. } => 1.0 + expr_cycles(value),
+        Stmt::Reduce(reduce) => {
+            let updates = reduce.updates.iter().map(|update| {
+                let points: usize = update.loops.iter().map(|l| l.1).product();
+                // Each element waits for the one before.
+                points as f64 * (4.0 + expr_cycles(&update.value))
+            });
+            2.0 + expr_cycles(&reduce.init) + updates.sum::<f64>() + expr_cycles(&reduce.finish)
+        }
+        Stmt::Call { tile, .. } => CALL + tiles.get(*tile).copied().unwrap_or(0.0),
+    });
+    cycles.sum()
+}
+
+/// The share of iterations for which a bound on one variable holds; 1 for others.
+fn holds(expr: &Affine, low: i64, high: i64, extents: &[usize]) -> f64 {
+    match expr.terms.as_slice() {
+        [(var, 1)] => {
+            let extent = extents[var.0 as usize] as i64;
+            let inside = (high - expr.offset).min(extent) - (low - expr.offset).max(0);
+            inside.max(0) as f64 / extent as f64
+        }
+        _ => 1.0,
+    }
+}
+
+fn expr_cycles(expr: &Expr) -> f64 {
+    match expr {
+        Expr::Const(_) | Expr::Acc => 0.0,
+        Expr::Load(_) => 1.0,
+        Expr::Unary(op, a) => {
+            let own = match op {
+                UnaryOp::Neg | UnaryOp::Relu | UnaryOp::Step | UnaryOp::Abs => 1.0,
+                UnaryOp::Sqrt | UnaryOp::Rsqrt | UnaryOp::Recip => 8.0,
+                UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Sigmoid => 30.0,
+            };
+            own + expr_cycles(a)
+        }
+        Expr::Binary(_, a, b) => 1.0 + expr_cycles(a) + expr_cycles(b),
+        Expr::Guard { value, .. } => 2.0 + expr_cycles(value),
+        Expr::Select { left, right, value, otherwise } => {
+            [left, right, value, otherwise].into_iter().map(|part| expr_cycles(part)).sum::<f64>() + 1.0
+        }
+    }
+}
+
+fn tile_cycles(tile: &Tile) -> f64 {
+    block_cycles(&tile.body)
+}
+
+fn block_cycles(stmts: &[TileStmt]) -> f64 {
+    let (mut vector, mut loads, mut stores, mut all, mut loops) = (0.0f64, 0.0f64, 0.0f64, 0.0f64, 0.0);
+    for stmt in stmts {
+        match stmt {
+            TileStmt::Loop { trips, body } => loops += f64::from(*trips) * (block_cycles(body).max(latency(body)) + 1.0),
+            TileStmt::Advance { .. } => all += 1.0,
+            TileStmt::Inst(inst) => {
+                all += 1.0;
+                match inst {
+                    Inst::Load { .. } | Inst::Broadcast { .. } => loads += 1.0,
+                    Inst::FmaBroadcast { .. } => {
+                        loads += 1.0;
+                        vector += 1.0;
+                    }
+                    Inst::Store { .. } => stores += 1.0,
+                    Inst::Unary { op: UnaryOp::Sqrt, .. } | Inst::Binary { op: sonar_ir::BinaryOp::Div, .. } => vector += 16.0,
+                    Inst::Const { .. } => {}
+                    Inst::Unary { .. } | Inst::Binary { .. } | Inst::Fma { .. } => vector += 1.0,
+                }
+            }
+        }
+    }
+    loops + (vector / 2.0).max(loads / 2.0).max(stores).max(all / 6.0)
+}
+
+/// The longest chain of operations on one accumulator, at four cycles each.
+fn latency(stmts: &[TileStmt]) -> f64 {
+    let mut chains = std::collections::HashMap::new();
+    for stmt in stmts {
+        if let TileStmt::Inst(inst) = stmt {
+            let carried = match *inst {
+                Inst::Fma { acc, .. } | Inst::FmaBroadcast { acc, .. } => Some(acc),
+                Inst::Binary { dst, a, .. } if dst == a => Some(dst),
+                _ => None,
+            };
+            if let Some(reg) = carried {
+                *chains.entry(reg).or_insert(0.0) += 4.0;
+            }
+        }
+    }
+    chains.into_values().fold(0.0, f64::max)
+}

@@ -1,0 +1,392 @@
+//! The schedules that are worth trying for a task, as a small space of named knobs.
+//!
+//! A schedule is put together for the nest in which the program spends its time, from these knobs:
+//!
+//! | knob | meaning |
+//! |---|---|
+//! | `fuse` | how many loops outside of the rows become one loop with them, where addresses allow it |
+//! | `block` | how many iterations of the loop outside of the tile make a block; temporaries are filled for each block |
+//! | `tile` | rows and vectors of the register tile |
+//! | `unroll` | copies of the innermost reduction loop's body |
+//! | `order` | whether all rows of a block are computed for one panel of columns before the next panel |
+//! | `pack` | whether weights are stored in panels |
+//! | `parallel` | whether blocks run on several threads |
+//!
+//! Other nests (fills of temporaries, copies) get micro-kernels of a fixed shape. Every point is legal: a step that does not
+//! apply to the program is left out of the schedule.
+
+use sonar_ir::loops::Program;
+use sonar_ir::schedule::{Schedule, Step};
+
+use crate::leaf::{Leaf, leaves, main_leaf};
+use crate::primitives::{apply_step, find};
+use crate::task::Task;
+use crate::tilegen::{Candidate, TileShape};
+use crate::walk;
+
+/// Rows of register tiles that are tried.
+const ROWS: [usize; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 28];
+/// Vectors in a row of register tiles that are tried.
+const VECTORS: [usize; 6] = [1, 2, 3, 4, 6, 8];
+/// Copies of the reduction loop's body that are tried.
+const UNROLLS: [usize; 4] = [1, 2, 4, 8];
+/// Blocks of a loop that are tried at most.
+const MOST_BLOCKS: usize = 8;
+
+/// A named choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Knob {
+    /// What it is about.
+    pub name: &'static str,
+    /// What can be chosen, as text.
+    pub choices: Vec<String>,
+}
+
+/// A choice for each knob, by index.
+pub type Point = Vec<usize>;
+
+/// The schedules of a task.
+#[derive(Clone, Debug)]
+pub struct ScheduleSpace {
+    program: Program,
+    weights: Vec<String>,
+    lanes: usize,
+    knobs: Vec<Knob>,
+    tiles: Vec<TileShape>,
+    blocks: Vec<usize>,
+}
+
+/// The values of the knobs at a point.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    pub(crate) fuse: usize,
+    /// Iterations of the block loop in a block; 0 for all.
+    pub(crate) block: usize,
+    pub(crate) tile: TileShape,
+    pub(crate) order: bool,
+    pub(crate) pack: bool,
+    pub(crate) parallel: bool,
+}
+
+/// The space of a task for vectors of `lanes` elements.
+pub fn space(task: &Task, lanes: usize) -> ScheduleSpace {
+    let program = task.program.clone();
+    let inputs = program.buffers.iter().zip(&task.weights);
+    let weights: Vec<String> = inputs.filter(|(_, weight)| **weight).map(|(buffer, _)| buffer.name.clone()).collect();
+    let fusions = fusions(&program);
+    let mut tiles = Vec::new();
+    let mut blocks = vec![0];
+    for fuse in 0..=fusions {
+        let mut replay = Replay::new(&program, lanes);
+        replay.fuse(fuse);
+        let Some(leaf) = main_leaf(&replay.program) else { continue };
+        for tile in fitting_tiles(&leaf, lanes) {
+            if !tiles.contains(&tile) {
+                tiles.push(tile);
+            }
+        }
+        for block in block_sizes(&leaf, lanes) {
+            if !blocks.contains(&block) {
+                blocks.push(block);
+            }
+        }
+    }
+    blocks.sort_unstable();
+    let flag = || vec!["no".to_owned(), "yes".to_owned()];
+    let mut knobs = vec![
+        Knob { name: "fuse", choices: (0..=fusions).map(|n| n.to_string()).collect() },
+        Knob { name: "block", choices: blocks.iter().map(|b| if *b == 0 { "all".to_owned() } else { b.to_string() }).collect() },
+    ];
+    let reduces = main_leaf(&program).is_some_and(|leaf| matches!(leaf.stmt, sonar_ir::loops::Stmt::Reduce(_)));
+    if tiles.is_empty() {
+        tiles.push(TileShape { mr: 1, nv: 1, unroll: 1 });
+    }
+    knobs.push(Knob { name: "tile", choices: tiles.iter().map(|t| format!("{}x{}", t.mr, t.nv)).collect() });
+    let unrolls = if reduces { UNROLLS.as_slice() } else { &UNROLLS[..1] };
+    knobs.push(Knob { name: "unroll", choices: unrolls.iter().map(usize::to_string).collect() });
+    let no = || vec!["no".to_owned()];
+    knobs.push(Knob { name: "order", choices: if reduces { flag() } else { no() } });
+    knobs.push(Knob { name: "pack", choices: if reduces && !weights.is_empty() { flag() } else { no() } });
+    knobs.push(Knob { name: "parallel", choices: flag() });
+    ScheduleSpace { program, weights, lanes, knobs, tiles, blocks }
+}
+
+impl ScheduleSpace {
+    /// The knobs, in the order of a point's entries.
+    pub fn knobs(&self) -> &[Knob] {
+        &self.knobs
+    }
+
+    /// How many points there are; some give the same schedule.
+    pub fn len(&self) -> usize {
+        self.knobs.iter().map(|knob| knob.choices.len()).product()
+    }
+
+    /// Whether there are no points; there is always one.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The point with a number below [`len`](Self::len).
+    pub fn point(&self, mut number: usize) -> Point {
+        let digits = self.knobs.iter().map(|knob| {
+            let digit = number % knob.choices.len();
+            number /= knob.choices.len();
+            digit
+        });
+        digits.collect()
+    }
+
+    /// The points that differ from this one in one knob; numeric knobs move by up to two places.
+    pub fn neighbours(&self, point: &Point) -> Vec<Point> {
+        let mut neighbours = Vec::new();
+        for (i, knob) in self.knobs.iter().enumerate() {
+            for choice in 0..knob.choices.len() {
+                if choice != point[i] && (knob.name == "tile" || choice.abs_diff(point[i]) <= 2) {
+                    let mut neighbour = point.clone();
+                    neighbour[i] = choice;
+                    neighbours.push(neighbour);
+                }
+            }
+        }
+        neighbours
+    }
+
+    /// The schedule at a point. Choices beyond the last of a knob count as the last.
+    pub fn schedule(&self, point: &Point) -> Schedule {
+        self.compose(self.choice(point))
+    }
+
+    fn choice(&self, point: &Point) -> Choice {
+        let at = |i: usize| point.get(i).copied().unwrap_or(0).min(self.knobs[i].choices.len() - 1);
+        let tile = TileShape { unroll: UNROLLS[at(3)], ..self.tiles[at(2)] };
+        Choice { fuse: at(0), block: self.blocks[at(1)], tile, order: at(4) == 1, pack: at(5) == 1, parallel: at(6) == 1 }
+    }
+
+    /// The schedule of some choices.
+    pub(crate) fn compose(&self, choice: Choice) -> Schedule {
+        compose(&self.program, &self.weights, choice, self.lanes)
+    }
+
+    /// The program of some choices, before nests become micro-kernels.
+    pub(crate) fn outline(&self, choice: Choice) -> Program {
+        outline(&self.program, &self.weights, choice, self.lanes).program
+    }
+
+    /// Names of the inputs that are weights.
+    pub(crate) fn weights(&self) -> &[String] {
+        &self.weights
+    }
+
+    /// The register tiles.
+    pub(crate) fn tiles(&self) -> &[TileShape] {
+        &self.tiles
+    }
+
+    /// The block sizes.
+    pub(crate) fn blocks(&self) -> &[usize] {
+        &self.blocks
+    }
+
+    /// The unscheduled program.
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+}
+
+/// A schedule that grows step by step with the program it gives.
+pub(crate) struct Replay {
+    pub(crate) program: Program,
+    steps: Vec<Step>,
+    lanes: usize,
+}
+
+impl Replay {
+    pub(crate) fn new(program: &Program, lanes: usize) -> Self {
+        Replay { program: program.clone(), steps: vec![], lanes }
+    }
+
+    /// Takes a step if it is legal.
+    fn step(&mut self, step: Step) -> bool {
+        match apply_step(&self.program, &step, self.lanes) {
+            Ok(program) => {
+                self.program = program;
+                self.steps.push(step);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn name(&self, var: sonar_ir::loops::Var) -> String {
+        self.program.vars[var.0 as usize].clone()
+    }
+
+    /// Fuses the rows of the main nest with up to `times` loops around them.
+    pub(crate) fn fuse(&mut self, times: usize) -> usize {
+        for done in 0..times {
+            let Some(leaf) = main_leaf(&self.program) else { return done };
+            let nest = leaf.nest_loops();
+            let Some(outer) = nest.len().checked_sub(3) else { return done };
+            let (outer, inner) = (self.name(nest[outer].0), self.name(nest[outer + 1].0));
+            if !self.step(Step::Fuse { outer, inner }) {
+                return done;
+            }
+        }
+        times
+    }
+}
+
+/// How many loops can be fused with the rows of the main nest.
+fn fusions(program: &Program) -> usize {
+    Replay::new(program, 16).fuse(usize::MAX)
+}
+
+/// The register tiles that fit the registers.
+fn fitting_tiles(leaf: &Leaf, lanes: usize) -> Vec<TileShape> {
+    let Some(nest) = leaf.tile_loops() else { return vec![] };
+    let Some(candidate) = Candidate::new(nest) else { return vec![] };
+    let most_rows = nest.rows.map_or(1, |rows| rows.1);
+    let most_vectors = nest.cols.1.div_ceil(lanes);
+    let mut tiles = Vec::new();
+    for mr in ROWS.into_iter().filter(|&mr| mr <= most_rows) {
+        for nv in VECTORS.into_iter().filter(|&nv| nv <= most_vectors) {
+            let widest = TileShape { mr, nv, unroll: UNROLLS[UNROLLS.len() - 1] };
+            if candidate.fits(widest, lanes) {
+                tiles.push(TileShape { mr, nv, unroll: 1 });
+            }
+        }
+    }
+    tiles
+}
+
+/// Divisors of the extent of the loop that is cut into blocks, largest first; columns only into whole vectors.
+fn block_sizes(leaf: &Leaf, lanes: usize) -> Vec<usize> {
+    let nest = leaf.nest_loops();
+    let Some(&(_, extent)) =
+        nest.len().checked_sub(3).or(nest.len().checked_sub(2)).or(nest.len().checked_sub(1)).map(|i| &nest[i])
+    else {
+        return vec![];
+    };
+    let whole = if nest.len() == 1 { lanes } else { 1 };
+    let divisors = (1..extent).rev().filter(|d| extent % d == 0 && d % whole == 0);
+    let all: Vec<usize> = divisors.collect();
+    let step = all.len().div_ceil(MOST_BLOCKS).max(1);
+    all.into_iter().step_by(step).collect()
+}
+
+/// Puts a schedule together; steps that are not legal are left out.
+fn compose(program: &Program, weights: &[String], choice: Choice, lanes: usize) -> Schedule {
+    let mut replay = outline(program, weights, choice, lanes);
+    tensorize_all(&mut replay, choice);
+    Schedule { steps: replay.steps }
+}
+
+/// All steps of a schedule but the micro-kernels.
+fn outline(program: &Program, weights: &[String], choice: Choice, lanes: usize) -> Replay {
+    let mut replay = Replay::new(program, lanes);
+    replay.fuse(choice.fuse);
+    let inner = main_leaf(&replay.program).and_then(|leaf| block(&mut replay, &leaf, choice));
+    if let Some(leaf) = main_leaf(&replay.program) {
+        panels(&mut replay, &leaf, inner, weights, choice);
+    }
+    if choice.parallel {
+        parallelise(&mut replay);
+    }
+    replay
+}
+
+/// Cuts the loop outside of the tile into blocks and fills temporaries for each; gives the loop within a block.
+fn block(replay: &mut Replay, leaf: &Leaf, choice: Choice) -> Option<String> {
+    let nest = leaf.nest_loops();
+    let position = nest.len().checked_sub(3).or(nest.len().checked_sub(2)).or(nest.len().checked_sub(1))?;
+    let (var, extent) = nest[position];
+    let name = replay.name(var);
+    let cut = choice.block > 0 && choice.block < extent && extent % choice.block == 0;
+    let cut = cut && replay.step(Step::Split { r#loop: name.clone(), factor: choice.block });
+    let home = if cut { Some(format!("{name}.o")) } else { position.checked_sub(1).map(|i| replay.name(nest[i].0)) };
+    if let Some(home) = home {
+        let temporaries: Vec<String> = replay
+            .program
+            .buffers
+            .iter()
+            .filter(|b| b.kind == sonar_ir::loops::BufferKind::Temp)
+            .map(|b| b.name.clone())
+            .collect();
+        for buffer in temporaries {
+            replay.step(Step::ComputeAt { buffer, r#loop: home.clone() });
+        }
+    }
+    (nest.len() > 2).then(|| if cut { format!("{name}.i") } else { name })
+}
+
+/// Cuts the columns into panels, stores weights in panels, and puts the loop over panels outside of a block's rows.
+fn panels(replay: &mut Replay, leaf: &Leaf, inner: Option<String>, weights: &[String], choice: Choice) {
+    let Some(tile) = leaf.tile_loops() else { return };
+    let Some(rows) = tile.rows else { return };
+    let width = choice.tile.nv * replay.lanes;
+    let (cols, extent) = tile.cols;
+    let last = leaf.nest_loops().last().map(|l| l.0);
+    if !(choice.order || choice.pack) || extent <= width || extent % width > 0 || last != Some(cols) {
+        return;
+    }
+    let (rows, cols) = (replay.name(rows.0), replay.name(cols));
+    if !replay.step(Step::Split { r#loop: cols.clone(), factor: width }) {
+        return;
+    }
+    let (panel, column) = (format!("{cols}.o"), format!("{cols}.i"));
+    let mut loops = vec![panel];
+    if choice.order {
+        loops.extend(inner);
+    }
+    loops.extend([rows, column]);
+    replay.step(Step::Reorder { loops });
+    if choice.pack {
+        for buffer in weights {
+            replay.step(Step::Pack { buffer: buffer.clone(), width });
+        }
+    }
+}
+
+/// Runs the outermost loop on several threads, if it is the whole body.
+fn parallelise(replay: &mut Replay) {
+    let mut outermost = None;
+    walk::loops(&replay.program.body, &mut |var, extent| {
+        outermost.get_or_insert((var, extent));
+    });
+    if let Some((var, extent)) = outermost
+        && extent > 1
+    {
+        let r#loop = replay.name(var);
+        replay.step(Step::Parallel { r#loop });
+    }
+}
+
+/// Replaces every nest that can be one by micro-kernels: the main one in the chosen shape.
+fn tensorize_all(replay: &mut Replay, choice: Choice) {
+    let all = leaves(&replay.program);
+    let main = all.iter().map(Leaf::work).max().unwrap_or(0);
+    for leaf in all {
+        let Some(nest) = leaf.tile_loops() else { continue };
+        let shape = if leaf.work() == main { choice.tile } else { side_tile(&leaf, replay.lanes) };
+        let Some(candidate) = Candidate::new(nest) else { continue };
+        if !candidate.fits(shape, replay.lanes) || find(&replay.program, &replay.name(nest.cols.0)).is_err() {
+            continue;
+        }
+        let rows = nest.rows.map_or("-".to_owned(), |rows| replay.name(rows.0));
+        let cols = replay.name(nest.cols.0);
+        replay.step(Step::Tensorize { rows, cols, mr: shape.mr, nv: shape.nv, unroll: shape.unroll });
+    }
+}
+
+/// The register tile of a nest in which little time is spent: the best of the model.
+fn side_tile(leaf: &Leaf, lanes: usize) -> TileShape {
+    best_tile(leaf, lanes).unwrap_or(TileShape { mr: 1, nv: 1, unroll: 1 })
+}
+
+/// The register tile with the fewest cycles by the model.
+pub(crate) fn best_tile(leaf: &Leaf, lanes: usize) -> Option<TileShape> {
+    let candidate = Candidate::new(leaf.tile_loops()?)?;
+    let tiles = fitting_tiles(leaf, lanes).into_iter().map(|tile| TileShape { unroll: 4, ..tile });
+    tiles.map(|tile| (candidate.cycles(tile, lanes), tile)).min_by(|a, b| a.0.total_cmp(&b.0)).map(|best| best.1)
+}

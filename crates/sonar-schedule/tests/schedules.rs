@@ -1,0 +1,51 @@
+//! Scheduled programs against unscheduled ones: the default schedule and random points of the space of every task.
+
+mod common;
+
+use common::{error, graphs, run_program};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sonar_ir::schedule::Schedule;
+use sonar_schedule::{Task, apply, default_schedule, space, tasks};
+
+/// Different orders of summation round differently.
+const TOLERANCE: f64 = 2e-5;
+
+fn check(name: &str, task: &Task, schedule: &Schedule, lanes: usize) {
+    let program =
+        apply(&task.program, schedule, lanes).unwrap_or_else(|e| panic!("{name}: {e}\n{schedule}\n{}", task.program));
+    sonar_ir::verify::program(&program).unwrap_or_else(|e| panic!("{name}: {e}\n{schedule}\n{program}"));
+    let expected = run_program(&task.program, 3);
+    let found = run_program(&program, 3);
+    let error = error(&found, &expected);
+    assert!(error < TOLERANCE, "{name} is off by {error} for {lanes} lanes\n{schedule}\n{program}");
+}
+
+#[test]
+fn default_schedules_keep_the_meaning() {
+    for (name, graph) in graphs() {
+        for task in &tasks(&graph).expect("it lowers").tasks {
+            for lanes in [4, 8, 16] {
+                for threads in [1, 2] {
+                    check(name, task, &default_schedule(task, lanes, threads), lanes);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn random_points_keep_the_meaning() {
+    let mut rng = StdRng::seed_from_u64(11);
+    for (name, graph) in graphs() {
+        for task in &tasks(&graph).expect("it lowers").tasks {
+            for lanes in [4, 8, 16] {
+                let space = space(task, lanes);
+                for _ in 0..4 {
+                    let point = space.point(rng.random_range(0..space.len()));
+                    check(name, task, &space.schedule(&point), lanes);
+                }
+            }
+        }
+    }
+}
