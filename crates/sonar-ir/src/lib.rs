@@ -13,6 +13,7 @@ pub mod graph;
 pub mod infer;
 pub mod interp;
 pub mod loops;
+pub mod loops_interp;
 pub mod plan;
 pub mod print;
 pub mod scalar;
@@ -21,6 +22,7 @@ pub mod space;
 pub mod tensor;
 pub mod text;
 pub mod tile;
+pub mod tile_interp;
 pub mod verify;
 
 pub use graph::{Dim, Graph, Init, Node, NodeId, Op, TensorType, Term};

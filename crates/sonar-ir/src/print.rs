@@ -7,4 +7,5 @@ mod loops;
 mod schedule;
 mod tile;
 
+pub(crate) use loops::access;
 pub use schedule::ParseScheduleError;

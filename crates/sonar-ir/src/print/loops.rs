@@ -57,6 +57,17 @@ impl Display for Program {
     }
 }
 
+/// An access with the names of its program.
+pub(crate) fn access(program: &Program, access: &Access) -> String {
+    struct Named<'a>(Names<'a>, &'a Access);
+    impl Display for Named<'_> {
+        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            self.0.access(f, self.1)
+        }
+    }
+    Named(Names { buffers: &program.buffers, vars: &program.vars }, access).to_string()
+}
+
 impl Display for Stmt {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         NUMBERS.stmt(f, self, 0)

@@ -1,58 +1,111 @@
 //! Verifier of the graph IR.
 
 use super::{MAX_ELEMENTS, VerifyError};
-use crate::graph::{Dim, Graph, NodeId, Op, TensorType};
-use crate::infer::infer;
+use crate::graph::{Dim, Graph, Node, NodeId, Op, TensorType};
+use crate::infer::{TypeError, infer};
 use std::collections::BTreeSet;
+use thiserror::Error;
+
+/// Why a graph is not well-formed.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum GraphProblem {
+    /// A node reads a value that does not come before it.
+    #[error("{node} reads {operand}, which does not come before it")]
+    OperandOrder {
+        /// The reader.
+        node: NodeId,
+        /// What it reads.
+        operand: NodeId,
+    },
+    /// The graph returns a value that does not exist.
+    #[error("{0} is returned, but does not exist")]
+    MissingOutput(NodeId),
+    /// An operator cannot be applied to its operands.
+    #[error("{node}: {error}")]
+    Operands {
+        /// The operator.
+        node: NodeId,
+        /// Why not.
+        error: TypeError,
+    },
+    /// The recorded type of a node is not the inferred one.
+    #[error("{node} has type {inferred}, but {recorded} is recorded")]
+    WrongType {
+        /// The node.
+        node: NodeId,
+        /// What inference says.
+        inferred: TensorType,
+        /// What the node says.
+        recorded: TensorType,
+    },
+    /// A type that no value may have.
+    #[error("{node} has type {ty}: {reason}")]
+    BadType {
+        /// The node.
+        node: NodeId,
+        /// Its type.
+        ty: TensorType,
+        /// Why no value may have it.
+        reason: &'static str,
+    },
+    /// An input or a parameter has no name.
+    #[error("{0} is an input or a parameter without a name")]
+    Unnamed(NodeId),
+    /// Two inputs or parameters share a name.
+    #[error("the name `{name}` of {node} is already that of another input or parameter")]
+    DuplicateName {
+        /// The second one.
+        node: NodeId,
+        /// The name.
+        name: String,
+    },
+}
 
 /// Checks that a graph is well-formed.
 pub fn graph(graph: &Graph) -> Result<(), VerifyError> {
+    check(graph).map_err(|problem| VerifyError::Graph { name: graph.name.clone(), problem })
+}
+
+fn check(graph: &Graph) -> Result<(), GraphProblem> {
     let mut names = BTreeSet::new();
     for (id, node) in graph.iter() {
         if let Some(&operand) = node.operands.iter().find(|operand| **operand >= id) {
-            return Err(VerifyError::OperandOrder { node: id, operand });
+            return Err(GraphProblem::OperandOrder { node: id, operand });
         }
-        check_type(id, &node.ty)?;
+        check_type(id, node)?;
         if matches!(node.op, Op::Input | Op::Param(_)) {
-            let name = node.name.as_deref().ok_or(VerifyError::Unnamed(id))?;
+            let name = node.name.as_deref().ok_or(GraphProblem::Unnamed(id))?;
             if !names.insert(name) {
-                return Err(VerifyError::DuplicateName { node: id, name: name.to_string() });
+                return Err(GraphProblem::DuplicateName { node: id, name: name.to_string() });
             }
-            if matches!(node.op, Op::Param(_)) && node.ty.extents().is_none() {
-                return Err(bad_type(id, &node.ty, "a parameter does not depend on the batch"));
+        } else {
+            let types: Vec<&TensorType> = node.operands.iter().map(|&operand| graph.ty(operand)).collect();
+            let inferred = infer(&node.op, &types).map_err(|error| GraphProblem::Operands { node: id, error })?;
+            if inferred != node.ty {
+                return Err(GraphProblem::WrongType { node: id, inferred, recorded: node.ty.clone() });
             }
-            continue;
-        }
-        let types: Vec<&TensorType> = node.operands.iter().map(|&operand| graph.ty(operand)).collect();
-        let inferred = infer(&node.op, &types).map_err(|error| VerifyError::Type { node: id, error })?;
-        if inferred != node.ty {
-            let (inferred, recorded) = (inferred.to_string(), node.ty.to_string());
-            return Err(VerifyError::WrongType { node: id, inferred, recorded });
         }
     }
     match graph.outputs.iter().find(|output| output.0 as usize >= graph.nodes.len()) {
-        Some(&output) => Err(VerifyError::MissingOutput(output)),
+        Some(&output) => Err(GraphProblem::MissingOutput(output)),
         None => Ok(()),
     }
 }
 
-fn check_type(node: NodeId, ty: &TensorType) -> Result<(), VerifyError> {
-    if ty.shape.iter().skip(1).any(|dim| *dim == Dim::Batch) {
-        return Err(bad_type(node, ty, "the batch may only be the leading axis"));
-    }
-    let mut elements = 1usize;
-    for extent in ty.shape.iter().filter_map(|dim| dim.fixed()) {
-        if extent == 0 {
-            return Err(bad_type(node, ty, "an extent is 0"));
-        }
-        elements = elements.saturating_mul(extent);
-    }
-    if elements > MAX_ELEMENTS {
-        return Err(bad_type(node, ty, "it has too many elements"));
-    }
-    Ok(())
-}
-
-fn bad_type(node: NodeId, ty: &TensorType, problem: &'static str) -> VerifyError {
-    VerifyError::BadType { node, ty: ty.to_string(), problem }
+fn check_type(id: NodeId, node: &Node) -> Result<(), GraphProblem> {
+    let mut batches = node.ty.shape.iter().map(|dim| *dim == Dim::Batch);
+    let leading = batches.next() == Some(true);
+    let elements = node.ty.shape.iter().filter_map(|dim| dim.fixed()).fold(1, usize::saturating_mul);
+    let reason = if batches.any(|batch| batch) {
+        "the batch may only be the leading axis"
+    } else if leading && matches!(node.op, Op::Param(_)) {
+        "a parameter does not depend on the batch"
+    } else if elements == 0 {
+        "an extent is 0"
+    } else if elements > MAX_ELEMENTS {
+        "there are too many elements"
+    } else {
+        return Ok(());
+    };
+    Err(GraphProblem::BadType { node: id, ty: node.ty.clone(), reason })
 }
