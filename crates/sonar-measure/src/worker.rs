@@ -1,0 +1,112 @@
+//! The worker process: its protocol, and the side of it that measures.
+//!
+//! A worker reads a [`Request`] a line and answers each with a [`Reply`] a line, both in JSON. It may die or hang at any time: that is
+//! what it is for. [`WorkerMeasurer`](crate::process::WorkerMeasurer) is the other side.
+
+use crate::job::{Job, Measurer, Outcome};
+use crate::local::LocalMeasurer;
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// Version of the protocol; both sides must have the same.
+pub const PROTOCOL: u32 = 1;
+
+/// How long a worker may still be busy after its input ended.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What a worker is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Says which version of the protocol the worker speaks. The first request.
+    Start {
+        /// Whether to stay on one processor.
+        pin: bool,
+    },
+    /// As [`Measurer::measure`].
+    Measure(Box<Job>),
+    /// As [`Measurer::compare`].
+    Compare(Vec<Job>),
+}
+
+/// What a worker answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// To [`Request::Start`]: the version of the protocol.
+    Ready(u32),
+    /// To all others: one outcome for each job.
+    Outcomes(Vec<Outcome>),
+    /// The request cannot be read, or the measuring itself fails; holds why.
+    Refused(String),
+}
+
+/// Answers requests until the input ends.
+///
+/// If the input ends while a request is being worked on, which happens when the process on the other side dies, this process is ended
+/// too after a short time, so that no worker is left behind in an endless loop.
+pub fn serve(input: impl Read + Send + 'static, mut output: impl Write) -> std::io::Result<()> {
+    let (sender, requests) = mpsc::channel();
+    let ended = Arc::new(AtomicBool::new(false));
+    let watched = Arc::clone(&ended);
+    std::thread::spawn(move || {
+        for line in BufReader::new(input).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+        drop(sender);
+        std::thread::sleep(GRACE);
+        if !watched.load(Ordering::Acquire) {
+            std::process::exit(1);
+        }
+    });
+
+    let mut measurer = LocalMeasurer::default();
+    let result = requests.iter().try_for_each(|line| {
+        let reply = answer(&mut measurer, &line);
+        serde_json::to_writer(&mut output, &reply)?;
+        output.write_all(b"\n")?;
+        output.flush()
+    });
+    ended.store(true, Ordering::Release);
+    result
+}
+
+fn answer(measurer: &mut LocalMeasurer, line: &str) -> Reply {
+    let outcomes = match serde_json::from_str(line) {
+        Ok(Request::Start { pin }) => {
+            if pin {
+                sonar_codegen::pin_to_one_processor();
+            }
+            return Reply::Ready(PROTOCOL);
+        }
+        Ok(Request::Measure(job)) => measurer.measure(&job).map(|outcome| vec![outcome]),
+        Ok(Request::Compare(jobs)) => measurer.compare(&jobs),
+        Err(error) => return Reply::Refused(format!("the request is unreadable: {error}")),
+    };
+    outcomes.map_or_else(|error| Reply::Refused(error.to_string()), Reply::Outcomes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replies(input: &str) -> Vec<Reply> {
+        let mut output = Vec::new();
+        serve(std::io::Cursor::new(input.to_owned()), &mut output).unwrap();
+        String::from_utf8(output).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_worker_answers_line_by_line() {
+        let replies = replies("{\"start\":{\"pin\":false}}\nnonsense\n{\"compare\":[]}\n");
+        assert_eq!(replies[0], Reply::Ready(PROTOCOL));
+        assert!(matches!(&replies[1], Reply::Refused(why) if why.contains("unreadable")));
+        assert_eq!(replies[2], Reply::Outcomes(vec![]));
+        assert_eq!(replies.len(), 3);
+    }
+}
