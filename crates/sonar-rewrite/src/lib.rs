@@ -1,1 +1,197 @@
 //! Graph to graph by equality saturation.
+//!
+//! An e-graph holds many graphs that compute the same function; [rules](rules::RULES) add more until nothing new is found; the
+//! cheapest under a cost model is taken out. The result is made of fused kernels ([`Op::FusedSum`](sonar_ir::Op::FusedSum)),
+//! whose weights are ordinary nodes over the parameters, for `sonar_ir` to fold once before the first run.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`rules`] | the table of rules, and the loop that applies them |
+//! | [`segment`] | cuts a network into parts that are rewritten one by one, equal ones once |
+//! | [`cost`] | the cost of one kernel |
+//! | [`report`] | what happened |
+//! | `language`, `sums`, `splat` | e-nodes, their normal form, and what is known about classes |
+//! | `convert`, `extract` | graph into e-graph, and back |
+//!
+//! ```
+//! use sonar_ir::graph::{Conv2dAttrs, Dim, Graph, Init, Op, TensorType};
+//! use sonar_ir::UnaryOp;
+//!
+//! let mut graph = Graph::new("block");
+//! let x = graph.input("x", TensorType { shape: vec![Dim::Batch, Dim::Fixed(8), Dim::Fixed(8), Dim::Fixed(16)] });
+//! let w = graph.param("w", &[3, 3, 16, 16], Init::He);
+//! let bn = ["gamma", "beta", "mean", "variance"].map(|name| graph.param(name, &[16], Init::Ones));
+//! let y = graph.push(Op::Conv2d(Conv2dAttrs { pad: [1; 4], ..Conv2dAttrs::default() }), &[x, w])?;
+//! let y = graph.push(Op::BatchNorm { eps: 1e-5 }, &[y, bn[0], bn[1], bn[2], bn[3]])?;
+//! let y = graph.push(Op::Unary(UnaryOp::Relu), &[y])?;
+//! graph.outputs = vec![y];
+//!
+//! let rewritten = sonar_rewrite::rewrite(&graph, &sonar_rewrite::Options::default())?;
+//! let kernels = rewritten.graph.nodes.iter().filter(|node| matches!(node.op, Op::FusedSum { .. }));
+//! assert_eq!(kernels.count(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod convert;
+pub mod cost;
+mod extract;
+mod language;
+pub mod report;
+pub mod rules;
+pub mod segment;
+mod solve;
+mod splat;
+mod sums;
+#[cfg(test)]
+mod tests;
+
+pub use cost::{Cost, KernelShape, roofline};
+pub use report::Report;
+pub use rules::{Limits, RULES, Rule, Soundness, Stage, StopReason};
+
+use crate::solve::{Solved, simplify, solve};
+use sonar_ir::Graph;
+use sonar_ir::infer::TypeError;
+use sonar_ir::verify::{self, VerifyError};
+use thiserror::Error;
+
+/// How to rewrite.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// The rules to use, of [`RULES`].
+    pub rules: &'a [Rule],
+    /// What a kernel costs.
+    pub cost: &'a Cost<'a>,
+    /// Bounds on each e-graph.
+    pub limits: Limits,
+    /// How many distinct graphs to return at most.
+    pub candidates: usize,
+    /// How often extraction starts again from perturbed costs.
+    pub restarts: usize,
+    /// Seeds the perturbations: equal seeds give equal results, as long as no time limit is reached.
+    pub seed: u64,
+    /// Whether [`Report::dump`] is wanted.
+    pub dump: bool,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Options { rules: RULES, cost: &roofline, limits: Limits::default(), candidates: 4, restarts: 4, seed: 0, dump: false }
+    }
+}
+
+/// The outcome of [`rewrite`].
+#[derive(Clone, Debug)]
+pub struct Rewritten {
+    /// The cheapest graph found.
+    pub graph: Graph,
+    /// Distinct graphs, cheapest first, `graph` being the first. What fusion alone gives is always among them.
+    pub candidates: Vec<Graph>,
+    /// What happened.
+    pub report: Report,
+}
+
+/// Why a graph cannot be rewritten.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum RewriteError {
+    /// The graph is not well-formed.
+    #[error("the graph is not well-formed: {0}")]
+    Invalid(#[from] VerifyError),
+    /// A rewritten graph is ill-typed; that is a bug in a rule.
+    #[error("a rewritten graph is ill-typed: {0}")]
+    IllTyped(#[from] TypeError),
+}
+
+/// Rewrites a graph into graphs that compute the same function, by its cost model no dearer than what fusion alone gives.
+///
+/// Inputs stay, in order; so do the parameters that are still needed. Training-form operators pass unharmed.
+pub fn rewrite(graph: &Graph, options: &Options<'_>) -> Result<Rewritten, RewriteError> {
+    verify::graph(graph)?;
+    let mut report = Report::new(options.rules);
+    let simple = simplify(graph, options, &mut report)?;
+    let segments = segment::split(&simple)?;
+    let mut solutions: Vec<Solved> = Vec::new();
+    let mut of_segment: Vec<usize> = Vec::with_capacity(segments.len());
+    for segment in &segments {
+        let known = solutions.iter().position(|solved| solved.source == segment.graph);
+        let index = known.unwrap_or(solutions.len());
+        if known.is_none() {
+            solutions.push(solve(&segment.graph, options, &mut report)?);
+        }
+        of_segment.push(index);
+    }
+    report.segments = segments.len();
+    report.cost = total(&solutions, &of_segment, |solved| solved.candidates[0].0);
+    report.fusion_cost = total(&solutions, &of_segment, |solved| solved.candidates[solved.fusion].0);
+
+    let mut candidates: Vec<Graph> = Vec::new();
+    for choice in choices(&solutions, &of_segment, options.candidates) {
+        let chosen = of_segment.iter().map(|&index| &solutions[index].candidates[choice[index]].1);
+        let candidate = assemble(&simple, &segments, chosen)?;
+        debug_assert_eq!(verify::graph(&candidate), Ok(()));
+        if !candidates.contains(&candidate) {
+            candidates.push(candidate);
+        }
+    }
+    Ok(Rewritten { graph: candidates[0].clone(), candidates, report })
+}
+
+/// Which candidate of each distinct segment makes up each graph: the best everywhere, then the best with one kind of segment
+/// exchanged, cheapest first; fusion alone is the last but for those that cost more.
+fn choices(solutions: &[Solved], of_segment: &[usize], limit: usize) -> Vec<Vec<usize>> {
+    let cost = |choice: &[usize]| -> f64 { of_segment.iter().map(|&index| solutions[index].candidates[choice[index]].0).sum() };
+    let best = vec![0; solutions.len()];
+    let fusion: Vec<usize> = solutions.iter().map(|solved| solved.fusion).collect();
+    let mut others: Vec<Vec<usize>> = Vec::new();
+    for (index, solved) in solutions.iter().enumerate() {
+        for k in 1..solved.candidates.len() {
+            let mut choice = best.clone();
+            choice[index] = k;
+            others.push(choice);
+        }
+    }
+    others.retain(|choice| *choice != fusion);
+    others.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
+    others.truncate(limit.saturating_sub(2));
+    others.push(fusion);
+    others.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
+    others.retain(|choice| *choice != best);
+    others.insert(0, best);
+    others
+}
+
+/// The whole graph again: its inputs, parameters and constants, and one graph for each segment.
+fn assemble<'a>(
+    simple: &Graph,
+    segments: &[segment::Segment],
+    parts: impl Iterator<Item = &'a Graph>,
+) -> Result<Graph, TypeError> {
+    let konst = segment::konst(simple);
+    let mut graph = Graph::new(simple.name.clone());
+    let mut ids = vec![None; simple.nodes.len()];
+    for (id, node) in simple.iter() {
+        let name = node.name.clone().unwrap_or_default();
+        ids[id.0 as usize] = match node.op {
+            sonar_ir::Op::Input => Some(graph.input(name, node.ty.clone())),
+            sonar_ir::Op::Param(init) => Some(graph.param(name, &node.ty.extents().unwrap_or_default(), init)),
+            _ if konst[id.0 as usize] => {
+                let operands: Vec<_> = node.operands.iter().filter_map(|operand| ids[operand.0 as usize]).collect();
+                Some(graph.push(node.op.clone(), &operands)?)
+            }
+            _ => None,
+        };
+    }
+    for (segment, part) in segments.iter().zip(parts) {
+        let leaves: Vec<_> = segment.leaves.iter().filter_map(|leaf| ids[leaf.0 as usize]).collect();
+        let outputs = segment::append(part, &leaves, &mut graph)?;
+        for (&value, output) in segment.outputs.iter().zip(outputs) {
+            ids[value.0 as usize] = Some(output);
+        }
+    }
+    graph.outputs = simple.outputs.iter().filter_map(|output| ids[output.0 as usize]).collect();
+    Ok(graph.without_dead_nodes())
+}
+
+fn total(solutions: &[Solved], of_segment: &[usize], cost: impl Fn(&Solved) -> f64) -> f64 {
+    of_segment.iter().map(|&index| cost(&solutions[index])).sum()
+}

@@ -1,0 +1,116 @@
+//! What a kernel costs, by default: an analytic roofline.
+
+use sonar_ir::graph::{Dim, Op, TensorType, Term};
+
+/// A cost model: seconds of one kernel. Only comparisons between sums of costs matter.
+pub type Cost<'a> = dyn Fn(&KernelShape<'_>) -> f64 + 'a;
+
+/// One kernel, as a cost model sees it: an operator and types, without names. An unbound batch counts as 1.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelShape<'a> {
+    /// What is computed.
+    pub op: &'a Op,
+    /// Types of the operands.
+    pub operands: &'a [&'a TensorType],
+    /// Type of the result.
+    pub result: &'a TensorType,
+}
+
+/// Seconds to start a kernel.
+const LAUNCH: f64 = 1e-6;
+/// Bytes per second between a core and its second-level cache.
+const BANDWIDTH: f64 = 30e9;
+/// Floating-point operations per second of convolutions and matrix products.
+const DENSE_RATE: f64 = 200e9;
+/// Floating-point operations per second of everything else.
+const OTHER_RATE: f64 = 20e9;
+/// The share of the shorter of computing and moving data that is not hidden by the longer.
+const EXPOSED: f64 = 0.25;
+
+/// The default model: `launch + max(compute, memory) + exposed · min(compute, memory)`. A reshape is free.
+pub fn roofline(kernel: &KernelShape<'_>) -> f64 {
+    if matches!(kernel.op, Op::Reshape(_)) {
+        return 0.0;
+    }
+    let dense = kernel.dense_flops();
+    let compute = dense / DENSE_RATE + (kernel.flops() - dense) / OTHER_RATE;
+    let memory = kernel.bytes() / BANDWIDTH;
+    LAUNCH + compute.max(memory) + EXPOSED * compute.min(memory)
+}
+
+impl KernelShape<'_> {
+    /// Floating-point operations, a multiply and an add counting as two.
+    pub fn flops(&self) -> f64 {
+        let result = elements(self.result);
+        self.dense_flops()
+            + match self.op {
+                Op::Unary(_) | Op::Binary(_) => result,
+                Op::BatchNorm { .. } | Op::Softmax | Op::LogSoftmax => 4.0 * result,
+                Op::BatchNormTrain { .. } => 8.0 * result,
+                Op::MaxPool(attrs) | Op::AvgPool(attrs) => (attrs.kernel[0] * attrs.kernel[1]) as f64 * result,
+                Op::MaxPoolGrad(attrs) | Op::AvgPoolGrad(attrs, _) => (attrs.kernel[0] * attrs.kernel[1]) as f64 * result,
+                Op::GlobalAvgPool | Op::Reduce { .. } => self.operands.first().map_or(0.0, |x| elements(x)),
+                Op::FusedSum { terms, relu } => (terms.len() - 1 + usize::from(*relu)) as f64 * result,
+                _ => 0.0,
+            }
+    }
+
+    /// The part of [`flops`](Self::flops) that convolutions and matrix products do.
+    pub fn dense_flops(&self) -> f64 {
+        let result = elements(self.result);
+        match (self.op, self.operands) {
+            (Op::Conv2d(_), [_, w]) => conv_flops(w, result),
+            (Op::Conv2dGradInput(..), [dy, w]) => conv_flops(w, elements(dy)),
+            (Op::Conv2dGradWeight(..), [_, dy]) => conv_flops(self.result, elements(dy)),
+            (Op::MatMul, [a, _]) => matmul_flops(a, result),
+            (Op::FusedSum { terms, .. }, operands) => {
+                let mut rest = operands;
+                let mut flops = 0.0;
+                for term in terms {
+                    let (mine, others) = rest.split_at(term.arity());
+                    rest = others;
+                    flops += match term {
+                        Term::Conv2d { .. } => conv_flops(mine[1], result),
+                        Term::MatMul { .. } => matmul_flops(mine[0], result),
+                        Term::Add => 0.0,
+                    };
+                }
+                flops
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// Bytes of the operands and of the result, each moved once.
+    pub fn bytes(&self) -> f64 {
+        4.0 * (self.operands.iter().map(|ty| elements(ty)).sum::<f64>() + elements(self.result))
+    }
+}
+
+/// The cost of a whole graph whose every node that depends on an input is one kernel.
+pub fn graph_cost(graph: &sonar_ir::Graph, cost: &Cost<'_>) -> f64 {
+    let konst = crate::segment::konst(graph);
+    let mut total = 0.0;
+    for (id, node) in graph.iter() {
+        if !konst[id.0 as usize] && node.op != Op::Input {
+            let operands: Vec<&TensorType> = node.operands.iter().map(|&operand| graph.ty(operand)).collect();
+            total += cost(&KernelShape { op: &node.op, operands: &operands, result: &node.ty });
+        }
+    }
+    total
+}
+
+fn elements(ty: &TensorType) -> f64 {
+    ty.shape.iter().map(|dim| if let Dim::Fixed(n) = dim { *n as f64 } else { 1.0 }).product()
+}
+
+/// Every output element takes a multiply and an add per weight of its output channel.
+fn conv_flops(w: &TensorType, result: f64) -> f64 {
+    let out = w.shape.last().and_then(|dim| dim.fixed()).unwrap_or(1).max(1);
+    2.0 * elements(w) / out as f64 * result
+}
+
+fn matmul_flops(a: &TensorType, result: f64) -> f64 {
+    let inner = a.shape.last().and_then(|dim| dim.fixed()).unwrap_or(1);
+    2.0 * inner as f64 * result
+}

@@ -1,0 +1,410 @@
+//! Extraction: which e-node of each class to compute, so that the kernels together cost least.
+//!
+//! A shared kernel is paid for once, which makes the optimum hard to find. It is approached in three steps:
+//! a greedy choice that knows the set of kernels below each class; a hill-climb that flips one choice at a time under the exact
+//! cost; and both again from costs that are perturbed at random. Nothing here recurses, so deep graphs are safe.
+
+use crate::cost::{Cost, KernelShape};
+use crate::language::{EGraph, ENode, Head, is_konst};
+use egg::Id;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sonar_ir::graph::TensorType;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// One e-node for each class that is needed to compute some roots.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    nodes: HashMap<Id, ENode>,
+}
+
+/// How hard to look.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Whether to hill-climb at all.
+    pub climb: bool,
+    /// How often to start again from perturbed costs.
+    pub restarts: usize,
+    /// Seeds the perturbations.
+    pub seed: u64,
+}
+
+/// Costs are raised by this much, so that every choice costs something and greedy choices cannot be cyclic.
+const EPSILON: f64 = 1e-12;
+
+impl Selection {
+    /// The e-node selected for a class.
+    pub fn node(&self, egraph: &EGraph, class: Id) -> &ENode {
+        &self.nodes[&egraph.find(class)]
+    }
+
+    /// The classes that the roots need, operands first.
+    pub fn order(&self, egraph: &EGraph, roots: &[Id]) -> Vec<Id> {
+        let mut order = Vec::new();
+        let mut done = HashSet::new();
+        let mut stack: Vec<(Id, usize)> = Vec::new();
+        for &root in roots {
+            stack.push((egraph.find(root), 0));
+            while let Some((class, next)) = stack.pop() {
+                if done.contains(&class) {
+                    continue;
+                }
+                match self.nodes[&class].operands.get(next) {
+                    Some(&operand) => {
+                        stack.push((class, next + 1));
+                        stack.push((egraph.find(operand), 0));
+                    }
+                    None => {
+                        done.insert(class);
+                        order.push(class);
+                    }
+                }
+            }
+        }
+        order
+    }
+}
+
+/// Distinct selections that compute `roots`, cheapest first; there is at least one.
+/// Hill-climbing also starts from each of `starts`, which may stem from an earlier state of the e-graph.
+pub fn extract(egraph: &EGraph, roots: &[Id], cost: &Cost<'_>, starts: &[Selection], effort: Effort) -> Vec<Selection> {
+    let problem = Problem::new(egraph, roots, cost);
+    let costs = problem.costs();
+    let greedy = problem.greedy(&costs);
+    let mut found: Vec<(f64, Vec<u32>)> = Vec::new();
+    let mut keep = |mut choice: Vec<u32>| {
+        let total = if effort.climb { problem.climb(&mut choice) } else { problem.total(&choice) };
+        let Some(total) = total else { return };
+        let needed = problem.needed(&choice);
+        if !found.iter().any(|(_, other)| needed.iter().all(|&c| other[c as usize] == choice[c as usize])) {
+            found.push((total, choice));
+        }
+    };
+    for start in starts {
+        keep(problem.adopt(egraph, start, &greedy));
+    }
+    keep(greedy);
+    let mut rng = StdRng::seed_from_u64(effort.seed);
+    for _ in 0..effort.restarts {
+        let perturbed: Vec<Vec<f64>> =
+            costs.iter().map(|costs| costs.iter().map(|cost| cost * rng.random_range(0.5..2.0)).collect()).collect();
+        keep(problem.greedy(&perturbed));
+    }
+    if found.is_empty() {
+        let choice = problem.by_tree_cost();
+        found.push((0.0, choice));
+    }
+    found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let konst = smallest_konst(egraph, roots);
+    found.iter().map(|(_, choice)| problem.selection(egraph, choice, &konst)).collect()
+}
+
+/// The e-graph as extraction sees it: classes that depend on an input, numbered densely. Constant classes cost nothing and
+/// do not appear.
+struct Problem {
+    classes: Vec<Id>,
+    alternatives: Vec<Vec<Alternative>>,
+    roots: Vec<u32>,
+}
+
+/// One way to compute a class.
+struct Alternative {
+    node: ENode,
+    cost: f64,
+    /// Sorted and distinct.
+    operands: Vec<u32>,
+}
+
+impl Problem {
+    fn new(egraph: &EGraph, roots: &[Id], cost: &Cost<'_>) -> Problem {
+        let mut classes = Vec::new();
+        let mut index = HashMap::new();
+        let mut number = |class: Id, classes: &mut Vec<Id>| {
+            let class = egraph.find(class);
+            (!is_konst(egraph, class)).then(|| {
+                *index.entry(class).or_insert_with(|| {
+                    classes.push(class);
+                    classes.len() as u32 - 1
+                })
+            })
+        };
+        let mut roots: Vec<u32> = roots.iter().filter_map(|&root| number(root, &mut classes)).collect();
+        roots.sort_unstable();
+        roots.dedup();
+        let mut alternatives = Vec::new();
+        while let Some(&class) = classes.get(alternatives.len()) {
+            let me = alternatives.len() as u32;
+            let mut mine: Vec<Alternative> = Vec::new();
+            for node in &egraph[class].nodes {
+                let mut operands: Vec<u32> = node.operands.iter().filter_map(|&id| number(id, &mut classes)).collect();
+                operands.sort_unstable();
+                operands.dedup();
+                if operands.binary_search(&me).is_err() {
+                    mine.push(Alternative { node: node.clone(), cost: node_cost(egraph, class, node, cost) + EPSILON, operands });
+                }
+            }
+            alternatives.push(without_dominated(mine));
+        }
+        Problem { classes, alternatives, roots }
+    }
+
+    fn costs(&self) -> Vec<Vec<f64>> {
+        self.alternatives.iter().map(|mine| mine.iter().map(|alternative| alternative.cost).collect()).collect()
+    }
+
+    fn chosen(&self, choice: &[u32], class: u32) -> &Alternative {
+        &self.alternatives[class as usize][choice[class as usize] as usize]
+    }
+
+    /// The best choice per class under `costs`, where the cost of a choice is that of the set of kernels below it.
+    fn greedy(&self, costs: &[Vec<f64>]) -> Vec<u32> {
+        let n = self.classes.len();
+        let words = n.div_ceil(64);
+        let mut parents: Vec<Vec<u32>> = vec![Vec::new(); n];
+        for (class, mine) in self.alternatives.iter().enumerate() {
+            for &operand in mine.iter().flat_map(|alternative| &alternative.operands) {
+                if parents[operand as usize].last() != Some(&(class as u32)) {
+                    parents[operand as usize].push(class as u32);
+                }
+            }
+        }
+        let mut choice = vec![u32::MAX; n];
+        let mut own = vec![0.0; n];
+        let mut total = vec![f64::INFINITY; n];
+        let mut below: Vec<Vec<u64>> = vec![Vec::new(); n];
+        let mut queue: std::collections::VecDeque<u32> = (0..n as u32).rev().collect();
+        let mut queued = vec![true; n];
+        let mut set = vec![0u64; words];
+        while let Some(class) = queue.pop_front() {
+            let c = class as usize;
+            queued[c] = false;
+            let mut improved = false;
+            for (k, alternative) in self.alternatives[c].iter().enumerate() {
+                if alternative.operands.iter().any(|&operand| choice[operand as usize] == u32::MAX) {
+                    continue;
+                }
+                set.fill(0);
+                for &operand in &alternative.operands {
+                    for (word, other) in set.iter_mut().zip(&below[operand as usize]) {
+                        *word |= other;
+                    }
+                }
+                if set[c / 64] >> (c % 64) & 1 == 1 {
+                    continue;
+                }
+                let sum = costs[c][k] + bits(&set).map(|member| own[member]).sum::<f64>();
+                if sum < total[c] * (1.0 - 1e-9) || total[c].is_infinite() {
+                    set[c / 64] |= 1 << (c % 64);
+                    below[c].clone_from(&set);
+                    (choice[c], own[c], total[c]) = (k as u32, costs[c][k], sum);
+                    improved = true;
+                }
+            }
+            if improved {
+                for &parent in &parents[c] {
+                    if !std::mem::replace(&mut queued[parent as usize], true) {
+                        queue.push_back(parent);
+                    }
+                }
+            }
+        }
+        choice.iter().map(|&k| if k == u32::MAX { 0 } else { k }).collect()
+    }
+
+    /// The best choice per class if every use is paid for. It is never cyclic.
+    fn by_tree_cost(&self) -> Vec<u32> {
+        let n = self.classes.len();
+        let mut choice = vec![0; n];
+        let mut total = vec![f64::INFINITY; n];
+        loop {
+            let mut improved = false;
+            for c in (0..n).rev() {
+                for (k, alternative) in self.alternatives[c].iter().enumerate() {
+                    let sum = alternative.cost + alternative.operands.iter().map(|&operand| total[operand as usize]).sum::<f64>();
+                    if sum < total[c] * (1.0 - 1e-9) || (sum.is_finite() && total[c].is_infinite()) {
+                        (choice[c], total[c]) = (k as u32, sum);
+                        improved = true;
+                    }
+                }
+            }
+            if !improved {
+                return choice;
+            }
+        }
+    }
+
+    /// `fallback`, except where an earlier selection says otherwise.
+    fn adopt(&self, egraph: &EGraph, start: &Selection, fallback: &[u32]) -> Vec<u32> {
+        let mut wanted: HashMap<Id, ENode> = HashMap::new();
+        let earlier: BTreeMap<Id, &ENode> = start.nodes.iter().map(|(&class, node)| (class, node)).collect();
+        for (class, node) in earlier {
+            let operands = node.operands.iter().map(|&id| egraph.find(id)).collect();
+            wanted.entry(egraph.find(class)).or_insert(ENode { head: node.head, operands });
+        }
+        let mut choice = fallback.to_vec();
+        for (c, class) in self.classes.iter().enumerate() {
+            let Some(node) = wanted.get(class) else { continue };
+            if let Some(k) = self.alternatives[c].iter().position(|alternative| alternative.node == *node) {
+                choice[c] = k as u32;
+            }
+        }
+        choice
+    }
+
+    /// The exact cost of a choice, or nothing if it is cyclic.
+    fn total(&self, choice: &[u32]) -> Option<f64> {
+        self.walk(choice).map(|(total, _)| total)
+    }
+
+    fn needed(&self, choice: &[u32]) -> Vec<u32> {
+        self.walk(choice).map(|(_, order)| order).unwrap_or_default()
+    }
+
+    fn walk(&self, choice: &[u32]) -> Option<(f64, Vec<u32>)> {
+        const OPEN: u8 = 1;
+        const DONE: u8 = 2;
+        let mut state = vec![0u8; self.classes.len()];
+        let mut order = Vec::new();
+        let mut total = 0.0;
+        let mut stack: Vec<(u32, u32)> = Vec::new();
+        for &root in &self.roots {
+            if state[root as usize] == DONE {
+                continue;
+            }
+            state[root as usize] = OPEN;
+            stack.push((root, 0));
+            while let Some((class, next)) = stack.last_mut() {
+                let alternative = self.chosen(choice, *class);
+                match alternative.operands.get(*next as usize) {
+                    Some(&operand) => {
+                        *next += 1;
+                        match state[operand as usize] {
+                            OPEN => return None,
+                            DONE => {}
+                            _ => {
+                                state[operand as usize] = OPEN;
+                                stack.push((operand, 0));
+                            }
+                        }
+                    }
+                    None => {
+                        total += alternative.cost;
+                        state[*class as usize] = DONE;
+                        order.push(*class);
+                        stack.pop();
+                    }
+                }
+            }
+        }
+        Some((total, order))
+    }
+
+    /// Flips one choice at a time as long as that lowers the exact cost, which is returned; nothing if the start is cyclic.
+    fn climb(&self, choice: &mut [u32]) -> Option<f64> {
+        let (mut best, mut order) = self.walk(choice)?;
+        let mut at = 0;
+        let mut unchanged = 0;
+        while unchanged < order.len() {
+            let class = order[at % order.len()];
+            let before = choice[class as usize];
+            let mut flipped = None;
+            for k in 0..self.alternatives[class as usize].len() as u32 {
+                if k == before {
+                    continue;
+                }
+                choice[class as usize] = k;
+                if let Some((total, _)) = self.walk(choice)
+                    && total < best * (1.0 - 1e-9)
+                {
+                    (best, flipped) = (total, Some(k));
+                }
+            }
+            choice[class as usize] = flipped.unwrap_or(before);
+            if flipped.is_some() {
+                order = self.needed(choice);
+                unchanged = 0;
+            } else {
+                unchanged += 1;
+            }
+            at += 1;
+        }
+        Some(best)
+    }
+
+    fn selection(&self, egraph: &EGraph, choice: &[u32], konst: &HashMap<Id, ENode>) -> Selection {
+        let mut nodes = konst.clone();
+        for class in self.needed(choice) {
+            nodes.insert(egraph.find(self.classes[class as usize]), self.chosen(choice, class).node.clone());
+        }
+        Selection { nodes }
+    }
+}
+
+/// Leaves out alternatives that need no less than a cheaper one.
+fn without_dominated(mut alternatives: Vec<Alternative>) -> Vec<Alternative> {
+    alternatives.sort_by(|a, b| a.cost.total_cmp(&b.cost).then_with(|| a.operands.len().cmp(&b.operands.len())));
+    let mut kept: Vec<Alternative> = Vec::new();
+    for alternative in alternatives {
+        let needs = |operand: &u32| alternative.operands.binary_search(operand).is_ok();
+        if !kept.iter().any(|cheaper| cheaper.operands.iter().all(needs)) {
+            kept.push(alternative);
+        }
+    }
+    kept
+}
+
+fn node_cost(egraph: &EGraph, class: Id, node: &ENode, cost: &Cost<'_>) -> f64 {
+    match &**egraph.analysis.heads.get(node.head) {
+        Head::Leaf(..) => 0.0,
+        Head::Op(op) => {
+            let operands: Vec<&TensorType> = node.operands.iter().map(|&id| &egraph[id].data.ty).collect();
+            cost(&KernelShape { op, operands: &operands, result: &egraph[class].data.ty })
+        }
+    }
+}
+
+/// For every constant class that the roots may need, the node of the smallest expression.
+fn smallest_konst(egraph: &EGraph, roots: &[Id]) -> HashMap<Id, ENode> {
+    let mut classes: Vec<Id> = Vec::new();
+    let mut seen: HashSet<Id> = HashSet::new();
+    let mut stack: Vec<Id> = roots.iter().map(|&root| egraph.find(root)).collect();
+    while let Some(class) = stack.pop() {
+        if seen.insert(class) {
+            if is_konst(egraph, class) {
+                classes.push(class);
+            }
+            stack.extend(egraph[class].nodes.iter().flat_map(|node| node.operands.iter().map(|&id| egraph.find(id))));
+        }
+    }
+    classes.reverse();
+    let mut best: HashMap<Id, (f64, &ENode)> = HashMap::new();
+    loop {
+        let mut improved = false;
+        for &class in &classes {
+            for node in &egraph[class].nodes {
+                let sizes = node.operands.iter().map(|&id| best.get(&egraph.find(id)).map(|(size, _)| size));
+                let Some(size) = sizes.sum::<Option<f64>>().map(|size| size + 1.0) else { continue };
+                if best.get(&class).is_none_or(|(known, _)| size < *known) {
+                    best.insert(class, (size, node));
+                    improved = true;
+                }
+            }
+        }
+        if !improved {
+            return best.into_iter().map(|(class, (_, node))| (class, node.clone())).collect();
+        }
+    }
+}
+
+fn bits(set: &[u64]) -> impl Iterator<Item = usize> {
+    set.iter().enumerate().flat_map(|(w, &word)| {
+        let mut rest = word;
+        std::iter::from_fn(move || {
+            (rest != 0).then(|| {
+                let bit = rest.trailing_zeros() as usize;
+                rest &= rest - 1;
+                w * 64 + bit
+            })
+        })
+    })
+}

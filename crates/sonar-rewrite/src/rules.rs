@@ -1,0 +1,207 @@
+//! The rewrite rules, one a line, and the loop that applies them.
+//!
+//! A rule is a function from one e-node to classes that equal it. Patterns cannot say "any term of a sum", so rules look
+//! into operands by hand. No rule ever sees a constant class: rewriting weights only makes the e-graph grow.
+
+mod fuse;
+mod merge;
+mod simplify;
+
+use crate::language::{EGraph, ENode, Head, is_konst};
+use egg::Id;
+use serde::Serialize;
+use sonar_ir::graph::Op;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// One rewrite rule.
+#[derive(Clone, Copy)]
+pub struct Rule {
+    /// What reports call it.
+    pub name: &'static str,
+    /// When it is used.
+    pub stage: Stage,
+    /// In which arithmetic both sides are equal.
+    pub class: Soundness,
+    /// What it does and when it holds, for people.
+    pub text: &'static str,
+    /// Classes equal to the matched e-node.
+    pub(crate) apply: fn(&mut EGraph, &Match<'_>) -> Vec<Id>,
+}
+
+/// The e-node that a rule is tried on.
+pub(crate) struct Match<'a> {
+    /// Its operator.
+    pub op: &'a Op,
+    /// Its operands.
+    pub operands: &'a [Id],
+    /// Its class.
+    pub class: Id,
+}
+
+/// When a rule is used. Every stage uses the rules of the stages before it, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Stage {
+    /// It only ever makes the graph smaller: used on whole graphs.
+    Simplify,
+    /// It folds elementwise neighbours into a kernel: what every compiler does, and what others are compared to.
+    Fuse,
+    /// It trades one set of kernels for another.
+    Trade,
+}
+
+/// In which arithmetic both sides of a rule are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Soundness {
+    /// Bit by bit.
+    Exact,
+    /// In real arithmetic; results differ by rounding.
+    Real,
+}
+
+use Soundness::{Exact, Real};
+use Stage::{Fuse, Simplify, Trade};
+
+/// Every rule. Constant folding and common sub-expressions need none: see [`crate::splat`] and the e-graph itself.
+#[rustfmt::skip]
+pub const RULES: &[Rule] = &[
+    rule("identity",       Simplify, Exact, "op(x) → x, for a reshape, transpose, … that changes nothing, and x·1",           simplify::identity),
+    rule("relu-of-relu",   Simplify, Exact, "relu(relu(x)) → relu(x)",                                                        simplify::relu_of_relu),
+    rule("sum-normal",     Simplify, Real,  "Σ with zeros, broadcasts or several constants → Σ in normal form",               simplify::sum_normal),
+    rule("scale-scale",    Simplify, Real,  "(x·s)·t → x·(s·t), s and t constant",                                            simplify::scale_of_scale),
+    rule("scale-dense",    Fuse,     Real,  "conv(x,w)·s → conv(x, w·s) and matmul alike, s constant per output channel",     fuse::scale_of_dense),
+    rule("scale-sum",      Fuse,     Real,  "(Σ tᵢ)·s → Σ tᵢ·s, s constant per channel, some tᵢ a convolution or matmul",     fuse::scale_of_sum),
+    rule("sum-flatten",    Fuse,     Real,  "Σ of Σ → one Σ, up to 10 terms",                                                 fuse::flatten),
+    rule("fuse-residual",  Fuse,     Real,  "one convolution or matmul + others → one kernel",                                fuse::one_dense_term),
+    rule("fuse-prologue",  Fuse,     Exact, "conv(relu(x),w) → one kernel, and matmul alike",                                 fuse::prologue),
+    rule("fuse-epilogue",  Fuse,     Exact, "relu(kernel) → one kernel, for a sum, convolution, matmul or kernel",            fuse::epilogue),
+    rule("fuse-sources",   Trade,    Real,  "several convolutions or matmuls + others → one kernel, up to 5 of them",         fuse::many_dense_terms),
+    rule("merge-convs",    Trade,    Real,  "conv(x,v) + conv(x,w) → conv(x, v + pad w), same stride, w's window inside v's", merge::convolutions),
+    rule("merge-matmuls",  Trade,    Real,  "matmul(x,v) + matmul(x,w) → matmul(x, v + w), v and w constant",                 merge::matmuls),
+    rule("merge-pools",    Trade,    Real,  "avgpool(x) + avgpool(y) → avgpool(x + y), same attributes",                      merge::pools),
+    rule("split-pool",     Trade,    Real,  "avgpool(Σ tᵢ) → Σ avgpool(tᵢ), constants per channel stay if padding is not counted", merge::split_pool),
+    rule("pool-of-conv",   Trade,    Real,  "avgpool(conv1x1(x,w)) → conv1x1(avgpool(x),w), convolution of stride 1",         merge::pool_of_conv),
+    rule("conv-of-pool",   Trade,    Real,  "conv1x1(avgpool(x),w) → avgpool(conv1x1(x,w)), both of stride 1",                merge::conv_of_pool),
+];
+
+const fn rule(
+    name: &'static str,
+    stage: Stage,
+    class: Soundness,
+    text: &'static str,
+    apply: fn(&mut EGraph, &Match<'_>) -> Vec<Id>,
+) -> Rule {
+    Rule { name, stage, class, text, apply }
+}
+
+/// What bounds saturation. Whatever is reached first, the e-graph stays valid.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// E-nodes, of one segment of the graph.
+    pub nodes: usize,
+    /// Rounds over all e-nodes.
+    pub iterations: usize,
+    /// Wall-clock time of one segment.
+    pub time: Duration,
+}
+
+/// Why saturation ended, the best reason first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum StopReason {
+    /// No rule finds anything new.
+    Saturated,
+    /// [`Limits::iterations`] is reached.
+    Iterations,
+    /// [`Limits::nodes`] is reached.
+    Nodes,
+    /// [`Limits::time`] is over.
+    Time,
+}
+
+/// How a saturation went.
+#[derive(Clone, Debug)]
+pub struct Saturation {
+    /// Why it ended.
+    pub stop: StopReason,
+    /// Rounds over all e-nodes.
+    pub iterations: usize,
+    /// How many new equalities each of the rules found, in the order in which they were given.
+    pub fired: Vec<usize>,
+}
+
+/// Applies rules until nothing changes or a limit is reached. The e-graph is rebuilt on return.
+pub fn saturate(egraph: &mut EGraph, rules: &[Rule], limits: &Limits) -> Saturation {
+    let started = Instant::now();
+    let mut fired = vec![0; rules.len()];
+    let mut iterations = 0;
+    let stop = loop {
+        if iterations == limits.iterations {
+            break StopReason::Iterations;
+        }
+        iterations += 1;
+        let size = egraph.total_size();
+        let unions: usize = fired.iter().sum();
+        let limit = round(egraph, rules, limits, started, &mut fired);
+        egraph.rebuild();
+        if let Some(limit) = limit {
+            break limit;
+        }
+        if egraph.total_size() == size && fired.iter().sum::<usize>() == unions {
+            break StopReason::Saturated;
+        }
+    };
+    Saturation { stop, iterations, fired }
+}
+
+/// Tries every rule on every e-node once; returns early with the limit that is reached.
+fn round(egraph: &mut EGraph, rules: &[Rule], limits: &Limits, started: Instant, fired: &mut [usize]) -> Option<StopReason> {
+    let mut work: Vec<(Id, ENode)> = Vec::new();
+    for class in egraph.classes().filter(|class| !class.data.konst) {
+        work.extend(class.nodes.iter().map(|node| (class.id, node.clone())));
+    }
+    work.sort_unstable();
+    for (class, node) in work {
+        let head = egraph.analysis.heads.get(node.head).clone();
+        let Head::Op(op) = &*head else { continue };
+        for (rule, fired) in rules.iter().zip(&mut *fired) {
+            let class = egraph.find(class);
+            if is_konst(egraph, class) {
+                break;
+            }
+            let operands: Vec<Id> = node.operands.iter().map(|&id| egraph.find(id)).collect();
+            for equal in (rule.apply)(egraph, &Match { op, operands: &operands, class }) {
+                *fired += usize::from(egraph.union(class, equal));
+            }
+        }
+        if egraph.total_size() > limits.nodes {
+            return Some(StopReason::Nodes);
+        }
+        if started.elapsed() > limits.time {
+            return Some(StopReason::Time);
+        }
+    }
+    None
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { nodes: 10_000, iterations: 30, time: Duration::from_secs(2) }
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.text)
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StopReason::Saturated => "saturated",
+            StopReason::Iterations => "iteration limit",
+            StopReason::Nodes => "node limit",
+            StopReason::Time => "time limit",
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! A large graph as a chain of small ones.
+//!
+//! A graph is cut where a single value carries everything that comes later: at the boundary of a cell or a block. A cut value
+//! has to be computed anyway (it is used several times, or a convolution reads it), so hardly any rewrite is lost, while
+//! the work becomes linear in the length of the network — and equal segments, of which repeated cells give many, are solved once.
+
+use sonar_ir::graph::{Graph, NodeId, Op};
+use sonar_ir::infer::TypeError;
+use sonar_ir::scalar::UnaryOp;
+use std::collections::{BTreeMap, HashMap};
+
+/// A part of a graph, as a graph of its own.
+pub struct Segment {
+    /// The part. Its inputs and parameters are named by their position in `leaves`; constants are parameters.
+    pub graph: Graph,
+    /// The values of the whole graph that its inputs and parameters stand for.
+    pub leaves: Vec<NodeId>,
+    /// The values of the whole graph that its outputs compute.
+    pub outputs: Vec<NodeId>,
+}
+
+/// Whether each node depends on parameters only.
+pub fn konst(graph: &Graph) -> Vec<bool> {
+    let mut konst: Vec<bool> = Vec::with_capacity(graph.nodes.len());
+    for node in &graph.nodes {
+        let value = node.op != Op::Input && node.operands.iter().all(|operand| konst[operand.0 as usize]);
+        konst.push(value);
+    }
+    konst
+}
+
+/// Cuts a graph into segments, in order of computation. Constants belong to no segment.
+pub fn split(graph: &Graph) -> Result<Vec<Segment>, TypeError> {
+    let konst = konst(graph);
+    let mut users: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
+    for (id, node) in graph.iter().filter(|(id, _)| !konst[id.0 as usize]) {
+        for &operand in &node.operands {
+            users[operand.0 as usize].push(id);
+        }
+    }
+    let mut segments = Vec::new();
+    let mut part: Vec<NodeId> = Vec::new();
+    let mut live = 0usize;
+    for (id, node) in graph.iter() {
+        if konst[id.0 as usize] || node.op == Op::Input {
+            continue;
+        }
+        let mut operands = node.operands.clone();
+        operands.sort_unstable();
+        operands.dedup();
+        for operand in operands {
+            let users = &users[operand.0 as usize];
+            let starts_here = graph.node(operand).op == Op::Input && users.first() == Some(&id);
+            let ends_here = users.last() == Some(&id) && !konst[operand.0 as usize];
+            // An input is live from its first use to its last.
+            live = live + usize::from(starts_here) - usize::from(ends_here);
+        }
+        live += usize::from(!users[id.0 as usize].is_empty());
+        part.push(id);
+        if live == 1 && is_boundary(graph, part[0], id, &users[id.0 as usize]) {
+            segments.push(segment(graph, &konst, &users, std::mem::take(&mut part))?);
+        }
+    }
+    if !part.is_empty() {
+        segments.push(segment(graph, &konst, &users, part)?);
+    }
+    Ok(segments)
+}
+
+/// Appends the nodes of a segment's graph, or of what it was rewritten to, and returns the values of its outputs.
+pub fn append(part: &Graph, leaves: &[NodeId], into: &mut Graph) -> Result<Vec<NodeId>, TypeError> {
+    let leaf: HashMap<String, NodeId> = leaves.iter().enumerate().map(|(i, &id)| (i.to_string(), id)).collect();
+    let mut ids: Vec<NodeId> = Vec::with_capacity(part.nodes.len());
+    for node in &part.nodes {
+        let known = node.name.as_ref().and_then(|name| leaf.get(name));
+        let id = match (&node.op, known) {
+            (Op::Input | Op::Param(_), Some(&id)) => id,
+            (op, _) => {
+                let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[operand.0 as usize]).collect();
+                into.push(op.clone(), &operands)?
+            }
+        };
+        ids.push(id);
+    }
+    Ok(part.outputs.iter().map(|output| ids[output.0 as usize]).collect())
+}
+
+/// Whether a value that alone carries everything later may be the last of the segment that begins at `first`. It may only if
+/// nothing can be folded across. An activation ends a segment that computes its operand in a kernel, as that kernel's epilogue;
+/// elsewhere it begins one, as the prologue of those that follow.
+fn is_boundary(graph: &Graph, first: NodeId, value: NodeId, users: &[NodeId]) -> bool {
+    let op = |id: NodeId| &graph.node(id).op;
+    let is_kernel = |id: NodeId| id >= first && matches!(op(id), Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. });
+    let is_relu = |id: NodeId| matches!(op(id), Op::Unary(UnaryOp::Relu));
+    if is_relu(value) && !is_kernel(graph.node(value).operands[0]) {
+        return false;
+    }
+    match *users {
+        [] => false,
+        [user] if matches!(op(user), Op::Conv2d(_) | Op::MatMul) => !matches!(op(value), Op::AvgPool(_)),
+        [user] => is_relu(user) && matches!(op(value), Op::AvgPool(_) | Op::MaxPool(_)),
+        _ => true,
+    }
+}
+
+fn segment(graph: &Graph, konst: &[bool], users: &[Vec<NodeId>], part: Vec<NodeId>) -> Result<Segment, TypeError> {
+    let mut local = Graph::new("segment");
+    let mut leaves = Vec::new();
+    let mut ids: BTreeMap<NodeId, NodeId> = BTreeMap::new();
+    for &id in &part {
+        let node = graph.node(id);
+        for &operand in &node.operands {
+            if ids.contains_key(&operand) {
+                continue;
+            }
+            let outer = graph.node(operand);
+            let name = leaves.len().to_string();
+            let new = match (&outer.op, outer.ty.extents()) {
+                (Op::Splat(..), _) => local.push(outer.op.clone(), &[])?,
+                (_, Some(shape)) if konst[operand.0 as usize] => local.param(name, &shape, sonar_ir::Init::Zeros),
+                _ => local.input(name, outer.ty.clone()),
+            };
+            if !matches!(outer.op, Op::Splat(..)) {
+                leaves.push(operand);
+            }
+            ids.insert(operand, new);
+        }
+        let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[operand]).collect();
+        ids.insert(id, local.push(node.op.clone(), &operands)?);
+    }
+    let last = part.last().copied();
+    let outputs: Vec<NodeId> = part
+        .into_iter()
+        .filter(|id| graph.outputs.contains(id) || users[id.0 as usize].last().is_some_and(|user| Some(*user) > last))
+        .collect();
+    local.outputs = outputs.iter().map(|id| ids[id]).collect();
+    Ok(Segment { graph: local, leaves, outputs })
+}

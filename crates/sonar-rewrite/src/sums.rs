@@ -1,0 +1,78 @@
+//! The normal form of sums and kernels.
+
+use crate::language::{EGraph, add, is_konst, is_sum, nodes};
+use egg::Id;
+use sonar_ir::graph::{Op, TensorType, Term};
+
+/// The most terms of a sum that a rule builds.
+pub const MAX_TERMS: usize = 10;
+
+/// The class of a sum of classes, as a value of type `ty`, in normal form:
+/// - no term is zero, and no term is a broadcast, where the other terms give the shape anyway;
+/// - at most one term is constant; it is itself a flat sum;
+/// - terms are sorted;
+/// - a sum of one term is the term, and a sum of none is zero.
+pub fn sum(egraph: &mut EGraph, terms: &[Id], ty: &TensorType) -> Id {
+    let mut konsts = Vec::new();
+    let mut others = Vec::new();
+    for &term in terms {
+        let term = without_broadcast(egraph, term);
+        if egraph[term].data.splat == Some(0.0) {
+            continue;
+        }
+        if is_konst(egraph, term) {
+            konsts.extend(terms_of(egraph, term).into_iter().next().unwrap_or_else(|| vec![term]));
+        } else {
+            others.push(term);
+        }
+    }
+    others.extend(flat(egraph, konsts));
+    match flat(egraph, others) {
+        None => add(egraph, Op::Splat(0.0, ty.shape.clone()), &[]),
+        Some(sum) if egraph[sum].data.ty == *ty => sum,
+        Some(sum) => add(egraph, Op::Broadcast(ty.shape.clone()), &[sum]),
+    }
+}
+
+/// The terms of each sum in a class.
+pub fn terms_of(egraph: &EGraph, class: Id) -> Vec<Vec<Id>> {
+    let sums = nodes(egraph, class).filter(|(op, _)| is_sum(op));
+    sums.map(|(_, terms)| terms.iter().map(|&id| egraph.find(id)).collect()).collect()
+}
+
+/// The class of a kernel, `max(Σ terms, 0)` with `relu` and `Σ terms` without. Contractions come first, then constants,
+/// then residuals, so that equal kernels of different networks look equal.
+pub fn kernel(egraph: &mut EGraph, mut terms: Vec<(Term, Vec<Id>)>, relu: bool) -> Id {
+    terms.sort_by_cached_key(|(term, operands)| {
+        let shapes: Vec<_> = operands.iter().map(|&id| egraph[id].data.ty.shape.clone()).collect();
+        let varies = operands.iter().any(|&id| !is_konst(egraph, id));
+        (term.clone(), varies, shapes, operands.clone())
+    });
+    let operands: Vec<Id> = terms.iter().flat_map(|(_, operands)| operands.iter().copied()).collect();
+    let terms = terms.into_iter().map(|(term, _)| term).collect();
+    add(egraph, Op::FusedSum { terms, relu }, &operands)
+}
+
+fn flat(egraph: &mut EGraph, mut terms: Vec<Id>) -> Option<Id> {
+    terms.sort_unstable();
+    match terms[..] {
+        [] => None,
+        [term] => Some(term),
+        _ => Some(add(egraph, Op::FusedSum { terms: vec![Term::Add; terms.len()], relu: false }, &terms)),
+    }
+}
+
+fn without_broadcast(egraph: &EGraph, mut term: Id) -> Id {
+    loop {
+        term = egraph.find(term);
+        let ty = &egraph[term].data.ty;
+        let inner = nodes(egraph, term).find_map(|(op, operands)| match op {
+            Op::Broadcast(_) if egraph[operands[0]].data.ty != *ty => Some(operands[0]),
+            _ => None,
+        });
+        match inner {
+            Some(inner) => term = inner,
+            None => return term,
+        }
+    }
+}
