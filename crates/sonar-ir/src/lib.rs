@@ -9,8 +9,10 @@
 //! | [`plan`] | a whole model: kernels, memory, and the order of calls |
 
 pub mod canonical;
+pub mod fold;
 pub mod graph;
 pub mod infer;
+pub mod init;
 pub mod interp;
 pub mod loops;
 pub mod loops_interp;

@@ -1,0 +1,164 @@
+//! Constant folding: what depends on parameters only is computed once, when the weights are known.
+
+use crate::graph::{Graph, Init, Node, NodeId, Op};
+use crate::interp::{self, InterpError};
+use crate::tensor::Values;
+use std::collections::BTreeSet;
+use thiserror::Error;
+
+/// A graph in two parts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folded {
+    /// From parameters to folded parameters; output `K` is the parameter `folded.K` of `main`. It has no inputs.
+    pub setup: Graph,
+    /// The same function as the whole, of the inputs, of the parameters that it reads itself, and of folded parameters.
+    pub main: Graph,
+}
+
+/// Why weights cannot be folded.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum FoldError {
+    /// The setup cannot be run on these parameters.
+    #[error(transparent)]
+    Interp(#[from] InterpError),
+    /// A parameter of the main graph is not given.
+    #[error("no value is given for `{0}`")]
+    Missing(String),
+}
+
+/// Splits a graph into what depends on parameters only and the rest.
+///
+/// Every maximal node that depends on no input, and is neither a parameter nor a splat itself, becomes a parameter
+/// `folded.K` of `main`; names of that form are reserved for it. Nodes that no output needs are left out.
+///
+/// ```
+/// use sonar_ir::{BinaryOp, Graph, Init, Op, TensorType, fold};
+///
+/// // x + (a + b)
+/// let mut graph = Graph::new("f");
+/// let x = graph.input("x", TensorType::fixed(&[4]));
+/// let (a, b) = (graph.param("a", &[4], Init::He), graph.param("b", &[4], Init::He));
+/// let sum = graph.push(Op::Binary(BinaryOp::Add), &[a, b])?;
+/// let y = graph.push(Op::Binary(BinaryOp::Add), &[x, sum])?;
+/// graph.outputs.push(y);
+///
+/// let folded = fold::fold_params(&graph);
+/// assert_eq!(folded.setup.outputs.len(), 1);
+/// assert_eq!(folded.main.params().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn fold_params(graph: &Graph) -> Folded {
+    let graph = graph.without_dead_nodes();
+    let folded = maximal_weights(&graph);
+    let mut main = graph.clone();
+    let mut setup = Graph { name: format!("{}.setup", graph.name), nodes: graph.nodes.clone(), outputs: Vec::new() };
+    for (id, node) in graph.iter() {
+        if folded.contains(&id) {
+            let name = Some(format!("folded.{}", setup.outputs.len()));
+            main.nodes[id.0 as usize] = Node { op: Op::Param(Init::Zeros), operands: vec![], ty: node.ty.clone(), name };
+            setup.outputs.push(id);
+        } else if node.op == Op::Input {
+            // Nothing in the setup reads an input; as a splat it goes with the other dead nodes.
+            setup.nodes[id.0 as usize].op = Op::Splat(0.0, node.ty.shape.clone());
+        }
+    }
+    Folded { setup: setup.without_dead_nodes(), main: main.without_dead_nodes() }
+}
+
+/// The nodes that depend on no input and that an output, or a node that depends on one, reads.
+fn maximal_weights(graph: &Graph) -> BTreeSet<NodeId> {
+    let mut varying = vec![false; graph.nodes.len()];
+    let mut read: Vec<NodeId> = graph.outputs.clone();
+    for (id, node) in graph.iter() {
+        let varies = |operand: &NodeId| varying[operand.0 as usize];
+        // What has the unbound batch as an extent cannot be a parameter.
+        if node.op == Op::Input || node.ty.extents().is_none() || node.operands.iter().any(varies) {
+            varying[id.0 as usize] = true;
+            read.extend(&node.operands);
+        }
+    }
+    let is_weight = |id: &NodeId| !varying[id.0 as usize] && !matches!(graph.node(*id).op, Op::Param(_) | Op::Splat(..));
+    read.into_iter().filter(is_weight).collect()
+}
+
+impl Folded {
+    /// The values of the parameters of `main`, from those of the whole graph.
+    pub fn weights(&self, params: &Values) -> Result<Values, FoldError> {
+        let results = interp::run(&self.setup, params)?;
+        let mut weights: Values = (0..).zip(results).map(|(k, result)| (format!("folded.{k}"), result)).collect();
+        for id in self.main.params() {
+            let name = self.main.node(id).name.clone().unwrap_or_default();
+            if !weights.contains_key(&name) {
+                let value = params.get(&name).ok_or_else(|| FoldError::Missing(name.clone()))?;
+                weights.insert(name, value.clone());
+            }
+        }
+        Ok(weights)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::TensorType;
+    use crate::init;
+    use crate::scalar::{BinaryOp, UnaryOp};
+    use crate::verify;
+
+    /// `x · (relu(w) · s) + v`, with `relu(w)` returned too, and an unused product of weights.
+    fn example() -> Graph {
+        let mut graph = Graph::new("f");
+        let x = graph.input("x", TensorType::fixed(&[2, 3]));
+        let w = graph.param("w", &[3, 4], Init::He);
+        let s = graph.param("s", &[4], Init::Ones);
+        let v = graph.param("v", &[4], Init::Zeros);
+        let mut push = |op, operands: &[NodeId]| graph.push(op, operands).unwrap();
+        let positive = push(Op::Unary(UnaryOp::Relu), &[w]);
+        let scaled = push(Op::Binary(BinaryOp::Mul), &[positive, s]);
+        push(Op::Binary(BinaryOp::Mul), &[s, v]);
+        let product = push(Op::MatMul, &[x, scaled]);
+        let y = push(Op::Binary(BinaryOp::Add), &[product, v]);
+        graph.outputs = vec![y, positive];
+        graph
+    }
+
+    #[test]
+    fn the_parts_do_what_the_whole_did() {
+        let graph = example();
+        let folded = fold_params(&graph);
+        verify::graph(&folded.setup).unwrap();
+        verify::graph(&folded.main).unwrap();
+        let names = |graph: &Graph, ids: Vec<NodeId>| -> Vec<String> {
+            ids.into_iter().map(|id| graph.node(id).name.clone().unwrap()).collect()
+        };
+        assert_eq!(names(&folded.main, folded.main.params()), ["v", "folded.0", "folded.1"]);
+        assert_eq!(names(&folded.setup, folded.setup.params()), ["w", "s"]);
+        assert_eq!(folded.setup.inputs(), []);
+
+        let (params, inputs) = (init::randomise(&graph, 1), init::inputs(&graph, 1));
+        let with = |params: Values| params.into_iter().chain(inputs.clone()).collect::<Values>();
+        let expected = interp::run(&graph, &with(params.clone())).unwrap();
+        let found = interp::run(&folded.main, &with(folded.weights(&params).unwrap())).unwrap();
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(found.relative_error(expected) < 1e-6);
+        }
+    }
+
+    #[test]
+    fn folding_twice_changes_nothing() {
+        let once = fold_params(&example()).main;
+        let twice = fold_params(&once);
+        assert_eq!(twice.main, once);
+        assert_eq!(twice.setup.nodes, []);
+    }
+
+    #[test]
+    fn a_missing_parameter_is_named() {
+        let folded = fold_params(&example());
+        let mut params = init::params(&example(), 1);
+        params.remove("v");
+        assert_eq!(folded.weights(&params), Err(FoldError::Missing("v".to_string())));
+        params.remove("w");
+        assert_eq!(folded.weights(&params), Err(InterpError::Missing("w".to_string()).into()));
+    }
+}
