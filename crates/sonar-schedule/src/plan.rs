@@ -4,6 +4,7 @@ use sonar_ir::Op;
 use sonar_ir::loops::{BufferKind, Program};
 use sonar_ir::plan::{KernelCall, Plan, Slot, SlotKind};
 use sonar_ir::schedule::Schedule;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::error::ScheduleError;
@@ -53,9 +54,9 @@ pub fn plan(tasks: &Tasks, schedule_of: &dyn Fn(&Task) -> Schedule, lanes: usize
     let mut arena = Arena::default();
     let mut calls = Vec::new();
     for (step, kernel) in tasks.kernels.iter().enumerate() {
-        if !slot_of.contains_key(&kernel.output) {
+        if let Entry::Vacant(entry) = slot_of.entry(kernel.output) {
             let offset = arena.take(tasks.len_of(kernel.output));
-            slot_of.insert(kernel.output, slots.len());
+            entry.insert(slots.len());
             slots.push(Slot { shape: shape_of(tasks, kernel.output), kind: SlotKind::Arena { offset } });
         }
         let index = kernel_of_task[kernel.task];

@@ -12,8 +12,7 @@ use sonar_schedule::{Task, apply, default_schedule, space, tasks};
 const TOLERANCE: f64 = 2e-5;
 
 fn check(name: &str, task: &Task, schedule: &Schedule, lanes: usize) {
-    let program =
-        apply(&task.program, schedule, lanes).unwrap_or_else(|e| panic!("{name}: {e}\n{schedule}\n{}", task.program));
+    let program = apply(&task.program, schedule, lanes).unwrap_or_else(|e| panic!("{name}: {e}\n{schedule}\n{}", task.program));
     sonar_ir::verify::program(&program).unwrap_or_else(|e| panic!("{name}: {e}\n{schedule}\n{program}"));
     let expected = run_program(&task.program, 3);
     let found = run_program(&program, 3);

@@ -19,8 +19,8 @@ impl Lower<'_> {
         let weight = self.shape(w);
         let [kh, kw, ci, co] = [weight[0], weight[1], weight[2], weight[3]];
         let (groups, co_group) = (attrs.groups, co / attrs.groups);
-        let turned_shape = [groups, kh, kw, co_group, ci];
-        let turned = self.turned_weight(w, turned_shape);
+        let turned_shape = [kh, kw, co_group, groups * ci];
+        let turned = self.turned_weight(w, turned_shape, groups);
 
         let dy_shape = self.shape(dy);
         let dy_shape = [dy_shape[0], dy_shape[1], dy_shape[2], dy_shape[3]];
@@ -38,9 +38,10 @@ impl Lower<'_> {
         let at_kernel = |i: &Affine, d: usize| i.add(&k.index[d].scale(attrs.dilation[d] as i64));
         let channel = g.scale(co_group as i64).add(&k.index[2]);
         let gradient = load(image.buffer, image.index(&[n.clone(), at_kernel(&y, 0), at_kernel(&x, 1), channel]));
-        let tap = [g.clone(), k.index[0].clone(), k.index[1].clone(), k.index[2].clone(), c.clone()];
+        let in_channel = g.scale(ci as i64).add(&c);
+        let tap = [k.index[0].clone(), k.index[1].clone(), k.index[2].clone(), in_channel.clone()];
         let update = product(k.loops, gradient, load(turned, flat(&turned_shape, &tap)));
-        let result = [n, y, x, g.scale(ci as i64).add(&c)];
+        let result = [n, y, x, in_channel];
         let finish = self.epilogue(anchor, Expr::Acc, &result);
         let target = at(self.output(), flat(&shape, &result));
         let reduce = Reduce { target, init: Expr::Const(0.0), updates: vec![update], finish };
@@ -55,17 +56,17 @@ impl Lower<'_> {
         self.fill(name, shape, place, 0.0, &mut |lower, index| lower.value(id, index))
     }
 
-    /// A stage that computes `turned[g, ky, kx, o, i] = w[KH-1-ky, KW-1-kx, i, g · O + o]`.
-    fn turned_weight(&mut self, w: NodeId, turned: [usize; 5]) -> Value {
-        let shape = self.shape(w);
-        let [_, kh, kw, co_group, _] = turned;
+    /// A stage that computes `turned[ky, kx, o, g · I + i] = w[KH-1-ky, KW-1-kx, i, g · O + o]`.
+    fn turned_weight(&mut self, w: NodeId, turned: [usize; 4], groups: usize) -> Value {
+        let [kh, kw, co_group, channels] = turned;
+        let ci = channels / groups;
         let (value, out) = self.internal(turned.iter().product());
-        let axes = self.builder.axes(&["g", "ky", "kx", "o", "i"], &turned);
-        let [g, ky, kx, o, i] = [0, 1, 2, 3, 4].map(|i| axes.index[i].clone());
-        let source = [ky.scale(-1).shift(kh as i64 - 1), kx.scale(-1).shift(kw as i64 - 1), i, g.scale(co_group as i64).add(&o)];
+        let axes = self.builder.axes(&["ky", "kx", "o", "g", "i"], &[kh, kw, co_group, groups, ci]);
+        let [ky, kx, o, g, i] = [0, 1, 2, 3, 4].map(|i| axes.index[i].clone());
+        let source =
+            [ky.scale(-1).shift(kh as i64 - 1), kx.scale(-1).shift(kw as i64 - 1), i.clone(), g.scale(co_group as i64).add(&o)];
         let element = self.value(w, &source);
-        let target = at(out, flat(&turned, &axes.index));
-        debug_assert_eq!(shape.iter().product::<usize>(), turned.iter().product::<usize>());
+        let target = at(out, flat(&turned, &[ky, kx, o, g.scale(ci as i64).add(&i)]));
         self.emit(nest(&axes.loops, vec![Stmt::Store { target, value: element }]));
         self.end_stage(value, TaskKind::Movement);
         value

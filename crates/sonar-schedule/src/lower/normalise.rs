@@ -27,7 +27,8 @@ impl Lower<'_> {
         let axes = self.axes_of(&shape);
         let channel = axes.index[shape.len() - 1].clone();
         let [mean, deviation] = [mean, deviation].map(|value| load(self.input(value, channels), channel.clone()));
-        let (x, gamma, beta) = (self.value(x, &axes.index), self.value(gamma, &[channel.clone()]), self.value(beta, &[channel]));
+        let (x, gamma, beta) =
+            (self.value(x, &axes.index), self.value(gamma, std::slice::from_ref(&channel)), self.value(beta, &[channel]));
         let scale = mul(gamma, deviation);
         let normalised = add(mul(binary(BinaryOp::Sub, x, mean), scale), beta);
         let value = self.epilogue(anchor, normalised, &axes.index);

@@ -24,8 +24,11 @@ pub fn pack(program: &Program, name: &str, width: usize) -> Result<Program, Sche
     let refuse = |reason: &str| ScheduleError::Illegal { step: "pack", name: name.to_owned(), reason: reason.to_owned() };
 
     let row = row_length(&program, weight, width).ok_or_else(|| refuse("it is not read in panels of this width"))?;
-    if width == 0 || row <= width || len % row != 0 {
+    if width == 0 || row <= width || !len.is_multiple_of(row) {
         return Err(refuse("a row is not longer than a panel"));
+    }
+    if len == row {
+        return Err(refuse("it has a single row, which panels leave as it is"));
     }
     let (rows, full) = (len / row, row / width);
     let extents = walk::extents(&program.body, program.vars.len());

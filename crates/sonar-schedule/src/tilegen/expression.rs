@@ -5,6 +5,9 @@ use sonar_ir::{BinaryOp, ReduceOp, UnaryOp};
 
 use super::{Nest, TileShape, reduction, without};
 
+/// Bytes of a panel of a weight that do not stay in the first-level cache.
+const LARGE_PANEL: usize = 40 << 10;
+
 /// A nest, analysed.
 pub(super) struct Kernel {
     /// First value of the accumulator; for a store, nothing.
@@ -172,6 +175,10 @@ impl Kernel {
             let operations = operations + if multiplied && update.op == ReduceOp::Sum { 0 } else { mr * nv };
             let instructions = operations + if fused { loads.saturating_sub(mr) } else { loads };
             let busy = (operations.max(loads) as f64 / 2.0).max(instructions as f64 / 6.0);
+            // A panel that all rows share comes from the second-level cache again for each block if it is large.
+            let panel = update.value.shared_loads() * nv * lanes * 4;
+            let refill = if points * panel > LARGE_PANEL { panel as f64 / 32.0 } else { 0.0 };
+            let busy = busy.max(refill) + refill / 4.0;
             let latency = 4.0 / sets as f64;
             let overhead = 2.0 / unroll as f64;
             total += points as f64 * (busy.max(latency) + overhead);
@@ -215,6 +222,12 @@ impl Dag {
     /// The node that is the value.
     pub(super) fn root(&self) -> usize {
         self.nodes.len() - 1
+    }
+
+    /// How many loads of vectors are the same for all rows.
+    fn shared_loads(&self) -> usize {
+        let shared = |node: &&DagNode| matches!(node.kind, Kind::Load(_)) && node.cols && node.reduced && !node.rows;
+        self.nodes.iter().filter(shared).count()
     }
 
     /// Operations and loads for a block; of an update, only those that its loops repeat.

@@ -129,7 +129,7 @@ impl Candidate {
         let vectors = self.cols.div_ceil(lanes);
         let split = |extent: usize, block: usize| {
             let block = block.clamp(1, extent);
-            [(block, extent / block), (extent % block, usize::from(extent % block > 0))]
+            [(block, extent / block), (extent % block, usize::from(!extent.is_multiple_of(block)))]
         };
         let mut total = 0.0;
         for (nv, col_blocks) in split(vectors, shape.nv) {

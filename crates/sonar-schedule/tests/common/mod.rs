@@ -1,5 +1,8 @@
 //! Running the kernels of a graph one after the other, and graphs to run.
 
+// Each test uses a part of this.
+#![allow(dead_code)]
+
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_ir::graph::{Conv2dAttrs, PoolAttrs};
