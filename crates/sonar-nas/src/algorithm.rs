@@ -1,0 +1,221 @@
+//! The pure function from a state to the next action.
+//!
+//! An algorithm is a table of rungs (see [`crate::plan`]) and this function, which walks it. The driver asks again after
+//! every event, so an action that has begun goes on for as long as it is still the answer: that is how an epoch becomes the
+//! last one when time runs short, and why a search that was killed continues with what it was doing.
+
+use crate::candidate::CandidateId;
+use crate::pareto::{Point, rank, rank_within};
+use crate::plan::{Plan, Price, closing_seconds, epoch_seconds, measuring_seconds, plan, remaining, unbegun};
+use crate::policy::{Objective, Policy};
+use crate::state::{Standing, State, StopReason};
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Draw candidates until there are this many.
+    Sample {
+        /// How many, beside the baseline.
+        candidates: usize,
+    },
+    /// Find out how long things take.
+    Probe {
+        /// Looking at which candidate.
+        candidate: CandidateId,
+    },
+    /// Begin the rungs.
+    Begin {
+        /// What to do in them.
+        plan: Plan,
+    },
+    /// Train a candidate.
+    Train {
+        /// Which.
+        candidate: CandidateId,
+        /// Up to how many epochs.
+        to: usize,
+        /// Epochs of a full training.
+        horizon: usize,
+    },
+    /// Tune the kernels of candidates.
+    Tune {
+        /// Which, the most promising first.
+        candidates: Vec<CandidateId>,
+        /// Up to how many trials.
+        to: usize,
+        /// Seconds after which to stop, once every candidate has a latency.
+        seconds: Option<f64>,
+    },
+    /// Take candidates out of the rung whose turn will not come in time.
+    Cut {
+        /// Which.
+        candidates: Vec<CandidateId>,
+    },
+    /// End the rung.
+    Promote {
+        /// Who goes on, the best first.
+        survivors: Vec<CandidateId>,
+        /// Who does not, the best first.
+        dropped: Vec<CandidateId>,
+    },
+    /// End all training, because only the finalists' latencies still fit the time limit.
+    Close {
+        /// Who goes on, the best first.
+        survivors: Vec<CandidateId>,
+        /// Who does not.
+        dropped: Vec<CandidateId>,
+    },
+    /// Confirm the latencies of the finalists.
+    Measure {
+        /// Which candidates.
+        candidates: Vec<CandidateId>,
+    },
+    /// End the search.
+    Finish {
+        /// Why.
+        reason: StopReason,
+    },
+}
+
+/// What to do next, or nothing if the search is over.
+pub fn next(policy: &Policy, state: &State) -> Option<Action> {
+    if state.stop.is_some() {
+        return None;
+    }
+    if !state.sampled {
+        return Some(Action::Sample { candidates: policy.candidates });
+    }
+    if policy.seconds.is_some() && state.probe.is_none() {
+        let alive = |id: &CandidateId| state.trace(*id).standing == Standing::Alive;
+        let mut candidates = state.baseline.into_iter().chain(state.candidates.iter().map(|t| t.candidate.id));
+        return Some(match candidates.find(alive) {
+            Some(candidate) => Action::Probe { candidate },
+            None => Action::Finish { reason: StopReason::NoCandidate },
+        });
+    }
+    if state.plan.is_none() {
+        return Some(Action::Begin { plan: plan(policy, state) });
+    }
+    if state.contenders().is_empty() {
+        return Some(Action::Finish { reason: StopReason::NoCandidate });
+    }
+    let action = train(policy, state).or_else(|| tune(policy, state)).or_else(|| promote(policy, state));
+    action.or_else(|| measure(state)).or_else(|| {
+        let reason = if state.cut || state.closed { StopReason::TimeLimit } else { StopReason::Completed };
+        Some(Action::Finish { reason })
+    })
+}
+
+/// The next training of the current rung.
+fn train(policy: &Policy, state: &State) -> Option<Action> {
+    let rung = state.current()?;
+    let horizon = state.plan.as_ref()?.rungs.last()?.epochs;
+    if state.closed {
+        return None;
+    }
+    let candidate = state.alive().into_iter().find(|&id| state.trace(id).epochs() < rung.epochs)?;
+    if let Some(limit) = policy.seconds {
+        let left = limit - state.cost.total();
+        if left < closing_seconds(state) + epoch_seconds(state, candidate).unwrap_or(0.0) {
+            return Some(close(policy, state));
+        }
+        let cut = to_cut(policy, state, left);
+        if !cut.is_empty() {
+            return Some(Action::Cut { candidates: cut });
+        }
+    }
+    Some(Action::Train { candidate, to: rung.epochs, horizon })
+}
+
+/// The fewest members, the least promising, whose leaving makes the rest of the search fit; at least one contender stays.
+fn to_cut(policy: &Policy, state: &State, left: f64) -> Vec<CandidateId> {
+    let waiting = unbegun(state);
+    let most = waiting.len().min(state.contenders().len().saturating_sub(1));
+    let fits = |cut: usize| remaining(policy, state, cut).is_none_or(|seconds| seconds <= left);
+    // Fewer members take less time, so the first number that fits is found by bisection.
+    let (mut fewest, mut enough) = (0, most);
+    while fewest < enough {
+        let middle = (fewest + enough) / 2;
+        if fits(middle) {
+            enough = middle;
+        } else {
+            fewest = middle + 1;
+        }
+    }
+    waiting[waiting.len() - enough..].to_vec()
+}
+
+/// The tuning of the current rung.
+fn tune(policy: &Policy, state: &State) -> Option<Action> {
+    let rung = state.current()?;
+    let to = rung.trials?;
+    let trained = |id: &CandidateId| state.trace(*id).epochs() > 0;
+    let group: Vec<CandidateId> = state.alive().into_iter().filter(trained).collect();
+    let pending = |id: &&CandidateId| state.trace(**id).trials().is_none_or(|trials| trials < to);
+    group.iter().find(pending)?;
+    let seconds = policy.seconds.map(|limit| {
+        let left = limit - state.cost.total() - measuring_seconds(state);
+        let budget = rung.tuning_seconds.unwrap_or(f64::INFINITY) - state.rung_tuning;
+        // In the end tuning may take what training has left over.
+        if state.is_last_rung() { left } else { budget.min(left) }.max(0.0)
+    });
+    let all_timed = group.iter().all(|&id| state.trace(id).trials().is_some());
+    if seconds == Some(0.0) && all_timed {
+        return None;
+    }
+    Some(Action::Tune { candidates: group, to, seconds })
+}
+
+/// The selection at the end of a rung that is not the last.
+fn promote(policy: &Policy, state: &State) -> Option<Action> {
+    if state.is_last_rung() {
+        return None;
+    }
+    let price = state.current()?.price;
+    let contenders = state.contenders();
+    let keep = contenders.len().div_ceil(policy.eta.max(2));
+    let (survivors, dropped) = select(policy, state, &contenders, price, keep);
+    Some(Action::Promote { survivors, dropped })
+}
+
+/// The end of training: as many finalists as planned, of those that were trained at all.
+fn close(policy: &Policy, state: &State) -> Action {
+    let (trained, untrained): (Vec<_>, Vec<_>) = state.contenders().into_iter().partition(|&id| state.trace(id).epochs() > 0);
+    if trained.is_empty() {
+        return Action::Finish { reason: StopReason::TimeTooShort };
+    }
+    let timed = trained.iter().all(|&id| state.trace(id).latency().is_some());
+    let price = if timed { Price::Latency } else { Price::Flops };
+    let keep = state.plan.as_ref().and_then(|p| p.rungs.last()).map_or(1, |r| r.size);
+    let (survivors, mut dropped) = select(policy, state, &trained, price, keep.max(1));
+    dropped.extend(untrained);
+    Action::Close { survivors, dropped }
+}
+
+/// The confirmation of the finalists' latencies.
+fn measure(state: &State) -> Option<Action> {
+    let timed = |id: &CandidateId| state.trace(*id).latency().is_some();
+    let candidates: Vec<CandidateId> = state.alive().into_iter().filter(timed).collect();
+    (!state.measured && !candidates.is_empty()).then_some(Action::Measure { candidates })
+}
+
+/// The best `keep` of some candidates, and the others, both the best first. A candidate of which something is not known
+/// comes after all others.
+fn select(
+    policy: &Policy,
+    state: &State,
+    candidates: &[CandidateId],
+    price: Price,
+    keep: usize,
+) -> (Vec<CandidateId>, Vec<CandidateId>) {
+    let (known, unknown): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(|&id| state.trace(id).point(price).is_some());
+    let points: Vec<Point> = known.iter().filter_map(|&id| state.trace(id).point(price)).collect();
+    let order = match (policy.objective, price) {
+        (Objective::LatencyLimit { ns }, Price::Latency) => rank_within(&points, ns),
+        _ => rank(&points),
+    };
+    let mut best: Vec<CandidateId> = order.into_iter().map(|i| known[i]).collect();
+    best.extend(unknown);
+    let dropped = best.split_off(keep.min(best.len()));
+    (best, dropped)
+}

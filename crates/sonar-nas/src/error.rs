@@ -1,0 +1,81 @@
+//! Why a search ends without a result.
+
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why a search ends without a result.
+#[derive(Debug, Error)]
+pub enum SearchError {
+    /// The configuration asks for something that cannot be.
+    #[error("{0}")]
+    Config(String),
+    /// Another process works on the run.
+    #[error("{} is in use by another process; wait for it, or choose another directory", .0.display())]
+    Locked(PathBuf),
+    /// The run was begun with another configuration.
+    #[error(
+        "{} holds a search with a different {fields}; start over with --fresh, or choose another directory",
+        path.display()
+    )]
+    ConfigChanged {
+        /// The run directory.
+        path: PathBuf,
+        /// What differs, separated by commas.
+        fields: String,
+    },
+    /// No room is left for the run.
+    #[error("no space left to write {}", .0.display())]
+    DiskFull(PathBuf),
+    /// The run cannot be written.
+    #[error("cannot write {}: {reason}", path.display())]
+    NotWritable {
+        /// What was to be written.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// The run's files are not what was written.
+    #[error("{} cannot be read: {reason}; start over with --fresh", path.display())]
+    Corrupt {
+        /// The damaged file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The architecture space, the data or the target cannot be used.
+    #[error("{0}")]
+    Evaluator(String),
+    /// Every candidate failed, or none meets the latency limit.
+    #[error("no valid candidate: {0}")]
+    NoCandidate(String),
+    /// The time limit ended before anything was trained and timed.
+    #[error("the time limit ended before any candidate was trained and timed")]
+    TimeTooShort,
+    /// The caller asked to stop; the run can be resumed.
+    #[error("interrupted; the same command goes on from here")]
+    Interrupted,
+}
+
+impl SearchError {
+    /// What went wrong in the file system at a path.
+    pub fn io(path: &Path, error: &std::io::Error) -> SearchError {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => SearchError::DiskFull(path.to_path_buf()),
+            _ => SearchError::NotWritable { path: path.to_path_buf(), reason: error.to_string() },
+        }
+    }
+
+    /// What went wrong in a database at a path.
+    pub fn database(path: &Path, error: &rusqlite::Error) -> SearchError {
+        use rusqlite::ErrorCode;
+        let path = path.to_path_buf();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => SearchError::DiskFull(path),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => SearchError::Locked(path),
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::SystemIoFailure) => {
+                SearchError::NotWritable { path, reason: error.to_string() }
+            }
+            _ => SearchError::Corrupt { path, reason: error.to_string() },
+        }
+    }
+}

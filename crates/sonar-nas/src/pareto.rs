@@ -1,0 +1,198 @@
+//! Dominance, fronts, hypervolume, and ranking, for two objectives: accuracy, of which more is better, and a price
+//! (a latency, or a number of operations), of which less is better. All values are finite.
+
+/// The two objectives of one candidate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// The more the better.
+    pub accuracy: f64,
+    /// The less the better; not negative.
+    pub price: f64,
+}
+
+impl Point {
+    /// Whether this point is at least as good on both objectives and better on one.
+    pub fn dominates(&self, other: &Point) -> bool {
+        self.accuracy >= other.accuracy && self.price <= other.price && self != other
+    }
+}
+
+/// The Pareto front each point lies on: 0 for the points that none dominates, 1 for those that only points of front 0
+/// dominate, and so on.
+pub fn front_indices(points: &[Point]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..points.len()).collect();
+    order.sort_by(|&a, &b| points[a].price.total_cmp(&points[b].price).then(points[b].accuracy.total_cmp(&points[a].accuracy)));
+    // Taken from the cheapest, a point is dominated only by points before it; its front is one after the last front
+    // on which any of them dominates it.
+    let mut fronts = vec![0; points.len()];
+    for (taken, &i) in order.iter().enumerate() {
+        let before = order[..taken].iter().filter(|&&j| points[j].dominates(&points[i]));
+        fronts[i] = before.map(|&j| fronts[j] + 1).max().unwrap_or(0);
+    }
+    fronts
+}
+
+/// Indices of the points that none dominates, the cheapest first.
+pub fn front(points: &[Point]) -> Vec<usize> {
+    let fronts = front_indices(points);
+    let mut front: Vec<usize> = (0..points.len()).filter(|&i| fronts[i] == 0).collect();
+    front.sort_by(|&a, &b| points[a].price.total_cmp(&points[b].price).then(a.cmp(&b)));
+    front
+}
+
+/// The area that the points dominate, up to a reference point that is worse than they are; a point that is not better than
+/// the reference on both objectives adds nothing.
+pub fn hypervolume(points: &[Point], reference: Point) -> f64 {
+    let inside: Vec<Point> =
+        points.iter().copied().filter(|p| p.accuracy > reference.accuracy && p.price < reference.price).collect();
+    let mut reached = reference.accuracy;
+    let mut area = 0.0;
+    for p in front(&inside).into_iter().map(|i| inside[i]) {
+        if p.accuracy > reached {
+            area += (reference.price - p.price) * (p.accuracy - reached);
+            reached = p.accuracy;
+        }
+    }
+    area
+}
+
+/// The order in which an ε-net takes the points: first the most accurate, then always the one farthest from all taken.
+/// Distances are Euclidean with accuracy and the logarithm of the price both scaled to `0..=1`; prices below 1 count as 1.
+pub fn epsilon_net(points: &[Point]) -> Vec<usize> {
+    let accuracy = scaled(points.iter().map(|p| p.accuracy));
+    let price = scaled(points.iter().map(|p| p.price.max(1.0).ln()));
+    let mut left: Vec<usize> = (0..points.len()).collect();
+    let mut distance = vec![f64::INFINITY; points.len()];
+    let mut order = Vec::with_capacity(points.len());
+    while !left.is_empty() {
+        let better = |&a: &usize, &b: &usize| {
+            let nearer = distance[b].total_cmp(&distance[a]);
+            nearer.then(points[b].accuracy.total_cmp(&points[a].accuracy)).then(a.cmp(&b))
+        };
+        let position = (0..left.len()).min_by(|&a, &b| better(&left[a], &left[b])).unwrap_or(0);
+        let taken = left.remove(position);
+        for &i in &left {
+            distance[i] = distance[i].min((accuracy[i] - accuracy[taken]).hypot(price[i] - price[taken]));
+        }
+        order.push(taken);
+    }
+    order
+}
+
+/// Indices of all points, the best first: by Pareto front, and by ε-net within a front.
+pub fn rank(points: &[Point]) -> Vec<usize> {
+    let fronts = front_indices(points);
+    let count = fronts.iter().max().map_or(0, |last| last + 1);
+    let mut order = Vec::with_capacity(points.len());
+    for front in 0..count {
+        let members: Vec<usize> = (0..points.len()).filter(|&i| fronts[i] == front).collect();
+        let member_points: Vec<Point> = members.iter().map(|&i| points[i]).collect();
+        order.extend(epsilon_net(&member_points).into_iter().map(|i| members[i]));
+    }
+    order
+}
+
+/// Indices of all points, the best first: those within the limit by accuracy, then the others by price.
+pub fn rank_within(points: &[Point], limit: f64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..points.len()).collect();
+    order.sort_by(|&a, &b| {
+        let (a, b) = (&points[a], &points[b]);
+        match (a.price <= limit, b.price <= limit) {
+            (true, true) => b.accuracy.total_cmp(&a.accuracy).then(a.price.total_cmp(&b.price)),
+            (false, false) => a.price.total_cmp(&b.price).then(b.accuracy.total_cmp(&a.accuracy)),
+            (a_within, b_within) => b_within.cmp(&a_within),
+        }
+    });
+    order
+}
+
+/// Values moved and scaled to `0..=1`; all 0 if they are equal.
+fn scaled(values: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
+    let low = values.clone().fold(f64::INFINITY, f64::min);
+    let high = values.clone().fold(f64::NEG_INFINITY, f64::max);
+    let range = high - low;
+    values.map(|v| if range > 0.0 { (v - low) / range } else { 0.0 }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn points(values: &[(f64, f64)]) -> Vec<Point> {
+        values.iter().map(|&(accuracy, price)| Point { accuracy, price }).collect()
+    }
+
+    fn any_points() -> impl Strategy<Value = Vec<Point>> {
+        // A coarse grid, so that ties and duplicates are frequent.
+        prop::collection::vec((0u32..12, 1u32..12), 0..24)
+            .prop_map(|pairs| pairs.iter().map(|&(a, p)| Point { accuracy: f64::from(a) / 12.0, price: f64::from(p) }).collect())
+    }
+
+    /// The area dominated on the grid of [`any_points`], cell by cell.
+    fn counted_area(points: &[Point]) -> f64 {
+        let mut cells = 0;
+        for a in 0..12 {
+            for p in 1..12 {
+                let covers = |q: &Point| q.accuracy * 12.0 > f64::from(a) + 0.5 && q.price < f64::from(p) + 0.5;
+                cells += u32::from(points.iter().any(covers));
+            }
+        }
+        f64::from(cells) / 12.0
+    }
+
+    #[test]
+    fn ranks_fronts_before_spread() {
+        let points = points(&[(0.9, 100.0), (0.5, 10.0), (0.89, 95.0), (0.8, 200.0), (0.7, 32.0)]);
+        assert_eq!(front_indices(&points), [0, 0, 0, 1, 0]);
+        assert_eq!(front(&points), [1, 4, 2, 0]);
+        // The most accurate, the cheapest (farthest from it), the one between, its close neighbour, the dominated one.
+        assert_eq!(rank(&points), [0, 1, 4, 2, 3]);
+        assert_eq!(rank_within(&points, 95.0), [2, 4, 1, 0, 3]);
+    }
+
+    #[test]
+    fn nothing_has_no_volume_and_no_rank() {
+        assert_eq!(hypervolume(&[], Point { accuracy: 0.0, price: 1.0 }), 0.0);
+        assert!(rank(&[]).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn a_front_is_what_none_dominates(points in any_points()) {
+            let front = front(&points);
+            for i in 0..points.len() {
+                let dominated = points.iter().any(|p| p.dominates(&points[i]));
+                prop_assert_eq!(front.contains(&i), !dominated);
+            }
+        }
+
+        #[test]
+        fn each_later_front_is_dominated_by_the_one_before(points in any_points()) {
+            let fronts = front_indices(&points);
+            for i in 0..points.len() {
+                let above = (0..points.len()).any(|j| fronts[j] + 1 == fronts[i] && points[j].dominates(&points[i]));
+                prop_assert!(fronts[i] == 0 || above);
+                prop_assert!((0..points.len()).all(|j| fronts[j] != fronts[i] || !points[j].dominates(&points[i])));
+            }
+        }
+
+        #[test]
+        fn hypervolume_is_the_area_counted_cell_by_cell(points in any_points()) {
+            let area = hypervolume(&points, Point { accuracy: 0.0, price: 12.0 });
+            prop_assert!((area - counted_area(&points)).abs() < 1e-9, "{} is not {}", area, counted_area(&points));
+        }
+
+        #[test]
+        fn rankings_are_permutations_that_never_put_the_dominated_first(points in any_points()) {
+            for order in [rank(&points), rank_within(&points, 6.0)] {
+                let mut sorted = order.clone();
+                sorted.sort_unstable();
+                prop_assert_eq!(sorted, (0..points.len()).collect::<Vec<_>>());
+                for (at, &i) in order.iter().enumerate() {
+                    prop_assert!(order[at..].iter().all(|&j| !points[j].dominates(&points[i])));
+                }
+            }
+        }
+    }
+}

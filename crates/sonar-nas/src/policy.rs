@@ -1,0 +1,130 @@
+//! Algorithms, objectives, and how much of everything is wanted.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// How a search decides what to spend time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// Trains and tunes fully as many candidates of the sample as `sonar` would have finalists, whichever were drawn first;
+    /// under a time limit, as many as fit.
+    Random,
+    /// Trains and tunes the whole sample fully.
+    BruteForce,
+    /// Architecture search first: successive halving on accuracy and operation count; then tunes the survivors.
+    Sequential,
+    /// Successive halving on accuracy and latency, where training and tuning both grow from rung to rung.
+    Sonar,
+    /// Successive halving on accuracy and the latency of default schedules; then tunes the survivors.
+    UntunedLatency,
+    /// As `sonar`, but every candidate is tuned fully at once: only training stops early.
+    StopTrainingOnly,
+    /// As `sonar`, but every candidate is trained fully at once: only tuning stops early.
+    StopTuningOnly,
+}
+
+/// What makes one candidate better than another.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objective {
+    /// More accuracy and less latency, neither weighed against the other.
+    Pareto,
+    /// More accuracy among candidates of at most this latency.
+    LatencyLimit {
+        /// In nanoseconds.
+        ns: f64,
+    },
+}
+
+/// What a search is to do; everything that decides its course beside what the evaluator measures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// How to decide.
+    pub algorithm: Algorithm,
+    /// What is better.
+    pub objective: Objective,
+    /// Wall-clock limit of the whole search, over all its sessions; without one, everything below is done in full.
+    pub seconds: Option<f64>,
+    /// Seed of the sample.
+    pub seed: u64,
+    /// Candidates in the sample, at most.
+    pub candidates: usize,
+    /// Epochs of a finalist, at most.
+    pub epochs: usize,
+    /// Schedules tried for each kernel of a finalist, at most.
+    pub trials: usize,
+    /// One candidate in so many survives a rung; at least 2.
+    pub eta: usize,
+    /// Share of a time limit that is meant for tuning.
+    pub tuning_share: f64,
+}
+
+impl Algorithm {
+    /// All algorithms.
+    pub const ALL: [Algorithm; 7] = [
+        Algorithm::Random,
+        Algorithm::BruteForce,
+        Algorithm::Sequential,
+        Algorithm::Sonar,
+        Algorithm::UntunedLatency,
+        Algorithm::StopTrainingOnly,
+        Algorithm::StopTuningOnly,
+    ];
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            algorithm: Algorithm::Sonar,
+            objective: Objective::Pareto,
+            seconds: Some(600.0),
+            seed: 0,
+            candidates: 96,
+            epochs: 18,
+            trials: 64,
+            eta: 3,
+            tuning_share: 0.3,
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Algorithm::Random => "random",
+            Algorithm::BruteForce => "brute-force",
+            Algorithm::Sequential => "sequential",
+            Algorithm::Sonar => "sonar",
+            Algorithm::UntunedLatency => "untuned-latency",
+            Algorithm::StopTrainingOnly => "stop-training-only",
+            Algorithm::StopTuningOnly => "stop-tuning-only",
+        })
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Algorithm::ALL.into_iter().find(|a| a.to_string() == text).ok_or_else(|| {
+            let names: Vec<String> = Algorithm::ALL.iter().map(Algorithm::to_string).collect();
+            format!("unknown algorithm `{text}`; expected one of {}", names.join(", "))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_algorithms_read_back() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(algorithm.to_string().parse(), Ok(algorithm));
+            assert_eq!(serde_json::to_value(algorithm).unwrap(), algorithm.to_string());
+        }
+        assert!("annealing".parse::<Algorithm>().unwrap_err().contains("sonar"));
+    }
+}

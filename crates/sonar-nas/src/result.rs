@@ -1,0 +1,247 @@
+//! What a search has found, for people and programs. The JSON form is versioned by [`SCHEMA`].
+
+use crate::candidate::{CandidateId, Cost, Epoch, Latency};
+use crate::error::SearchError;
+use crate::pareto::{Point, front};
+use crate::plan::{Price, Rung};
+use crate::policy::{Algorithm, Objective, Policy};
+use crate::state::{Standing, State, StopReason, Trace};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Version of the JSON form.
+pub const SCHEMA: u32 = 1;
+
+/// What a search has found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SearchResult {
+    /// Version of this form.
+    pub schema: u32,
+    /// How the search decided.
+    pub algorithm: Algorithm,
+    /// What it looked for.
+    pub objective: Objective,
+    /// Seed of the sample.
+    pub seed: u64,
+    /// Why it is over; nothing while it is not.
+    pub stop: Option<StopReason>,
+    /// The architecture to take if one must be named: the most accurate of the front that is at least as good as the baseline
+    /// on both objectives, or else the most accurate of the front; the baseline only if there is no other.
+    pub winner: Option<String>,
+    /// The architectures that none dominates, the fastest first. The baseline is among them where none dominates it.
+    pub front: Vec<Architecture>,
+    /// The architecture made by hand, trained, tuned and measured like the finalists.
+    pub baseline: Option<Architecture>,
+    /// Every candidate, the baseline included, with all that was measured of it.
+    pub candidates: Vec<CandidateRecord>,
+    /// The rungs as planned.
+    pub rungs: Vec<Rung>,
+    /// Seconds by purpose. What the baseline and a first look at the machine's speed took counts as `other`.
+    pub cost: TotalCost,
+    /// The part of `cost.other` that the baseline took, by purpose.
+    pub baseline_cost: Cost,
+    /// How many processes have worked on the search.
+    pub sessions: usize,
+    /// The configuration of the search.
+    pub config: Value,
+}
+
+/// One architecture with its objectives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Architecture {
+    /// Its name within the search.
+    pub architecture: String,
+    /// Whether it is the baseline.
+    pub baseline: bool,
+    /// The choice made for each decision of the space.
+    pub decisions: BTreeMap<String, String>,
+    /// Share of the validation set that is classified rightly.
+    pub accuracy: f64,
+    /// Epochs of training behind it.
+    pub epochs: usize,
+    /// Time of one inference.
+    pub latency: LatencyMicros,
+    /// Learnt numbers.
+    pub parameters: u64,
+    /// Floating-point operations of one inference.
+    pub flops: u64,
+    /// Index of the last rung it reached.
+    pub rung: usize,
+}
+
+/// A latency with its confidence interval, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatencyMicros {
+    /// Median.
+    pub median_us: f64,
+    /// Lower end of the interval.
+    pub low_us: f64,
+    /// Upper end of the interval.
+    pub high_us: f64,
+    /// Schedules tried for each kernel.
+    pub trials: usize,
+}
+
+/// Everything measured of one candidate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CandidateRecord {
+    /// Its name within the search.
+    pub architecture: String,
+    /// Whether it is the baseline.
+    pub baseline: bool,
+    /// The indices of its choices.
+    pub assignment: Vec<usize>,
+    /// The choice made for each decision of the space.
+    pub decisions: BTreeMap<String, String>,
+    /// Equal for architectures that are the same function.
+    pub key: String,
+    /// Learnt numbers.
+    pub parameters: u64,
+    /// Floating-point operations of one inference.
+    pub flops: u64,
+    /// How it ended.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// Index of the last rung it reached.
+    pub rung: usize,
+    /// Learning curve.
+    pub curve: Vec<Epoch>,
+    /// Tuning curve.
+    pub tuning: Vec<LatencyMicros>,
+    /// The latency confirmed end to end, for finalists.
+    pub measured: Option<LatencyMicros>,
+}
+
+/// Wall-clock seconds of a search; the parts add up to the total.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TotalCost {
+    /// The parts.
+    #[serde(flatten)]
+    pub parts: Cost,
+    /// Their sum.
+    pub total: f64,
+}
+
+impl SearchResult {
+    /// What a state amounts to. A search that is not over has a result too: the front of what it knows.
+    pub fn new(policy: &Policy, config: Value, state: &State) -> SearchResult {
+        let known: Vec<(&Trace, Point)> = state
+            .candidates
+            .iter()
+            .filter(|t| t.standing == Standing::Alive)
+            .filter_map(|t| Some((t, t.point(Price::Latency)?)))
+            .filter(|(_, point)| within(policy.objective, point))
+            .collect();
+        let points: Vec<Point> = known.iter().map(|(_, point)| *point).collect();
+        let front: Vec<Architecture> =
+            front(&points).into_iter().filter_map(|i| architecture(state, known[i].0.candidate.id)).collect();
+        let baseline = state.baseline.and_then(|id| architecture(state, id));
+        SearchResult {
+            schema: SCHEMA,
+            algorithm: policy.algorithm,
+            objective: policy.objective,
+            seed: policy.seed,
+            stop: state.stop,
+            winner: winner(&front, baseline.as_ref()),
+            front,
+            baseline,
+            candidates: state.candidates.iter().map(|t| record(state, t)).collect(),
+            rungs: state.plan.as_ref().map_or(Vec::new(), |p| p.rungs.clone()),
+            cost: TotalCost { parts: state.cost, total: state.cost.total() },
+            baseline_cost: state.baseline_cost,
+            sessions: state.sessions,
+            config,
+        }
+    }
+
+    /// The result, unless a search that is over found nothing.
+    pub fn valid(self) -> Result<SearchResult, SearchError> {
+        match self.stop {
+            Some(StopReason::TimeTooShort) => Err(SearchError::TimeTooShort),
+            Some(_) if self.front.is_empty() => Err(SearchError::NoCandidate(self.why_none())),
+            _ => Ok(self),
+        }
+    }
+
+    fn why_none(&self) -> String {
+        let failures: Vec<&str> = self
+            .candidates
+            .iter()
+            .filter_map(|c| match &c.standing {
+                Standing::Failed { reason } => Some(reason.as_str()),
+                _ => None,
+            })
+            .collect();
+        match (self.objective, failures.first()) {
+            (_, Some(first)) if failures.len() == self.candidates.len() => format!("all failed, the first because {first}"),
+            (Objective::LatencyLimit { ns }, _) => format!("no finalist is as fast as {:.1} µs", ns / 1e3),
+            (Objective::Pareto, Some(first)) => format!("{} failed, the first because {first}", failures.len()),
+            (Objective::Pareto, None) => "no finalist was trained and timed".to_string(),
+        }
+    }
+}
+
+impl From<Latency> for LatencyMicros {
+    fn from(latency: Latency) -> Self {
+        LatencyMicros {
+            median_us: latency.median_ns / 1e3,
+            low_us: latency.low_ns / 1e3,
+            high_us: latency.high_ns / 1e3,
+            trials: latency.trials,
+        }
+    }
+}
+
+fn within(objective: Objective, point: &Point) -> bool {
+    match objective {
+        Objective::Pareto => true,
+        Objective::LatencyLimit { ns } => point.price <= ns,
+    }
+}
+
+fn winner(front: &[Architecture], baseline: Option<&Architecture>) -> Option<String> {
+    let matches =
+        |a: &Architecture| baseline.is_none_or(|b| a.accuracy >= b.accuracy && a.latency.median_us <= b.latency.median_us);
+    let rank = |a: &&Architecture| (!a.baseline, matches(a));
+    let best = front.iter().max_by(|a, b| rank(a).cmp(&rank(b)).then(a.accuracy.total_cmp(&b.accuracy)));
+    best.map(|a| a.architecture.clone())
+}
+
+fn architecture(state: &State, id: CandidateId) -> Option<Architecture> {
+    let trace = state.trace(id);
+    let description = &trace.candidate.description;
+    Some(Architecture {
+        architecture: name(state, id),
+        baseline: state.baseline == Some(id),
+        decisions: description.decisions.iter().cloned().collect(),
+        accuracy: trace.curve.last()?.accuracy,
+        epochs: trace.epochs(),
+        latency: trace.latency()?.into(),
+        parameters: description.parameters,
+        flops: description.flops,
+        rung: trace.rung,
+    })
+}
+
+fn record(state: &State, trace: &Trace) -> CandidateRecord {
+    let Trace { candidate, standing, rung, curve, tuning, measured } = trace;
+    CandidateRecord {
+        architecture: name(state, candidate.id),
+        baseline: state.baseline == Some(candidate.id),
+        assignment: candidate.assignment.0.clone(),
+        decisions: candidate.description.decisions.iter().cloned().collect(),
+        key: candidate.description.key.clone(),
+        parameters: candidate.description.parameters,
+        flops: candidate.description.flops,
+        standing: standing.clone(),
+        rung: *rung,
+        curve: curve.clone(),
+        tuning: tuning.iter().map(|&l| l.into()).collect(),
+        measured: measured.map(LatencyMicros::from),
+    }
+}
+
+fn name(state: &State, id: CandidateId) -> String {
+    if state.baseline == Some(id) { "baseline".to_string() } else { id.to_string() }
+}

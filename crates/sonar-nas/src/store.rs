@@ -1,0 +1,220 @@
+//! The run directory: everything that has happened in a search, on disk before anyone is told of it.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `run.db` | SQLite: the configuration, and one row for each [`Event`] with its seconds |
+//! | `run.lock` | locked for as long as a process works on the search; the system releases it when the process ends, however it ends |
+//! | `checkpoints/` | weights of candidates in training, kept by the evaluator |
+//!
+//! The database is in write-ahead mode and every commit is synchronised to disk.
+
+use crate::candidate::Cost;
+use crate::error::SearchError;
+use crate::state::{Event, State};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::Value;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// Version of the database's tables and of the events in them.
+const SCHEMA: i64 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE config (body TEXT NOT NULL);
+    CREATE TABLE events (
+        seq INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL,
+        candidate INTEGER,
+        training REAL NOT NULL,
+        tuning REAL NOT NULL,
+        compiling REAL NOT NULL,
+        rewriting REAL NOT NULL,
+        other REAL NOT NULL,
+        body TEXT NOT NULL
+    );";
+
+/// An open run directory, locked against other processes.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the run directory `dir`, creating what is missing, and rebuilds the state of the search in it. `config` is
+    /// kept with a new run and must be the one kept with an old one. With `fresh`, an old run is removed first.
+    pub fn open(dir: &Path, config: &Value, fresh: bool) -> Result<(Store, State), SearchError> {
+        fs::create_dir_all(dir).map_err(|e| SearchError::io(dir, &e))?;
+        let lock = lock(dir)?;
+        if fresh {
+            remove_run(dir)?;
+        }
+        let path = database(dir);
+        let failed = |e: rusqlite::Error| SearchError::database(&path, &e);
+        let connection = Connection::open(&path).map_err(failed)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        let mut store = Store { connection, path: path.clone(), _lock: lock };
+        let version: i64 = store.connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+        match version {
+            0 => store.create(config)?,
+            SCHEMA => {}
+            other => {
+                let reason = format!("it has version {other}, this program writes version {SCHEMA}");
+                return Err(SearchError::Corrupt { path, reason });
+            }
+        }
+        let kept = read_config(&store.connection, &path)?;
+        if kept != *config {
+            let fields = differences(&kept, config).join(", ");
+            return Err(SearchError::ConfigChanged { path: dir.to_path_buf(), fields });
+        }
+        let state = store.replay()?;
+        Ok((store, state))
+    }
+
+    /// Writes events with their seconds, all or none; they are on disk when this returns.
+    pub fn append(&mut self, events: &[(Event, Cost)]) -> Result<(), SearchError> {
+        insert(&mut self.connection, events).map_err(|e| SearchError::database(&self.path, &e))
+    }
+
+    /// Limits the database to this many pages, as a full disk would.
+    pub fn limit_pages(&mut self, pages: u32) -> Result<(), SearchError> {
+        let limited = self.connection.pragma_update(None, "max_page_count", pages);
+        limited.map_err(|e| SearchError::database(&self.path, &e))
+    }
+
+    fn create(&mut self, config: &Value) -> Result<(), SearchError> {
+        let write = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(TABLES)?;
+            transaction.execute("INSERT INTO config (body) VALUES (?1)", [config.to_string()])?;
+            transaction.pragma_update(None, "user_version", SCHEMA)?;
+            transaction.commit()
+        };
+        write(&mut self.connection).map_err(|e| SearchError::database(&self.path, &e))
+    }
+
+    fn replay(&self) -> Result<State, SearchError> {
+        let failed = |e: rusqlite::Error| SearchError::database(&self.path, &e);
+        let corrupt = |reason: String| SearchError::Corrupt { path: self.path.clone(), reason };
+        let mut statement = self
+            .connection
+            .prepare("SELECT body, training, tuning, compiling, rewriting, other FROM events ORDER BY seq")
+            .map_err(failed)?;
+        let mut rows = statement.query([]).map_err(failed)?;
+        let mut state = State::default();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let body: String = row.get(0).map_err(failed)?;
+            let event: Event = serde_json::from_str(&body).map_err(|e| corrupt(e.to_string()))?;
+            let seconds = |column| row.get::<_, f64>(column).map_err(failed);
+            let cost = Cost {
+                training: seconds(1)?,
+                tuning: seconds(2)?,
+                compiling: seconds(3)?,
+                rewriting: seconds(4)?,
+                other: seconds(5)?,
+            };
+            state.apply(&event, &cost).map_err(corrupt)?;
+        }
+        Ok(state)
+    }
+}
+
+/// The configuration kept in a run directory, if there is a run. Takes no lock: a running search may be looked at.
+pub fn config(dir: &Path) -> Result<Option<Value>, SearchError> {
+    let path = database(dir);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let connection = Connection::open(&path).map_err(|e| SearchError::database(&path, &e))?;
+    read_config(&connection, &path).map(Some)
+}
+
+/// Where an evaluator keeps the weights of candidates in training.
+pub fn checkpoints(dir: &Path) -> PathBuf {
+    dir.join("checkpoints")
+}
+
+/// Where an evaluator keeps the records of measured kernels.
+pub fn records(dir: &Path) -> PathBuf {
+    dir.join("records.db")
+}
+
+fn database(dir: &Path) -> PathBuf {
+    dir.join("run.db")
+}
+
+fn lock(dir: &Path) -> Result<File, SearchError> {
+    let path = dir.join("run.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|e| SearchError::io(&path, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SearchError::Locked(dir.to_path_buf())),
+        Err(TryLockError::Error(e)) => Err(SearchError::io(&path, &e)),
+    }
+}
+
+/// Removes what searches write, and nothing else that may be in the directory.
+fn remove_run(dir: &Path) -> Result<(), SearchError> {
+    let gone = |path: &Path, result: std::io::Result<()>| match result {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(SearchError::io(path, &e)),
+        _ => Ok(()),
+    };
+    for database in [database(dir), records(dir)] {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = database.clone().into_os_string();
+            name.push(suffix);
+            let path = PathBuf::from(name);
+            gone(&path, fs::remove_file(&path))?;
+        }
+    }
+    let checkpoints = checkpoints(dir);
+    gone(&checkpoints, fs::remove_dir_all(&checkpoints))
+}
+
+fn insert(connection: &mut Connection, events: &[(Event, Cost)]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    {
+        let mut statement = transaction.prepare_cached(
+            "INSERT INTO events (kind, candidate, training, tuning, compiling, rewriting, other, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        for (event, cost) in events {
+            let body = serde_json::to_string(event).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+            let candidate = event.subject().map(|id| id.0);
+            let seconds = (cost.training, cost.tuning, cost.compiling, cost.rewriting, cost.other);
+            statement.execute(params![event.kind(), candidate, seconds.0, seconds.1, seconds.2, seconds.3, seconds.4, body])?;
+        }
+    }
+    transaction.commit()
+}
+
+fn read_config(connection: &Connection, path: &Path) -> Result<Value, SearchError> {
+    let body: Option<String> = connection
+        .query_row("SELECT body FROM config", [], |row| row.get(0))
+        .optional()
+        .map_err(|e| SearchError::database(path, &e))?;
+    let corrupt = |reason: String| SearchError::Corrupt { path: path.to_path_buf(), reason };
+    let body = body.ok_or_else(|| corrupt("it holds no configuration".to_string()))?;
+    serde_json::from_str(&body).map_err(|e| corrupt(e.to_string()))
+}
+
+/// Names of the fields in which two configurations differ, as `outer.inner`.
+fn differences(a: &Value, b: &Value) -> Vec<String> {
+    let (Value::Object(a), Value::Object(b)) = (a, b) else { return vec!["configuration".to_string()] };
+    let mut names = Vec::new();
+    let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    for key in keys {
+        match (a.get(key), b.get(key)) {
+            (Some(x @ Value::Object(_)), Some(y @ Value::Object(_))) if x != y => {
+                names.extend(differences(x, y).into_iter().map(|name| format!("{key}.{name}")));
+            }
+            (x, y) if x != y => names.push(key.clone()),
+            _ => {}
+        }
+    }
+    names
+}
