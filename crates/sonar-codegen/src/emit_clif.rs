@@ -34,7 +34,7 @@ pub(crate) fn emit(
     config: TargetFrontendConfig,
 ) -> Result<(), CodegenError> {
     if tile.lanes != LANES || tile.tail >= LANES {
-        return Err(invalid(tile, format!("{} lanes, tail {}", tile.lanes, tile.tail)));
+        return Err(unsupported(tile, format!("{} lanes, tail {}", tile.lanes, tile.tail)));
     }
     let mut builder = FunctionBuilder::new(func, context);
     let entry = builder.create_block();
@@ -63,8 +63,8 @@ pub(crate) fn emit(
 
 const LANES: usize = 4;
 
-fn invalid(tile: &Tile, reason: impl Into<String>) -> CodegenError {
-    CodegenError::InvalidTile { tile: tile.name.clone(), reason: reason.into() }
+fn unsupported(tile: &Tile, reason: impl Into<String>) -> CodegenError {
+    CodegenError::Unsupported { name: tile.name.clone(), reason: reason.into() }
 }
 
 fn mark_stored(block: &[TileStmt], stored: &mut [bool]) {
@@ -99,7 +99,7 @@ impl Emitter<'_> {
     fn block(&mut self, block: &[TileStmt]) -> Result<(), CodegenError> {
         for stmt in block {
             match stmt {
-                TileStmt::Loop { trips: 0, .. } => return Err(invalid(self.tile, "a loop of no iterations")),
+                TileStmt::Loop { trips: 0, .. } => return Err(unsupported(self.tile, "a loop of no iterations")),
                 TileStmt::Loop { trips: 1, body } => self.block(body)?,
                 TileStmt::Loop { trips, body } => self.repeat(*trips, body)?,
                 TileStmt::Advance { ptr, by } => {
@@ -131,13 +131,13 @@ impl Emitter<'_> {
     }
 
     fn pointer(&self, ptr: Ptr) -> Result<Variable, CodegenError> {
-        self.pointers.get(ptr.0 as usize).copied().ok_or_else(|| invalid(self.tile, format!("no pointer {}", ptr.0)))
+        self.pointers.get(ptr.0 as usize).copied().ok_or_else(|| unsupported(self.tile, format!("no pointer {}", ptr.0)))
     }
 
     fn read(&mut self, reg: Reg) -> Result<Vec<Value>, CodegenError> {
         match &self.registers[reg.0 as usize] {
             Some(parts) => Ok(parts.iter().map(|part| self.builder.use_var(*part)).collect()),
-            None => Err(invalid(self.tile, format!("register {} is read before it is written", reg.0))),
+            None => Err(unsupported(self.tile, format!("register {} is read before it is written", reg.0))),
         }
     }
 
@@ -161,7 +161,7 @@ impl Emitter<'_> {
     fn offset(&self, addr: Addr, lane: usize) -> Result<i32, CodegenError> {
         let elements = addr.offset.checked_add(lane as i32);
         let bytes = elements.and_then(|elements| elements.checked_mul(4));
-        bytes.ok_or_else(|| invalid(self.tile, format!("an offset of {} elements", addr.offset)))
+        bytes.ok_or_else(|| unsupported(self.tile, format!("an offset of {} elements", addr.offset)))
     }
 
     fn splat(&mut self, value: f32) -> Value {
@@ -211,7 +211,7 @@ impl Emitter<'_> {
 
     fn masked(&self, masked: bool) -> Result<bool, CodegenError> {
         match masked && self.tile.tail == 0 {
-            true => Err(invalid(self.tile, "a masked instruction without a tail")),
+            true => Err(unsupported(self.tile, "a masked instruction without a tail")),
             false => Ok(masked),
         }
     }
@@ -280,7 +280,7 @@ impl Emitter<'_> {
                 let (zero, one) = (self.splat(0.0), self.splat(1.0));
                 self.select(FloatCC::GreaterThan, a, zero, one, zero)
             }
-            _ => return Err(invalid(self.tile, format!("`{op}` is not a vector instruction"))),
+            _ => return Err(unsupported(self.tile, format!("`{op}` is not a vector instruction"))),
         })
     }
 

@@ -164,8 +164,8 @@ struct Emitter<'a> {
 }
 
 impl<'a> Emitter<'a> {
-    fn invalid(&self, reason: impl Into<String>) -> CodegenError {
-        CodegenError::InvalidProgram { program: self.program.name.clone(), reason: reason.into() }
+    fn unsupported(&self, reason: impl Into<String>) -> CodegenError {
+        CodegenError::Unsupported { name: self.program.name.clone(), reason: reason.into() }
     }
 
     fn block(&mut self, stmts: &'a [Stmt]) -> Result<(), CodegenError> {
@@ -237,7 +237,7 @@ impl<'a> Emitter<'a> {
                 ReduceOp::Sum => Ok(self.binary(BinaryOp::Add, acc, value)),
                 ReduceOp::Max => Ok(self.binary(BinaryOp::Max, acc, value)),
                 ReduceOp::Min => Ok(self.binary(BinaryOp::Min, acc, value)),
-                ReduceOp::Mean => Err(self.invalid("a reduction by mean")),
+                ReduceOp::Mean => Err(self.unsupported("a reduction by mean")),
             };
         };
         match extent {
@@ -341,7 +341,7 @@ impl<'a> Emitter<'a> {
                 *slot = binding;
                 Ok(())
             }
-            None => Err(self.invalid(format!("no variable {}", var.0))),
+            None => Err(self.unsupported(format!("no variable {}", var.0))),
         }
     }
 
@@ -378,7 +378,7 @@ impl<'a> Emitter<'a> {
             return Ok(*pointer);
         }
         let Some(mut pointer) = self.buffers.get(moving.0.0 as usize).copied() else {
-            return Err(self.invalid(format!("no buffer {}", moving.0.0)));
+            return Err(self.unsupported(format!("no buffer {}", moving.0.0)));
         };
         for &(var, coefficient) in &moving.1 {
             if let Binding::Dynamic(value, _) = self.binding(var) {
@@ -398,7 +398,7 @@ impl<'a> Emitter<'a> {
     fn address(&mut self, access: &Access) -> Result<(Value, i32), CodegenError> {
         let (offset, complete) = self.constant_part(&access.index);
         if !complete {
-            return Err(self.invalid("an address uses a variable outside its loop"));
+            return Err(self.unsupported("an address uses a variable outside its loop"));
         }
         let pointer = self.pointer(&self.moving(access))?;
         match i32::try_from(4 * offset) {
@@ -425,10 +425,10 @@ impl<'a> Emitter<'a> {
 
     fn call(&mut self, tile: usize, args: &[Access]) -> Result<(), CodegenError> {
         let Some(&callee) = self.callees.tiles.get(tile) else {
-            return Err(self.invalid(format!("no tile {tile}")));
+            return Err(self.unsupported(format!("no tile {tile}")));
         };
         if self.program.tiles[tile].pointers != args.len() {
-            return Err(self.invalid(format!("tile {tile} is called with {} pointers", args.len())));
+            return Err(self.unsupported(format!("tile {tile} is called with {} pointers", args.len())));
         }
         let most = self.program.tiles.iter().map(|t| t.pointers).max().unwrap_or(0);
         let slot = *self.arguments.get_or_insert_with(|| {
@@ -452,7 +452,7 @@ impl<'a> Emitter<'a> {
         match expr {
             Expr::Const(value) => Ok(self.builder.ins().f32const(*value)),
             Expr::Load(access) => self.load(access),
-            Expr::Acc => acc.ok_or_else(|| self.invalid("an accumulator outside a reduction")),
+            Expr::Acc => acc.ok_or_else(|| self.unsupported("an accumulator outside a reduction")),
             Expr::Unary(op, a) => {
                 let a = self.expr(a, acc)?;
                 self.unary(*op, a)
@@ -545,7 +545,7 @@ impl<'a> Emitter<'a> {
         let mut all = Condition::Always;
         for bound in bounds {
             let Some(bound) = self.resolve(bound) else {
-                return Err(self.invalid("a condition uses a variable outside its loop"));
+                return Err(self.unsupported("a condition uses a variable outside its loop"));
             };
             let one = match self.decide(&bound) {
                 Some(true) => continue,

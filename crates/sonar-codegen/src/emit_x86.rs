@@ -21,7 +21,7 @@ pub(crate) fn emit(tile: &Tile) -> Result<Vec<u8>, CodegenError> {
     let width = match tile.lanes {
         8 => Width::Avx2,
         16 => Width::Avx512,
-        lanes => return Err(invalid(tile, format!("{lanes} lanes"))),
+        lanes => return Err(unsupported(tile, format!("{lanes} lanes"))),
     };
     check(tile, &tile.body, 0)?;
     let tile = allocate(&legalise(tile, width), Tile::registers(tile.lanes))?;
@@ -34,25 +34,25 @@ pub(crate) fn emit(tile: &Tile) -> Result<Vec<u8>, CodegenError> {
     Ok(emitter.asm.finish())
 }
 
-fn invalid(tile: &Tile, reason: impl Into<String>) -> CodegenError {
-    CodegenError::InvalidTile { tile: tile.name.clone(), reason: reason.into() }
+fn unsupported(tile: &Tile, reason: impl Into<String>) -> CodegenError {
+    CodegenError::Unsupported { name: tile.name.clone(), reason: reason.into() }
 }
 
 /// Refuses what the emitter cannot express.
 fn check(tile: &Tile, block: &[TileStmt], depth: usize) -> Result<(), CodegenError> {
     if tile.tail >= tile.lanes || tile.pointers > Tile::MAX_POINTERS || depth > Tile::MAX_DEPTH {
-        return Err(invalid(tile, format!("tail {}, {} pointers, loop depth {depth}", tile.tail, tile.pointers)));
+        return Err(unsupported(tile, format!("tail {}, {} pointers, loop depth {depth}", tile.tail, tile.pointers)));
     }
     for stmt in block {
         match stmt {
-            TileStmt::Loop { trips: 0, .. } => return Err(invalid(tile, "a loop of no iterations")),
+            TileStmt::Loop { trips: 0, .. } => return Err(unsupported(tile, "a loop of no iterations")),
             TileStmt::Loop { body, .. } => check(tile, body, depth + 1)?,
             TileStmt::Advance { ptr, .. } => check_pointer(tile, *ptr)?,
             TileStmt::Inst(inst) => match inst {
                 Inst::Load { addr, masked, .. } | Inst::Store { addr, masked, .. } => {
                     check_pointer(tile, addr.ptr)?;
                     if *masked && tile.tail == 0 {
-                        return Err(invalid(tile, "a masked instruction without a tail"));
+                        return Err(unsupported(tile, "a masked instruction without a tail"));
                     }
                 }
                 Inst::Broadcast { addr, .. } | Inst::FmaBroadcast { addr, .. } => check_pointer(tile, addr.ptr)?,
@@ -64,7 +64,7 @@ fn check(tile: &Tile, block: &[TileStmt], depth: usize) -> Result<(), CodegenErr
 }
 
 fn check_pointer(tile: &Tile, ptr: Ptr) -> Result<(), CodegenError> {
-    if (ptr.0 as usize) < tile.pointers { Ok(()) } else { Err(invalid(tile, format!("no pointer {}", ptr.0))) }
+    if (ptr.0 as usize) < tile.pointers { Ok(()) } else { Err(unsupported(tile, format!("no pointer {}", ptr.0))) }
 }
 
 /// Splits what the instruction set lacks: AVX2 cannot broadcast a memory operand within a multiply-add.
@@ -314,7 +314,7 @@ impl Emitter<'_> {
 
     fn repeat(&mut self, trips: u32, body: &[TileStmt], depth: usize) -> Result<(), CodegenError> {
         let counter = self.places.counters.get(depth).copied().unwrap_or(Place::Nowhere);
-        let trips = i32::try_from(trips).map_err(|_| invalid(self.tile, format!("{trips} iterations")))?;
+        let trips = i32::try_from(trips).map_err(|_| unsupported(self.tile, format!("{trips} iterations")))?;
         match counter {
             Place::Nowhere => return Err(CodegenError::Backend("a loop has no counter".into())),
             Place::Register(register) => {
@@ -359,7 +359,7 @@ impl Emitter<'_> {
     }
 
     fn bytes(&self, elements: i32) -> Result<i32, CodegenError> {
-        elements.checked_mul(4).ok_or_else(|| invalid(self.tile, format!("an offset of {elements} elements")))
+        elements.checked_mul(4).ok_or_else(|| unsupported(self.tile, format!("an offset of {elements} elements")))
     }
 
     /// The memory operand of an address, `extra` bytes further on; a spilled pointer is loaded first.
@@ -489,7 +489,7 @@ impl Emitter<'_> {
             UnaryOp::Abs => self.with_constant(self.codes.and, dst, a, !SIGN),
             UnaryOp::Sqrt => self.asm.push(&Instruction::with2(self.codes.sqrt, dst, a)?),
             UnaryOp::Step => self.step(dst, a),
-            _ => Err(invalid(self.tile, format!("`{op}` is not a vector instruction"))),
+            _ => Err(unsupported(self.tile, format!("`{op}` is not a vector instruction"))),
         }
     }
 

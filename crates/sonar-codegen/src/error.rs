@@ -1,5 +1,6 @@
 //! What can go wrong between a program and its machine code.
 
+use sonar_ir::verify::VerifyError;
 use thiserror::Error;
 
 /// Any failure of this crate.
@@ -32,28 +33,15 @@ pub enum CodegenError {
         /// How many there are.
         available: usize,
     },
-    /// A tile breaks an invariant of its language.
-    #[error("tile `{tile}` is invalid: {reason}")]
-    InvalidTile {
-        /// Name of the tile.
-        tile: String,
-        /// Which.
-        reason: String,
-    },
-    /// A loop program breaks an invariant of its language.
-    #[error("program `{program}` is invalid: {reason}")]
-    InvalidProgram {
-        /// Name of the program.
-        program: String,
-        /// Which.
-        reason: String,
-    },
-    /// A plan breaks an invariant of its language.
-    #[error("plan `{plan}` is invalid: {reason}")]
-    InvalidPlan {
-        /// Name of the plan.
-        plan: String,
-        /// Which.
+    /// A program, tile or plan breaks an invariant of its language.
+    #[error(transparent)]
+    Invalid(#[from] VerifyError),
+    /// A program or tile is beyond what can be expressed in machine code.
+    #[error("`{name}` cannot be compiled: {reason}")]
+    Unsupported {
+        /// Name of the program or tile.
+        name: String,
+        /// Why.
         reason: String,
     },
     /// The number of arguments is not that of the compiled function.

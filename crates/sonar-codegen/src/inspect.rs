@@ -35,6 +35,7 @@ pub fn asm(program: &Program, target: &Target) -> Result<String, CodegenError> {
 }
 
 fn listings(program: &Program, target: &Target) -> Result<Vec<Listing>, CodegenError> {
+    sonar_ir::verify::program(program)?;
     let builder = ObjectBuilder::new(target.isa()?, program.name.as_str(), default_libcall_names())?;
     let mut definitions = Definitions::new(ObjectModule::new(builder), target, true)?;
     definitions.program(program)?;

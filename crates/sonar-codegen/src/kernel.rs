@@ -54,7 +54,7 @@ impl Kernel {
 
     /// As [`Kernel::compile`], for several threads if the body of the program is one parallel loop.
     pub fn compile_threaded(program: &Program, target: &Target, threads: usize) -> Result<Kernel, CodegenError> {
-        crate::verify_program(program)?;
+        sonar_ir::verify::program(program)?;
         let (code, functions) = Code::build(target, |definitions| definitions.program(program))?;
         let mut body = Launch::new(program, code.program_entry(functions.body), threads);
         let mut setup = functions.setup.map(|id| Launch::new(program, code.program_entry(id), 1));
@@ -68,8 +68,8 @@ impl Kernel {
                 launch.set(buffer, packed.at(offset));
             }
             for &(buffer, offset) in &temp_offsets {
-                for thread in 0..launch.threads() {
-                    launch.set_for(thread, buffer, temps[thread].at(offset));
+                for (thread, temps) in temps.iter().enumerate().take(launch.threads()) {
+                    launch.set_for(thread, buffer, temps.at(offset));
                 }
             }
         }

@@ -40,10 +40,3 @@ pub use model::{CallTime, Model};
 pub use peak::peak_gflops;
 pub use pool::Pool;
 pub use target::Target;
-
-use sonar_ir::loops::Program;
-
-/// Refuses a program that is not what its language allows.
-fn verify_program(_program: &Program) -> Result<(), CodegenError> {
-    Ok(())
-}

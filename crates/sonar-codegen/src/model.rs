@@ -7,7 +7,7 @@ use crate::kernel::check_lengths;
 use crate::module::{Code, Launch, ProgramFunctions, arguments, layout};
 use crate::pool::Pool;
 use crate::target::Target;
-use sonar_ir::loops::{BufferKind, Program};
+use sonar_ir::loops::BufferKind;
 use sonar_ir::plan::{KernelCall, Plan, SlotKind};
 use sonar_ir::tensor::Values;
 use std::time::Instant;
@@ -66,11 +66,10 @@ pub struct CallTime {
 }
 
 impl Model {
-    /// Compiles a plan for a number of threads. Programs are verified, because code for an invalid one would be unsafe
+    /// Compiles a plan for a number of threads. The plan is verified, because code for an invalid one would be unsafe
     /// to run.
     pub fn compile(plan: &Plan, target: &Target, threads: usize) -> Result<Model, CodegenError> {
-        plan.kernels.iter().try_for_each(crate::verify_program)?;
-        check(plan)?;
+        sonar_ir::verify::plan(plan)?;
         let (code, functions) = Code::build(target, |definitions| {
             plan.kernels.iter().map(|kernel| definitions.program(kernel)).collect::<Result<Vec<_>, _>>()
         })?;
@@ -144,7 +143,7 @@ impl Model {
             self.weights.write(param.offset, &values[&param.name].data);
         }
         for setup in self.calls.iter().filter_map(|call| call.setup.as_ref()) {
-            // SAFETY: the programs and the plan were checked when this was compiled; a setup reads only weights.
+            // SAFETY: the plan was verified when this was compiled; a setup reads only weights.
             unsafe { setup.run(&mut self.pool) };
         }
         self.loaded = true;
@@ -155,7 +154,7 @@ impl Model {
     pub fn run(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), CodegenError> {
         self.bind(inputs, outputs)?;
         for call in &self.calls {
-            // SAFETY: the programs and the plan were checked when this was compiled, and the arguments by `bind`.
+            // SAFETY: the plan was verified when this was compiled, and the arguments by `bind`.
             unsafe { call.body.run(&mut self.pool) };
         }
         Ok(())
@@ -259,59 +258,4 @@ fn boundary(plan: &Plan, number: impl Fn(&SlotKind) -> Option<usize>) -> Vec<usi
         }
     }
     lengths
-}
-
-/// Checks what the memory safety of [`Model::run`] rests on: indices, lengths, and the bounds of the arena.
-fn check(plan: &Plan) -> Result<(), CodegenError> {
-    let fail = |reason: String| Err(CodegenError::InvalidPlan { plan: plan.name.clone(), reason });
-    for (i, slot) in plan.slots.iter().enumerate() {
-        match &slot.kind {
-            SlotKind::Const(values) if values.len() != slot.len() => {
-                return fail(format!("slot {i} has {} elements and {} constants", slot.len(), values.len()));
-            }
-            SlotKind::Arena { offset } if offset + slot.len() > plan.arena => {
-                return fail(format!("slot {i} reaches beyond the arena"));
-            }
-            SlotKind::Input(_) | SlotKind::Output(_) => {
-                let twin = plan.slots[..i].iter().find(|other| other.kind == slot.kind);
-                if twin.is_some_and(|other| other.len() != slot.len()) {
-                    return fail(format!("slot {i} has the same tensor as another, of another length"));
-                }
-            }
-            _ => {}
-        }
-    }
-    for (i, call) in plan.calls.iter().enumerate() {
-        let Some(program) = plan.kernels.get(call.kernel) else {
-            return fail(format!("call {i} has no kernel {}", call.kernel));
-        };
-        if let Err(reason) = check_call(plan, call, program) {
-            return fail(format!("call {i}, of `{}`: {reason}", program.name));
-        }
-    }
-    Ok(())
-}
-
-fn check_call(plan: &Plan, call: &KernelCall, program: &Program) -> Result<(), String> {
-    let buffers: Vec<usize> = arguments(program).collect();
-    if buffers.len() != call.args.len() {
-        return Err(format!("{} arguments for {} buffers", call.args.len(), buffers.len()));
-    }
-    for (&buffer, &arg) in buffers.iter().zip(&call.args) {
-        let buffer = &program.buffers[buffer];
-        let Some(slot) = plan.slots.get(arg) else {
-            return Err(format!("no slot {arg}"));
-        };
-        if slot.len() != buffer.len {
-            return Err(format!("slot {arg} has {} elements, buffer `{}` {}", slot.len(), buffer.name, buffer.len));
-        }
-        if buffer.kind == BufferKind::Output && !matches!(slot.kind, SlotKind::Arena { .. } | SlotKind::Output(_)) {
-            return Err(format!("buffer `{}` is written to slot {arg}, which is read-only", buffer.name));
-        }
-    }
-    let temporaries = layout(program, BufferKind::Temp).1;
-    if temporaries > 0 && call.scratch + temporaries > plan.arena {
-        return Err("temporaries reach beyond the arena".to_string());
-    }
-    Ok(())
 }

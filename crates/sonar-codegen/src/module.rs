@@ -62,8 +62,8 @@ impl<M: Module> Definitions<M> {
         signature.returns.push(AbiParam::new(F32));
         let math = MATH
             .iter()
-            .map(|(_, symbol, _)| module.declare_function(symbol, Linkage::Import, &signature))
-            .collect::<Result<_, _>>()?;
+            .map(|(_, symbol, _)| Ok(module.declare_function(symbol, Linkage::Import, &signature)?))
+            .collect::<Result<_, CodegenError>>()?;
         Ok(Definitions {
             context: module.make_context(),
             module,

@@ -170,8 +170,8 @@ impl Forward<'_> {
     }
 
     fn read(&self, r: Reg) -> Result<Reg, CodegenError> {
-        self.home[r.0 as usize].map(Reg).ok_or_else(|| CodegenError::InvalidTile {
-            tile: self.tile.name.clone(),
+        self.home[r.0 as usize].map(Reg).ok_or_else(|| CodegenError::Unsupported {
+            name: self.tile.name.clone(),
             reason: format!("register {} is read before it is written", r.0),
         })
     }
