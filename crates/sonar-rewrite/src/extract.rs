@@ -261,47 +261,15 @@ impl Problem {
     }
 
     fn walk(&self, choice: &[u32]) -> Option<(f64, Vec<u32>)> {
-        const OPEN: u8 = 1;
-        const DONE: u8 = 2;
-        let mut state = vec![0u8; self.classes.len()];
-        let mut order = Vec::new();
-        let mut total = 0.0;
-        let mut stack: Vec<(u32, u32)> = Vec::new();
-        for &root in &self.roots {
-            if state[root as usize] == DONE {
-                continue;
-            }
-            state[root as usize] = OPEN;
-            stack.push((root, 0));
-            while let Some((class, next)) = stack.last_mut() {
-                let alternative = self.chosen(choice, *class);
-                match alternative.operands.get(*next as usize) {
-                    Some(&operand) => {
-                        *next += 1;
-                        match state[operand as usize] {
-                            OPEN => return None,
-                            DONE => {}
-                            _ => {
-                                state[operand as usize] = OPEN;
-                                stack.push((operand, 0));
-                            }
-                        }
-                    }
-                    None => {
-                        total += alternative.cost;
-                        state[*class as usize] = DONE;
-                        order.push(*class);
-                        stack.pop();
-                    }
-                }
-            }
-        }
-        Some((total, order))
+        let mut walk = Walk::default();
+        let total = walk.total(self, choice, f64::INFINITY)?;
+        Some((total, walk.order))
     }
 
     /// Flips one choice at a time as long as that lowers the exact cost, which is returned; nothing if the start is cyclic.
     fn climb(&self, choice: &mut [u32]) -> Option<f64> {
         let (mut best, mut order) = self.walk(choice)?;
+        let mut walk = Walk::default();
         let mut at = 0;
         let mut unchanged = 0;
         while unchanged < order.len() {
@@ -313,9 +281,7 @@ impl Problem {
                     continue;
                 }
                 choice[class as usize] = k;
-                if let Some((total, _)) = self.walk(choice)
-                    && total < best * (1.0 - 1e-9)
-                {
+                if let Some(total) = walk.total(self, choice, best * (1.0 - 1e-9)) {
                     (best, flipped) = (total, Some(k));
                 }
             }
@@ -337,6 +303,62 @@ impl Problem {
             nodes.insert(egraph.find(self.classes[class as usize]), self.chosen(choice, class).node.clone());
         }
         Selection { nodes }
+    }
+}
+
+/// A depth-first walk over the classes that a choice needs. It keeps its memory, as a climb takes thousands of walks.
+#[derive(Default)]
+struct Walk {
+    /// For each class the last walk that came by: twice its number while the class is open, one more when it is done.
+    seen: Vec<u32>,
+    number: u32,
+    stack: Vec<(u32, u32)>,
+    /// The classes that were needed, operands first.
+    order: Vec<u32>,
+}
+
+impl Walk {
+    /// The cost of a choice, if it is less than `bound` and the choice is not cyclic.
+    fn total(&mut self, problem: &Problem, choice: &[u32], bound: f64) -> Option<f64> {
+        self.number += 1;
+        let (open, done) = (2 * self.number, 2 * self.number + 1);
+        self.seen.resize(problem.classes.len(), 0);
+        self.order.clear();
+        self.stack.clear();
+        let mut total = 0.0;
+        for &root in &problem.roots {
+            if self.seen[root as usize] == done {
+                continue;
+            }
+            self.seen[root as usize] = open;
+            self.stack.push((root, 0));
+            total += problem.chosen(choice, root).cost;
+            while let Some((class, next)) = self.stack.last_mut() {
+                match problem.chosen(choice, *class).operands.get(*next as usize) {
+                    Some(&operand) => {
+                        *next += 1;
+                        let seen = &mut self.seen[operand as usize];
+                        if *seen == open {
+                            return None;
+                        }
+                        if *seen != done {
+                            *seen = open;
+                            self.stack.push((operand, 0));
+                            total += problem.chosen(choice, operand).cost;
+                        }
+                    }
+                    None => {
+                        self.seen[*class as usize] = done;
+                        self.order.push(*class);
+                        self.stack.pop();
+                    }
+                }
+                if total >= bound {
+                    return None;
+                }
+            }
+        }
+        Some(total)
     }
 }
 

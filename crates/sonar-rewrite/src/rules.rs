@@ -11,7 +11,9 @@ use crate::language::{EGraph, ENode, Head, is_konst};
 use egg::Id;
 use serde::Serialize;
 use sonar_ir::graph::Op;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 /// One rewrite rule.
@@ -134,6 +136,7 @@ pub fn saturate(egraph: &mut EGraph, rules: &[Rule], limits: &Limits) -> Saturat
     let started = Instant::now();
     let mut fired = vec![0; rules.len()];
     let mut iterations = 0;
+    let mut tried = HashSet::new();
     let stop = loop {
         if iterations == limits.iterations {
             break StopReason::Iterations;
@@ -141,7 +144,7 @@ pub fn saturate(egraph: &mut EGraph, rules: &[Rule], limits: &Limits) -> Saturat
         iterations += 1;
         let size = egraph.total_size();
         let unions: usize = fired.iter().sum();
-        let limit = round(egraph, rules, limits, started, &mut fired);
+        let limit = round(egraph, rules, limits, started, &mut fired, &mut tried);
         egraph.rebuild();
         if let Some(limit) = limit {
             break limit;
@@ -153,14 +156,27 @@ pub fn saturate(egraph: &mut EGraph, rules: &[Rule], limits: &Limits) -> Saturat
     Saturation { stop, iterations, fired }
 }
 
-/// Tries every rule on every e-node once; returns early with the limit that is reached.
-fn round(egraph: &mut EGraph, rules: &[Rule], limits: &Limits, started: Instant, fired: &mut [usize]) -> Option<StopReason> {
+/// Tries every rule on every e-node once, unless it was tried before: `tried` holds hashes of e-nodes and of what their
+/// operands' classes held. Returns early with the limit that is reached.
+fn round(
+    egraph: &mut EGraph,
+    rules: &[Rule],
+    limits: &Limits,
+    started: Instant,
+    fired: &mut [usize],
+    tried: &mut HashSet<u64>,
+) -> Option<StopReason> {
+    let contents: HashMap<Id, u64> = egraph.classes().map(|class| (class.id, hash(&(&class.nodes, class.data.konst)))).collect();
     let mut work: Vec<(Id, ENode)> = Vec::new();
     for class in egraph.classes().filter(|class| !class.data.konst) {
         work.extend(class.nodes.iter().map(|node| (class.id, node.clone())));
     }
     work.sort_unstable();
     for (class, node) in work {
+        let operands: Vec<Option<&u64>> = node.operands.iter().map(|&id| contents.get(&id)).collect();
+        if !tried.insert(hash(&(&node, operands))) {
+            continue;
+        }
         let head = egraph.analysis.heads.get(node.head).clone();
         let Head::Op(op) = &*head else { continue };
         for (rule, fired) in rules.iter().zip(&mut *fired) {
@@ -181,6 +197,12 @@ fn round(egraph: &mut EGraph, rules: &[Rule], limits: &Limits, started: Instant,
         }
     }
     None
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Default for Limits {

@@ -40,17 +40,20 @@ pub fn terms_of(egraph: &EGraph, class: Id) -> Vec<Vec<Id>> {
     sums.map(|(_, terms)| terms.iter().map(|&id| egraph.find(id)).collect()).collect()
 }
 
-/// The class of a kernel, `max(Σ terms, 0)` with `relu` and `Σ terms` without. Contractions come first, then constants,
-/// then residuals, so that equal kernels of different networks look equal.
-pub fn kernel(egraph: &mut EGraph, mut terms: Vec<(Term, Vec<Id>)>, relu: bool) -> Id {
-    terms.sort_by_cached_key(|(term, operands)| {
-        let shapes: Vec<_> = operands.iter().map(|&id| egraph[id].data.ty.shape.clone()).collect();
-        let varies = operands.iter().any(|&id| !is_konst(egraph, id));
-        (term.clone(), varies, shapes, operands.clone())
-    });
-    let operands: Vec<Id> = terms.iter().flat_map(|(_, operands)| operands.iter().copied()).collect();
-    let terms = terms.into_iter().map(|(term, _)| term).collect();
-    add(egraph, Op::FusedSum { terms, relu }, &operands)
+/// A convolution or matrix product: the operator as the term of a kernel, and its operands.
+pub type Dense = (Term, [Id; 2]);
+
+/// The class of the kernel `Σ dense + Σ others`. Contractions come first, then constants, then residuals, so that equal
+/// kernels of different networks look equal.
+pub fn kernel(egraph: &mut EGraph, dense: &[Dense], others: &[Id]) -> Id {
+    let mut dense = dense.to_vec();
+    let mut others = others.to_vec();
+    let shape = |id: Id| &egraph[id].data.ty.shape;
+    dense.sort_by(|(s, [x, v]), (t, [y, w])| (s, shape(*v), shape(*x), v, x).cmp(&(t, shape(*w), shape(*y), w, y)));
+    others.sort_by_key(|&id| (!is_konst(egraph, id), id));
+    let operands: Vec<Id> = dense.iter().flat_map(|(_, operands)| *operands).chain(others.iter().copied()).collect();
+    let terms = dense.into_iter().map(|(term, _)| term).chain(others.iter().map(|_| Term::Add)).collect();
+    add(egraph, Op::FusedSum { terms, relu: false }, &operands)
 }
 
 fn flat(egraph: &mut EGraph, mut terms: Vec<Id>) -> Option<Id> {

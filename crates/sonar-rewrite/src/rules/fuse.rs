@@ -1,9 +1,9 @@
 //! Rules that fold scales, sums and activations into the kernels that compute their operands.
 
-use super::Match;
+use super::{Match, merge};
 use crate::convert::product;
 use crate::language::{EGraph, add, is_konst, is_sum, nodes};
-use crate::sums::{MAX_TERMS, kernel, sum, terms_of};
+use crate::sums::{Dense, MAX_TERMS, kernel, sum, terms_of};
 use egg::Id;
 use sonar_ir::graph::{Dim, Op, Term};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
@@ -11,20 +11,22 @@ use sonar_ir::scalar::{BinaryOp, UnaryOp};
 /// The most convolutions and matrix products in one kernel.
 const MAX_SOURCES: usize = 5;
 
-/// A convolution or matrix product: the operator as the term of a kernel, and its operands.
-type Dense = (Term, [Id; 2]);
-
 /// `conv(x,w)·s → conv(x, w·s)`: the output channels are the last axis of the weight, too.
 pub fn scale_of_dense(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Some((y, s)) = channel_scale(egraph, m) else { return vec![] };
     let mut equal = Vec::new();
     for (term, [x, w]) in dense(egraph, y) {
+        let op = match term {
+            Term::Conv2d { attrs, relu: false } => Op::Conv2d(attrs),
+            Term::MatMul { relu: false } => Op::MatMul,
+            _ => continue,
+        };
         if !is_konst(egraph, w) {
             continue;
         }
         let scaled = product(egraph, w, s);
         if egraph[scaled].data.ty == egraph[w].data.ty {
-            equal.push(add(egraph, operator(&term), &[x, scaled]));
+            equal.push(add(egraph, op, &[x, scaled]));
         }
     }
     equal
@@ -76,30 +78,40 @@ pub fn one_dense_term(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let mut equal = Vec::new();
     for (i, &term) in m.operands.iter().enumerate() {
         for source in dense(egraph, term) {
-            equal.extend(kernels(egraph, m.operands, &[(i, source)]));
+            equal.push(kernel(egraph, &[source], &without(m.operands, &[i])));
         }
     }
     equal
 }
 
-/// A sum with several of its convolutions and matrix products taken into one kernel.
+/// A sum with several of its convolutions and matrix products taken into one kernel: all that read an activation take that
+/// in, too, or none does. Two that [`merge::convolutions`] makes one never both are.
 pub fn many_dense_terms(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     if !is_sum(m.op) {
         return vec![];
     }
-    let sources: Vec<(usize, Dense)> = m
-        .operands
-        .iter()
-        .enumerate()
-        .filter_map(|(i, &term)| Some((i, dense(egraph, term).into_iter().next()?)))
-        .take(MAX_SOURCES)
-        .collect();
+    let sources = m.operands.iter().enumerate().filter_map(|(i, &term)| {
+        let found = dense(egraph, term);
+        let active = found.iter().find(|(term, _)| has_prologue(term));
+        let plain = found.iter().find(|(term, _)| !has_prologue(term));
+        Some((i, plain.or(active)?.clone(), active.or(plain)?.clone()))
+    });
+    let sources: Vec<(usize, Dense, Dense)> = sources.take(MAX_SOURCES).collect();
+    let pairs = (0..sources.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
+    let merging = pairs.filter(|&(i, j)| merge::can_merge(egraph, &sources[i].1, &sources[j].1));
+    let merging: Vec<u32> = merging.map(|(i, j)| 1 << i | 1 << j).collect();
     let mut equal = Vec::new();
     for subset in 0u32..1 << sources.len() {
-        if subset.count_ones() > 1 {
-            let chosen = sources.iter().enumerate().filter(|(i, _)| subset >> i & 1 == 1);
-            let chosen: Vec<(usize, Dense)> = chosen.map(|(_, source)| source.clone()).collect();
-            equal.extend(kernels(egraph, m.operands, &chosen));
+        if subset.count_ones() < 2 || merging.iter().any(|pair| subset & pair == *pair) {
+            continue;
+        }
+        let chosen = || sources.iter().enumerate().filter(|(i, _)| subset >> i & 1 == 1).map(|(_, source)| source);
+        let others = without(m.operands, &chosen().map(|(i, ..)| *i).collect::<Vec<usize>>());
+        let plain: Vec<Dense> = chosen().map(|(_, plain, _)| plain.clone()).collect();
+        let active: Vec<Dense> = chosen().map(|(.., active)| active.clone()).collect();
+        equal.push(kernel(egraph, &plain, &others));
+        if active != plain {
+            equal.push(kernel(egraph, &active, &others));
         }
     }
     equal
@@ -107,11 +119,15 @@ pub fn many_dense_terms(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
 
 /// `conv(relu(x),w) → kernel`
 pub fn prologue(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
-    let Some(source) = as_dense(m.op, m.operands) else { return vec![] };
-    match before_relu(egraph, &source) {
-        Some((term, operands)) => vec![kernel(egraph, vec![(term, operands.to_vec())], false)],
-        None => vec![],
-    }
+    let &[y, w] = m.operands else { return vec![] };
+    let term = match m.op {
+        Op::Conv2d(attrs) => Term::Conv2d { attrs: *attrs, relu: true },
+        Op::MatMul => Term::MatMul { relu: true },
+        _ => return vec![],
+    };
+    let relu = |(op, operands): (&Op, &[Id])| matches!(op, Op::Unary(UnaryOp::Relu)).then(|| operands[0]);
+    let Some(x) = nodes(egraph, y).find_map(relu) else { return vec![] };
+    vec![kernel(egraph, &[(term, [egraph.find(x), w])], &[])]
 }
 
 /// `relu(kernel) → kernel`
@@ -120,71 +136,46 @@ pub fn epilogue(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let inner: Vec<(Op, Vec<Id>)> = nodes(egraph, m.operands[0])
         .filter_map(|(op, operands)| {
             let terms = match op {
-                Op::Conv2d(_) | Op::MatMul => as_dense(op, operands).map(|(term, _)| vec![term]),
-                Op::FusedSum { terms, relu: false } => Some(terms.clone()),
-                _ => None,
+                Op::FusedSum { terms, relu: false } => terms.clone(),
+                op => vec![dense_term(op)?],
             };
-            Some((Op::FusedSum { terms: terms?, relu: true }, operands.to_vec()))
+            Some((Op::FusedSum { terms, relu: true }, operands.to_vec()))
         })
         .collect();
     inner.into_iter().map(|(op, operands)| add(egraph, op, &operands)).collect()
 }
 
-/// The kernels that compute the sum of `terms` with the `sources` (index of a term, and how it is computed) taken in:
-/// as they are, and with every activation of a source's input taken in, too.
-fn kernels(egraph: &mut EGraph, terms: &[Id], sources: &[(usize, Dense)]) -> Vec<Id> {
-    let taken = |i: usize| sources.iter().any(|(j, _)| *j == i);
-    let others = terms.iter().enumerate().filter(|(i, _)| !taken(*i)).map(|(_, &id)| (Term::Add, vec![id]));
-    let others: Vec<(Term, Vec<Id>)> = others.collect();
-    let with = |egraph: &mut EGraph, sources: Vec<Dense>| {
-        let sources = sources.into_iter().map(|(term, operands)| (term, operands.to_vec()));
-        kernel(egraph, sources.chain(others.iter().cloned()).collect(), false)
-    };
-    let plain: Vec<Dense> = sources.iter().map(|(_, source)| source.clone()).collect();
-    let active: Vec<Dense> = plain.iter().map(|source| before_relu(egraph, source).unwrap_or_else(|| source.clone())).collect();
-    let mut kernels = vec![with(egraph, plain.clone())];
-    if active != plain {
-        kernels.push(with(egraph, active));
-    }
-    kernels
-}
-
-/// `max(x, 0)` as an operand, written as `x` with the activation in the term.
-fn before_relu(egraph: &EGraph, (term, [y, w]): &Dense) -> Option<Dense> {
-    let relu = |(op, operands): (&Op, &[Id])| matches!(op, Op::Unary(UnaryOp::Relu)).then(|| operands[0]);
-    let x = nodes(egraph, *y).find_map(relu)?;
-    let term = match term {
-        Term::Conv2d { attrs, relu: false } => Term::Conv2d { attrs: *attrs, relu: true },
-        Term::MatMul { relu: false } => Term::MatMul { relu: true },
-        _ => return None,
-    };
-    Some((term, [egraph.find(x), *w]))
-}
-
-/// The convolutions and matrix products of a class that depends on an input.
+/// The convolutions and matrix products of a class that depends on an input, with and without an activation before them.
 fn dense(egraph: &EGraph, class: Id) -> Vec<Dense> {
     if is_konst(egraph, class) {
         return vec![];
     }
-    let found = nodes(egraph, class).filter_map(|(op, operands)| as_dense(op, operands));
-    found.map(|(term, [x, w])| (term, [egraph.find(x), egraph.find(w)])).collect()
+    let found = nodes(egraph, class).filter_map(|(op, operands)| {
+        let &[x, w] = operands else { return None };
+        Some((dense_term(op)?, [egraph.find(x), egraph.find(w)]))
+    });
+    found.collect()
 }
 
-fn as_dense(op: &Op, operands: &[Id]) -> Option<Dense> {
-    let &[x, w] = operands else { return None };
+fn dense_term(op: &Op) -> Option<Term> {
     match op {
-        Op::Conv2d(attrs) => Some((Term::Conv2d { attrs: *attrs, relu: false }, [x, w])),
-        Op::MatMul => Some((Term::MatMul { relu: false }, [x, w])),
+        Op::Conv2d(attrs) => Some(Term::Conv2d { attrs: *attrs, relu: false }),
+        Op::MatMul => Some(Term::MatMul { relu: false }),
+        Op::FusedSum { terms, relu: false } => match &terms[..] {
+            [term @ (Term::Conv2d { .. } | Term::MatMul { .. })] => Some(term.clone()),
+            _ => None,
+        },
         _ => None,
     }
 }
 
-/// The inverse of [`as_dense`].
-fn operator(term: &Term) -> Op {
-    match term {
-        Term::Conv2d { attrs, .. } => Op::Conv2d(*attrs),
-        Term::MatMul { .. } | Term::Add => Op::MatMul,
-    }
+fn has_prologue(term: &Term) -> bool {
+    matches!(term, Term::Conv2d { relu: true, .. } | Term::MatMul { relu: true })
+}
+
+/// The ids but for those at these positions.
+fn without(ids: &[Id], positions: &[usize]) -> Vec<Id> {
+    ids.iter().enumerate().filter(|(i, _)| !positions.contains(i)).map(|(_, &id)| id).collect()
 }
 
 /// `(y, s)` if the e-node is `y·s` with a constant `s` that varies along the last axis at most.

@@ -2,9 +2,9 @@
 
 use super::Match;
 use crate::language::{EGraph, add, is_konst, is_sum, nodes};
-use crate::sums::{sum, terms_of};
+use crate::sums::{Dense, sum, terms_of};
 use egg::Id;
-use sonar_ir::graph::{Conv2dAttrs, Op, PoolAttrs};
+use sonar_ir::graph::{Conv2dAttrs, Op, PoolAttrs, Term};
 use std::collections::BTreeMap;
 
 /// `conv(x,v) + conv(x,w) → conv(x, v + pad w)`
@@ -183,6 +183,21 @@ fn is_pointwise(egraph: &EGraph, attrs: &Conv2dAttrs, w: Id) -> bool {
 fn window(egraph: &EGraph, w: Id) -> [usize; 2] {
     let shape = &egraph[w].data.ty.shape;
     [0, 1].map(|axis| shape.get(axis).and_then(|dim| dim.fixed()).unwrap_or(0))
+}
+
+/// Whether two convolutions, or two matrix products, read the same value in a way that lets them be one.
+pub fn can_merge(egraph: &EGraph, (s, [x, v]): &Dense, (t, [y, w]): &Dense) -> bool {
+    let konst = is_konst(egraph, *v) && is_konst(egraph, *w);
+    let fits = match (s, t) {
+        (Term::Conv2d { attrs: a, relu: f }, Term::Conv2d { attrs: b, relu: g }) => {
+            let (k, l) = (window(egraph, *v), window(egraph, *w));
+            let alike = (a.stride, a.dilation, a.groups, f) == (b.stride, b.dilation, b.groups, g);
+            alike && (margin(a, k, b, l).is_some() || margin(b, l, a, k).is_some())
+        }
+        (Term::MatMul { relu: f }, Term::MatMul { relu: g }) => f == g,
+        _ => false,
+    };
+    konst && fits && x == y
 }
 
 /// The zeros to put around the `inner` weight so that it does the same under the attributes of the `outer` one.
