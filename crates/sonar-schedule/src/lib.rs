@@ -15,7 +15,7 @@ mod walk;
 mod work;
 
 pub use error::{LowerError, ScheduleError};
-pub use model::{default_schedule, estimate};
+pub use model::{default_point, default_schedule, estimate};
 pub use plan::plan;
 pub use primitives::{apply, apply_step};
 pub use space::{Knob, Point, ScheduleSpace, space};

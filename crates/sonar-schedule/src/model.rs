@@ -11,13 +11,17 @@ use sonar_ir::tile::{Inst, Tile, TileStmt};
 use crate::error::ScheduleError;
 use crate::leaf::{Leaf, leaves, main_leaf};
 use crate::primitives::apply;
-use crate::space::{Choice, Replay, ScheduleSpace, space};
+use crate::space::{Choice, Point, Replay, ScheduleSpace, space};
 use crate::task::Task;
 use crate::tilegen::{Candidate, TileShape};
 use crate::walk;
 
 /// Cycles to hand work to other threads and to wait for them.
 const FORK: f64 = 10_000.0;
+/// How much longer it takes to read a large weight across its rows than in panels.
+const STRIDED: f64 = 1.5;
+/// Copies of the innermost reduction loop's body where nothing has been measured.
+const UNROLL: usize = 4;
 /// Cycles of a call of a micro-kernel, with its pointers.
 const CALL: f64 = 20.0;
 /// Bytes of a temporary or a panel that stays in the first-level cache next to other data.
@@ -28,15 +32,20 @@ const SECOND_LEVEL: usize = 1 << 20;
 /// The schedule that the model finds best.
 pub fn default_schedule(task: &Task, lanes: usize, threads: usize) -> Schedule {
     let space = space(task, lanes);
-    let (fuse, tile, cycles) = best_tile(&space, lanes);
+    space.schedule(&default_point(&space, lanes, threads))
+}
+
+/// The point of a space for vectors of `lanes` elements that the model finds best: that of the [`default_schedule`].
+pub fn default_point(space: &ScheduleSpace, lanes: usize, threads: usize) -> Point {
+    let (fuse, tile, cycles) = best_tile(space, lanes);
     let mut choice = Choice { fuse, block: 0, tile, order: false, pack: true, parallel: threads > 1 };
-    choice.order = panel_bytes(&space) > FIRST_LEVEL;
+    choice.order = panel_bytes(space) > FIRST_LEVEL;
     let blocks = space.blocks().iter().map(|&block| {
         let choice = Choice { block, ..choice };
-        (outline_cycles(&space, choice, cycles, lanes, threads), choice)
+        (outline_cycles(space, choice, cycles, lanes, threads), choice)
     });
     let best = blocks.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(choice, |best| best.1);
-    space.compose(best)
+    space.point_of(best)
 }
 
 /// Cycles of a task under a schedule.
@@ -57,10 +66,12 @@ fn best_tile(space: &ScheduleSpace, lanes: usize) -> (usize, TileShape, f64) {
         let Some(nest) = leaf.tile_loops() else { continue };
         let Some(candidate) = Candidate::new(nest) else { continue };
         let outside = leaf.trips() as f64 / (nest.rows.map_or(1, |rows| rows.1) * nest.cols.1) as f64;
-        let mut tiles: Vec<TileShape> = space.tiles().to_vec();
-        tiles.iter_mut().for_each(|tile| tile.unroll = 4);
-        for tile in tiles {
-            let cycles = outside * candidate.cycles(tile, lanes);
+        let panels_matter = panel_bytes(space) > FIRST_LEVEL;
+        for &tile in space.tiles() {
+            let tile = TileShape { unroll: UNROLL, ..tile };
+            let whole_panels = nest.cols.1.is_multiple_of(tile.nv * lanes) || nest.cols.1 <= tile.nv * lanes;
+            let strided = if panels_matter && !whole_panels { STRIDED } else { 1.0 };
+            let cycles = outside * candidate.cycles(tile, lanes) * strided;
             // A choice must pay: with equal cycles, the first one stays.
             if cycles < best.2 * 0.995 && candidate.fits(tile, lanes) {
                 best = (fuse, tile, cycles);

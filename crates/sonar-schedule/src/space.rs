@@ -154,7 +154,7 @@ impl ScheduleSpace {
 
     /// The schedule at a point. Choices beyond the last of a knob count as the last.
     pub fn schedule(&self, point: &Point) -> Schedule {
-        self.compose(self.choice(point))
+        compose(&self.program, &self.weights, self.choice(point), self.lanes)
     }
 
     fn choice(&self, point: &Point) -> Choice {
@@ -163,9 +163,18 @@ impl ScheduleSpace {
         Choice { fuse: at(0), block: self.blocks[at(1)], tile, order: at(4) == 1, pack: at(5) == 1, parallel: at(6) == 1 }
     }
 
-    /// The schedule of some choices.
-    pub(crate) fn compose(&self, choice: Choice) -> Schedule {
-        compose(&self.program, &self.weights, choice, self.lanes)
+    /// The point of some choices; what cannot be chosen is left at the first choice.
+    pub(crate) fn point_of(&self, choice: Choice) -> Point {
+        let block = self.blocks.iter().position(|&block| block == choice.block);
+        let tile = self.tiles.iter().position(|t| (t.mr, t.nv) == (choice.tile.mr, choice.tile.nv));
+        let unroll = UNROLLS.iter().position(|&unroll| unroll == choice.tile.unroll);
+        let flags = [choice.order, choice.pack, choice.parallel].map(usize::from);
+        let mut point = vec![choice.fuse, block.unwrap_or(0), tile.unwrap_or(0), unroll.unwrap_or(0)];
+        point.extend(flags);
+        for (entry, knob) in point.iter_mut().zip(&self.knobs) {
+            *entry = if *entry < knob.choices.len() { *entry } else { 0 };
+        }
+        point
     }
 
     /// The program of some choices, before nests become micro-kernels.
