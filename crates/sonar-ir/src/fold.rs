@@ -4,6 +4,7 @@ use crate::graph::{Graph, Init, Node, NodeId, Op};
 use crate::interp::{self, InterpError};
 use crate::tensor::Values;
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use thiserror::Error;
 
 /// A graph in two parts.
@@ -88,9 +89,9 @@ impl Folded {
         let mut weights: Values = (0..).zip(results).map(|(k, result)| (format!("folded.{k}"), result)).collect();
         for id in self.main.params() {
             let name = self.main.node(id).name.clone().unwrap_or_default();
-            if !weights.contains_key(&name) {
-                let value = params.get(&name).ok_or_else(|| FoldError::Missing(name.clone()))?;
-                weights.insert(name, value.clone());
+            if let Entry::Vacant(weight) = weights.entry(name) {
+                let value = params.get(weight.key()).ok_or_else(|| FoldError::Missing(weight.key().clone()))?;
+                weight.insert(value.clone());
             }
         }
         Ok(weights)

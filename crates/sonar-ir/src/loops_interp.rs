@@ -228,3 +228,6 @@ impl Machine<'_> {
         LoopsError::OutOfBounds { buffer: name.clone(), index, len: *len }
     }
 }
+
+#[cfg(test)]
+mod tests;

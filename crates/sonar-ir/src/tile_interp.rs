@@ -192,3 +192,92 @@ fn binary(op: BinaryOp, a: f32, b: f32) -> f32 {
         _ => op.eval(f64::from(a), f64::from(b)) as f32,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scalar::UnaryOp;
+    use crate::tile::Ptr;
+    use expect_test::expect;
+
+    fn at(ptr: u32, offset: i32) -> Addr {
+        Addr { ptr: Ptr(ptr), offset }
+    }
+
+    /// `y = relu(Σ a[k] · b[k])` for one row `y` of a full vector and a tail, over 3 rows `b` that are 6 elements apart.
+    fn row() -> Tile {
+        let (sums, b) = ([Reg(0), Reg(1)], Reg(2));
+        let mut body = Vec::new();
+        body.extend(sums.map(|dst| TileStmt::Inst(Inst::Const { dst, value: 0.0 })));
+        let mut step = Vec::new();
+        for (i, acc) in sums.into_iter().enumerate() {
+            step.push(TileStmt::Inst(Inst::Load { dst: b, addr: at(1, 4 * i as i32), masked: i == 1 }));
+            step.push(TileStmt::Inst(Inst::FmaBroadcast { acc, addr: at(0, 0), b }));
+        }
+        step.push(TileStmt::Advance { ptr: Ptr(0), by: 1 });
+        step.push(TileStmt::Advance { ptr: Ptr(1), by: 6 });
+        body.push(TileStmt::Loop { trips: 3, body: step });
+        for (i, src) in sums.into_iter().enumerate() {
+            body.push(TileStmt::Inst(Inst::Unary { op: UnaryOp::Relu, dst: src, a: src }));
+            body.push(TileStmt::Inst(Inst::Store { src, addr: at(2, 4 * i as i32), masked: i == 1 }));
+        }
+        Tile { name: "row".to_string(), lanes: 4, tail: 2, pointers: 3, body }
+    }
+
+    #[test]
+    fn tiles_print_one_instruction_a_line() {
+        expect![[r#"
+            tile @row lanes=4 tail=2 pointers=3 {
+              v0 = const 0.0
+              v1 = const 0.0
+              loop 3 {
+                v2 = load p1[0]
+                v0 += p0[0] * v2
+                v2 = load.masked p1[4]
+                v1 += p0[0] * v2
+                p0 += 1
+                p1 += 6
+              }
+              v0 = relu v0
+              store p2[0], v0
+              v1 = relu v1
+              store.masked p2[4], v1
+            }
+        "#]]
+        .assert_eq(&row().to_string());
+    }
+
+    #[test]
+    fn loops_pointers_and_masks() {
+        let b: Vec<f32> = (0..18).map(|i| i as f32 - 3.0).collect();
+        let mut memory = vec![vec![9.0, -40.0, 10.0, -1.0], b, vec![7.0; 8]];
+        let address = |buffer, element| Address { buffer, element };
+        run(&row(), &mut memory, &[address(0, 1), address(1, 0), address(2, 1)]).unwrap();
+        // -40 (i - 3) + 10 (i + 3) - (i + 9) is 141 - 31 i, which is negative in the last column.
+        let expected = [141.0, 110.0, 79.0, 48.0, 17.0, 0.0];
+        assert_eq!(memory[2], [&[7.0][..], &expected[..], &[7.0]].concat());
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_not_touched() {
+        let mut memory = vec![vec![0.0; 3], vec![0.0; 18], vec![0.0; 6]];
+        let address = |buffer, element| Address { buffer, element };
+        let pointers = |y| [address(0, 0), address(1, 0), address(2, y)];
+        assert_eq!(run(&row(), &mut memory, &pointers(0)), Ok(()));
+        let inst = "store.masked p2[4], v1".to_string();
+        let expected = TileError::OutOfBounds { inst, buffer: 2, first: 5, count: 2, len: 6 };
+        assert_eq!(run(&row(), &mut memory, &pointers(1)), Err(expected.clone()));
+        assert_eq!(expected.to_string(), "`store.masked p2[4], v1` touches elements 5..7 of buffer 2, which has 6");
+        assert!(matches!(run(&row(), &mut memory, &pointers(-1)), Err(TileError::OutOfBounds { first: -1, .. })));
+        assert_eq!(run(&row(), &mut memory, &[address(3, 0); 3]), Err(TileError::NoBuffer(3)));
+        assert!(matches!(run(&row(), &mut memory, &[]), Err(TileError::Pointers { expected: 3, found: 0, .. })));
+    }
+
+    #[test]
+    fn max_and_min_give_the_right_operand_if_either_is_not_a_number() {
+        for (a, b, max) in [(1.0, f32::NAN, f32::NAN), (f32::NAN, 1.0, 1.0), (2.0, 1.0, 2.0)] {
+            assert_eq!(binary(BinaryOp::Max, a, b).to_bits(), f32::to_bits(max));
+        }
+        assert_eq!(binary(BinaryOp::Min, f32::NAN, 1.0), 1.0);
+    }
+}

@@ -109,3 +109,46 @@ fn check_type(id: NodeId, node: &Node) -> Result<(), GraphProblem> {
     };
     Err(GraphProblem::BadType { node: id, ty: node.ty.clone(), reason })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Init;
+    use crate::scalar::UnaryOp;
+
+    /// `relu(x + w)` and `x`, with two nodes before the sum.
+    fn example() -> Graph {
+        let mut graph = Graph::new("f");
+        let x = graph.input("x", TensorType { shape: vec![Dim::Batch, Dim::Fixed(2)] });
+        let w = graph.param("w", &[2], Init::Zeros);
+        let sum = graph.push(Op::Binary(crate::scalar::BinaryOp::Add), &[x, w]).unwrap();
+        let y = graph.push(Op::Unary(UnaryOp::Relu), &[sum]).unwrap();
+        graph.outputs = vec![y, x];
+        graph
+    }
+
+    #[track_caller]
+    fn refused(change: impl FnOnce(&mut Graph), expected: &str) {
+        let mut changed = example();
+        change(&mut changed);
+        assert_eq!(graph(&changed).unwrap_err().to_string(), format!("in graph `f`: {expected}"));
+    }
+
+    #[test]
+    fn ill_formed_graphs_are_refused() {
+        assert_eq!(graph(&example()), Ok(()));
+        assert_eq!(graph(&example().specialise(4)), Ok(()));
+        refused(|g| g.nodes[2].operands[0] = NodeId(3), "%2 reads %3, which does not come before it");
+        refused(|g| g.outputs.push(NodeId(4)), "%4 is returned, but does not exist");
+        refused(|g| _ = g.nodes[2].operands.pop(), "%2: expected 2 operands, found 1");
+        refused(|g| g.nodes[3].ty = TensorType::fixed(&[2]), "%3 has type f32[N,2], but f32[2] is recorded");
+        refused(|g| g.nodes[0].ty.shape.push(Dim::Batch), "%0 has type f32[N,2,N]: the batch may only be the leading axis");
+        refused(|g| g.nodes[1].ty.shape[0] = Dim::Batch, "%1 has type f32[N]: a parameter does not depend on the batch");
+        refused(|g| g.nodes[0].ty.shape[1] = Dim::Fixed(0), "%0 has type f32[N,0]: an extent is 0");
+        let huge = TensorType::fixed(&[1 << 40, 1 << 40]);
+        refused(|g| g.nodes[0].ty = huge, "%0 has type f32[1099511627776,1099511627776]: there are too many elements");
+        refused(|g| g.nodes[0].name = None, "%0 is an input or a parameter without a name");
+        let twice = "the name `x` of %1 is already that of another input or parameter";
+        refused(|g| g.nodes[1].name = Some("x".to_string()), twice);
+    }
+}

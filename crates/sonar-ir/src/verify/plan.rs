@@ -203,3 +203,80 @@ fn check_overlaps(plan: &Plan, slots: &[(usize, Range<usize>, RangeInclusive<usi
 fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loops::{Access, Affine, BufId, Expr, LoopKind, Program, Stmt, Var};
+    use crate::plan::Slot;
+
+    /// Copies 16 elements, by way of a temporary of 10.
+    fn copy() -> Program {
+        let buffer = |name: &str, len, kind| Buffer { name: name.to_string(), len, kind };
+        let access = |buffer| Access { buffer: BufId(buffer), index: Affine::var(Var(0), 1) };
+        let store = Stmt::Store { target: access(1), value: Expr::Load(access(0)) };
+        let buffers =
+            vec![buffer("x", 16, BufferKind::Input), buffer("y", 16, BufferKind::Output), buffer("t", 10, BufferKind::Temp)];
+        Program {
+            name: "copy".to_string(),
+            buffers,
+            vars: vec!["i".to_string()],
+            setup: vec![],
+            body: vec![Stmt::For { var: Var(0), extent: 16, kind: LoopKind::Serial, body: vec![store] }],
+            tiles: vec![],
+        }
+    }
+
+    /// Three copies in a row: input → arena 0 → arena 16 → output, with temporaries at 32.
+    fn example() -> Plan {
+        let slot = |kind| Slot { shape: vec![4, 4], kind };
+        let slots = [
+            SlotKind::Input(0),
+            SlotKind::Arena { offset: 0 },
+            SlotKind::Arena { offset: 16 },
+            SlotKind::Output(0),
+            SlotKind::Const(vec![1.0; 16]),
+        ];
+        Plan {
+            name: "f".to_string(),
+            kernels: vec![copy()],
+            slots: slots.map(slot).to_vec(),
+            calls: (0..3).map(|i| KernelCall { kernel: 0, args: vec![i, i + 1], scratch: 32 }).collect(),
+            arena: 48,
+        }
+    }
+
+    #[track_caller]
+    fn refused(change: impl FnOnce(&mut Plan), expected: &str) {
+        let mut changed = example();
+        change(&mut changed);
+        assert_eq!(plan(&changed).unwrap_err().to_string(), format!("in plan `f`: {expected}"));
+    }
+
+    #[test]
+    fn ill_formed_plans_are_refused() {
+        assert_eq!(plan(&example()), Ok(()));
+        refused(|p| p.calls[0].kernel = 1, "call 0: there is no kernel 1");
+        refused(|p| p.calls[1].args[0] = 5, "call 1: there is no slot 5");
+        refused(|p| _ = p.calls[1].args.pop(), "call 1: the kernel takes 2 arguments, but 1 are passed");
+        refused(|p| p.slots[0].shape = vec![15], "call 0: `x` has 16 elements, but slot 0 has 15");
+        refused(|p| p.calls[0].args[1] = 4, "call 0 writes slot 4, which may only be read");
+        refused(|p| p.calls[0].args[0] = 2, "call 0 reads slot 2 before it is written");
+        refused(|p| p.calls[2].args[0] = 3, "call 2 reads slot 3 before it is written");
+        refused(|p| p.slots[4].kind = SlotKind::Const(vec![]), "slot 4 has 16 elements, but the constant has 0");
+        refused(|p| p.slots[1].kind = SlotKind::Arena { offset: 8 }, "slot 1 is not aligned or not within the arena");
+        refused(|p| p.slots[2].kind = SlotKind::Arena { offset: 48 }, "slot 2 is not aligned or not within the arena");
+        refused(|p| p.arena = 47, "the temporaries of call 0 are not aligned or not within the arena");
+        refused(|p| p.slots[2].kind = SlotKind::Arena { offset: 0 }, "slots 1 and 2 share memory while both are in use");
+        refused(|p| p.calls[1].scratch = 16, "slot 2 is in use when call 1 uses its memory for temporaries");
+    }
+
+    #[test]
+    fn memory_is_reused_after_the_last_read() {
+        let mut plan = example();
+        // Nothing needs the second slot's memory while the first copy runs, nor the first's while the third does.
+        plan.calls[0].scratch = 16;
+        plan.calls[2].scratch = 0;
+        assert_eq!(super::plan(&plan), Ok(()));
+    }
+}

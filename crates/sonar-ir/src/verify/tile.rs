@@ -287,3 +287,99 @@ impl Trace {
         self.at = self.at.saturating_add(block.at.saturating_mul(trips));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scalar::BinaryOp;
+
+    fn at(ptr: u32, offset: i32) -> Addr {
+        Addr { ptr: Ptr(ptr), offset }
+    }
+
+    fn constant(reg: u32) -> TileStmt {
+        TileStmt::Inst(Inst::Const { dst: Reg(reg), value: 0.0 })
+    }
+
+    fn load(reg: u32, offset: i32) -> TileStmt {
+        TileStmt::Inst(Inst::Load { dst: Reg(reg), addr: at(0, offset), masked: false })
+    }
+
+    fn store(reg: u32, offset: i32) -> TileStmt {
+        TileStmt::Inst(Inst::Store { src: Reg(reg), addr: at(1, offset), masked: false })
+    }
+
+    fn with_body(lanes: usize, body: Vec<TileStmt>) -> Tile {
+        Tile { name: "test".to_string(), lanes, tail: 0, pointers: 2, body }
+    }
+
+    #[track_caller]
+    fn refused(tile: &Tile, expected: &str) {
+        assert_eq!(check(tile).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn ill_formed_tiles_are_refused() {
+        let tile = with_body(4, vec![]);
+        assert_eq!(check(&tile), Ok(()));
+        refused(&with_body(5, vec![]), "a vector has 4, 8 or 16 lanes, not 5");
+        refused(&Tile { tail: 4, ..tile.clone() }, "a tail of 4 lanes is not shorter than a vector of 4");
+        refused(&Tile { pointers: 13, ..tile }, "13 pointers are more than 12");
+        refused(&with_body(4, vec![TileStmt::Advance { ptr: Ptr(2), by: 1 }]), "there is no pointer p2");
+        refused(&with_body(4, vec![TileStmt::Loop { trips: 0, body: vec![] }]), "a loop runs 0 times");
+        refused(&with_body(4, vec![load(0, 1 << 30)]), "1073741824 elements are further than 32-bit byte offsets reach");
+        refused(&with_body(4, vec![constant(1 << 16)]), "the number of register v65536 is not below 65536");
+        let masked = TileStmt::Inst(Inst::Load { dst: Reg(0), addr: at(0, 0), masked: true });
+        refused(&with_body(4, vec![masked]), "`v0 = load.masked p0[0]` is masked, but the tile has no tail");
+        let exp = TileStmt::Inst(Inst::Unary { op: UnaryOp::Exp, dst: Reg(0), a: Reg(0) });
+        refused(&with_body(4, vec![constant(0), exp]), "there is no vector instruction for exp");
+        let nest = (0..5).fold(vec![], |body, _| vec![TileStmt::Loop { trips: 2, body }]);
+        refused(&with_body(4, nest), "loops nest more than 4 deep");
+    }
+
+    #[test]
+    fn registers_are_written_before_they_are_read() {
+        refused(&with_body(4, vec![store(0, 0), constant(0)]), "register v0 is read before it is written");
+        // In a loop, that an earlier iteration wrote it does not help the first one.
+        let body = vec![store(0, 0), constant(0)];
+        refused(&with_body(4, vec![TileStmt::Loop { trips: 2, body }]), "register v0 is read before it is written");
+        let body = vec![TileStmt::Loop { trips: 1, body: vec![constant(0)] }, store(0, 0)];
+        assert_eq!(check(&with_body(4, body)), Ok(()));
+    }
+
+    #[test]
+    fn tiles_that_would_spill_are_refused() {
+        // `count` accumulators, alive over a loop that loads one vector more and multiplies it by an element.
+        let accumulate = |lanes: usize, count: u32| {
+            let mut step = vec![load(count, 0)];
+            step.extend(
+                (0..count).map(|i| TileStmt::Inst(Inst::FmaBroadcast { acc: Reg(i), addr: at(0, i as i32), b: Reg(count) })),
+            );
+            let mut body: Vec<TileStmt> = (0..count).map(constant).collect();
+            body.push(TileStmt::Loop { trips: 9, body: step });
+            body.extend((0..count).map(|i| store(i, 0)));
+            with_body(lanes, body)
+        };
+        assert_eq!(check(&accumulate(16, 31)), Ok(()));
+        refused(&accumulate(16, 32), "33 registers are live at `v31 += p0[31] * v32`, but there are 32");
+        // With fewer lanes the element needs a register too.
+        assert_eq!(check(&accumulate(8, 14)), Ok(()));
+        refused(&accumulate(8, 15), "17 registers are live at `v14 += p0[14] * v15`, but there are 16");
+        // Registers that are dead again do not count.
+        let body: Vec<TileStmt> = (0..100).flat_map(|i| [load(i, 0), store(i, 0)]).collect();
+        assert_eq!(check(&with_body(4, body)), Ok(()));
+    }
+
+    #[test]
+    fn footprints_follow_the_pointers() {
+        let advance = |ptr, by| TileStmt::Advance { ptr: Ptr(ptr), by };
+        let inner = vec![load(0, 2), advance(0, 10)];
+        let sum = TileStmt::Inst(Inst::Binary { op: BinaryOp::Add, dst: Reg(0), a: Reg(0), b: Reg(0) });
+        let outer = vec![TileStmt::Loop { trips: 3, body: inner }, sum, store(0, 0), advance(0, -50), advance(1, 4)];
+        let tile = with_body(4, vec![TileStmt::Loop { trips: 2, body: outer }]);
+        // The inner loop touches 2..26 and leaves the pointer at 30, the second time from 30 - 50 = -20 on.
+        let expected =
+            [Footprint { touched: Some((-18, 25)), written: false }, Footprint { touched: Some((0, 7)), written: true }];
+        assert_eq!(footprints(&tile), expected);
+    }
+}
