@@ -1,0 +1,103 @@
+//! Checkpoints: one file that holds all of a training run's state, written so that it is either the old one or the new one, never half.
+//!
+//! Layout: eight bytes of magic, the length of the header (u64, little-endian), the header (JSON), the state's numbers
+//! (f32, little-endian, tensor after tensor), and the SHA-256 of everything before it.
+
+use crate::error::{CheckpointProblem, TrainError};
+use crate::trainer::{Divergence, Epoch};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+const MAGIC: &[u8; 8] = b"SONARCK1";
+const DIGEST: usize = 32;
+
+/// Everything that a run needs to go on as if it had not stopped.
+pub(crate) struct Checkpoint {
+    pub header: Header,
+    /// One vector for each state tensor.
+    pub state: Vec<Vec<f32>>,
+}
+
+/// What is known beside the numbers.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Header {
+    /// Which network, data and configuration this is of.
+    pub run: String,
+    /// One entry for each completed epoch.
+    pub curve: Vec<Epoch>,
+    /// Where the run broke down, if it did.
+    pub divergence: Option<Divergence>,
+    /// Number of elements of each state tensor.
+    lengths: Vec<usize>,
+}
+
+impl Header {
+    pub(crate) fn new(run: &str, curve: &[Epoch], divergence: Option<Divergence>, state: &[Vec<f32>]) -> Header {
+        Header { run: run.into(), curve: curve.to_vec(), divergence, lengths: state.iter().map(Vec::len).collect() }
+    }
+}
+
+/// Writes a checkpoint in place of the one at `path`, if any. The new file is complete and on disk before it takes the name.
+pub(crate) fn write(path: &Path, header: &Header, state: &[Vec<f32>]) -> Result<(), TrainError> {
+    let json = serde_json::to_vec(header).map_err(|e| TrainError::Io { path: path.into(), source: e.into() })?;
+    let mut bytes = Vec::with_capacity(8 + 8 + json.len() + 4 * state.iter().map(Vec::len).sum::<usize>() + DIGEST);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&(json.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&json);
+    bytes.extend(state.iter().flatten().flat_map(|v| v.to_le_bytes()));
+    let digest = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&digest);
+
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let temporary = PathBuf::from(name);
+    replace(path, &temporary, &bytes).map_err(|source| {
+        // The write has failed already; a left-over file would only fill the disk further.
+        let _ = std::fs::remove_file(&temporary);
+        TrainError::Io { path: path.into(), source }
+    })
+}
+
+fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(temporary, path)?;
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a checkpoint.
+pub(crate) fn read(path: &Path) -> Result<Checkpoint, TrainError> {
+    let bytes = std::fs::read(path).map_err(|source| TrainError::Io { path: path.into(), source })?;
+    parse(&bytes).map_err(|problem| TrainError::Checkpoint { path: path.into(), problem })
+}
+
+fn parse(bytes: &[u8]) -> Result<Checkpoint, CheckpointProblem> {
+    use CheckpointProblem::{Damaged, Format};
+    let head = &bytes[..bytes.len().min(MAGIC.len())];
+    if !MAGIC.starts_with(head) {
+        return Err(Format);
+    }
+    let (body, digest) = bytes.split_at_checked(bytes.len().saturating_sub(DIGEST)).ok_or(Damaged)?;
+    if Sha256::digest(body)[..] != *digest {
+        return Err(Damaged);
+    }
+    let rest = body.get(MAGIC.len()..).ok_or(Damaged)?;
+    let (length, rest) = rest.split_first_chunk::<8>().ok_or(Damaged)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| Damaged)?;
+    let (json, numbers) = rest.split_at_checked(length).ok_or(Damaged)?;
+    let header: Header = serde_json::from_slice(json).map_err(|_| Damaged)?;
+    let total = header.lengths.iter().try_fold(0usize, |sum, &l| sum.checked_add(l)).ok_or(Damaged)?;
+    if total.checked_mul(4) != Some(numbers.len()) {
+        return Err(Damaged);
+    }
+    let mut numbers = numbers.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b));
+    let state = header.lengths.iter().map(|&l| numbers.by_ref().take(l).collect()).collect();
+    Ok(Checkpoint { header, state })
+}

@@ -1,0 +1,153 @@
+//! Update rules as graph: given a weight, its gradient and what the rule remembers, the nodes of their new values.
+
+use crate::build::{add, declare, div, mul, number, scale, sub, unary};
+use serde::{Deserialize, Serialize};
+use sonar_ir::UnaryOp;
+use sonar_ir::graph::{Graph, NodeId, Op, TensorType};
+use sonar_ir::infer::TypeError;
+
+/// How weights follow their gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// Stochastic gradient descent with momentum: `g += decay·w; m = momentum·m + g; w -= rate·d`, where `d` is `m`, or with Nesterov's
+    /// look-ahead `g + momentum·m`.
+    Sgd {
+        /// Share of the last step that is kept.
+        momentum: f64,
+        /// Whether the step looks ahead.
+        nesterov: bool,
+        /// Strength of the pull of every weight towards zero.
+        weight_decay: f64,
+    },
+    /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+    AdamW {
+        /// Decay of the mean of gradients, and of the mean of their squares.
+        betas: [f64; 2],
+        /// Added to the root of the second mean.
+        eps: f64,
+        /// Strength of the pull of every weight towards zero, times the rate.
+        weight_decay: f64,
+    },
+}
+
+impl Default for Optimizer {
+    /// The recipe of NAS-Bench-201 (Dong and Yang, 2020); weight decay acts on all weights, scales and shifts included.
+    fn default() -> Self {
+        Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 }
+    }
+}
+
+/// What an optimiser remembers from one step to the next, beside the weights.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Memory {
+    /// Unique name of the tensor.
+    pub name: String,
+    /// Its extents.
+    pub shape: Vec<usize>,
+    /// The value of every element before the first step.
+    pub start: f32,
+}
+
+impl Optimizer {
+    /// What is remembered for weights of these names and shapes: first what belongs to all, then the tensors of each weight in turn.
+    pub(crate) fn memories(&self, weights: Vec<(&str, Vec<usize>)>) -> Vec<Memory> {
+        let prefixes: &[&str] = match self {
+            Optimizer::Sgd { .. } => &["momentum"],
+            Optimizer::AdamW { .. } => &["first", "second"],
+        };
+        let mut memories = Vec::new();
+        if let Optimizer::AdamW { .. } = self {
+            let power = |i: usize| Memory { name: format!("train.beta{i}_power"), shape: vec![], start: 1.0 };
+            memories.extend([power(1), power(2)]);
+        }
+        for (name, shape) in weights {
+            let of = |prefix: &&str| Memory { name: format!("train.{prefix}.{name}"), shape: shape.clone(), start: 0.0 };
+            memories.extend(prefixes.iter().map(of));
+        }
+        memories
+    }
+
+    /// Appends the update of all weights. `memories` are the nodes of [`Optimizer::memories`]; returned are the new weights and the new
+    /// memories, each in its order.
+    pub(crate) fn update(
+        &self,
+        graph: &mut Graph,
+        weights: &[NodeId],
+        gradients: &[NodeId],
+        memories: &[NodeId],
+        rate: NodeId,
+    ) -> Result<(Vec<NodeId>, Vec<NodeId>), TypeError> {
+        let pairs = weights.iter().copied().zip(gradients.iter().copied());
+        let (mut moved, mut remembered) = (Vec::new(), Vec::new());
+        match *self {
+            Optimizer::Sgd { momentum, nesterov, weight_decay } => {
+                for ((w, g), &m) in pairs.zip(memories) {
+                    let g = decayed(graph, g, w, weight_decay)?;
+                    let kept = scale(graph, m, momentum)?;
+                    let m = add(graph, kept, g)?;
+                    let step = if nesterov {
+                        let ahead = scale(graph, m, momentum)?;
+                        add(graph, g, ahead)?
+                    } else {
+                        m
+                    };
+                    moved.push(descend(graph, w, step, rate)?);
+                    remembered.push(m);
+                }
+            }
+            Optimizer::AdamW { betas, eps, weight_decay } => {
+                let (powers, moments) = memories.split_at(2);
+                let mut bias = [powers[0]; 2];
+                for i in 0..2 {
+                    let power = scale(graph, powers[i], betas[i])?;
+                    remembered.push(power);
+                    let one = number(graph, 1.0)?;
+                    bias[i] = sub(graph, one, power)?;
+                }
+                for ((w, g), moment) in pairs.zip(moments.chunks_exact(2)) {
+                    let square = mul(graph, g, g)?;
+                    let first = blend(graph, moment[0], g, betas[0])?;
+                    let second = blend(graph, moment[1], square, betas[1])?;
+                    let mean = div(graph, first, bias[0])?;
+                    let spread = div(graph, second, bias[1])?;
+                    let spread = unary(graph, UnaryOp::Sqrt, spread)?;
+                    let eps = number(graph, eps)?;
+                    let spread = add(graph, spread, eps)?;
+                    let step = div(graph, mean, spread)?;
+                    let step = decayed(graph, step, w, weight_decay)?;
+                    moved.push(descend(graph, w, step, rate)?);
+                    remembered.extend([first, second]);
+                }
+            }
+        }
+        Ok((moved, remembered))
+    }
+}
+
+/// Appends the input that holds a memory.
+pub(crate) fn declare_memory(graph: &mut Graph, memory: &Memory) -> NodeId {
+    declare(graph, Op::Input, &memory.name, TensorType::fixed(&memory.shape))
+}
+
+/// `decay·old + (1 − decay)·new`
+pub(crate) fn blend(graph: &mut Graph, old: NodeId, new: NodeId, decay: f64) -> Result<NodeId, TypeError> {
+    let old = scale(graph, old, decay)?;
+    let new = scale(graph, new, 1.0 - decay)?;
+    add(graph, old, new)
+}
+
+/// `g + decay·w`
+fn decayed(graph: &mut Graph, g: NodeId, w: NodeId, decay: f64) -> Result<NodeId, TypeError> {
+    if decay == 0.0 {
+        return Ok(g);
+    }
+    let pull = scale(graph, w, decay)?;
+    add(graph, g, pull)
+}
+
+/// `w − rate·step`
+fn descend(graph: &mut Graph, w: NodeId, step: NodeId, rate: NodeId) -> Result<NodeId, TypeError> {
+    let step = mul(graph, step, rate)?;
+    sub(graph, w, step)
+}
