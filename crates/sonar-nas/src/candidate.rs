@@ -1,16 +1,13 @@
 //! Candidates, and what is measured of them.
 
 use serde::{Deserialize, Serialize};
+use sonar_ir::space::Assignment;
 use std::fmt;
 use std::ops::{Add, AddAssign, Mul};
 
 /// Number of a candidate within its search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CandidateId(pub u32);
-
-/// One choice for each decision of a space, as an index into the decision's choices.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Assignment(pub Vec<usize>);
 
 /// What is known of an architecture without training or timing it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

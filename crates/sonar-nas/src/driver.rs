@@ -2,7 +2,7 @@
 //! happened, and tells the observer.
 
 use crate::algorithm::{Action, next};
-use crate::candidate::{Assignment, Candidate, CandidateId, Cost};
+use crate::candidate::{Candidate, CandidateId, Cost};
 use crate::error::SearchError;
 use crate::evaluator::{EvaluateError, Evaluator, Timed, TrainJob, TuneJob};
 use crate::plan::{Price, remaining};
@@ -12,6 +12,7 @@ use crate::store::Store;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use sonar_ir::space::Assignment;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 

@@ -4,8 +4,9 @@
 //! records of measured kernels — where it survives the process, and reports progress in small steps through a callback,
 //! each with the seconds that it took. What was reported is never asked for again.
 
-use crate::candidate::{Assignment, Candidate, CandidateId, Cost, Description, Epoch, Latency};
+use crate::candidate::{Candidate, CandidateId, Cost, Description, Epoch, Latency};
 use serde::{Deserialize, Serialize};
+use sonar_ir::space::Assignment;
 use std::ops::ControlFlow;
 use thiserror::Error;
 

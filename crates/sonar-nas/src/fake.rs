@@ -5,9 +5,10 @@
 //! and costs more operations; how well it can be compiled differs from choice to choice, so that operation counts mislead
 //! about latencies. Where the first decision takes its first choice, the second decision has no effect.
 
-use crate::candidate::{Assignment, Candidate, CandidateId, Cost, Description, Epoch, Latency};
+use crate::candidate::{Candidate, CandidateId, Cost, Description, Epoch, Latency};
 use crate::evaluator::{EvaluateError, Evaluator, Probe, Timed, TrainJob, TuneJob};
 use crate::pareto::Point;
+use sonar_ir::space::Assignment;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

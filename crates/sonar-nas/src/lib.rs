@@ -12,6 +12,8 @@
 //! | [`plan`] | rungs, and their fit into a time limit |
 //! | [`state`] | events, and the state that they add up to |
 //! | [`algorithm`] | the pure function from a state to the next action |
+//! | [`describe`] | what is known of an architecture from its graph alone |
+//! | [`training`] | candidates in training, and their checkpoints |
 //! | [`evaluator`] | the boundary to training and tuning |
 //! | [`fake`] | an evaluator of made-up numbers and a made-up clock |
 //! | [`store`] | the run directory |
@@ -20,6 +22,7 @@
 
 pub mod algorithm;
 pub mod candidate;
+pub mod describe;
 pub mod driver;
 pub mod error;
 pub mod evaluator;
@@ -30,11 +33,13 @@ pub mod policy;
 pub mod result;
 pub mod state;
 pub mod store;
+pub mod training;
 
-pub use candidate::{Assignment, Candidate, CandidateId, Cost, Description, Epoch, Latency};
+pub use candidate::{Candidate, CandidateId, Cost, Description, Epoch, Latency};
 pub use error::SearchError;
 pub use evaluator::Evaluator;
 pub use policy::{Algorithm, Objective, Policy};
 pub use result::SearchResult;
+pub use sonar_ir::space::Assignment;
 pub use state::{Event, State};
 pub use store::Store;
