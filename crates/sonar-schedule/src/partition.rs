@@ -44,7 +44,8 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
                 let kernel = root[u].0 as usize;
                 let keeps_place = is_elementwise(&graph.node(user).op) && graph.ty(user) == &node.ty;
                 if is_elementwise(&node.op) {
-                    accepts_prologue(graph, user, id)
+                    let wanted_before = is_elementwise(&graph.node(user).op) || !ends_anchor(graph, &uses, id);
+                    wanted_before && accepts_prologue(graph, user, id)
                 } else {
                     let free = anchor[kernel].is_none() && in_epilogue[u] && keeps_place;
                     if free {
@@ -122,6 +123,17 @@ fn needs_no_memory(graph: &Graph, id: NodeId) -> bool {
     })
 }
 
+/// Whether an elementwise node can be the epilogue of an anchor before it, which costs less than being a prologue.
+fn ends_anchor(graph: &Graph, uses: &[usize], id: NodeId) -> bool {
+    let node = graph.node(id);
+    node.operands.iter().any(|&operand| {
+        let before = graph.node(operand);
+        let given = matches!(before.op, Op::Input | Op::Param(_) | Op::Reshape(_)) || is_free(&before.op);
+        let fusable = !given && uses[operand.0 as usize] == 1 && before.ty == node.ty;
+        fusable && (!is_elementwise(&before.op) || ends_anchor(graph, uses, operand))
+    })
+}
+
 /// Whether the kernel of `user` can compute its elementwise operand `id` itself, about once per element.
 fn accepts_prologue(graph: &Graph, user: NodeId, id: NodeId) -> bool {
     let node = graph.node(user);
@@ -164,6 +176,20 @@ mod tests {
         let parts = partition(&g);
         assert_eq!(parts.roots, vec![sum]);
         assert_eq!(parts.anchor[sum.0 as usize], Some(conv));
+    }
+
+    #[test]
+    fn an_epilogue_is_better_than_a_prologue() {
+        let mut g = Graph::new("t");
+        let x = g.input("x", TensorType::fixed(&[1, 4, 4, 8]));
+        let w = g.param("w", &[1, 1, 8, 8], Init::He);
+        let a = g.push(Op::Conv2d(Conv2dAttrs::default()), &[x, w]).unwrap();
+        let between = g.push(Op::Unary(UnaryOp::Relu), &[a]).unwrap();
+        let b = g.push(Op::Conv2d(Conv2dAttrs::default()), &[between, w]).unwrap();
+        g.outputs = vec![b];
+        let parts = partition(&g);
+        assert_eq!(parts.roots, vec![between, b]);
+        assert_eq!(parts.anchor[between.0 as usize], Some(a));
     }
 
     #[test]

@@ -217,7 +217,7 @@ impl<'a> Emitter<'a> {
                 let place = Place { copy, row, vector };
                 let acc = accumulators.at(set, row, vector);
                 match dag.nodes[dag.root()].kind {
-                    Kind::Binary(BinaryOp::Mul, a, b) if update.op == ReduceOp::Sum && dag.nodes[dag.root()].reduced => {
+                    Kind::Binary(_, a, b) if update.multiplies() => {
                         self.multiply_add(dag, [a, b], acc, place, block, &mut known, out);
                     }
                     _ => {

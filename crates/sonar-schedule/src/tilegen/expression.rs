@@ -170,15 +170,14 @@ impl Kernel {
             let points: usize = update.trips.iter().product();
             let (operations, loads) = update.value.counts(mr, nv, true);
             let fused = lanes == 16 && nv == 1;
-            let multiplied = matches!(update.value.nodes[update.value.root()].kind, Kind::Binary(BinaryOp::Mul, ..));
             // A sum of products needs one instruction for both; otherwise combining is one more.
-            let operations = operations + if multiplied && update.op == ReduceOp::Sum { 0 } else { mr * nv };
+            let operations = operations + if update.multiplies() { 0 } else { mr * nv };
             let instructions = operations + if fused { loads.saturating_sub(mr) } else { loads };
             let busy = (operations.max(loads) as f64 / 2.0).max(instructions as f64 / 6.0);
             // A panel that all rows share comes from the second-level cache again for each block if it is large.
             let panel = update.value.shared_loads() * nv * lanes * 4;
             let refill = if points * panel > LARGE_PANEL { panel as f64 / 32.0 } else { 0.0 };
-            let busy = busy.max(refill) + refill / 4.0;
+            let busy = busy.max(refill * 1.1);
             let latency = 4.0 / sets as f64;
             let overhead = 2.0 / unroll as f64;
             total += points as f64 * (busy.max(latency) + overhead);
@@ -206,9 +205,19 @@ impl Kernel {
             });
             held.sum::<usize>()
         };
-        let update = self.updates.iter().map(|update| working(&update.value)).max().unwrap_or(0);
+        // The product of a sum of products is never in a register of its own.
+        let fused = |update: &UpdateDag| usize::from(update.multiplies());
+        let update = self.updates.iter().map(|update| working(&update.value) - fused(update)).max().unwrap_or(0);
         let rest = self.init.as_ref().map_or(0, working).max(working(&self.finish)).max(update);
         accumulators + hoisted + rest
+    }
+}
+
+impl UpdateDag {
+    /// Whether it adds a product, for which there is one instruction.
+    pub(super) fn multiplies(&self) -> bool {
+        let root = &self.value.nodes[self.value.root()];
+        self.op == ReduceOp::Sum && root.reduced && matches!(root.kind, Kind::Binary(BinaryOp::Mul, ..))
     }
 }
 

@@ -1,0 +1,90 @@
+//! Memory plans: they verify, reuse memory, and give the right results when run in one arena.
+
+mod common;
+
+use common::{Sketch, conv, error, graphs, random_values};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use sonar_ir::loops::BufferKind;
+use sonar_ir::plan::{Plan, SlotKind};
+use sonar_ir::{Graph, Op, Values};
+use sonar_schedule::{default_schedule, plan, tasks};
+
+/// Runs a plan with the loop interpreter; tensors of the arena share its memory as planned.
+fn run(plan: &Plan, graph: &Graph, values: &Values) -> Vec<Vec<f32>> {
+    let inputs: Vec<&str> = graph.inputs().iter().filter_map(|&id| graph.node(id).name.as_deref()).collect();
+    let mut arena = vec![f32::NAN; plan.arena];
+    let mut outputs: Vec<Vec<f32>> = vec![vec![]; graph.outputs.len()];
+    for call in &plan.calls {
+        let program = &plan.kernels[call.kernel];
+        let mut args: Vec<Vec<f32>> = Vec::new();
+        for &slot in &call.args {
+            let slot = &plan.slots[slot];
+            args.push(match &slot.kind {
+                SlotKind::Input(i) => values[inputs[*i]].data.clone(),
+                SlotKind::Param(name) => values[name].data.clone(),
+                SlotKind::Const(data) => data.clone(),
+                SlotKind::Output(i) if outputs[*i].is_empty() => vec![f32::NAN; slot.len()],
+                SlotKind::Output(i) => outputs[*i].clone(),
+                SlotKind::Arena { offset } => arena[*offset..offset + slot.len()].to_vec(),
+            });
+        }
+        sonar_ir::loops_interp::run(program, &mut args).expect("it runs");
+        // Temporaries destroy what is in their place.
+        let temporaries = program.buffers.iter().filter(|b| b.kind == BufferKind::Temp);
+        let scratch: usize = temporaries.map(|b| b.len.next_multiple_of(16)).sum();
+        arena[call.scratch..call.scratch + scratch].fill(f32::NAN);
+        let result = args.pop().expect("an output");
+        match plan.slots[*call.args.last().expect("an output")].kind {
+            SlotKind::Output(i) => outputs[i] = result,
+            SlotKind::Arena { offset } => arena[offset..offset + result.len()].copy_from_slice(&result),
+            _ => panic!("a kernel writes a slot that is given"),
+        }
+    }
+    outputs
+}
+
+fn check(name: &str, graph: &Graph) -> Plan {
+    let values = random_values(graph, &mut StdRng::seed_from_u64(5));
+    let expected = sonar_ir::interp::run(graph, &values).expect("the reference runs");
+    let tasks = tasks(graph).expect("it lowers");
+    let plan = plan(&tasks, &|task| default_schedule(task, 16, 1), 16).unwrap_or_else(|e| panic!("{name}: {e}"));
+    sonar_ir::verify::plan(&plan).unwrap_or_else(|e| panic!("{name}: {e}"));
+    for (found, expected) in run(&plan, graph, &values).iter().zip(&expected) {
+        let error = error(found, &expected.data);
+        assert!(error < 2e-5, "{name} is off by {error}");
+    }
+    plan
+}
+
+#[test]
+fn plans_of_all_graphs_run() {
+    for (name, graph) in graphs() {
+        check(name, &graph);
+    }
+}
+
+#[test]
+fn a_chain_needs_few_buffers_and_one_kernel() {
+    let mut s = Sketch::new();
+    let mut x = s.input(&[1, 8, 8, 16]);
+    for _ in 0..8 {
+        let w = s.param(&[3, 3, 16, 16]);
+        x = s.op(Op::Conv2d(conv(1, 1, 1, 1)), &[x, w]);
+        x = s.relu(x);
+    }
+    let plan = check("chain", &s.finish(&[x]));
+    assert_eq!((plan.kernels.len(), plan.calls.len()), (1, 8));
+    let tensor = 8 * 8 * 16;
+    assert!(plan.arena < 4 * tensor, "{} elements for tensors of {tensor}", plan.arena);
+}
+
+#[test]
+fn outputs_may_be_inputs_aliases_and_each_other() {
+    let mut s = Sketch::new();
+    let x = s.input(&[2, 3]);
+    let y = s.relu(x);
+    let z = s.op(Op::Reshape(vec![sonar_ir::Dim::Fixed(6)]), &[y]);
+    let graph = s.finish(&[y, x, z, y]);
+    check("aliases", &graph);
+}

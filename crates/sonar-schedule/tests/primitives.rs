@@ -1,0 +1,165 @@
+//! Each primitive: what it gives on a small program, and what it refuses.
+
+mod common;
+
+use common::{Sketch, conv, error, run_program};
+use sonar_ir::loops::Program;
+use sonar_ir::{BinaryOp, Op};
+use sonar_schedule::primitives::{compute_at, fuse, pack, parallel, reorder, split, tensorize, unroll};
+use sonar_schedule::{ScheduleError, tasks};
+
+/// A 3 x 3 convolution of a `[2, 6, 8, 4]` image to 32 channels: a padded temporary `xp`, then `n`, `y`, `x`, `c`.
+fn padded_convolution() -> Program {
+    let mut s = Sketch::new();
+    let (x, w) = (s.input(&[2, 6, 8, 4]), s.param(&[3, 3, 4, 32]));
+    let y = s.op(Op::Conv2d(conv(1, 1, 1, 1)), &[x, w]);
+    only(&s.finish(&[y]))
+}
+
+/// `[6, 8] · [8, 32]` with loops `m` and `n`.
+fn product() -> Program {
+    let mut s = Sketch::new();
+    let (a, b) = (s.input(&[6, 8]), s.param(&[8, 32]));
+    let y = s.op(Op::MatMul, &[a, b]);
+    only(&s.finish(&[y]))
+}
+
+fn only(graph: &sonar_ir::Graph) -> Program {
+    let tasks = tasks(graph).expect("it lowers");
+    assert_eq!(tasks.tasks.len(), 1);
+    tasks.tasks[0].program.clone()
+}
+
+/// The step succeeds and keeps the meaning.
+fn check(before: &Program, after: Result<Program, ScheduleError>) -> Program {
+    let after = after.unwrap_or_else(|e| panic!("{e}\n{before}"));
+    sonar_ir::verify::program(&after).unwrap_or_else(|e| panic!("{e}\n{after}"));
+    let error = error(&run_program(&after, 1), &run_program(before, 1));
+    assert!(error < 1e-6, "off by {error}\n{after}");
+    after
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| name.to_string()).collect()
+}
+
+#[test]
+fn split_with_and_without_a_remainder() {
+    let program = product();
+    let even = check(&program, split(&program, "m", 3));
+    assert!(even.vars.contains(&"m.i".to_owned()) && !even.vars.contains(&"m.t".to_owned()));
+    let uneven = check(&program, split(&program, "m", 4));
+    assert!(uneven.vars.contains(&"m.t".to_owned()));
+    check(&uneven, split(&uneven, "n", 5));
+    assert!(matches!(split(&program, "m", 0), Err(ScheduleError::BadFactor { .. })));
+    assert!(matches!(split(&program, "m", 7), Err(ScheduleError::BadFactor { extent: 6, .. })));
+    assert_eq!(split(&program, "q", 2), Err(ScheduleError::NoLoop("q".to_owned())));
+}
+
+#[test]
+fn fuse_only_where_addresses_stay_affine() {
+    let program = padded_convolution();
+    assert!(matches!(fuse(&program, "y", "x"), Err(ScheduleError::NotAffine { .. })));
+    assert!(matches!(fuse(&program, "n", "x"), Err(ScheduleError::NotPerfect { .. })));
+    let program = product();
+    let cut = check(&program, split(&program, "m", 2));
+    check(&cut, fuse(&cut, "m.o", "m.i"));
+}
+
+#[test]
+fn reorder_perfect_nests() {
+    let program = padded_convolution();
+    check(&program, reorder(&program, &names(&["c", "x", "y"])));
+    check(&program, reorder(&program, &names(&["x", "n", "y"])));
+    assert!(reorder(&program, &names(&["y", "c"])).is_err(), "x lies between");
+    assert!(reorder(&program, &names(&["y", "xp_y"])).is_err(), "they are not nested");
+}
+
+#[test]
+fn parallel_only_independent_iterations() {
+    let program = product();
+    check(&program, parallel(&program, "m"));
+    assert!(matches!(parallel(&program, "n"), Err(ScheduleError::NotOutermost(_))));
+    let padded = padded_convolution();
+    assert!(matches!(parallel(&padded, "n"), Err(ScheduleError::NotOutermost(_))), "the fill comes first");
+    let moved = check(&padded, compute_at(&padded, "xp", "n"));
+    check(&moved, parallel(&moved, "n"));
+}
+
+#[test]
+fn parallel_refuses_a_shared_target() {
+    let mut program = product();
+    // Every row goes to the first one.
+    let sonar_ir::loops::Stmt::For { var, body, .. } = &mut program.body[0] else { panic!("a loop") };
+    let sonar_ir::loops::Stmt::For { body, .. } = &mut body[0] else { panic!("a loop") };
+    let sonar_ir::loops::Stmt::Reduce(reduce) = &mut body[0] else { panic!("a reduction") };
+    reduce.target.index = reduce.target.index.substitute(*var, &sonar_ir::loops::Affine::default());
+    assert!(matches!(parallel(&program, "m"), Err(ScheduleError::Dependent { .. })));
+}
+
+#[test]
+fn unroll_short_serial_loops() {
+    let program = product();
+    check(&program, unroll(&program, "m"));
+    let mut s = Sketch::new();
+    let x = s.input(&[100]);
+    let y = s.relu(x);
+    let long = only(&s.finish(&[y]));
+    assert!(matches!(unroll(&long, "i0"), Err(ScheduleError::Illegal { .. })));
+}
+
+#[test]
+fn compute_at_shrinks_the_temporary() {
+    let program = padded_convolution();
+    let len = |program: &Program| program.buffers.iter().find(|b| b.name == "xp").map(|b| b.len);
+    assert_eq!(len(&program), Some(2 * 8 * 10 * 4));
+    let image = check(&program, compute_at(&program, "xp", "n"));
+    assert_eq!(len(&image), Some(8 * 10 * 4));
+    let cut = check(&program, split(&program, "y", 2));
+    let rows = check(&cut, compute_at(&cut, "xp", "y.o"));
+    assert_eq!(len(&rows), Some(4 * 10 * 4));
+    let uneven = check(&program, split(&program, "y", 4));
+    assert!(compute_at(&uneven, "xp", "y.o").is_err(), "the remainder reads it too");
+    assert!(matches!(compute_at(&program, "x1", "n"), Err(ScheduleError::NoBuffer { .. })));
+}
+
+#[test]
+fn pack_weights_in_panels() {
+    let program = product();
+    let cut = check(&program, split(&program, "n", 8));
+    let packed = check(&cut, pack(&cut, "w2", 8));
+    assert!(packed.buffers.iter().any(|b| b.name == "w2.p"));
+    let uneven = check(&program, split(&program, "n", 12));
+    check(&uneven, pack(&uneven, "w2", 12));
+    assert!(pack(&cut, "w2", 16).is_err(), "it is read in other panels");
+    assert!(pack(&program, "w2", 8).is_err(), "it is not read in panels");
+    assert!(matches!(pack(&cut, "out", 8), Err(ScheduleError::NoBuffer { .. })));
+}
+
+#[test]
+fn tensorize_with_every_remainder() {
+    let program = product();
+    for lanes in [4, 8, 16] {
+        for shape in [[1, 1, 1], [4, 1, 3], [2, 3, 2], [6, 2, 8]] {
+            if lanes == 16 || shape[0] * shape[1] <= 8 {
+                check(&program, tensorize(&program, "m", "n", shape, lanes));
+            }
+        }
+    }
+    check(&program, tensorize(&program, "-", "n", [1, 2, 4], 8));
+}
+
+#[test]
+fn tensorize_refuses_what_no_tile_can_do() {
+    let program = product();
+    assert!(matches!(tensorize(&program, "m", "n", [8, 4, 1], 8), Err(ScheduleError::TooManyRegisters { .. })));
+    assert!(matches!(tensorize(&program, "n", "m", [1, 1, 1], 8), Err(ScheduleError::Illegal { .. })), "a stride");
+    assert!(matches!(tensorize(&program, "-", "m", [1, 1, 1], 8), Err(ScheduleError::Illegal { .. })), "not innermost");
+    assert!(matches!(tensorize(&program, "m", "q", [1, 1, 1], 8), Err(ScheduleError::NoLoop(_))));
+    let mut s = Sketch::new();
+    let x = s.input(&[40]);
+    let y = s.op(Op::Unary(sonar_ir::UnaryOp::Exp), &[x]);
+    let z = s.op(Op::Binary(BinaryOp::Add), &[y, x]);
+    let exponential = only(&s.finish(&[z]));
+    assert!(matches!(tensorize(&exponential, "-", "i0", [1, 1, 1], 8), Err(ScheduleError::Illegal { .. })));
+}
