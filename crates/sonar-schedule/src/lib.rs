@@ -1,4 +1,34 @@
 //! From graphs to scheduled kernels: partition, lowering, schedule primitives, spaces, and the memory plan.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `partition` | which nodes of a graph share a kernel |
+//! | `lower` | kernels to unscheduled loop programs |
+//! | `task` | kernels that compute the same thing are one [`Task`] |
+//! | [`primitives`] | the steps of schedules, and [`apply`], which replays them |
+//! | `tilegen` | an inner nest to a micro-kernel: what `tensorize` puts in its place |
+//! | `space` | the schedules that are worth trying for a task |
+//! | `model` | an analytic estimate, and the schedule that it finds best |
+//! | `plan` | scheduled kernels and where in memory tensors live |
+//!
+//! Nothing here knows machine code or time: a target is its number of vector lanes.
+//!
+//! ```
+//! use sonar_ir::{Graph, Init, Op, TensorType};
+//! use sonar_schedule::{default_schedule, plan, tasks};
+//!
+//! let mut graph = Graph::new("dense");
+//! let x = graph.input("x", TensorType::fixed(&[8, 64]));
+//! let w = graph.param("w", &[64, 32], Init::He);
+//! let y = graph.push(Op::MatMul, &[x, w]).unwrap();
+//! graph.outputs = vec![y];
+//!
+//! let tasks = tasks(&graph).unwrap();
+//! let schedule = default_schedule(&tasks.tasks[0], 16, 1);
+//! assert!(schedule.to_string().contains("tensorize rows=m cols=n"));
+//! let plan = plan(&tasks, &|task| default_schedule(task, 16, 1), 16).unwrap();
+//! assert_eq!(plan.kernels.len(), 1);
+//! ```
 
 mod error;
 mod leaf;
