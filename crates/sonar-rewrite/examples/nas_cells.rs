@@ -1,75 +1,60 @@
-//! Rewrites every cell of NAS-Bench-201, and some whole networks of it, and says how long that takes and what it gains.
+//! Reads every cell of NAS-Bench-201 from text, rewrites it, and says how long that takes and what it gains; then the same
+//! for some of the whole networks.
 //!
-//! `cargo run --release -p sonar-rewrite --example nas_cells [CELLS]` takes the first `CELLS` cells in a shuffled order.
+//! `cargo run --release -p sonar-rewrite --example nas_cells [CELLS [NETWORKS]]`
 
-#[path = "../src/tests/build.rs"]
-#[allow(dead_code, missing_docs)]
-mod build;
-
-use build::{Builder, cell_ops};
+use sonar_ir::space::Space;
+use sonar_ir::text::parse_graph;
 use sonar_rewrite::{Options, Report, StopReason, rewrite};
 use std::time::{Duration, Instant};
 
-const CELLS: usize = 15_625;
+const SPACE: &str = include_str!("../../../ir-examples/spaces/nas-bench-201.sonar");
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let count = std::env::args().nth(1).map_or(Ok(CELLS), |count| count.parse())?;
-    let options = Options::default();
+    let mut arguments = std::env::args().skip(1).map(|count| count.parse::<usize>());
+    let cells = arguments.next().transpose()?.unwrap_or(15_625);
+    let networks = arguments.next().transpose()?.unwrap_or(300);
 
-    let mut cells = Summary::default();
-    for i in 0..count {
-        let mut b = Builder::new();
-        let x = b.input(&[1, 32, 32, 16]);
-        let y = b.cell(x, cell_ops(i * 7_919 % CELLS));
-        let graph = b.finish(&[y]);
-        let started = Instant::now();
-        let rewritten = rewrite(&graph, &options)?;
-        cells.add(i * 7_919 % CELLS, started.elapsed(), &rewritten.report);
-    }
-    cells.print("cells");
-
-    let mut networks = Summary::default();
-    for i in 0..count.div_ceil(50) {
-        let index = i * 7_919 % CELLS;
-        let graph = Builder::network(1, 32, 16, 5, cell_ops(index));
-        let started = Instant::now();
-        let rewritten = rewrite(&graph, &options)?;
-        networks.add(index, started.elapsed(), &rewritten.report);
-    }
-    networks.print("networks");
-    Ok(())
+    let (graphs, _) = SPACE.split_once("graph @stage").ok_or("the space has stages of cells")?;
+    let cell = format!("{graphs}\ngraph @one_cell(%x: f32[N,32,32,16]) {{ return @cell(%x) }}\n");
+    run("cells", &Space::parse(&cell)?, cells)?;
+    run("networks", &Space::parse(SPACE)?, networks)
 }
 
-#[derive(Default)]
-struct Summary {
-    times: Vec<(Duration, usize)>,
-    limits: usize,
-    enodes: Vec<usize>,
-    cost: f64,
-    fusion_cost: f64,
-}
-
-impl Summary {
-    fn add(&mut self, index: usize, time: Duration, report: &Report) {
-        self.times.push((time, index));
-        self.limits += usize::from(report.stop != StopReason::Saturated);
-        self.enodes.push(report.enodes);
-        self.cost += report.cost;
-        self.fusion_cost += report.fusion_cost;
+/// Parses and rewrites some candidates of a space, spread over all of it.
+fn run(what: &str, space: &Space, count: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let mut times: Vec<(Duration, u128)> = Vec::new();
+    let mut parsing = Duration::ZERO;
+    let mut reports: Vec<Report> = Vec::new();
+    for i in 0..count as u128 {
+        // A prime that does not divide the number of candidates reaches each of them once.
+        let rank = i * 7_919 % space.count();
+        let candidate = space.nth(rank).ok_or("the rank is less than the number of candidates")?;
+        let text = space.instantiate(&candidate)?.to_string();
+        let started = Instant::now();
+        let graph = parse_graph(&text)?.specialise(1);
+        parsing += started.elapsed();
+        let started = Instant::now();
+        reports.push(rewrite(&graph, &Options::default())?.report);
+        times.push((started.elapsed(), rank));
     }
+    times.sort_unstable();
 
-    fn print(mut self, what: &str) {
-        self.times.sort_unstable();
-        let total: Duration = self.times.iter().map(|(time, _)| time).sum();
-        let count = self.times.len();
-        let at = |share: f64| self.times.get((share * (count as f64 - 1.0)) as usize).copied().unwrap_or_default();
-        println!("{count} {what} in {:.1} s, {} hit a limit", total.as_secs_f64(), self.limits);
-        for (name, share) in [("median", 0.5), ("99%", 0.99), ("slowest", 1.0)] {
-            let (time, index) = at(share);
-            println!("  {name:<8} {:>7.2} ms (cell {index})", time.as_secs_f64() * 1e3);
+    let total: Duration = times.iter().map(|(time, _)| time).sum();
+    let limits = reports.iter().filter(|report| report.stop != StopReason::Saturated).count();
+    println!(
+        "{count} {what}: {:.1} s to parse, {:.1} s to rewrite, {limits} hit a limit",
+        parsing.as_secs_f64(),
+        total.as_secs_f64()
+    );
+    for (name, share) in [("median", 0.5), ("99%", 0.99), ("slowest", 1.0)] {
+        if let Some((time, rank)) = times.get((share * times.len().saturating_sub(1) as f64) as usize) {
+            println!("  {name:<8} {:>7.2} ms (candidate {rank})", time.as_secs_f64() * 1e3);
         }
-        let enodes: usize = self.enodes.iter().sum();
-        println!("  e-nodes: {} on average, at most {}", enodes / count.max(1), self.enodes.iter().max().unwrap_or(&0));
-        println!("  cost: {:.4} of fusion alone", self.cost / self.fusion_cost);
     }
+    let enodes = reports.iter().map(|report| report.enodes);
+    println!("  e-nodes: {} on average, at most {}", enodes.clone().sum::<usize>() / count.max(1), enodes.max().unwrap_or(0));
+    let cost = |of: fn(&Report) -> f64| reports.iter().map(of).sum::<f64>();
+    println!("  cost: {:.4} of fusion alone", cost(|report| report.cost) / cost(|report| report.fusion_cost));
+    Ok(())
 }

@@ -19,6 +19,9 @@ pub struct Segment {
     pub outputs: Vec<NodeId>,
 }
 
+/// A segment of this many nodes also ends before a pooling, of which parts could be moved across the cut.
+const LONG: usize = 8;
+
 /// Whether each node depends on parameters only.
 pub fn konst(graph: &Graph) -> Vec<bool> {
     let mut konst: Vec<bool> = Vec::with_capacity(graph.nodes.len());
@@ -57,7 +60,7 @@ pub fn split(graph: &Graph) -> Result<Vec<Segment>, TypeError> {
         }
         live += usize::from(!users[id.0 as usize].is_empty());
         part.push(id);
-        if live == 1 && is_boundary(graph, part[0], id, &users[id.0 as usize]) {
+        if live == 1 && is_boundary(graph, &part, &users[id.0 as usize]) {
             segments.push(segment(graph, &konst, &users, std::mem::take(&mut part))?);
         }
     }
@@ -85,10 +88,11 @@ pub fn append(part: &Graph, leaves: &[NodeId], into: &mut Graph) -> Result<Vec<N
     Ok(part.outputs.iter().map(|output| ids[output.0 as usize]).collect())
 }
 
-/// Whether a value that alone carries everything later may be the last of the segment that begins at `first`. It may only if
-/// nothing can be folded across. An activation ends a segment that computes its operand in a kernel, as that kernel's epilogue;
-/// elsewhere it begins one, as the prologue of those that follow.
-fn is_boundary(graph: &Graph, first: NodeId, value: NodeId, users: &[NodeId]) -> bool {
+/// Whether a segment may end with a value that alone carries everything later, the last of `part`. A value of one use may
+/// end it only if nothing worth it can be folded across. An activation ends a segment that computes its operand in a kernel, as
+/// that kernel's epilogue; elsewhere it begins one, as the prologue of those that follow.
+fn is_boundary(graph: &Graph, part: &[NodeId], users: &[NodeId]) -> bool {
+    let (Some(&first), Some(&value)) = (part.first(), part.last()) else { return false };
     let op = |id: NodeId| &graph.node(id).op;
     let is_kernel = |id: NodeId| id >= first && matches!(op(id), Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. });
     let is_relu = |id: NodeId| matches!(op(id), Op::Unary(UnaryOp::Relu));
@@ -98,7 +102,9 @@ fn is_boundary(graph: &Graph, first: NodeId, value: NodeId, users: &[NodeId]) ->
     match *users {
         [] => false,
         [user] if matches!(op(user), Op::Conv2d(_) | Op::MatMul) => !matches!(op(value), Op::AvgPool(_)),
-        [user] => is_relu(user) && matches!(op(value), Op::AvgPool(_) | Op::MaxPool(_)),
+        [user] if is_relu(user) => matches!(op(value), Op::AvgPool(_) | Op::MaxPool(_)),
+        // Means of sums of means can be written in very many ways.
+        [user] => part.len() >= LONG && is_kernel(value) && matches!(op(user), Op::AvgPool(_)),
         _ => true,
     }
 }

@@ -8,8 +8,9 @@ mod rules;
 
 use crate::{Cost, KernelShape, Limits, Options, Rewritten, Rule, rewrite};
 use sonar_ir::graph::{Graph, Op, Term};
-use sonar_ir::interp;
+use sonar_ir::space::{Assignment, Space};
 use sonar_ir::tensor::{Tensor, Values};
+use sonar_ir::{init, interp};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Rewrites with these rules under several cost models, and runs every candidate on random values.
@@ -52,20 +53,20 @@ fn compare(candidate: &Graph, values: &Values, expected: &[Tensor]) -> Result<()
     Ok(())
 }
 
-/// Random values for all inputs and parameters; a parameter whose name says that it is a variance is positive.
+/// Random values for all inputs and parameters.
 fn random_values(graph: &Graph, seed: u64) -> Values {
-    use rand::{RngExt, SeedableRng};
-    let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
-    let leaves = graph.nodes.iter().filter(|node| matches!(node.op, Op::Input | Op::Param(_)));
-    leaves
-        .map(|node| {
-            let name = node.name.clone().expect("inputs and parameters have names");
-            let shape = node.ty.extents().expect("the graph is specialised");
-            let least = if name.contains("variance") { 0.2 } else { -1.0 };
-            let data = (0..shape.iter().product()).map(|_| rng.random_range(least..1.0)).collect();
-            (name, Tensor::new(shape, data))
-        })
-        .collect()
+    let mut values = init::randomise(graph, seed);
+    values.extend(init::inputs(graph, seed));
+    values
+}
+
+/// A network of NAS-Bench-201, by the operations on its edges 0→1, 0→2, 1→2, 0→3, 1→3 and 2→3: none, skip, a 1x1 and a 3x3
+/// convolution, or a pooling. The images are small, and so are the channels.
+fn network(ops: [usize; 6], batch: usize, cells: &str) -> Graph {
+    let settings = [("height", "8"), ("width", "7"), ("channels", "2"), ("cells", cells)];
+    let text = include_str!("../../../ir-examples/spaces/nas-bench-201.sonar");
+    let space = Space::parse_with(text, &settings).expect("the space is well-formed");
+    space.instantiate(&Assignment(ops.to_vec())).expect("the assignment fits").specialise(batch)
 }
 
 fn random_cost(kernel: &KernelShape<'_>, seed: u64) -> f64 {

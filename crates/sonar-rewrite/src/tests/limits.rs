@@ -1,7 +1,7 @@
 //! Limits, depth, and operators that no rule knows.
 
-use super::build::{Builder, cell_ops};
-use super::{check, compare, kernels, random_values, tight};
+use super::build::Builder;
+use super::{check, compare, kernels, network, random_values, tight};
 use crate::{Options, RewriteError, StopReason, rewrite};
 use sonar_ir::graph::{Dim, NodeId, Op, PoolAttrs, TensorType};
 use sonar_ir::interp;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 #[test]
 fn every_limit_leaves_a_valid_graph() {
-    let graph = Builder::network(1, 8, 2, 1, cell_ops(11_718));
+    let graph = network([3, 3, 3, 3, 3, 3], 1, "1");
     let values = random_values(&graph, 3);
     let expected = interp::run(&graph, &values).expect("the values fit");
     let mut timed = tight(10_000, 30);
@@ -34,7 +34,7 @@ fn every_limit_leaves_a_valid_graph() {
 
 #[test]
 fn fusion_alone_is_among_the_candidates() {
-    let graph = Builder::network(1, 8, 2, 1, cell_ops(15_624 / 2));
+    let graph = network([2, 4, 3, 1, 2, 3], 1, "1");
     let all = rewrite(&graph, &Options::default()).expect("the graph is well-formed");
     let fuse: Vec<_> = crate::RULES.iter().filter(|rule| rule.stage < crate::Stage::Trade).copied().collect();
     let fusion = rewrite(&graph, &Options { rules: &fuse, ..Options::default() }).expect("the graph is well-formed");
@@ -138,14 +138,14 @@ fn the_batch_may_be_unbound() {
 
 #[test]
 fn malformed_graphs_are_refused() {
-    let mut graph = Builder::network(1, 8, 2, 1, cell_ops(1));
+    let mut graph = network([1, 0, 0, 0, 0, 1], 1, "1");
     graph.outputs = vec![NodeId(u32::MAX)];
     assert!(matches!(rewrite(&graph, &Options::default()), Err(RewriteError::Invalid(_))));
 }
 
 #[test]
 fn reports_read_well() {
-    let graph = Builder::network(1, 8, 2, 2, [3, 0, 0, 1, 3, 0]);
+    let graph = network([3, 0, 3, 1, 0, 1], 1, "2");
     let rewritten = rewrite(&graph, &Options { dump: true, ..Options::default() }).expect("the graph is well-formed");
     let text = rewritten.report.to_string();
     assert!(text.starts_with("saturated after"), "{text}");

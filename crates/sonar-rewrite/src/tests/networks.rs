@@ -1,56 +1,54 @@
 //! NAS-Bench-201 cells and networks.
 
-use super::build::{Builder, cell_ops};
-use super::{check, check_rules, compare, fused, kernels, random_values};
+use super::{check, check_rules, compare, fused, kernels, network, random_values};
 use crate::{Options, RULES, StopReason, rewrite};
 use sonar_ir::graph::Graph;
 use sonar_ir::interp;
+use sonar_ir::space::Space;
 
-fn cell(index: usize) -> Graph {
-    let mut b = Builder::new();
-    let x = b.input(&[2, 5, 4, 3]);
-    let y = b.cell(x, cell_ops(index));
-    b.finish(&[y])
+fn cells() -> Space {
+    let text = include_str!("../../../../ir-examples/spaces/nas-bench-201.sonar");
+    let (graphs, _) = text.split_once("graph @stage").expect("cells are defined before stages");
+    let text = format!("{graphs}\ngraph @one_cell(%x: f32[N,5,4,3]) {{ return @cell(%x) }}\n");
+    Space::parse(&text).expect("the space is well-formed")
+}
+
+fn cell(space: &Space, rank: u128) -> Graph {
+    let candidate = space.nth(rank).expect("there are more candidates");
+    space.instantiate(&candidate).expect("the candidate is one of the space's").specialise(2)
 }
 
 #[test]
 fn sampled_cells() {
-    // A stride without a common factor with 5 reaches all operations on all edges.
-    for index in (0..15_625).step_by(199) {
-        let results = check_rules(&cell(index), RULES).unwrap_or_else(|problem| panic!("cell {index}: {problem}"));
+    let space = cells();
+    // A step without a common factor with 5 reaches all operations on all edges.
+    for rank in (0..space.count()).step_by(199) {
+        let results = check_rules(&cell(&space, rank), RULES).unwrap_or_else(|problem| panic!("cell {rank}: {problem}"));
         let report = &results[0].report;
-        assert_eq!(report.stop, StopReason::Saturated, "cell {index}: {report}");
-        assert!(report.cost <= report.fusion_cost, "cell {index}: {report}");
+        assert_eq!(report.stop, StopReason::Saturated, "cell {rank}: {report}");
+        assert!(report.cost <= report.fusion_cost, "cell {rank}: {report}");
     }
 }
 
 #[test]
-fn cells_without_convolutions_are_small() {
-    // skip, pool, pool, none, skip, skip: pools merge and the dead edge vanishes.
-    let rewritten = check(&cell(1 + 4 * 5 + 4 * 25 + 625 + 3125));
-    assert!(kernels(&rewritten.graph) <= 4, "{:?}", rewritten.graph);
-    // Nothing reaches the output: what is left is no kernel at all.
-    let rewritten = check(&cell(0));
+fn nothing_is_left_of_a_cell_without_edges() {
+    let rewritten = check(&cell(&cells(), 0));
     assert_eq!(kernels(&rewritten.graph), 0);
 }
 
 #[test]
 fn networks() {
-    for index in [11_718, 7_812, 15_624, 3_906, 14_321] {
-        let graph = Builder::network(1, 8, 2, 4, cell_ops(index));
-        let rewritten = check(&graph);
+    for ops in [[3, 3, 3, 3, 3, 3], [2, 2, 2, 2, 2, 2], [4, 4, 4, 4, 4, 4], [1, 1, 1, 1, 1, 1], [0, 4, 2, 3, 1, 4]] {
+        let rewritten = check(&network(ops, 1, "4"));
         let report = rewritten.report;
-        assert_eq!(report.stop, StopReason::Saturated, "{index}: {report}");
-        assert!(report.distinct_segments < report.segments, "{index}: {report}");
+        assert_eq!(report.stop, StopReason::Saturated, "{ops:?}: {report}");
+        assert!(report.distinct_segments < report.segments, "{ops:?}: {report}");
     }
 }
 
 #[test]
 fn the_residual_cell_is_two_kernels() {
-    // conv3x3 from 0 to 1, conv3x3 from 1 to 3, skip from 0 to 3.
-    let ops = [3, 0, 0, 1, 3, 0];
-    let graph = Builder::network(1, 8, 2, 2, ops);
-    let rewritten = check(&graph);
+    let rewritten = check(&network([3, 0, 3, 1, 0, 1], 1, "2"));
     // Stem, six cells of two kernels, two reductions of three (the shortcut's pool cannot be folded), and the head: the scale of
     // the last cell's skip (all else of the last batch normalisation folds into the cell), mean, linear layer.
     assert_eq!(kernels(&rewritten.graph), 1 + 6 * 2 + 2 * 3 + 3, "{:?}", rewritten.graph);
@@ -59,7 +57,7 @@ fn the_residual_cell_is_two_kernels() {
 
 #[test]
 fn rewriting_twice_changes_nothing_more() {
-    let graph = Builder::network(1, 8, 2, 1, cell_ops(11_718));
+    let graph = network([3, 3, 3, 3, 3, 3], 2, "1");
     let options = Options::default();
     let once = rewrite(&graph, &options).expect("the graph is well-formed");
     let twice = rewrite(&once.graph, &options).expect("the graph is well-formed");
@@ -71,7 +69,7 @@ fn rewriting_twice_changes_nothing_more() {
 
 #[test]
 fn equal_seeds_give_equal_graphs() {
-    let graph = Builder::network(1, 8, 2, 1, cell_ops(14_321));
+    let graph = network([2, 4, 3, 1, 2, 3], 2, "1");
     let [one, other] = [(); 2].map(|()| rewrite(&graph, &Options::default()).expect("the graph is well-formed"));
     assert_eq!(one.candidates, other.candidates);
     assert_eq!(one.report, other.report);
