@@ -7,6 +7,9 @@
 //! | [`tile`] | tile programs: the straight-line vector code inside a micro-kernel |
 //! | [`schedule`] | lists of steps that turn one loop program into another |
 //! | [`plan`] | a whole model: kernels, memory, and the order of calls |
+//!
+//! What each language means is said by its interpreter: [`interp`], [`loops_interp`], [`tile_interp`]. What is well-formed
+//! is said by [`verify`], and what type an operator gives by [`infer`], each the only place that does.
 
 pub mod canonical;
 pub mod fold;
