@@ -3,6 +3,8 @@
 //! | module | language |
 //! |---|---|
 //! | [`graph`] | tensor operators over named values, with a symbolic batch `N` |
+//! | [`text`] | how graphs and search spaces are written |
+//! | [`space`] | families of graphs: graphs with decisions |
 //! | [`loops`] | loop programs over flat buffers: what a kernel does, in order |
 //! | [`tile`] | tile programs: the straight-line vector code inside a micro-kernel |
 //! | [`schedule`] | lists of steps that turn one loop program into another |

@@ -19,13 +19,36 @@
 //! attribute = word [ "=" value ]
 //! type      = "f32" "[" value { "," value } "]"   the word N is the batch
 //! init      = "he" | "uniform" | "zeros" | "ones"
-//! value     = number | word | $name | "[" value { "," value } "]" | value ( "+" | "-" | "*" | "/" ) value | "(" value ")"
+//! value     = number | word | $name | "-" value | value ( "+" | "-" | "*" | "/" ) value | "(" value ")"
+//!           | "[" value { "," value } "]" | word "(" attribute { "," attribute } ")"
 //! ```
 //!
 //! In a definition, operands may stand without parentheses: `%1 = add %0, %b`. `//` begins a comment. A name with other
 //! characters than letters, digits, `_` and `.` is quoted: `%"conv/weight:0"`. Beyond the operators of [`Op`](crate::graph::Op),
 //! `zeros_like %x` is a [`Splat`](crate::graph::Op::Splat) of 0, and `add`, `mul`, `max` and `min` take two operands or more,
-//! combined from the left. Attributes are listed in the module `ops`.
+//! combined from the left. A comma may follow the last item of a list. A parameter without initialiser has `he`.
+//! Braces belong to the operator right before them: `relu(conv2d(%x, %w) {stride=2})`.
+//!
+//! | operator | attributes (with their defaults) |
+//! |---|---|
+//! | `splat` | `value`, `shape` |
+//! | `conv2d` | `stride=[1,1]`, `pad=[0,0,0,0]`, `dilation=[1,1]`, `groups=1` |
+//! | `conv2d_grad_input` | those of `conv2d`, `size` (height and width of the input) |
+//! | `conv2d_grad_weight` | those of `conv2d`, `kernel` |
+//! | `max_pool`, `max_pool_grad`, `avg_pool` | `kernel`, `stride=[1,1]`, `pad=[0,0,0,0]`, `count_include_pad=false` |
+//! | `avg_pool_grad` | those of `avg_pool`, `size` |
+//! | `batch_norm`, `batch_norm_train` | `eps=1e-5` |
+//! | `reshape`, `broadcast` | `shape` |
+//! | `transpose` | `perm` |
+//! | `concat` | `axis` |
+//! | `slice` | `axis`, `start`, `end` |
+//! | `pad` | `pads`, as in `[[0,0],[1,1]]` |
+//! | `reduce_sum`, `reduce_mean`, `reduce_max`, `reduce_min` | `axes`, `keep=false` |
+//! | `fused_sum` | `terms`, each `conv2d(…)`, `matmul` or `add`; `relu=false` |
+//! | `matmul`, `global_avg_pool`, `softmax`, `log_softmax`, and every [`UnaryOp`](crate::UnaryOp) and [`BinaryOp`](crate::BinaryOp) | |
+//!
+//! Shorthands on input: `stride=2` is `[2,2]`; `pad=1` is `[1,1,1,1]`; `pad=[1,2]` is `[1,2,1,2]`; `pad=same`, for an odd kernel,
+//! is what keeps the extents at stride 1.
 //!
 //! A graph prints in flat form, one operator a line, and [`parse_graph`] gives back what was printed:
 //!

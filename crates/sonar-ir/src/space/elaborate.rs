@@ -9,9 +9,9 @@ use crate::text::{Fault, Span, TensorName, nearest};
 use std::collections::{HashMap, HashSet};
 
 /// A graph has at most so many nodes.
-const MAX_NODES: usize = 1 << 20;
+const MAX_NODES: usize = 1 << 18;
 /// Statements and expressions looked at while a graph is built: a bound on its time.
-const MAX_STEPS: usize = 1 << 22;
+const MAX_STEPS: usize = 1 << 20;
 /// Calls, choices, repetitions and nested expressions together may be so deep: a bound on the stack.
 const MAX_DEPTH: usize = 160;
 
@@ -116,13 +116,14 @@ impl<'a> Elaborator<'a> {
                 inner.scalars.define(&name.text, inner.scalars.evaluate(default)?);
             }
         }
-        self.callee_body(def, &mut inner).map_err(|fault| fault.called_from(span.clone())).and_then(|results| match results[..] {
+        let results = self.callee_body(def, &mut inner).map_err(|fault| fault.called_from(span.clone()))?;
+        match results[..] {
             [result] => Ok(result),
             _ => {
                 let message = format!("`@{}` returns {} values where one is needed", def.name.text, results.len());
                 Err(Fault::new(span.clone(), message))
             }
-        })
+        }
     }
 
     fn callee_body(&mut self, def: &'a GraphDef, inner: &mut Frame<'a>) -> Result<Vec<NodeId>, Fault> {

@@ -57,7 +57,10 @@ impl<'a> Scope<'a> {
             ValueKind::Word(word) => Ok(Constant::Word(word.clone())),
             ValueKind::Scalar(name) => self.resolve(&Name { text: name.clone(), span: value.span.clone() }).cloned(),
             ValueKind::Negate(inner) => match self.evaluate(inner)? {
-                Constant::Int(value) => Ok(Constant::Int(-value)),
+                Constant::Int(value) => match value.checked_neg() {
+                    Some(value) => Ok(Constant::Int(value)),
+                    None => Err(Fault::new(inner.span.clone(), "this number is too large")),
+                },
                 Constant::Float(value) => Ok(Constant::Float(-value)),
                 Constant::Word(word) if word == "inf" => Ok(Constant::Float(f32::NEG_INFINITY)),
                 other => Err(Fault::expected(inner.span.clone(), "a number", format_args!("`{other}`"))),

@@ -7,7 +7,7 @@
 //! It is not equality of functions. It merges cells that are not the same: two convolutions of one tensor have separate weights,
 //! while one convolution used twice has not; and a batch normalisation of zeros is not zero. It also keeps apart cells that are
 //! the same: a sum of zeros and something is another text than that something, and how sums are nested can show in the order of
-//! the terms. [`crate::canonical::key`] errs in neither way.
+//! the terms. [`crate::canonical::key`] does neither.
 
 use super::elaborate::chosen;
 use super::scalars::Scope;

@@ -1,25 +1,5 @@
-//! How operators are spelled: [`spell`] gives the name and attributes of an operator, [`read`] is its inverse.
-//!
-//! | operator | attributes (with their defaults) |
-//! |---|---|
-//! | `splat` | `value`, `shape` |
-//! | `conv2d` | `stride=[1,1]`, `pad=[0,0,0,0]`, `dilation=[1,1]`, `groups=1` |
-//! | `conv2d_grad_input` | those of `conv2d`, `size` (height and width of the input) |
-//! | `conv2d_grad_weight` | those of `conv2d`, `kernel` |
-//! | `max_pool`, `max_pool_grad`, `avg_pool` | `kernel`, `stride=[1,1]`, `pad=[0,0,0,0]`, `count_include_pad=false` |
-//! | `avg_pool_grad` | those of `avg_pool`, `size` |
-//! | `batch_norm`, `batch_norm_train` | `eps=1e-5` |
-//! | `reshape`, `broadcast` | `shape` |
-//! | `transpose` | `perm` |
-//! | `concat` | `axis` |
-//! | `slice` | `axis`, `start`, `end` |
-//! | `pad` | `pads`, as in `[[0,0],[1,1]]` |
-//! | `reduce_sum`, `reduce_mean`, `reduce_max`, `reduce_min` | `axes`, `keep=false` |
-//! | `fused_sum` | `terms`, each `conv2d(…)`, `matmul` or `add`; `relu=false` |
-//! | `matmul`, `global_avg_pool`, `softmax`, `log_softmax`, and every [`UnaryOp`] and [`BinaryOp`] | |
-//!
-//! Shorthands on input: `stride=2` is `[2,2]`; `pad=1` is `[1,1,1,1]`; `pad=[1,2]` is `[1,2,1,2]`; `pad=same`, for an odd kernel,
-//! is what keeps the extents at stride 1.
+//! How operators are spelled: [`spell`] gives the name and attributes of an operator, [`read`] is its inverse. The attributes are listed in
+//! [`super`].
 
 use super::error::{Fault, Span, nearest};
 use crate::graph::{Conv2dAttrs, Dim, Init, Op, PoolAttrs, TensorType, Term};
@@ -57,7 +37,7 @@ pub(crate) const MAX_ELEMENTS: usize = 1 << 31;
 const DEFAULT_EPS: f32 = 1e-5;
 
 /// Operators with one spelling each, apart from the scalar functions and the reductions.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 22] = [
     "splat",
     "conv2d",
     "conv2d_grad_input",
@@ -80,7 +60,6 @@ const NAMES: [&str; 23] = [
     "broadcast",
     "fused_sum",
     "zeros_like",
-    "choose",
 ];
 
 const INITS: [(&str, Init); 4] = [("zeros", Init::Zeros), ("ones", Init::Ones), ("he", Init::He), ("uniform", Init::Uniform)];
@@ -330,6 +309,7 @@ struct Attributes<'a> {
     op: &'a str,
     at: &'a Span,
     given: Vec<Given>,
+    /// The names that were asked for.
     expected: Vec<&'static str>,
 }
 
@@ -355,9 +335,12 @@ impl Attributes<'_> {
         }
         let fault = Fault::new(unknown.span.clone(), format!("`{op}` has no attribute `{name}`"));
         Err(if self.expected.is_empty() {
-            fault.help(format!("`{op}` has no attributes"))
+            fault.help(format!("`{op}` has no attributes; braces belong to the operator right before them"))
         } else {
-            fault.help(format!("expected one of `{}`", self.expected.join("`, `")))
+            fault.help(format!(
+                "expected one of `{}`; braces belong to the operator right before them",
+                self.expected.join("`, `")
+            ))
         })
     }
 

@@ -11,6 +11,8 @@ use crate::graph::Init;
 
 /// Expressions, blocks and values may be nested so deep.
 const MAX_NESTING: usize = 48;
+/// A file may have so many graphs, so many `let` names, and so many choices for one decision.
+const MAX_ITEMS: usize = 4096;
 
 /// The syntax tree of a text.
 pub(crate) fn parse_file(text: &str) -> Result<File, Fault> {
@@ -83,7 +85,9 @@ impl Parser {
             LetValue::Is(self.value()?)
         } else if self.accept_word("in") {
             self.punct("{")?;
-            LetValue::In(self.list("}", Self::value)?)
+            let choices = self.list("}", Self::value)?;
+            self.check_number(choices.len(), "choices")?;
+            LetValue::In(choices)
         } else {
             return Err(self.unexpected("`=` or `in`"));
         };
@@ -92,6 +96,7 @@ impl Parser {
                 return Err(Fault::new(name.span, format!("`${}` is defined twice", name.text)));
             }
             self.file.lets.push(Let { name, value: value.clone() });
+            self.check_number(self.file.lets.len(), "names")?;
         }
         Ok(())
     }
@@ -126,7 +131,7 @@ impl Parser {
             return Err(Fault::expected(end, "`return`", "`}`").help("a graph ends with `return` and its results"));
         }
         self.file.graphs.push(GraphDef { name, ports, body });
-        Ok(())
+        self.check_number(self.file.graphs.len(), "graphs")
     }
 
     fn port(&mut self) -> Result<Port, Fault> {
@@ -219,7 +224,11 @@ impl Parser {
             "repeat" => {
                 let times = self.value()?;
                 let counter = if self.accept_word("as") { Some(self.scalar()?) } else { None };
-                Ok(Statement::Repeat { times, counter, body: self.block()? })
+                let body = self.block()?;
+                if matches!(body.last(), Some(Statement::Return(_))) {
+                    return Err(Fault::new(keyword.span, "a `repeat` block may not end with `return`"));
+                }
+                Ok(Statement::Repeat { times, counter, body })
             }
             word => Err(Fault::expected(keyword.span, EXPECTED, format_args!("`{word}`"))),
         }
@@ -399,6 +408,14 @@ impl Parser {
         let result = rule(self);
         self.nesting -= 1;
         result
+    }
+
+    /// `number` of things called `what` were found so far.
+    fn check_number(&self, number: usize, what: &str) -> Result<(), Fault> {
+        if number <= MAX_ITEMS {
+            return Ok(());
+        }
+        Err(Fault::new(self.span(), format!("more than {MAX_ITEMS} {what}")))
     }
 
     fn find_graph(&self, name: &Name) -> Result<usize, Fault> {
