@@ -63,6 +63,12 @@ impl Leaf {
         &self.loops[self.loops.len() - self.perfect..]
     }
 
+    /// The position, among the perfectly nested loops, of the one that is cut into blocks: the one outside of the two that
+    /// become a tile, or the outermost if there are no more.
+    pub(crate) fn block_loop(&self) -> Option<usize> {
+        Some(self.perfect.checked_sub(1)?.saturating_sub(2))
+    }
+
     /// The loop over consecutive elements of the target, and the loop over rows next to it, of the two innermost ones.
     pub(crate) fn tile_loops(&self) -> Option<Nest<'_>> {
         let target = match &self.stmt {

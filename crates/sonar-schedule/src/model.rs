@@ -17,7 +17,7 @@ use crate::tilegen::{Candidate, TileShape};
 use crate::walk;
 
 /// Cycles to hand work to other threads and to wait for them.
-const FORK: f64 = 10_000.0;
+const FORK: f64 = 4_000.0;
 /// How much longer it takes to read a large weight across its rows than in panels.
 const STRIDED: f64 = 1.5;
 /// Copies of the innermost reduction loop's body where nothing has been measured.

@@ -272,13 +272,10 @@ fn fitting_tiles(leaf: &Leaf, lanes: usize) -> Vec<TileShape> {
 /// Divisors of the extent of the loop that is cut into blocks, largest first; columns only into whole vectors.
 fn block_sizes(leaf: &Leaf, lanes: usize) -> Vec<usize> {
     let nest = leaf.nest_loops();
-    let Some(&(_, extent)) =
-        nest.len().checked_sub(3).or(nest.len().checked_sub(2)).or(nest.len().checked_sub(1)).map(|i| &nest[i])
-    else {
-        return vec![];
-    };
+    let Some(position) = leaf.block_loop() else { return vec![] };
+    let extent = nest[position].1;
     let whole = if nest.len() == 1 { lanes } else { 1 };
-    let divisors = (1..extent).rev().filter(|d| extent % d == 0 && d % whole == 0);
+    let divisors = (1..extent).rev().filter(|d| extent.is_multiple_of(*d) && d.is_multiple_of(whole));
     let all: Vec<usize> = divisors.collect();
     let step = all.len().div_ceil(MOST_BLOCKS).max(1);
     all.into_iter().step_by(step).collect()
@@ -308,7 +305,7 @@ fn outline(program: &Program, weights: &[String], choice: Choice, lanes: usize) 
 /// Cuts the loop outside of the tile into blocks and fills temporaries for each; gives the loop within a block.
 fn block(replay: &mut Replay, leaf: &Leaf, choice: Choice) -> Option<String> {
     let nest = leaf.nest_loops();
-    let position = nest.len().checked_sub(3).or(nest.len().checked_sub(2)).or(nest.len().checked_sub(1))?;
+    let position = leaf.block_loop()?;
     let (var, extent) = nest[position];
     let name = replay.name(var);
     let cut = choice.block > 0 && choice.block < extent && extent % choice.block == 0;
@@ -357,14 +354,19 @@ fn panels(replay: &mut Replay, leaf: &Leaf, inner: Option<String>, weights: &[St
     }
 }
 
-/// Runs the outermost loop on several threads, if it is the whole body.
+/// Runs the outermost loop on several threads, if it is the whole body and not a part of the micro-kernel.
 fn parallelise(replay: &mut Replay) {
+    let in_tile = main_leaf(&replay.program).and_then(|leaf| {
+        let nest = leaf.tile_loops()?;
+        Candidate::new(nest).map(|_| (nest.cols.0, nest.rows.map(|rows| rows.0)))
+    });
     let mut outermost = None;
     walk::loops(&replay.program.body, &mut |var, extent| {
         outermost.get_or_insert((var, extent));
     });
     if let Some((var, extent)) = outermost
         && extent > 1
+        && in_tile.is_none_or(|(cols, rows)| var != cols && Some(var) != rows)
     {
         let r#loop = replay.name(var);
         replay.step(Step::Parallel { r#loop });

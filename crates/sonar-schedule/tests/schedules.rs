@@ -48,3 +48,22 @@ fn random_points_keep_the_meaning() {
         }
     }
 }
+
+/// Convolutions, products and poolings become micro-kernels altogether. The one exception is the gradient of a grouped
+/// convolution with one input channel and several output channels in a group, which reads its channels with a stride.
+#[test]
+fn default_schedules_leave_no_scalar_sum_of_products() {
+    for (name, graph) in graphs().into_iter().filter(|(name, _)| *name != "conv multiplier") {
+        for task in &tasks(&graph).expect("it lowers").tasks {
+            if task.kind != sonar_schedule::TaskKind::Contraction && task.kind != sonar_schedule::TaskKind::Window {
+                continue;
+            }
+            for threads in [1, 2] {
+                let schedule = default_schedule(task, 8, threads);
+                let program = apply(&task.program, &schedule, 8).expect("it applies");
+                let text = format!("{:?}", program.body);
+                assert!(!text.contains("Reduce("), "{name}\n{schedule}\n{program}");
+            }
+        }
+    }
+}

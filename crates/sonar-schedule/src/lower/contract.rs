@@ -2,6 +2,7 @@
 
 use sonar_ir::graph::Conv2dAttrs;
 use sonar_ir::loops::{Affine, BufId, Expr, Reduce, Stmt, Update, Var};
+use sonar_ir::tile::Tile;
 use sonar_ir::{BinaryOp, NodeId, Op, ReduceOp, Term, UnaryOp};
 
 use super::Lower;
@@ -9,7 +10,8 @@ use super::fill::{Image, Placement};
 use crate::nest::{Axes, add, at, binary, flat, load, mul, nest, unary};
 use crate::task::TaskKind;
 
-/// Terms of one reduction; a sum of more is accumulated in several passes, so that a micro-kernel has pointers enough.
+/// Products in one reduction at most; a sum of more is accumulated in several passes, so that a micro-kernel has enough
+/// pointers: two for each product, one for each addend, one for the result.
 const TERMS_IN_ONE_PASS: usize = 4;
 
 /// A term of a sum whose operands have been prepared.
@@ -50,7 +52,8 @@ impl Lower<'_> {
         let shape = self.shape(anchor);
         let out = self.output();
         let groups = prepared.iter().find_map(grouped).unwrap_or(1);
-        let passes = prepared.len().div_ceil(TERMS_IN_ONE_PASS).max(1);
+        let in_one_pass = ((Tile::MAX_POINTERS - 1).saturating_sub(addends.len()) / 2).clamp(1, TERMS_IN_ONE_PASS);
+        let passes = prepared.len().div_ceil(in_one_pass).max(1);
         for pass in 0..passes {
             let axes = self.contraction_axes(&shape, groups);
             let init = if pass == 0 {
@@ -61,7 +64,7 @@ impl Lower<'_> {
             } else {
                 load(out, flat(&shape, &axes.index))
             };
-            let chunk = prepared.iter().skip(pass * TERMS_IN_ONE_PASS).take(TERMS_IN_ONE_PASS);
+            let chunk = prepared.iter().skip(pass * in_one_pass).take(in_one_pass);
             let updates = chunk.map(|term| self.update(term, &axes, groups, &shape)).collect();
             let finish = if pass + 1 == passes {
                 let sum = if relu { unary(UnaryOp::Relu, Expr::Acc) } else { Expr::Acc };

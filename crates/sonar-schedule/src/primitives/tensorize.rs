@@ -75,12 +75,9 @@ fn calls(
     for _ in 0..1 + usize::from(rows.is_some()) {
         let Stmt::For { var, extent, kind, body } = inner else { break };
         let label = || program.vars[var.0 as usize].clone();
-        if *kind == LoopKind::Unrolled || (*kind == LoopKind::Parallel && Some(*var) != rows) {
+        if *kind != LoopKind::Serial {
             let reason = "it is parallel or unrolled".to_owned();
             return Err(ScheduleError::Illegal { step: "tensorize", name: label(), reason });
-        }
-        if *kind == LoopKind::Parallel {
-            return Err(ScheduleError::Illegal { step: "tensorize", name: label(), reason: "it is parallel".to_owned() });
         }
         if *var == cols {
             col_extent = *extent;

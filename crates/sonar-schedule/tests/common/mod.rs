@@ -193,6 +193,10 @@ pub fn graphs() -> Vec<(&'static str, Graph)> {
             operands.extend([s.input(&[3, 5]), s.param(&[5, 18])]);
             terms.push(Term::MatMul { relu: false });
         }
+        for _ in 0..5 {
+            operands.push(s.input(&[3, 18]));
+            terms.push(Term::Add);
+        }
         s.op(Op::FusedSum { terms, relu: true }, &operands)
     });
     case("matmul", &|s| {
