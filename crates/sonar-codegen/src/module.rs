@@ -216,6 +216,9 @@ impl Drop for Code {
     }
 }
 
+/// Into how many pieces a parallel loop is cut, if it has as many iterations.
+const PIECES_PER_THREAD: usize = 4;
+
 /// A compiled program with the addresses of its buffers.
 pub(crate) struct Launch {
     entry: ProgramEntry,
@@ -234,11 +237,11 @@ impl Launch {
     /// A launch on `threads` threads (one, unless the body is a parallel loop), with all addresses null.
     pub(crate) fn new(program: &Program, entry: ProgramEntry, threads: usize) -> Launch {
         let extent = emit_loops::parallel_extent(program);
-        let threads = extent.map_or(1, |extent| threads.clamp(1, extent.max(1)));
+        let threads = if extent.is_some_and(|extent| extent > 1) { threads.max(1) } else { 1 };
         Launch { entry, extent, tables: vec![vec![std::ptr::null_mut(); program.buffers.len()]; threads] }
     }
 
-    /// How many threads take part.
+    /// How many threads may take part.
     pub(crate) fn threads(&self) -> usize {
         self.tables.len()
     }
@@ -259,20 +262,20 @@ impl Launch {
     ///
     /// # Safety
     /// Every address is that of a buffer of the length that the program states; no two that overlap are written, and
-    /// nothing else uses them meanwhile. The code is alive.
+    /// nothing else uses them meanwhile. The code is alive. The pool has no more threads than this, unless this has one.
     pub(crate) unsafe fn run(&self, pool: &mut crate::Pool) {
         let extent = self.extent.unwrap_or(1);
         if self.tables.len() == 1 {
             // SAFETY: by the contract of this function.
             return unsafe { (self.entry)(self.tables[0].as_ptr(), 0, extent as i64) };
         }
-        pool.run(&|thread| {
-            if let Some(table) = self.tables.get(thread) {
-                let bound = |i: usize| (extent * i / self.tables.len()) as i64;
-                // SAFETY: by the contract of this function; the iterations of a parallel loop are independent, and
-                // each thread has its own temporaries.
-                unsafe { (self.entry)(table.as_ptr(), bound(thread), bound(thread + 1)) }
-            }
+        // More pieces than threads, so that one that is held up does not hold up the others.
+        let pieces = extent.min(PIECES_PER_THREAD * self.tables.len());
+        pool.run(pieces as u32, &|thread, piece| {
+            let bound = |i: usize| (extent * i / pieces) as i64;
+            // SAFETY: by the contract of this function; the iterations of a parallel loop are independent, and each
+            // thread has its own temporaries.
+            unsafe { (self.entry)(self.tables[thread].as_ptr(), bound(piece), bound(piece + 1)) }
         });
     }
 }

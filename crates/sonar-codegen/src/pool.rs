@@ -1,26 +1,29 @@
 //! A pool of threads for fork and join within microseconds.
 //!
-//! Threads that wait for work spin for a short while and then sleep, so that kernels in quick succession find them awake
-//! and an idle model costs nothing. The calling thread takes part in the work.
+//! Work is cut into pieces, and every thread takes the next piece when it has finished one. The calling thread takes
+//! part, so it never waits for a thread that the system has not run yet: it takes all the pieces itself. Threads that
+//! wait for work spin for a short while and then sleep, so that kernels in quick succession find them awake and an idle
+//! model costs nothing.
 
 use crate::error::CodegenError;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 /// How often a waiting thread looks for work before it sleeps.
 const SPINS: u32 = 4000;
 
-/// A fixed number of threads that run one piece of work at a time.
+/// A fixed number of threads that do one job at a time.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
 /// let mut pool = sonar_codegen::Pool::new(2)?;
 /// let sum = AtomicUsize::new(0);
-/// pool.run(&|thread| {
-///     sum.fetch_add(thread + 1, Ordering::Relaxed);
+/// pool.run(10, &|_thread, piece| {
+///     sum.fetch_add(piece, Ordering::Relaxed);
 /// });
-/// assert_eq!(sum.into_inner(), 3);
+/// assert_eq!(sum.into_inner(), 45);
 /// # Ok::<(), sonar_codegen::CodegenError>(())
 /// ```
 pub struct Pool {
@@ -28,44 +31,55 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
 }
 
+/// What a job does, given the number of the thread and that of the piece.
+type Work<'a> = &'a (dyn Fn(usize, usize) + Sync);
+
 /// What every thread sees.
 struct Shared {
-    /// Counts pieces of work; a change tells the workers to begin.
-    round: AtomicUsize,
-    /// Workers that have not finished the current round.
-    busy: AtomicUsize,
-    /// Whether work panicked on a worker.
+    /// The number of the job, and how many of its pieces nobody has taken: see [`Ticket`].
+    ticket: AtomicU64,
+    /// The work of the job while there are pieces to take, or pieces taken and not finished.
+    work: AtomicPtr<Work<'static>>,
+    /// Pieces that are finished.
+    finished: AtomicUsize,
+    /// Whether a piece panicked.
     panicked: AtomicBool,
-    /// What to do in the current round.
-    state: Mutex<State>,
-    /// Signalled when a round begins.
-    begin: Condvar,
+    /// Threads that sleep, or are about to.
+    sleepers: AtomicUsize,
+    /// Whether threads should end.
+    stop: Mutex<bool>,
+    /// Signalled when a job begins and when threads should end.
+    wake: Condvar,
 }
 
-/// The part of [`Shared`] under the lock.
-struct State {
-    work: Option<Work>,
-    stop: bool,
-}
-
-/// A borrowed closure whose lifetime [`Pool::run`] guarantees.
+/// The value of [`Shared::ticket`]: a piece is taken by lowering `left`, which fails if the job has changed meanwhile.
 #[derive(Clone, Copy)]
-struct Work(*const (dyn Fn(usize) + Sync));
+struct Ticket {
+    job: u32,
+    left: u32,
+}
 
-// SAFETY: the closure is `Sync`, so calling it from another thread is sound while it lives; `Pool::run` does not return
-// before every worker is done with it.
-unsafe impl Send for Work {}
+impl Ticket {
+    fn pack(self) -> u64 {
+        u64::from(self.job) << 32 | u64::from(self.left)
+    }
+
+    fn unpack(bits: u64) -> Self {
+        Ticket { job: (bits >> 32) as u32, left: bits as u32 }
+    }
+}
 
 impl Pool {
     /// A pool of `threads` threads, the caller's among them; at least one.
     pub fn new(threads: usize) -> Result<Pool, CodegenError> {
-        let state = Mutex::new(State { work: None, stop: false });
         let shared = Arc::new(Shared {
-            round: AtomicUsize::new(0),
-            busy: AtomicUsize::new(0),
+            ticket: AtomicU64::new(0),
+            work: AtomicPtr::new(std::ptr::null_mut()),
+            finished: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
-            state,
-            begin: Condvar::new(),
+            sleepers: AtomicUsize::new(0),
+            stop: Mutex::new(false),
+            wake: Condvar::new(),
         });
         let mut pool = Pool { shared, workers: Vec::new() };
         for thread in 1..threads {
@@ -81,28 +95,31 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Calls `work(i)` for every `i` in `0..threads`, each on its own thread, and returns when all are done.
+    /// Calls `work(thread, piece)` for every `piece` in `0..pieces`, where `thread` is less than [`Pool::threads`] and no
+    /// two calls for one thread run at the same time. Returns when all are done.
     ///
     /// # Panics
-    /// If `work` does, on any thread.
-    pub fn run(&mut self, work: &(dyn Fn(usize) + Sync)) {
-        if self.workers.is_empty() {
-            return work(0);
+    /// If `work` does, on any thread; the other pieces are done all the same.
+    pub fn run(&mut self, pieces: u32, work: &(dyn Fn(usize, usize) + Sync)) {
+        let shared = &*self.shared;
+        // SAFETY: only the lifetime changes. A thread uses the work only for a piece that it has taken, and this function
+        // does not return before every piece is finished.
+        let mut work: Work<'static> = unsafe { std::mem::transmute::<Work<'_>, Work<'static>>(work) };
+        shared.work.store(&mut work, Ordering::Relaxed);
+        shared.finished.store(0, Ordering::Relaxed);
+        let job = Ticket::unpack(shared.ticket.load(Ordering::Relaxed)).job.wrapping_add(1);
+        shared.ticket.store(Ticket { job, left: pieces }.pack(), Ordering::SeqCst);
+        if shared.sleepers.load(Ordering::SeqCst) > 0 {
+            let _ordered = shared.lock();
+            shared.wake.notify_all();
         }
-        // SAFETY: only the lifetime changes. `Wait` below outlasts every use by a worker, even if `work(0)` panics.
-        let erased: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(work) };
-        self.shared.busy.store(self.workers.len(), Ordering::Relaxed);
-        {
-            let mut state = self.shared.lock();
-            state.work = Some(Work(erased));
-            self.shared.round.fetch_add(1, Ordering::Release);
+        while shared.take_piece(0) {}
+        let mut spins = 0u32;
+        while shared.finished.load(Ordering::Acquire) < pieces as usize {
+            spins = spins.saturating_add(1);
+            if spins < SPINS { std::hint::spin_loop() } else { std::thread::yield_now() }
         }
-        self.shared.begin.notify_all();
-        {
-            let _wait = Wait(&self.shared);
-            work(0);
-        }
-        if self.shared.panicked.swap(false, Ordering::Relaxed) {
+        if shared.panicked.swap(false, Ordering::Relaxed) {
             panic!("work of a thread pool panicked");
         }
     }
@@ -110,12 +127,8 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        {
-            let mut state = self.shared.lock();
-            state.stop = true;
-            self.shared.round.fetch_add(1, Ordering::Release);
-        }
-        self.shared.begin.notify_all();
+        *self.shared.lock() = true;
+        self.shared.wake.notify_all();
         for worker in self.workers.drain(..) {
             // A worker catches the panics of its work, so there is nothing to report here.
             let _ = worker.join();
@@ -123,56 +136,62 @@ impl Drop for Pool {
     }
 }
 
-/// Waits on drop until every worker has finished the round.
-struct Wait<'a>(&'a Shared);
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        // The flag is valid at any time, so a poisoned lock is as good as another.
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        let mut spins = 0u32;
-        while self.0.busy.load(Ordering::Acquire) > 0 {
-            spins += 1;
-            if spins < SPINS {
-                std::hint::spin_loop();
-            } else {
-                std::thread::yield_now();
+    fn idle(&self) -> bool {
+        Ticket::unpack(self.ticket.load(Ordering::SeqCst)).left == 0
+    }
+
+    /// Takes a piece of the current job and does it. Returns whether there was one.
+    fn take_piece(&self, thread: usize) -> bool {
+        let mut bits = self.ticket.load(Ordering::Acquire);
+        loop {
+            let ticket = Ticket::unpack(bits);
+            if ticket.left == 0 {
+                return false;
+            }
+            let work = self.work.load(Ordering::Relaxed);
+            let taken = Ticket { left: ticket.left - 1, ..ticket };
+            match self.ticket.compare_exchange_weak(bits, taken.pack(), Ordering::AcqRel, Ordering::Acquire) {
+                Err(now) => bits = now,
+                Ok(_) => {
+                    // SAFETY: there were pieces of this job left until now, so `work` is the one of this job; it lives
+                    // until the piece that was just taken is finished.
+                    let work = unsafe { *work };
+                    if catch_unwind(AssertUnwindSafe(|| work(thread, taken.left as usize))).is_err() {
+                        self.panicked.store(true, Ordering::Relaxed);
+                    }
+                    self.finished.fetch_add(1, Ordering::Release);
+                    return true;
+                }
             }
         }
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is two plain values, valid at any time, so a poisoned lock is as good as another.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The life of a worker.
     fn serve(&self, thread: usize) {
-        let mut seen = 0;
+        let mut spins = 0;
         loop {
-            let mut spins = 0;
-            while self.round.load(Ordering::Acquire) == seen && spins < SPINS {
+            if self.take_piece(thread) {
+                spins = 0;
+            } else if spins < SPINS {
                 spins += 1;
                 std::hint::spin_loop();
-            }
-            let work = {
-                let mut state = self.lock();
-                while self.round.load(Ordering::Acquire) == seen {
-                    state = self.begin.wait(state).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                let mut stop = self.lock();
+                self.sleepers.fetch_add(1, Ordering::SeqCst);
+                while self.idle() && !*stop {
+                    stop = self.wake.wait(stop).unwrap_or_else(PoisonError::into_inner);
                 }
-                if state.stop {
+                self.sleepers.fetch_sub(1, Ordering::SeqCst);
+                if *stop {
                     return;
                 }
-                state.work
-            };
-            seen = self.round.load(Ordering::Acquire);
-            if let Some(Work(work)) = work {
-                // SAFETY: `Pool::run` keeps the closure alive until `busy` is 0, which this worker decrements afterwards.
-                let work = unsafe { &*work };
-                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(thread))).is_err() {
-                    self.panicked.store(true, Ordering::Relaxed);
-                }
-                self.busy.fetch_sub(1, Ordering::Release);
+                spins = 0;
             }
         }
     }
@@ -183,25 +202,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_thread_runs_every_round_once() {
+    fn every_piece_is_done_once() {
         let mut pool = Pool::new(3).unwrap();
-        let counts: Vec<AtomicUsize> = (0..3).map(|_| AtomicUsize::new(0)).collect();
-        for _ in 0..1000 {
-            pool.run(&|thread| {
-                counts[thread].fetch_add(1, Ordering::Relaxed);
+        for pieces in (0..2000).map(|i| i % 9) {
+            let counts: Vec<AtomicUsize> = (0..pieces).map(|_| AtomicUsize::new(0)).collect();
+            pool.run(pieces, &|thread, piece| {
+                assert!(thread < 3);
+                counts[piece].fetch_add(1, Ordering::Relaxed);
             });
+            assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
         }
-        assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1000));
     }
 
     #[test]
-    fn sleeping_threads_wake_and_panics_are_passed_on() {
+    fn sleeping_threads_wake() {
         let mut pool = Pool::new(2).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
-        let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            pool.run(&|thread| assert!(thread == 0, "on purpose"));
-        }));
+        // Each piece waits for the other, so two threads must do them.
+        let barrier = std::sync::Barrier::new(2);
+        pool.run(2, &|_, _| {
+            barrier.wait();
+        });
+    }
+
+    #[test]
+    fn panics_are_passed_on() {
+        let mut pool = Pool::new(2).unwrap();
+        let failed = catch_unwind(AssertUnwindSafe(|| pool.run(2, &|_, piece| assert!(piece == 0, "on purpose"))));
         assert!(failed.is_err());
-        pool.run(&|_| {});
+        pool.run(2, &|_, _| {});
     }
 }

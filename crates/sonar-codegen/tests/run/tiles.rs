@@ -208,6 +208,29 @@ fn functions_of_special_values() {
     }
 }
 
+/// Every function of a vector that starts at an odd element.
+#[test]
+fn operands_need_no_alignment() {
+    let load = |dst, offset| inst(Inst::Load { dst: Reg(dst), addr: addr(0, offset), masked: false });
+    for target in targets() {
+        for lanes in [4, 8, 16].into_iter().filter(|l| *l <= target.lanes()) {
+            let mut results = Vec::new();
+            for op in [UnaryOp::Neg, UnaryOp::Relu, UnaryOp::Step, UnaryOp::Abs] {
+                results.push(Inst::Unary { op, dst: Reg(2), a: Reg(0) });
+            }
+            for op in BinaryOp::ALL.iter().copied() {
+                results.push(Inst::Binary { op, dst: Reg(2), a: Reg(0), b: Reg(1) });
+            }
+            let each = results.into_iter().enumerate().flat_map(|(i, result)| {
+                let store = Inst::Store { src: Reg(2), addr: addr(1, 16 * i as i32 + 1), masked: false };
+                [load(0, 1), load(1, 3), inst(result), inst(store)]
+            });
+            let tile = Tile { name: "unaligned".into(), lanes, tail: 0, pointers: 2, body: each.collect() };
+            check_on(&program(tile, 1), &target, 1);
+        }
+    }
+}
+
 #[test]
 fn illegal_tiles_are_errors() {
     let compile = |tile: Tile, target: &str| {
