@@ -264,7 +264,8 @@ fn apply_unary(graph: &mut Graph, op: UnaryOp, x: NodeId, y: NodeId, dy: NodeId)
         UnaryOp::Neg => return unary(graph, UnaryOp::Neg, dy).map(Some),
         UnaryOp::Step => return Ok(None),
         UnaryOp::Log => return div(graph, dy, x).map(Some),
-        UnaryOp::Relu => unary(graph, UnaryOp::Step, x)?,
+        // The result is above 0 just where the operand is, and is kept anyway if a convolution reads it.
+        UnaryOp::Relu => unary(graph, UnaryOp::Step, y)?,
         UnaryOp::Abs => {
             let above = unary(graph, UnaryOp::Step, x)?;
             let negated = unary(graph, UnaryOp::Neg, x)?;

@@ -19,6 +19,7 @@ mod checkpoint;
 pub mod data;
 pub mod error;
 pub mod optimizer;
+mod recompute;
 pub mod rng;
 pub mod train_step;
 pub mod trainer;

@@ -85,15 +85,16 @@ impl Optimizer {
                 for ((w, g), &m) in pairs.zip(memories) {
                     let g = decayed(graph, g, w, weight_decay)?;
                     let kept = scale(graph, m, momentum)?;
-                    let m = add(graph, kept, g)?;
+                    let next = add(graph, kept, g)?;
                     let step = if nesterov {
-                        let ahead = scale(graph, m, momentum)?;
-                        add(graph, g, ahead)?
+                        // `g + momentum·next`, by the two momenta, so that the decayed gradient is needed once only.
+                        let ahead = scale(graph, next, 1.0 + momentum)?;
+                        sub(graph, ahead, kept)?
                     } else {
-                        m
+                        next
                     };
                     moved.push(descend(graph, w, step, rate)?);
-                    remembered.push(m);
+                    remembered.push(next);
                 }
             }
             Optimizer::AdamW { betas, eps, weight_decay } => {

@@ -10,6 +10,7 @@ use crate::batch_norm;
 use crate::build::{copy, declare, extents, mul, scale, share_equal_nodes};
 use crate::error::TrainError;
 use crate::optimizer::{Memory, Optimizer, blend, declare_memory};
+use crate::recompute::recompute_cheap_values;
 use sonar_ir::ReduceOp;
 use sonar_ir::graph::{Graph, Node, NodeId, Op, TensorType};
 use sonar_ir::infer::TypeError;
@@ -134,6 +135,7 @@ pub fn training_step(model: &Graph, batch: usize, optimizer: &Optimizer) -> Resu
     }
     graph.outputs.extend(remembered);
     let graph = share_equal_nodes(&batch_norm::expand(&graph)?)?.without_dead_nodes();
+    let graph = recompute_cheap_values(&graph);
     Ok(TrainStep { graph, state, params: params.len() })
 }
 
