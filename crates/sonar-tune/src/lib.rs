@@ -1,1 +1,25 @@
 //! Schedule search, and compile(): the straight line through the passes.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`compile`](mod@compile) | from a graph to a model that runs |
+//! | [`latency`] | time of whole models |
+//! | [`descent`] | coordinate descent in a space of decisions |
+//! | [`tuner`] | the search: which task is tried next, what is measured, and what is remembered |
+//! | [`recorded`] | the best schedules that the records know |
+//! | [`backend`] | compiled code for training |
+
+pub mod backend;
+pub mod compile;
+pub mod descent;
+pub mod error;
+pub mod latency;
+pub mod recorded;
+pub mod tuner;
+
+pub use backend::JitBackend;
+pub use compile::{CompileOptions, Compiled, Lowered, Pass, Schedules, compile, generate, lower};
+pub use error::TuneError;
+pub use latency::measure_models;
+pub use sonar_codegen::Target;
+pub use tuner::{Limits, Progress, StopReason, TaskId, Tuner, TunerOptions};

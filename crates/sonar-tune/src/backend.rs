@@ -1,0 +1,51 @@
+//! Compiled code as a backend of training.
+
+use crate::compile::{CompileOptions, Compiled, Schedules, compile};
+use crate::error::TuneError;
+use sonar_codegen::Target;
+use sonar_ir::{Graph, Values};
+use sonar_train::{Backend, Executable, TrainError};
+
+/// Compiles graphs with the passes of inference, but for rewriting: the fused forms have no gradients, and a training step has
+/// no constant weights to fold.
+pub struct JitBackend {
+    /// For which machine.
+    pub target: Target,
+    /// On how many threads.
+    pub threads: usize,
+    /// As [`CompileOptions::schedules`].
+    pub schedules: Box<Schedules<'static>>,
+}
+
+struct Step(Compiled);
+
+impl JitBackend {
+    /// A backend for this machine, with analytic schedules.
+    pub fn native(threads: usize) -> Result<JitBackend, TuneError> {
+        Ok(JitBackend { target: Target::native()?, threads, schedules: Box::new(|_| None) })
+    }
+}
+
+impl Backend for JitBackend {
+    fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>, TrainError> {
+        let options = CompileOptions {
+            threads: self.threads,
+            rewrite: false,
+            schedules: &self.schedules,
+            ..CompileOptions::new(&self.target)
+        };
+        let mut compiled = compile(graph, &options).map_err(backend_error)?;
+        compiled.load(&Values::new()).map_err(backend_error)?;
+        Ok(Box::new(Step(compiled)))
+    }
+}
+
+impl Executable for Step {
+    fn run(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), TrainError> {
+        self.0.run(inputs, outputs).map_err(backend_error)
+    }
+}
+
+fn backend_error(error: TuneError) -> TrainError {
+    TrainError::Backend(Box::new(error))
+}

@@ -1,0 +1,228 @@
+//! The pipeline: from a graph to a model that runs, as two straight functions of named passes.
+//!
+//! ```text
+//! lower:    specialise ─▶ rewrite ─▶ fold ─▶ tasks
+//! generate: schedule ─▶ plan ─▶ codegen
+//! ```
+//!
+//! What a pass hands on is verified: the input always, the results of our own passes in debug builds. (Loop programs are verified
+//! once more by the code generator, always.)
+
+use crate::error::TuneError;
+use sonar_codegen::{CallTime, Model, Target};
+use sonar_ir::fold::{self, Folded};
+use sonar_ir::plan::Plan;
+use sonar_ir::schedule::Schedule;
+use sonar_ir::verify::{self, VerifyError};
+use sonar_ir::{Graph, Values};
+use sonar_rewrite::{Report, Rewritten};
+use sonar_schedule::{Task, Tasks};
+use std::time::Instant;
+
+/// Knows better schedules than the analytic default for some tasks.
+pub type Schedules<'a> = dyn Fn(&Task) -> Option<Schedule> + 'a;
+
+/// How to compile.
+#[derive(Clone, Copy)]
+pub struct CompileOptions<'a> {
+    /// For which machine.
+    pub target: &'a Target,
+    /// On how many threads the model runs.
+    pub threads: usize,
+    /// What the symbolic batch is bound to.
+    pub batch: usize,
+    /// Whether to rewrite the graph.
+    pub rewrite: bool,
+    /// Which of the rewritten graphs to take, the one of least estimated cost being 0; the last one if there are not as many.
+    pub extraction: usize,
+    /// Where schedules come from; the analytic default where it knows none.
+    pub schedules: &'a Schedules<'a>,
+}
+
+/// Time of one pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pass {
+    /// Its name.
+    pub name: &'static str,
+    /// Seconds that it took, verification included.
+    pub seconds: f64,
+}
+
+/// A graph on its way to machine code, as far as no schedule is needed.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// The graph with its batch bound.
+    pub graph: Graph,
+    /// The rewritten graph, or the same one.
+    pub rewritten: Graph,
+    /// How many distinct rewritten graphs there were to take from.
+    pub extractions: usize,
+    /// What happened during rewriting, if there was any.
+    pub report: Option<Report>,
+    /// What is computed once, and what at every run.
+    pub folded: Folded,
+    /// The kernels.
+    pub tasks: Tasks,
+    /// The passes so far.
+    pub passes: Vec<Pass>,
+}
+
+/// A model that runs, with everything that it came from.
+pub struct Compiled {
+    /// The stages before schedules.
+    pub lowered: Lowered,
+    /// The schedule of each of the [`Tasks::tasks`], in their order.
+    pub schedules: Vec<Schedule>,
+    /// The kernels and their memory.
+    pub plan: Plan,
+    /// All passes, in order.
+    pub passes: Vec<Pass>,
+    model: Model,
+}
+
+/// Compiles a graph: [`lower`], then [`generate`].
+///
+/// ```
+/// use sonar_codegen::Target;
+/// use sonar_tune::compile::{CompileOptions, compile};
+///
+/// let text = "graph @dense(%x: f32[N,8], param %w: f32[8,4]) {\n  %0 = matmul %x, %w : f32[N,4]\n  return relu(%0)\n}\n";
+/// let graph = sonar_ir::text::parse_graph(text)?;
+/// let target = Target::native()?;
+/// let mut model = compile(&graph, &CompileOptions { batch: 2, ..CompileOptions::new(&target) })?;
+/// model.load(&sonar_ir::init::params(&graph, 1))?;
+/// let mut output = [0.0; 8];
+/// model.run(&[&[1.0; 16]], &mut [&mut output])?;
+/// assert!(output.iter().all(|&y| y >= 0.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<Compiled, TuneError> {
+    generate(lower(graph, options)?, options)
+}
+
+/// The passes that need no schedule: from a graph to its tasks.
+pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, TuneError> {
+    let mut passes = Passes::default();
+
+    let graph = passes.time("specialise", || {
+        let graph = graph.specialise(options.batch);
+        verified("specialise", verify::graph(&graph))?;
+        Ok(graph)
+    })?;
+
+    let (rewritten, extractions, report) = passes.time("rewrite", || {
+        if !options.rewrite {
+            return Ok((graph.clone(), 1, None));
+        }
+        let Rewritten { mut candidates, report, .. } = sonar_rewrite::rewrite(&graph, &sonar_rewrite::Options::default())?;
+        let extractions = candidates.len();
+        let rewritten = candidates.swap_remove(options.extraction.min(extractions - 1));
+        verified_in_debug("rewrite", || verify::graph(&rewritten))?;
+        Ok((rewritten, extractions, Some(report)))
+    })?;
+
+    let folded = passes.time("fold", || {
+        let folded = fold::fold_params(&rewritten);
+        verified_in_debug("fold", || verify::graph(&folded.setup).and_then(|()| verify::graph(&folded.main)))?;
+        Ok(folded)
+    })?;
+
+    let tasks = passes.time("tasks", || {
+        let tasks = sonar_schedule::tasks(&folded.main)?;
+        verified_in_debug("tasks", || tasks.tasks.iter().try_for_each(|task| verify::program(&task.program)))?;
+        Ok(tasks)
+    })?;
+
+    Ok(Lowered { graph, rewritten, extractions, report, folded, tasks, passes: passes.0 })
+}
+
+/// The passes that need schedules: from tasks to machine code.
+pub fn generate(lowered: Lowered, options: &CompileOptions<'_>) -> Result<Compiled, TuneError> {
+    let lanes = options.target.lanes();
+    let mut passes = Passes(lowered.passes.clone());
+
+    let schedules = passes.time("schedule", || {
+        let default = |task| sonar_schedule::default_schedule(task, lanes, options.threads);
+        Ok(lowered.tasks.tasks.iter().map(|task| (options.schedules)(task).unwrap_or_else(|| default(task))).collect::<Vec<_>>())
+    })?;
+
+    let plan = passes.time("plan", || {
+        let schedule_of = |task: &Task| {
+            let index = lowered.tasks.tasks.iter().position(|t| t.key == task.key);
+            index.map(|index| schedules[index].clone()).unwrap_or_default()
+        };
+        let plan = sonar_schedule::plan(&lowered.tasks, &schedule_of, lanes)?;
+        verified_in_debug("plan", || verify::plan(&plan))?;
+        Ok(plan)
+    })?;
+
+    let model = passes.time("codegen", || Ok(Model::compile(&plan, options.target, options.threads)?))?;
+
+    Ok(Compiled { lowered, schedules, plan, passes: passes.0, model })
+}
+
+impl<'a> CompileOptions<'a> {
+    /// One thread, a batch of one, rewriting, and analytic schedules.
+    pub fn new(target: &'a Target) -> Self {
+        CompileOptions { target, threads: 1, batch: 1, rewrite: true, extraction: 0, schedules: &|_| None }
+    }
+}
+
+impl Compiled {
+    /// Takes the parameters of the graph, by name, and computes what is folded.
+    pub fn load(&mut self, params: &Values) -> Result<(), TuneError> {
+        let weights = self.lowered.folded.weights(params)?;
+        Ok(self.model.load(&weights)?)
+    }
+
+    /// Computes the outputs from the inputs, both in the order of the graph and row-major.
+    pub fn run(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), TuneError> {
+        Ok(self.model.run(inputs, outputs)?)
+    }
+
+    /// Runs a number of times, and tells the shortest time of each kernel call.
+    pub fn profile(
+        &mut self,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+        repetitions: usize,
+    ) -> Result<Vec<CallTime>, TuneError> {
+        Ok(self.model.profile(inputs, outputs, repetitions)?)
+    }
+
+    /// Elements of each input.
+    pub fn input_lengths(&self) -> &[usize] {
+        self.model.input_lengths()
+    }
+
+    /// Elements of each output.
+    pub fn output_lengths(&self) -> &[usize] {
+        self.model.output_lengths()
+    }
+
+    /// Seconds of all passes together.
+    pub fn seconds(&self) -> f64 {
+        self.passes.iter().map(|pass| pass.seconds).sum()
+    }
+}
+
+/// Passes with their times.
+#[derive(Default)]
+struct Passes(Vec<Pass>);
+
+impl Passes {
+    fn time<T>(&mut self, name: &'static str, pass: impl FnOnce() -> Result<T, TuneError>) -> Result<T, TuneError> {
+        let start = Instant::now();
+        let result = pass();
+        self.0.push(Pass { name, seconds: start.elapsed().as_secs_f64() });
+        result
+    }
+}
+
+fn verified(pass: &'static str, result: Result<(), VerifyError>) -> Result<(), TuneError> {
+    result.map_err(|source| TuneError::Verify { pass, source })
+}
+
+fn verified_in_debug(pass: &'static str, verify: impl FnOnce() -> Result<(), VerifyError>) -> Result<(), TuneError> {
+    if cfg!(debug_assertions) { verified(pass, verify()) } else { Ok(()) }
+}

@@ -1,0 +1,39 @@
+//! What can go wrong between a graph and a tuned model.
+
+use sonar_codegen::CodegenError;
+use sonar_ir::fold::FoldError;
+use sonar_ir::verify::VerifyError;
+use sonar_measure::MeasureError;
+use sonar_rewrite::RewriteError;
+use sonar_schedule::{LowerError, ScheduleError};
+
+/// Why a graph was not compiled or tuned.
+#[derive(Debug, thiserror::Error)]
+pub enum TuneError {
+    /// An invariant does not hold after a pass. In the first pass the input is to blame, in all others we are.
+    #[error("after `{pass}`: {source}")]
+    Verify {
+        /// The pass.
+        pass: &'static str,
+        /// What does not hold.
+        source: VerifyError,
+    },
+    /// Rewriting failed.
+    #[error("rewriting: {0}")]
+    Rewrite(#[from] RewriteError),
+    /// The graph has no loop program.
+    #[error("lowering: {0}")]
+    Lower(#[from] LowerError),
+    /// A schedule does not fit its program.
+    #[error("scheduling: {0}")]
+    Schedule(#[from] ScheduleError),
+    /// Machine code could not be made or run.
+    #[error(transparent)]
+    Codegen(#[from] CodegenError),
+    /// Folded parameters could not be computed, most likely because a parameter is missing.
+    #[error("folding parameters: {0}")]
+    Fold(#[from] FoldError),
+    /// Measuring itself failed.
+    #[error(transparent)]
+    Measure(#[from] MeasureError),
+}
