@@ -320,7 +320,8 @@ pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
         "h" => 3600.0,
         _ => return Err(format!("unknown unit `{unit}`: write a number followed by ms, s, m or h, such as 10m")),
     };
-    let seconds = number.trim().parse::<f64>().map_err(|_| format!("`{number}` is not a number: write it like 90s, 10m or 1.5h"))? * scale;
+    let seconds =
+        number.trim().parse::<f64>().map_err(|_| format!("`{number}` is not a number: write it like 90s, 10m or 1.5h"))? * scale;
     std::time::Duration::try_from_secs_f64(seconds)
         .ok()
         .filter(|d| !d.is_zero() && d.as_secs_f64() < 1e8)

@@ -21,7 +21,10 @@ pub fn text(path: &Path) -> Result<String, Failure> {
 
 /// A failure that shows the place in the source.
 pub fn source(error: sonar_ir::text::Error, path: &Path) -> Failure {
-    Failure { exit: Exit::BadInput, report: Report::Source(Box::new(miette::Report::new(error.in_file(path.display().to_string())))) }
+    Failure {
+        exit: Exit::BadInput,
+        report: Report::Source(Box::new(miette::Report::new(error.in_file(path.display().to_string())))),
+    }
 }
 
 /// `NAME=VALUE` pairs of `--set`.
@@ -48,7 +51,8 @@ pub fn assignment(space: &Space, arch: Option<&str>) -> Result<Assignment, Failu
     match arch {
         None if space.decisions().is_empty() => Ok(Assignment(Vec::new())),
         None => {
-            let names: Vec<String> = space.decisions().iter().map(|d| format!("{}={}", d.name, d.choices.first().map_or("", |c| c))).collect();
+            let names: Vec<String> =
+                space.decisions().iter().map(|d| format!("{}={}", d.name, d.choices.first().map_or("", |c| c))).collect();
             Err(fail(
                 Exit::Usage,
                 format!("this is a search space: choose an architecture with --arch baseline, or --arch \"{}\"", names.join(" ")),
@@ -57,6 +61,9 @@ pub fn assignment(space: &Space, arch: Option<&str>) -> Result<Assignment, Failu
         Some("baseline") => {
             space.baseline().cloned().ok_or_else(|| fail(Exit::BadInput, "this space names no baseline architecture"))
         }
-        Some(text) => space.assignment(text).or_exit(Exit::Usage),
+        Some(text) => space.parse_assignment(text).map_err(|e| Failure {
+            exit: Exit::Usage,
+            report: Report::Source(Box::new(miette::Report::new(e.in_file("--arch")))),
+        }),
     }
 }

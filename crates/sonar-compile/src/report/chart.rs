@@ -141,7 +141,10 @@ impl Chart {
     /// The chart as a standalone SVG document.
     pub fn svg(&self) -> String {
         let all = || self.series.iter().flat_map(|s| &s.points);
-        let x = Axis::over(all().flat_map(|p| [p.x, p.x_interval.map_or(p.x, |i| i.0), p.x_interval.map_or(p.x, |i| i.1)]), self.x_log);
+        let x = Axis::over(
+            all().flat_map(|p| [p.x, p.x_interval.map_or(p.x, |i| i.0), p.x_interval.map_or(p.x, |i| i.1)]),
+            self.x_log,
+        );
         let y = Axis::over(all().map(|p| p.y), false);
         let px = |v: f64| LEFT + x.place(v) * (WIDTH - LEFT - RIGHT);
         let py = |v: f64| HEIGHT - BOTTOM - y.place(v) * (HEIGHT - TOP - BOTTOM);
@@ -202,7 +205,8 @@ impl Chart {
 impl Series {
     fn draw(&self, s: &mut String, log: bool, px: &dyn Fn(f64) -> f64, py: &dyn Fn(f64) -> f64) {
         let colour = self.colour;
-        let points: Vec<&Point> = self.points.iter().filter(|p| p.x.is_finite() && p.y.is_finite() && (!log || p.x > 0.0)).collect();
+        let points: Vec<&Point> =
+            self.points.iter().filter(|p| p.x.is_finite() && p.y.is_finite() && (!log || p.x > 0.0)).collect();
         if matches!(self.style, Style::Line | Style::Steps) && points.len() > 1 {
             let mut path = String::new();
             for (i, p) in points.iter().enumerate() {
@@ -229,7 +233,9 @@ impl Series {
             }
             let tip = if p.tip.is_empty() { String::new() } else { format!("<title>{}</title>", escape(&p.tip)) };
             let _ = match self.style {
-                Style::Dots => write!(s, r#"<circle cx="{x:.1}" cy="{y:.1}" r="4" fill="{colour}" fill-opacity="0.75">{tip}</circle>"#),
+                Style::Dots => {
+                    write!(s, r#"<circle cx="{x:.1}" cy="{y:.1}" r="4" fill="{colour}" fill-opacity="0.75">{tip}</circle>"#)
+                }
                 Style::Rings => write!(
                     s,
                     r#"<circle cx="{x:.1}" cy="{y:.1}" r="7" fill="{colour}" fill-opacity="0.15" stroke="{colour}" stroke-width="2">{tip}</circle>"#
@@ -292,7 +298,10 @@ mod tests {
 
     #[test]
     fn a_chart_escapes_names_and_leaves_out_what_is_not_a_number() {
-        let points = vec![Point { x: f64::NAN, y: 1.0, ..Point::default() }, Point { x: 1.0, y: 2.0, tip: "<&>".into(), ..Point::default() }];
+        let points = vec![
+            Point { x: f64::NAN, y: 1.0, ..Point::default() },
+            Point { x: 1.0, y: 2.0, tip: "<&>".into(), ..Point::default() },
+        ];
         let series = Series { name: "a<b".into(), colour: PALETTE[0], style: Style::Dots, points };
         let svg = Chart { title: "t".into(), x_label: "x".into(), y_label: "y".into(), x_log: true, series: vec![series] }.svg();
         assert!(svg.contains("a&lt;b") && svg.contains("&lt;&amp;&gt;") && !svg.contains("NaN"));

@@ -14,7 +14,8 @@ pub fn svg(graph: &Graph) -> String {
     let mut layer = vec![0usize; graph.nodes.len()];
     let mut rows: Vec<Vec<NodeId>> = Vec::new();
     for &id in &shown {
-        let above = graph.node(id).operands.iter().filter(|o| data[o.0 as usize]).map(|o| layer[o.0 as usize] + 1).max().unwrap_or(0);
+        let above =
+            graph.node(id).operands.iter().filter(|o| data[o.0 as usize]).map(|o| layer[o.0 as usize] + 1).max().unwrap_or(0);
         layer[id.0 as usize] = above;
         if rows.len() <= above {
             rows.resize(above + 1, Vec::new());
@@ -90,7 +91,9 @@ fn depends_on_input(graph: &Graph) -> Vec<bool> {
 fn label(graph: &Graph, id: NodeId) -> String {
     use sonar_ir::Term;
     let node = graph.node(id);
-    let kernel = |weight: NodeId| graph.ty(weight).extents().filter(|w| w.len() == 4).map_or(String::new(), |w| format!("{}×{}", w[0], w[1]));
+    let kernel = |weight: NodeId| {
+        graph.ty(weight).extents().filter(|w| w.len() == 4).map_or(String::new(), |w| format!("{}×{}", w[0], w[1]))
+    };
     match &node.op {
         Op::Input => node.name.clone().unwrap_or_default(),
         Op::Unary(op) => op.to_string(),
@@ -110,7 +113,10 @@ fn label(graph: &Graph, id: NodeId) -> String {
                         format!("{}conv {}", if *relu { "relu·" } else { "" }, kernel(node.operands[at + 1]))
                     }
                     Term::MatMul { relu } => format!("{}matmul", if *relu { "relu·" } else { "" }),
-                    Term::Add => node.operands.get(at).map_or(String::new(), |o| if graph.ty(*o).rank() <= 1 { "bias".into() } else { "add".into() }),
+                    Term::Add => node
+                        .operands
+                        .get(at)
+                        .map_or(String::new(), |o| if graph.ty(*o).rank() <= 1 { "bias".into() } else { "add".into() }),
                 });
                 at += term.arity();
             }

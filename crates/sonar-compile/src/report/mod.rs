@@ -52,13 +52,23 @@ pub fn html(result: &SearchResult, title: &str, winner: Option<&Winner>) -> Stri
     );
     let _ = write!(s, "<h2>Front</h2>{}", front_table(result));
     for picture in pictures::all(result) {
-        let _ = write!(s, "<figure id=\"{}\">{}<figcaption>{}</figcaption></figure>", picture.name, picture.svg, escape(picture.caption));
+        let _ = write!(
+            s,
+            "<figure id=\"{}\">{}<figcaption>{}</figcaption></figure>",
+            picture.name,
+            picture.svg,
+            escape(picture.caption)
+        );
     }
     if let Some(winner) = winner {
         winner_section(&mut s, winner);
     }
     let config = serde_json::to_string_pretty(&result.config).unwrap_or_default();
-    let _ = write!(s, "<h2>Settings</h2><details><summary>the run's configuration</summary><pre>{}</pre></details></body></html>", escape(&config));
+    let _ = write!(
+        s,
+        "<h2>Settings</h2><details><summary>the run's configuration</summary><pre>{}</pre></details></body></html>",
+        escape(&config)
+    );
     s
 }
 
@@ -66,7 +76,9 @@ pub fn html(result: &SearchResult, title: &str, winner: Option<&Winner>) -> Stri
 pub fn summary(result: &SearchResult) -> String {
     let stop = match result.stop {
         None => "still running".to_string(),
-        Some(reason) => serde_json::to_value(reason).ok().and_then(|v| v.as_str().map(|s| format!("ended: {s}"))).unwrap_or_default(),
+        Some(reason) => {
+            serde_json::to_value(reason).ok().and_then(|v| v.as_str().map(|s| format!("ended: {s}"))).unwrap_or_default()
+        }
     };
     format!(
         "{} on {} architectures, seed {}, {} s ({stop})",

@@ -75,7 +75,8 @@ fn front(result: &SearchResult) -> String {
     let records = || result.candidates.iter().filter(|r| !r.baseline);
     let stopped = records().filter(|r| r.standing != Standing::Alive).filter_map(place).collect();
     let finished = records().filter(|r| r.standing == Standing::Alive).filter_map(place).collect();
-    let stairs: Vec<Point> = result.front.iter().map(|a| Point { tip: String::new(), x_interval: None, ..front_point(a) }).collect();
+    let stairs: Vec<Point> =
+        result.front.iter().map(|a| Point { tip: String::new(), x_interval: None, ..front_point(a) }).collect();
     Chart {
         title: "Accuracy against latency".into(),
         x_label: "latency of one inference, µs (logarithmic)".into(),

@@ -1,0 +1,128 @@
+//! `inspect` and `check`: any stage of a model as text, and the size of a search space.
+
+use crate::args::{Format, InspectArgs, ModelArgs, Stage};
+use crate::compiled::prepare;
+use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::load;
+use serde_json::json;
+use sonar_ir::canonical;
+use sonar_rewrite::Options;
+use std::collections::HashSet;
+
+/// Spaces up to this size are counted by looking at every candidate.
+const COUNTABLE: u128 = 200_000;
+
+/// Runs `inspect`.
+pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
+    if args.count {
+        return count(args);
+    }
+    match args.stage {
+        Stage::Graph => print!("{}", load::graph(&args.model)?),
+        Stage::Egraph => {
+            let graph = load::graph(&args.model)?.specialise(args.target.batch);
+            let rewritten =
+                sonar_rewrite::rewrite(&graph, &Options { dump: true, ..Options::default() }).or_exit(Exit::BadInput)?;
+            print!("{}\n{}", rewritten.report, rewritten.report.dump);
+        }
+        Stage::Rewritten => {
+            let graph = load::graph(&args.model)?.specialise(args.target.batch);
+            print!("{}", sonar_rewrite::rewrite(&graph, &Options::default()).or_exit(Exit::BadInput)?.graph);
+        }
+        Stage::Schedule => {
+            let prepared = prepare(&args.model, &args.target)?;
+            for (i, (task, schedule)) in
+                prepared.compiled.lowered.tasks.tasks.iter().zip(&prepared.compiled.schedules).enumerate()
+            {
+                if args.kernel.is_none_or(|k| k == i) {
+                    let calls = prepared.compiled.lowered.tasks.kernels.iter().filter(|k| k.task == i).count();
+                    println!(
+                        "// kernel {i}: {}, {calls} calls, {:.3} MFLOP, {:.1} KiB",
+                        task.program.name,
+                        task.flops as f64 / 1e6,
+                        task.bytes as f64 / 1024.0
+                    );
+                    println!("{schedule}");
+                }
+            }
+        }
+        Stage::Loops | Stage::Clif | Stage::Asm => {
+            let prepared = prepare(&args.model, &args.target)?;
+            let kernels = &prepared.compiled.plan.kernels;
+            if let Some(k) = args.kernel.filter(|&k| k >= kernels.len()) {
+                return Err(fail(Exit::Usage, format!("there is no kernel {k}: the model has {} kernels", kernels.len())));
+            }
+            for (i, program) in kernels.iter().enumerate().filter(|(i, _)| args.kernel.is_none_or(|k| k == *i)) {
+                let text = match args.stage {
+                    Stage::Clif => sonar_codegen::clif(program, &prepared.target).or_exit(Exit::Internal)?,
+                    Stage::Asm => sonar_codegen::asm(program, &prepared.target).or_exit(Exit::Internal)?,
+                    _ => program.to_string(),
+                };
+                println!("// kernel {i}\n{text}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Counts the candidates of a space, and the distinct ones.
+fn count(args: &InspectArgs) -> Result<(), Failure> {
+    let space = load::space(&args.model.model, &args.model.set)?;
+    let candidates = space.count();
+    let countable = candidates <= COUNTABLE;
+    let (mut topologies, mut functions) = (HashSet::new(), HashSet::new());
+    if countable {
+        for assignment in space.assignments() {
+            let source = |e| load::source(e, &args.model.model);
+            if let Some(topology) = space.topology(&assignment).map_err(source)? {
+                topologies.insert(topology);
+            }
+            functions.insert(canonical::key(&space.instantiate(&assignment).map_err(source)?));
+        }
+    }
+    let topologies = (!topologies.is_empty()).then_some(topologies.len());
+    let functions = countable.then_some(functions.len());
+    match args.format {
+        Format::Json => println!(
+            "{}",
+            json!({
+                "schema": 1, "space": space.name(), "decisions": space.decisions().len(), "candidates": candidates.to_string(),
+                "distinct_topologies": topologies, "distinct_functions": functions,
+            })
+        ),
+        Format::Text => {
+            println!("{}: {} decisions", space.name(), space.decisions().len());
+            println!("candidates                                     {candidates}");
+            if let Some(n) = topologies {
+                println!("distinct up to isomorphism and dead edges      {n}");
+            }
+            match functions {
+                Some(n) => {
+                    println!("distinct as graphs                             {n}");
+                    if topologies.is_some_and(|t| t != n) {
+                        println!(
+                            "  (the two differ because a dead edge into ReLU-Conv-BN still gives the shift of the batch norm: as a graph it is"
+                        );
+                        println!("   a constant, not zero; and because sums may be regrouped)");
+                    }
+                }
+                None => println!("distinct ones are counted for spaces of up to {COUNTABLE} candidates"),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs `check`: reads and verifies a model, or a space at its first and its baseline architecture.
+pub fn check(args: &ModelArgs) -> Result<(), Failure> {
+    let space = load::space(&args.model, &args.set)?;
+    space.check().map_err(|e| load::source(e, &args.model))?;
+    if space.decisions().is_empty() || args.arch.is_some() {
+        let graph = load::graph(args)?;
+        sonar_ir::verify::graph(&graph).or_exit(Exit::BadInput)?;
+        println!("{}: a graph of {} nodes, correct", graph.name, graph.nodes.len());
+    } else {
+        println!("{}: a space of {} candidates, correct", space.name(), space.count());
+    }
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! One module a subcommand: each a function from its options to what it prints.
+
+pub mod bench;
+pub mod compile;
+pub mod doctor;
+pub mod inspect;
+pub mod report;
+pub mod run;
+pub mod search;
+pub mod tune;
+
+use crate::args::Cli;
+use crate::exit::{Exit, Failure, OrExit};
+use clap::CommandFactory;
+
+/// `completions`: a completion script on standard output.
+pub fn completions(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "sonar-compile", &mut std::io::stdout());
+}
+
+/// `worker`: serves measurements until standard input ends.
+pub fn worker() -> Result<(), Failure> {
+    sonar_measure::worker::serve(std::io::stdin(), std::io::stdout()).or_exit(Exit::Internal)
+}

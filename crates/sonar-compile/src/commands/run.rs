@@ -1,0 +1,56 @@
+//! `run`: one inference, checked against the interpreter if asked.
+
+use crate::args::{Format, RunArgs};
+use crate::compiled::{prepare, runnable_target, write_f32};
+use crate::exit::{Exit, Failure, OrExit, fail};
+use serde_json::json;
+use sonar_ir::{Tensor, interp};
+
+/// Numbers of an output that are printed.
+const SHOWN: usize = 16;
+
+/// Runs the subcommand.
+pub fn run(args: &RunArgs) -> Result<(), Failure> {
+    runnable_target(&args.target.target)?;
+    let mut prepared = prepare(&args.model, &args.target)?;
+    let (values, mut arguments) = prepared.load(args.seed, args.input.as_deref(), None)?;
+    prepared.run(&mut arguments)?;
+    if let Some(path) = &args.output {
+        write_f32(path, &arguments.outputs)?;
+    }
+
+    let graph = &prepared.compiled.lowered.graph;
+    let shapes: Vec<Vec<usize>> = graph.outputs.iter().filter_map(|&id| graph.ty(id).extents()).collect();
+    let error = match args.check {
+        None => None,
+        Some(_) => {
+            let expected = interp::run(graph, &values).or_exit(Exit::Internal)?;
+            let found = shapes.iter().zip(&arguments.outputs).map(|(s, d)| Tensor::new(s.clone(), d.clone()));
+            Some(found.zip(&expected).map(|(f, e)| f.relative_error(e)).fold(0.0, f64::max))
+        }
+    };
+    match args.format {
+        Format::Json => {
+            let outputs: Vec<_> = shapes.iter().zip(&arguments.outputs).map(|(s, d)| json!({ "shape": s, "data": d })).collect();
+            let document = json!({ "schema": 1, "model": prepared.graph.name, "outputs": outputs, "relative_error": error });
+            println!("{}", serde_json::to_string(&document).or_exit(Exit::Internal)?);
+        }
+        Format::Text => {
+            for (shape, data) in shapes.iter().zip(&arguments.outputs) {
+                let shown: Vec<String> = data.iter().take(SHOWN).map(|v| format!("{v:.6}")).collect();
+                let rest = if data.len() > SHOWN { format!(", … ({} numbers)", data.len()) } else { String::new() };
+                println!("{shape:?}: {}{rest}", shown.join(", "));
+            }
+            if let Some(error) = error {
+                println!("relative error against the interpreter: {error:.1e}");
+            }
+        }
+    }
+    match (error, args.check) {
+        (Some(error), Some(tolerance)) if error.is_nan() || error > tolerance => Err(fail(
+            Exit::Mismatch,
+            format!("the output is off by {error:.1e} of its largest value; {tolerance:.0e} is allowed"),
+        )),
+        _ => Ok(()),
+    }
+}

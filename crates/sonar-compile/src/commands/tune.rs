@@ -1,0 +1,125 @@
+//! `tune`: searches the schedules of one model's kernels, and records what it finds.
+
+use crate::args::{Format, TuneArgs};
+use crate::compiled::{open_records, runnable_target, tune_failure};
+use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::load;
+use crate::table::{Align, render};
+use serde_json::json;
+use sonar_ir::init;
+use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
+use sonar_measure::{Budget, Summary, SystemClock};
+use sonar_tune::tuner::{Limits, StopReason, TaskId, Tuner, TunerOptions};
+use sonar_tune::{CompileOptions, compile, lower, measure_models};
+use std::io::{IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// Runs the subcommand.
+pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
+    let graph = load::graph(&args.model)?;
+    let target = runnable_target(&args.target.target)?;
+    let Some(records) = open_records(args.target.records.as_deref(), true)? else {
+        return Err(fail(Exit::Internal, "the records were not created"));
+    };
+    let options = CompileOptions {
+        threads: args.target.threads,
+        batch: args.target.batch,
+        rewrite: !args.target.no_rewrite,
+        ..CompileOptions::new(&target)
+    };
+    let lowered = lower(&graph, &options).map_err(tune_failure)?;
+
+    let worker = WorkerMeasurer::new(WorkerOptions::current_executable().or_exit(Exit::Internal)?);
+    let tuner_options = TunerOptions { threads: args.target.threads, seed: args.seed, ..TunerOptions::new(target.clone()) };
+    let mut tuner = Tuner::new(tuner_options, Box::new(worker), records, Box::new(SystemClock::default()));
+    let ids: Vec<TaskId> =
+        lowered.tasks.tasks.iter().map(|task| tuner.add(task)).collect::<Result<_, _>>().map_err(tune_failure)?;
+    let calls = |i: usize| lowered.tasks.kernels.iter().filter(|k| k.task == i).count() as f64;
+    let weights: Vec<(TaskId, f64)> = ids.iter().enumerate().map(|(i, &id)| (id, calls(i))).collect();
+
+    let limits = Limits { trials_each: Some(args.trials as usize), time: Some(args.time), ..Limits::default() };
+    let (start, live) = (Instant::now(), !quiet && std::io::stderr().is_terminal());
+    let mut trials = 0;
+    let stop = tuner
+        .tune(&weights, limits, &mut |p| {
+            trials += 1;
+            if live {
+                let best = p.best.map_or("–".into(), |b| format!("{:.2} µs", b / 1e3));
+                let left = args.time.saturating_sub(start.elapsed()).as_secs();
+                eprint!("\r{trials} trials, kernel {} of {} at {best}, {left} s left   ", p.task.0 + 1, ids.len());
+                let _ = std::io::stderr().flush();
+            }
+            ControlFlow::Continue(())
+        })
+        .map_err(tune_failure)?;
+    if live {
+        eprintln!();
+    }
+
+    let schedules = |task: &sonar_schedule::Task| tuner.schedule(task);
+    let mut tuned = compile(&graph, &CompileOptions { schedules: &schedules, ..options }).map_err(tune_failure)?;
+    let mut untuned = compile(&graph, &options).map_err(tune_failure)?;
+    let values = init::randomise(&tuned.lowered.graph, args.seed);
+    tuned.load(&values).map_err(tune_failure)?;
+    untuned.load(&values).map_err(tune_failure)?;
+    let samples =
+        measure_models(&mut [&mut untuned, &mut tuned], Budget { samples: 60, seconds: 1.0 }, args.seed).map_err(tune_failure)?;
+    let (Some(before), Some(after)) = (Summary::of(&samples[0]), Summary::of(&samples[1])) else {
+        return Err(fail(Exit::NoCandidate, "the model could not be timed"));
+    };
+    let why = match stop {
+        StopReason::Finished => "every kernel has its trials",
+        StopReason::Trials => "the trials are used up",
+        StopReason::Time => "the time is over",
+        StopReason::Interrupted => "it was interrupted",
+    };
+    let rows: Vec<(usize, f64, Option<f64>, usize)> =
+        weights.iter().enumerate().map(|(i, (id, w))| (i, *w, tuner.best(*id).map(|b| b.1), tuner.trials(*id))).collect();
+    match args.format {
+        Format::Json => {
+            let kernels: Vec<_> = rows
+                .iter()
+                .map(|(i, calls, best, trials)| {
+                    json!({ "kernel": i, "calls": calls, "best_us": best.map(|b| b / 1e3), "trials": trials,
+                    "schedule": tuner.best(ids[*i]).map(|b| b.0.to_string()) })
+                })
+                .collect();
+            let document = json!({
+                "schema": 1, "model": graph.name, "target": target.key(), "trials": trials, "stop": why, "seconds": start.elapsed().as_secs_f64(),
+                "untuned_us": before.median / 1e3, "tuned_us": after.median / 1e3,
+                "tuned_interval_us": [after.interval.0 / 1e3, after.interval.1 / 1e3], "kernels": kernels,
+            });
+            println!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
+        }
+        Format::Text => {
+            let cells: Vec<Vec<String>> = rows
+                .iter()
+                .map(|(i, calls, best, trials)| {
+                    let task = &lowered.tasks.tasks[*i];
+                    let (time, rate) = best.map_or(("–".into(), "–".into()), |b| {
+                        (format!("{:.2}", b / 1e3), format!("{:.0}", task.flops as f64 / b))
+                    });
+                    vec![i.to_string(), task.program.name.clone(), format!("{calls}"), time, rate, trials.to_string()]
+                })
+                .collect();
+            let columns = [
+                ("#", Align::Right),
+                ("kernel", Align::Left),
+                ("calls", Align::Right),
+                ("µs", Align::Right),
+                ("GFLOP/s", Align::Right),
+                ("trials", Align::Right),
+            ];
+            print!("{}", render(&columns, &cells));
+            println!(
+                "\n{}: {:.1} µs untuned, {:.1} µs tuned ({:.2}×); stopped because {why}",
+                graph.name,
+                before.median / 1e3,
+                after.median / 1e3,
+                before.median / after.median
+            );
+        }
+    }
+    Ok(())
+}
