@@ -2,7 +2,7 @@
 
 use crate::extract::Selection;
 use crate::language::{EGraph, ENode, Head, add, is_konst, is_sum};
-use crate::sums::sum;
+use crate::sums::{sum, with_operands};
 use egg::Id;
 use sonar_ir::graph::{Graph, NodeId, Op, TensorType, Term};
 use sonar_ir::infer::TypeError;
@@ -55,25 +55,26 @@ fn batch_norm(egraph: &mut EGraph, operands: &[Id], eps: f32) -> Id {
 }
 
 fn fused_sum(egraph: &mut EGraph, terms: &[Term], relu: bool, operands: &[Id], ty: &TensorType) -> Id {
-    let mut rest = operands;
     let mut classes = Vec::new();
-    for term in terms {
-        let (mine, others) = rest.split_at(term.arity());
-        rest = others;
+    for (term, mine) in with_operands(terms, operands) {
         classes.push(match term {
             Term::Add => mine[0],
             Term::Conv2d { attrs, relu } => {
-                let x = if *relu { add(egraph, Op::Unary(UnaryOp::Relu), &mine[..1]) } else { mine[0] };
+                let x = activated(egraph, mine[0], *relu);
                 add(egraph, Op::Conv2d(*attrs), &[x, mine[1]])
             }
             Term::MatMul { relu } => {
-                let a = if *relu { add(egraph, Op::Unary(UnaryOp::Relu), &mine[..1]) } else { mine[0] };
+                let a = activated(egraph, mine[0], *relu);
                 add(egraph, Op::MatMul, &[a, mine[1]])
             }
         });
     }
     let sum = sum(egraph, &classes, ty);
-    if relu { add(egraph, Op::Unary(UnaryOp::Relu), &[sum]) } else { sum }
+    activated(egraph, sum, relu)
+}
+
+fn activated(egraph: &mut EGraph, x: Id, relu: bool) -> Id {
+    if relu { add(egraph, Op::Unary(UnaryOp::Relu), &[x]) } else { x }
 }
 
 /// The graph that a selection describes, computing `roots`. Inputs and parameters are those of `source`, the graph that was

@@ -1,8 +1,10 @@
 //! What a kernel costs, by default: an analytic roofline.
 
+use crate::sums::with_operands;
 use sonar_ir::graph::{Dim, Op, TensorType, Term};
 
-/// A cost model: seconds of one kernel. Only comparisons between sums of costs matter.
+/// A cost model: seconds of one kernel, at least 0. Only comparisons between sums of costs matter; an infinite cost says that
+/// a kernel cannot be had.
 pub type Cost<'a> = dyn Fn(&KernelShape<'_>) -> f64 + 'a;
 
 /// One kernel, as a cost model sees it: an operator and types, without names. An unbound batch counts as 1.
@@ -50,7 +52,9 @@ impl KernelShape<'_> {
                 Op::MaxPool(attrs) | Op::AvgPool(attrs) => (attrs.kernel[0] * attrs.kernel[1]) as f64 * result,
                 Op::MaxPoolGrad(attrs) | Op::AvgPoolGrad(attrs, _) => (attrs.kernel[0] * attrs.kernel[1]) as f64 * result,
                 Op::GlobalAvgPool | Op::Reduce { .. } => self.operands.first().map_or(0.0, |x| elements(x)),
-                Op::FusedSum { terms, relu } => (terms.len() - 1 + usize::from(*relu)) as f64 * result,
+                Op::FusedSum { terms, relu } => {
+                    (terms.len() - 1 + usize::from(*relu)) as f64 * result + self.prologue_flops(terms)
+                }
                 _ => 0.0,
             }
     }
@@ -64,21 +68,21 @@ impl KernelShape<'_> {
             (Op::Conv2dGradWeight(..), [_, dy]) => conv_flops(self.result, elements(dy)),
             (Op::MatMul, [a, _]) => matmul_flops(a, result),
             (Op::FusedSum { terms, .. }, operands) => {
-                let mut rest = operands;
-                let mut flops = 0.0;
-                for term in terms {
-                    let (mine, others) = rest.split_at(term.arity());
-                    rest = others;
-                    flops += match term {
-                        Term::Conv2d { .. } => conv_flops(mine[1], result),
-                        Term::MatMul { .. } => matmul_flops(mine[0], result),
-                        Term::Add => 0.0,
-                    };
-                }
-                flops
+                let flops = with_operands(terms, operands).map(|(term, mine)| match term {
+                    Term::Conv2d { .. } => conv_flops(mine[1], result),
+                    Term::MatMul { .. } => matmul_flops(mine[0], result),
+                    Term::Add => 0.0,
+                });
+                flops.sum()
             }
             _ => 0.0,
         }
+    }
+
+    /// An activation of an operand costs twice as much as one of the result: it is applied anew for each use of an element.
+    fn prologue_flops(&self, terms: &[Term]) -> f64 {
+        let active = |term: &Term| matches!(term, Term::Conv2d { relu: true, .. } | Term::MatMul { relu: true });
+        with_operands(terms, self.operands).filter(|(term, _)| active(term)).map(|(_, mine)| 2.0 * elements(mine[0])).sum()
     }
 
     /// Bytes of the operands and of the result, each moved once.

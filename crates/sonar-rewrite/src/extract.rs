@@ -32,6 +32,9 @@ pub struct Effort {
 /// Costs are raised by this much, so that every choice costs something and greedy choices cannot be cyclic.
 const EPSILON: f64 = 1e-12;
 
+/// Stands for infinite costs, so that sums of costs can still be compared.
+const HUGE: f64 = 1e30;
+
 impl Selection {
     /// The e-node selected for a class.
     pub fn node(&self, egraph: &EGraph, class: Id) -> &ENode {
@@ -170,7 +173,7 @@ impl Problem {
         }
         let mut choice = vec![u32::MAX; n];
         let mut own = vec![0.0; n];
-        let mut total = vec![f64::INFINITY; n];
+        let mut total = vec![0.0; n];
         let mut below: Vec<Vec<u64>> = vec![Vec::new(); n];
         let mut queue: std::collections::VecDeque<u32> = (0..n as u32).rev().collect();
         let mut queued = vec![true; n];
@@ -193,7 +196,7 @@ impl Problem {
                     continue;
                 }
                 let sum = costs[c][k] + bits(&set).map(|member| own[member]).sum::<f64>();
-                if sum < total[c] * (1.0 - 1e-9) || total[c].is_infinite() {
+                if sum < total[c] * (1.0 - 1e-9) || choice[c] == u32::MAX {
                     set[c / 64] |= 1 << (c % 64);
                     below[c].clone_from(&set);
                     (choice[c], own[c], total[c]) = (k as u32, costs[c][k], sum);
@@ -214,21 +217,24 @@ impl Problem {
     /// The best choice per class if every use is paid for. It is never cyclic.
     fn by_tree_cost(&self) -> Vec<u32> {
         let n = self.classes.len();
-        let mut choice = vec![0; n];
-        let mut total = vec![f64::INFINITY; n];
+        let mut choice = vec![u32::MAX; n];
+        let mut total = vec![0.0; n];
         loop {
             let mut improved = false;
             for c in (0..n).rev() {
                 for (k, alternative) in self.alternatives[c].iter().enumerate() {
+                    if alternative.operands.iter().any(|&operand| choice[operand as usize] == u32::MAX) {
+                        continue;
+                    }
                     let sum = alternative.cost + alternative.operands.iter().map(|&operand| total[operand as usize]).sum::<f64>();
-                    if sum < total[c] * (1.0 - 1e-9) || (sum.is_finite() && total[c].is_infinite()) {
+                    if choice[c] == u32::MAX || sum < total[c] * (1.0 - 1e-9) {
                         (choice[c], total[c]) = (k as u32, sum);
                         improved = true;
                     }
                 }
             }
             if !improved {
-                return choice;
+                return choice.iter().map(|&k| if k == u32::MAX { 0 } else { k }).collect();
             }
         }
     }
@@ -380,7 +386,9 @@ fn node_cost(egraph: &EGraph, class: Id, node: &ENode, cost: &Cost<'_>) -> f64 {
         Head::Leaf(..) => 0.0,
         Head::Op(op) => {
             let operands: Vec<&TensorType> = node.operands.iter().map(|&id| &egraph[id].data.ty).collect();
-            cost(&KernelShape { op, operands: &operands, result: &egraph[class].data.ty })
+            let cost = cost(&KernelShape { op, operands: &operands, result: &egraph[class].data.ty });
+            // What a model cannot say is avoided.
+            if cost < HUGE { cost.max(0.0) } else { HUGE }
         }
     }
 }

@@ -7,9 +7,9 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`rules`] | the table of rules, and the loop that applies them |
-//! | [`segment`] | cuts a network into parts that are rewritten one by one, equal ones once |
 //! | [`cost`] | the cost of one kernel |
 //! | [`report`] | what happened |
+//! | `segment`, `solve` | a network cut into parts that are rewritten one by one, equal ones once |
 //! | `language`, `sums`, `splat` | e-nodes, their normal form, and what is known about classes |
 //! | `convert`, `extract` | graph into e-graph, and back |
 //!
@@ -38,7 +38,7 @@ mod extract;
 mod language;
 pub mod report;
 pub mod rules;
-pub mod segment;
+mod segment;
 mod solve;
 mod splat;
 mod sums;
@@ -50,9 +50,10 @@ pub use report::Report;
 pub use rules::{Limits, RULES, Rule, Soundness, Stage, StopReason};
 
 use crate::solve::{Solved, simplify, solve};
-use sonar_ir::Graph;
 use sonar_ir::infer::TypeError;
 use sonar_ir::verify::{self, VerifyError};
+use sonar_ir::{Graph, NodeId, Op};
+use std::collections::HashMap;
 use thiserror::Error;
 
 /// How to rewrite.
@@ -168,27 +169,26 @@ fn assemble<'a>(
 ) -> Result<Graph, TypeError> {
     let konst = segment::konst(simple);
     let mut graph = Graph::new(simple.name.clone());
-    let mut ids = vec![None; simple.nodes.len()];
+    let mut ids: HashMap<NodeId, NodeId> = HashMap::new();
     for (id, node) in simple.iter() {
         let name = node.name.clone().unwrap_or_default();
-        ids[id.0 as usize] = match node.op {
-            sonar_ir::Op::Input => Some(graph.input(name, node.ty.clone())),
-            sonar_ir::Op::Param(init) => Some(graph.param(name, &node.ty.extents().unwrap_or_default(), init)),
+        let new = match node.op {
+            Op::Input => graph.input(name, node.ty.clone()),
+            Op::Param(init) => graph.param(name, &node.ty.extents().unwrap_or_default(), init),
             _ if konst[id.0 as usize] => {
-                let operands: Vec<_> = node.operands.iter().filter_map(|operand| ids[operand.0 as usize]).collect();
-                Some(graph.push(node.op.clone(), &operands)?)
+                let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[operand]).collect();
+                graph.push(node.op.clone(), &operands)?
             }
-            _ => None,
+            _ => continue,
         };
+        ids.insert(id, new);
     }
     for (segment, part) in segments.iter().zip(parts) {
-        let leaves: Vec<_> = segment.leaves.iter().filter_map(|leaf| ids[leaf.0 as usize]).collect();
+        let leaves: Vec<NodeId> = segment.leaves.iter().map(|leaf| ids[leaf]).collect();
         let outputs = segment::append(part, &leaves, &mut graph)?;
-        for (&value, output) in segment.outputs.iter().zip(outputs) {
-            ids[value.0 as usize] = Some(output);
-        }
+        ids.extend(segment.outputs.iter().copied().zip(outputs));
     }
-    graph.outputs = simple.outputs.iter().filter_map(|output| ids[output.0 as usize]).collect();
+    graph.outputs = simple.outputs.iter().map(|output| ids[output]).collect();
     Ok(graph.without_dead_nodes())
 }
 

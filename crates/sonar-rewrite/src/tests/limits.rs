@@ -153,3 +153,15 @@ fn reports_read_well() {
         assert!(text.contains(part) || part == "merge", "{part} is missing in\n{text}");
     }
 }
+
+#[test]
+fn any_cost_model_gives_a_graph() {
+    let graph = network([2, 4, 3, 1, 2, 3], 1, "1");
+    let values = random_values(&graph, 3);
+    let expected = interp::run(&graph, &values).expect("the values fit");
+    for cost in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+        let constant = |_: &crate::KernelShape<'_>| cost;
+        let rewritten = rewrite(&graph, &Options { cost: &constant, ..Options::default() }).expect("the graph is well-formed");
+        compare(&rewritten.graph, &values, &expected).expect("the graph computes the same");
+    }
+}
