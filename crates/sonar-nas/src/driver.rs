@@ -177,8 +177,9 @@ fn perform(action: &Action, evaluator: &mut dyn Evaluator, journal: &mut Journal
             Ok(())
         }
         Action::Measure { candidates } => {
-            let measured: Vec<Candidate> = candidates.iter().map(|&id| journal.state.trace(id).candidate.clone()).collect();
-            let timed = evaluator.measure(&measured.iter().collect::<Vec<_>>()).map_err(fatal)?;
+            let traces = candidates.iter().map(|&id| journal.state.trace(id));
+            let group: Vec<(&Candidate, Option<usize>)> = traces.map(|t| (&t.candidate, t.trials())).collect();
+            let timed = evaluator.measure(&group).map_err(fatal)?;
             let Timed { latencies, failures, cost } = timed;
             journal.keep(Event::Measured { group: candidates.clone(), latencies, failures }, cost)
         }

@@ -42,7 +42,19 @@ pub enum SearchError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The architecture space, the data or the target cannot be used.
+    /// The description of the architecture space is wrong.
+    #[error(transparent)]
+    Space(#[from] sonar_ir::text::Error),
+    /// The data set cannot be used.
+    #[error(transparent)]
+    Data(#[from] sonar_train::TrainError),
+    /// Measuring is not possible.
+    #[error(transparent)]
+    Measure(#[from] sonar_measure::MeasureError),
+    /// The target cannot be compiled for.
+    #[error(transparent)]
+    Target(#[from] sonar_tune::TuneError),
+    /// Nothing can be evaluated any more.
     #[error("{0}")]
     Evaluator(String),
     /// Every candidate failed, or none meets the latency limit.

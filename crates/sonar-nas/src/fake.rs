@@ -194,11 +194,11 @@ impl Evaluator for FakeEvaluator {
         Ok(())
     }
 
-    fn measure(&mut self, candidates: &[&Candidate]) -> Result<Timed, EvaluateError> {
+    fn measure(&mut self, candidates: &[(&Candidate, Option<usize>)]) -> Result<Timed, EvaluateError> {
         self.step();
         let cost = Cost { tuning: candidates.len() as f64 * COMPILE_SECONDS, ..Cost::default() };
         self.spend(cost.total());
-        let latencies = candidates.iter().map(|c| (c.id, self.latency(&c.assignment))).collect();
+        let latencies = candidates.iter().map(|(c, _)| (c.id, self.latency(&c.assignment))).collect();
         Ok(Timed { latencies, failures: Vec::new(), cost })
     }
 

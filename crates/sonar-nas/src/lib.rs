@@ -14,6 +14,9 @@
 //! | [`algorithm`] | the pure function from a state to the next action |
 //! | [`describe`] | what is known of an architecture from its graph alone |
 //! | [`training`] | candidates in training, and their checkpoints |
+//! | [`tuning`] | candidates compiled, tuned and timed |
+//! | [`real`] | the evaluator that really trains and tunes |
+//! | [`search`](mod@search) | a whole search, from its configuration to its result |
 //! | [`evaluator`] | the boundary to training and tuning |
 //! | [`fake`] | an evaluator of made-up numbers and a made-up clock |
 //! | [`store`] | the run directory |
@@ -30,16 +33,20 @@ pub mod fake;
 pub mod pareto;
 pub mod plan;
 pub mod policy;
+pub mod real;
 pub mod result;
+pub mod search;
 pub mod state;
 pub mod store;
 pub mod training;
+pub mod tuning;
 
 pub use candidate::{Candidate, CandidateId, Cost, Description, Epoch, Latency};
 pub use error::SearchError;
 pub use evaluator::Evaluator;
 pub use policy::{Algorithm, Objective, Policy};
 pub use result::SearchResult;
+pub use search::{SearchConfig, search};
 pub use sonar_ir::space::Assignment;
 pub use state::{Event, State};
 pub use store::Store;

@@ -60,9 +60,9 @@ impl Training {
     }
 
     /// Seconds of one epoch, and of the compilation before it; nothing is kept.
-    pub fn probe(&self, graph: &Graph, backend: &dyn Backend, horizon: usize) -> Result<(f64, f64), EvaluateError> {
+    pub fn probe(&self, graph: &Graph, backend: &dyn Backend) -> Result<(f64, f64), EvaluateError> {
         let begun = Instant::now();
-        let mut trainer = self.trainer(graph, backend, horizon).map_err(sort)?;
+        let mut trainer = self.trainer(graph, backend, 1).map_err(sort)?;
         let compiling = begun.elapsed().as_secs_f64();
         let (epoch, _) = next_epoch(&mut trainer, 1).map_err(sort)?;
         Ok((epoch.seconds, compiling))

@@ -1,0 +1,79 @@
+//! The evaluator that really trains and tunes.
+
+use crate::candidate::{Candidate, CandidateId, Cost, Description, Epoch};
+use crate::describe::describe;
+use crate::evaluator::{EvaluateError, Evaluator, Probe, Timed, TrainJob, TuneJob};
+use crate::training::{Training, forget};
+use crate::tuning::{Subject, Tuning};
+use sonar_ir::Graph;
+use sonar_ir::space::{Assignment, Space};
+use sonar_train::Backend;
+use std::ops::ControlFlow;
+
+/// Graphs come from a space, accuracies from training on a data set, latencies from this machine. Nothing of a candidate stays
+/// in memory between two calls.
+pub struct RealEvaluator {
+    /// Where architectures come from.
+    pub space: Space,
+    /// How they are trained.
+    pub training: Training,
+    /// What runs training steps.
+    pub backend: Box<dyn Backend>,
+    /// How they are tuned.
+    pub tuning: Tuning,
+}
+
+impl RealEvaluator {
+    fn graph(&self, candidate: &Candidate) -> Result<Graph, EvaluateError> {
+        Ok(describe(&self.space, &candidate.assignment)?.0)
+    }
+}
+
+impl Evaluator for RealEvaluator {
+    fn choices(&self) -> Vec<usize> {
+        self.space.decisions().iter().map(|decision| decision.choices.len()).collect()
+    }
+
+    fn baseline(&self) -> Option<Assignment> {
+        self.space.baseline().cloned()
+    }
+
+    fn describe(&mut self, assignment: &Assignment) -> Result<Description, EvaluateError> {
+        Ok(describe(&self.space, assignment)?.1)
+    }
+
+    fn probe(&mut self, candidate: &Candidate) -> Result<(Probe, Cost), EvaluateError> {
+        let graph = self.graph(candidate)?;
+        let (epoch, compiling) = self.training.probe(&graph, self.backend.as_ref())?;
+        let (latency, mut cost) = self.tuning.probe(&graph)?;
+        cost.training += epoch;
+        cost.compiling += compiling;
+        Ok((Probe { epoch, latency }, cost))
+    }
+
+    fn train(&mut self, job: &TrainJob<'_>, report: &mut dyn FnMut(Epoch, Cost) -> ControlFlow<()>) -> Result<(), EvaluateError> {
+        let graph = self.graph(job.candidate)?;
+        self.training.train(&graph, self.backend.as_ref(), job, report)
+    }
+
+    fn tune(&mut self, job: &TuneJob<'_>, report: &mut dyn FnMut(Timed) -> ControlFlow<()>) -> Result<(), EvaluateError> {
+        let mut subjects = Vec::with_capacity(job.candidates.len());
+        for &(candidate, trials) in &job.candidates {
+            subjects.push(Subject { id: candidate.id, graph: self.graph(candidate)?, trials });
+        }
+        self.tuning.tune(&subjects, job.to, job.seconds, report)
+    }
+
+    fn measure(&mut self, candidates: &[(&Candidate, Option<usize>)]) -> Result<Timed, EvaluateError> {
+        let mut subjects = Vec::with_capacity(candidates.len());
+        for &(candidate, trials) in candidates {
+            subjects.push(Subject { id: candidate.id, graph: self.graph(candidate)?, trials });
+        }
+        self.tuning.measure(&subjects)
+    }
+
+    fn forget(&mut self, candidate: CandidateId) {
+        // What stays behind takes room and does no other harm.
+        let _ = forget(&self.training.checkpoints, candidate);
+    }
+}

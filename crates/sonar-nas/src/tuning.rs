@@ -1,0 +1,268 @@
+//! Candidates compiled, tuned and timed.
+//!
+//! All candidates share one [`Tuner`], and so the trials of every kernel that they have in common. A candidate's latency is
+//! always that of the whole model with the best schedules known at the time, with random weights.
+
+use crate::candidate::{CandidateId, Cost, Latency};
+use crate::evaluator::{EvaluateError, Timed};
+use sonar_ir::{Graph, init};
+use sonar_measure::{Budget, Summary};
+use sonar_tune::{
+    CompileOptions, Compiled, Limits, Lowered, Pass, StopReason, Target, TaskId, TuneError, Tuner, generate, lower,
+    measure_models,
+};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// Timing of one model while candidates are still many.
+const QUICK: Budget = Budget { samples: 30, seconds: 0.1 };
+/// Timing of one model in the end.
+const THOROUGH: Budget = Budget { samples: 200, seconds: 0.6 };
+/// Seconds of tuning between two reports.
+const REPORT_SECONDS: f64 = 0.5;
+
+/// How all candidates are tuned and timed.
+pub struct Tuning {
+    /// The schedule search that all share.
+    pub tuner: Tuner,
+    /// For which machine.
+    pub target: Target,
+    /// On how many threads an inference runs.
+    pub threads: usize,
+    /// Seed of weights and inputs.
+    pub seed: u64,
+}
+
+/// A candidate to tune.
+pub struct Subject {
+    /// Which.
+    pub id: CandidateId,
+    /// Its graph.
+    pub graph: Graph,
+    /// Its trials so far, or nothing if it was never timed.
+    pub trials: Option<usize>,
+}
+
+/// A candidate as kernels.
+struct Kernels {
+    id: CandidateId,
+    lowered: Lowered,
+    /// Each kernel with how often the model runs it.
+    weights: Vec<(TaskId, f64)>,
+}
+
+impl Tuning {
+    /// Times candidates that were never timed, then tunes all until every kernel has `to` trials or `seconds` are over, then
+    /// times them again.
+    pub fn tune(
+        &mut self,
+        subjects: &[Subject],
+        to: usize,
+        seconds: Option<f64>,
+        report: &mut dyn FnMut(Timed) -> ControlFlow<()>,
+    ) -> Result<(), EvaluateError> {
+        let begun = Instant::now();
+        let mut prepared = Vec::new();
+        let mut unreported = Cost::default();
+        for subject in subjects {
+            let mut timed = Timed { cost: std::mem::take(&mut unreported), ..Timed::default() };
+            match self.prepare(subject, to, &mut timed) {
+                Ok(kernels) if timed.failures.is_empty() => prepared.push(kernels),
+                Ok(_) => {}
+                Err(error) => timed.failures.push((subject.id, blame(error)?)),
+            }
+            if timed.latencies.is_empty() && timed.failures.is_empty() {
+                unreported = timed.cost;
+            } else if report(timed).is_break() {
+                return Ok(());
+            }
+        }
+        if to == 0 || prepared.is_empty() {
+            return Ok(());
+        }
+
+        // Timing the models again must fit too; it takes about as long as preparing them did.
+        let elapsed = begun.elapsed().as_secs_f64();
+        let left = seconds.map(|seconds| Duration::from_secs_f64((seconds - 2.0 * elapsed).max(0.0)));
+        let limits = Limits { trials_each: Some(to), time: left, ..Limits::default() };
+        let reason = self.search(&prepared, limits, unreported, report)?;
+        if reason == StopReason::Interrupted {
+            return Ok(());
+        }
+        for kernels in &prepared {
+            let trials = if reason == StopReason::Finished { to } else { self.trials(kernels, to) };
+            let mut timed = Timed::default();
+            match self.time(kernels.lowered.clone(), trials, &mut timed.cost) {
+                Ok(latency) => timed.add(kernels.id, latency),
+                Err(error) => timed.failures.push((kernels.id, blame(error)?)),
+            }
+            if report(timed).is_break() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Times whole models with the best schedules known, in turns.
+    pub fn measure(&mut self, subjects: &[Subject]) -> Result<Timed, EvaluateError> {
+        let mut timed = Timed::default();
+        let mut models: Vec<(CandidateId, Option<usize>, Compiled)> = Vec::new();
+        for subject in subjects {
+            let lowered = self.lower(&subject.graph, &mut timed.cost);
+            match lowered.and_then(|lowered| self.load(lowered, &mut timed.cost)) {
+                Ok(model) => models.push((subject.id, subject.trials, model)),
+                Err(error) => timed.failures.push((subject.id, blame(error)?)),
+            }
+        }
+        let begun = Instant::now();
+        let mut running: Vec<&mut Compiled> = models.iter_mut().map(|(_, _, model)| model).collect();
+        let samples = measure_models(&mut running, THOROUGH, self.seed).map_err(fatal)?;
+        timed.cost.tuning += begun.elapsed().as_secs_f64();
+        for ((id, trials, _), samples) in models.iter().zip(samples) {
+            timed.add(*id, latency(&samples, trials.unwrap_or(0)));
+        }
+        Ok(timed)
+    }
+
+    /// Seconds from a graph to a first latency.
+    pub fn probe(&mut self, graph: &Graph) -> Result<(f64, Cost), EvaluateError> {
+        let begun = Instant::now();
+        let mut cost = Cost::default();
+        let lowered = self.lower(graph, &mut cost);
+        let timed = lowered.and_then(|lowered| self.time(lowered, 0, &mut cost));
+        match timed {
+            Ok(_) => Ok((begun.elapsed().as_secs_f64(), cost)),
+            Err(error) => Err(EvaluateError::Candidate(blame(error)?)),
+        }
+    }
+
+    /// Lowers a candidate, adds its kernels to the tuner, and times it if it was never timed.
+    fn prepare(&mut self, subject: &Subject, to: usize, timed: &mut Timed) -> Result<Kernels, TuneError> {
+        let lowered = self.lower(&subject.graph, &mut timed.cost)?;
+        let mut weights = Vec::with_capacity(lowered.tasks.tasks.len());
+        for (index, task) in lowered.tasks.tasks.iter().enumerate() {
+            let runs = lowered.tasks.kernels.iter().filter(|kernel| kernel.task == index).count();
+            weights.push((self.tuner.add(task)?, runs as f64));
+        }
+        let kernels = Kernels { id: subject.id, lowered, weights };
+        if subject.trials.is_none() {
+            let trials = self.trials(&kernels, to);
+            let latency = self.time(kernels.lowered.clone(), trials, &mut timed.cost)?;
+            timed.add(subject.id, latency);
+        }
+        Ok(kernels)
+    }
+
+    /// Tunes the kernels of all candidates, each weighted by the runs it has over all of them.
+    fn search(
+        &mut self,
+        candidates: &[Kernels],
+        limits: Limits,
+        mut unreported: Cost,
+        report: &mut dyn FnMut(Timed) -> ControlFlow<()>,
+    ) -> Result<StopReason, EvaluateError> {
+        let mut weights: Vec<(TaskId, f64)> = candidates.iter().flat_map(|k| k.weights.iter().copied()).collect();
+        weights.sort_by_key(|(id, _)| *id);
+        weights.dedup_by(|(id, runs), (kept, sum)| {
+            let same = id == kept;
+            if same {
+                *sum += *runs;
+            }
+            same
+        });
+        let mut mark = Instant::now();
+        let mut take = |unreported: &mut Cost| {
+            unreported.tuning += mark.elapsed().as_secs_f64();
+            mark = Instant::now();
+            Timed { cost: std::mem::take(unreported), ..Timed::default() }
+        };
+        let mut since = Instant::now();
+        let reason = self.tuner.tune(&weights, limits, &mut |_| {
+            if since.elapsed().as_secs_f64() < REPORT_SECONDS {
+                return ControlFlow::Continue(());
+            }
+            since = Instant::now();
+            report(take(&mut unreported))
+        });
+        let reason = reason.map_err(fatal)?;
+        if reason == StopReason::Interrupted || report(take(&mut unreported)).is_break() {
+            return Ok(StopReason::Interrupted);
+        }
+        Ok(reason)
+    }
+
+    /// Trials that the mean kernel of a candidate has, of `to` that it may have.
+    fn trials(&self, candidate: &Kernels, to: usize) -> usize {
+        let sum: usize = candidate.weights.iter().map(|&(id, _)| self.tuner.trials(id).min(to)).sum();
+        sum / candidate.weights.len().max(1)
+    }
+
+    fn time(&self, lowered: Lowered, trials: usize, cost: &mut Cost) -> Result<Option<Latency>, TuneError> {
+        let mut model = self.load(lowered, cost)?;
+        let begun = Instant::now();
+        let samples = measure_models(&mut [&mut model], QUICK, self.seed)?;
+        cost.tuning += begun.elapsed().as_secs_f64();
+        Ok(latency(samples.first().map_or(&[], Vec::as_slice), trials))
+    }
+
+    fn lower(&self, graph: &Graph, cost: &mut Cost) -> Result<Lowered, TuneError> {
+        let lowered = self.with_options(|options| lower(graph, options))?;
+        charge(&lowered.passes, cost);
+        Ok(lowered)
+    }
+
+    /// Machine code with the best schedules known, and weights in place.
+    fn load(&self, lowered: Lowered, cost: &mut Cost) -> Result<Compiled, TuneError> {
+        let before = lowered.passes.len();
+        let mut model = self.with_options(|options| generate(lowered, options))?;
+        charge(&model.passes[before..], cost);
+        let begun = Instant::now();
+        let weights = init::params(&model.lowered.graph, self.seed);
+        model.load(&weights)?;
+        cost.compiling += begun.elapsed().as_secs_f64();
+        Ok(model)
+    }
+
+    fn with_options<T>(&self, compile: impl FnOnce(&CompileOptions<'_>) -> T) -> T {
+        let schedules = &|task: &_| self.tuner.schedule(task);
+        compile(&CompileOptions { threads: self.threads, schedules, ..CompileOptions::new(&self.target) })
+    }
+}
+
+impl Timed {
+    fn add(&mut self, id: CandidateId, latency: Option<Latency>) {
+        match latency {
+            Some(latency) => self.latencies.push((id, latency)),
+            None => self.failures.push((id, "the compiled model cannot be run".to_string())),
+        }
+    }
+}
+
+fn charge(passes: &[Pass], cost: &mut Cost) {
+    for pass in passes {
+        if pass.name == "rewrite" {
+            cost.rewriting += pass.seconds;
+        } else {
+            cost.compiling += pass.seconds;
+        }
+    }
+}
+
+/// What samples say; nothing if the model did not run.
+fn latency(samples: &[f64], trials: usize) -> Option<Latency> {
+    let summary = Summary::of(samples).filter(|summary| summary.max.is_finite())?;
+    let (low_ns, high_ns) = summary.interval;
+    Some(Latency { median_ns: summary.median, low_ns, high_ns, trials })
+}
+
+/// The reason to give for a candidate, unless measuring itself failed.
+fn blame(error: TuneError) -> Result<String, EvaluateError> {
+    match error {
+        TuneError::Measure(_) => Err(fatal(error)),
+        _ => Ok(error.to_string()),
+    }
+}
+
+fn fatal(error: TuneError) -> EvaluateError {
+    EvaluateError::Fatal(error.to_string())
+}
