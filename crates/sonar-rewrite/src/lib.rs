@@ -1,7 +1,7 @@
 //! Graph to graph by equality saturation.
 //!
 //! An e-graph holds many graphs that compute the same function; [rules](rules::RULES) add more until nothing new is found; the
-//! cheapest under a cost model is taken out. The result is made of fused kernels ([`Op::FusedSum`](sonar_ir::Op::FusedSum)),
+//! cheapest under a cost model is taken out. The result is made of fused kernels ([`Op::FusedSum`]),
 //! whose weights are ordinary nodes over the parameters, for `sonar_ir` to fold once before the first run.
 //!
 //! | module | what it does |

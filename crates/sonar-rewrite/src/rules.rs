@@ -64,7 +64,7 @@ pub enum Soundness {
 use Soundness::{Exact, Real};
 use Stage::{Fuse, Simplify, Trade};
 
-/// Every rule. Constant folding and common sub-expressions need none: see [`crate::splat`] and the e-graph itself.
+/// Every rule. Constant folding and common sub-expressions need none: the analysis and the e-graph itself do those.
 #[rustfmt::skip]
 pub const RULES: &[Rule] = &[
     rule("identity",       Simplify, Exact, "op(x) → x, for a reshape, transpose, … that changes nothing, and x·1",           simplify::identity),
