@@ -9,7 +9,7 @@
 use crate::error::CodegenError;
 use crate::tile_alloc::register_count;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4, I64};
+use cranelift_codegen::ir::types::{F32, F32X4, I32, I64};
 use cranelift_codegen::ir::{Block, BlockArg, Endianness, Function, InstBuilder, MemFlagsData, Type, Value};
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
@@ -219,10 +219,7 @@ impl Emitter<'_> {
     /// The first `count` lanes from memory, the others 0.
     fn load_register(&mut self, addr: Addr, count: usize) -> Result<Vec<Value>, CodegenError> {
         if self.ty == F32X4 && count == LANES {
-            // As integers: Cranelift folds a float load into `cmpps`, whose SSE form faults on an unaligned address.
-            let integers = self.load(I32X4, addr, 0)?;
-            let little = MemFlagsData::new().with_endianness(Endianness::Little);
-            return Ok(vec![self.builder.ins().bitcast(F32X4, little, integers)]);
+            return Ok(vec![self.load(F32X4, addr, 0)?]);
         }
         let lanes = (0..count).map(|lane| self.load(F32, addr, lane)).collect::<Result<Vec<_>, _>>()?;
         let zero = self.splat(0.0);
