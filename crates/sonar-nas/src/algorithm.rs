@@ -77,6 +77,9 @@ pub enum Action {
     },
 }
 
+/// Share of a time limit that is given out; the rest is for what cannot be stopped at once.
+const GIVEN_OUT: f64 = 0.98;
+
 /// What to do next, or nothing if the search is over.
 pub fn next(policy: &Policy, state: &State) -> Option<Action> {
     if state.stop.is_some() {
@@ -106,6 +109,11 @@ pub fn next(policy: &Policy, state: &State) -> Option<Action> {
     })
 }
 
+/// Seconds left to give out under a time limit.
+fn left(policy: &Policy, state: &State) -> Option<f64> {
+    Some(policy.seconds? * GIVEN_OUT - state.cost.total())
+}
+
 /// The next training of the current rung.
 fn train(policy: &Policy, state: &State) -> Option<Action> {
     let rung = state.current()?;
@@ -114,8 +122,7 @@ fn train(policy: &Policy, state: &State) -> Option<Action> {
         return None;
     }
     let candidate = state.alive().into_iter().find(|&id| state.trace(id).epochs() < rung.epochs)?;
-    if let Some(limit) = policy.seconds {
-        let left = limit - state.cost.total();
+    if let Some(left) = left(policy, state) {
         if left < closing_seconds(state) + epoch_seconds(state, candidate).unwrap_or(0.0) {
             return Some(close(policy, state));
         }
@@ -153,8 +160,8 @@ fn tune(policy: &Policy, state: &State) -> Option<Action> {
     let group: Vec<CandidateId> = state.alive().into_iter().filter(trained).collect();
     let pending = |id: &&CandidateId| state.trace(**id).trials().is_none_or(|trials| trials < to);
     group.iter().find(pending)?;
-    let seconds = policy.seconds.map(|limit| {
-        let left = limit - state.cost.total() - measuring_seconds(state);
+    let seconds = left(policy, state).map(|left| {
+        let left = left - measuring_seconds(state);
         let budget = rung.tuning_seconds.unwrap_or(f64::INFINITY) - state.rung_tuning;
         // In the end tuning may take what training has left over.
         if state.is_last_rung() { left } else { budget.min(left) }.max(0.0)

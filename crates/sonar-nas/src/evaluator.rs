@@ -26,7 +26,7 @@ pub enum EvaluateError {
 pub struct Probe {
     /// Seconds of one epoch, validation included.
     pub epoch: f64,
-    /// Seconds from the description to a first latency, with default schedules.
+    /// Seconds from the description to a latency, as [`Evaluator::measure`] takes them for one candidate.
     pub latency: f64,
 }
 

@@ -140,7 +140,7 @@ impl Evaluator for FakeEvaluator {
     fn tune(&mut self, job: &TuneJob<'_>, report: &mut dyn FnMut(Timed) -> ControlFlow<()>) -> Result<(), EvaluateError> {
         let begun = self.clock.get();
         let mut trials: Vec<Option<usize>> = job.candidates.iter().map(|(_, trials)| *trials).collect();
-        let step = (job.to / 4).max(1);
+        let step = (job.to / 16).max(1);
         for target in (0..job.to).step_by(step).chain([job.to]) {
             if trials.iter().all(|trials| trials.is_some_and(|trials| trials >= target)) {
                 continue;

@@ -85,7 +85,7 @@ impl Default for Policy {
             epochs: 18,
             trials: 64,
             eta: 3,
-            tuning_share: 0.3,
+            tuning_share: 0.12,
         }
     }
 }

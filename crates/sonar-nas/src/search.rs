@@ -108,6 +108,24 @@ pub fn search(
     SearchResult::new(&config.policy, snapshot, &state).valid()
 }
 
+/// The configuration of the run in a directory, if there is one: what to go on with.
+pub fn configuration(dir: &Path) -> Result<Option<SearchConfig>, SearchError> {
+    let Some((snapshot, _)) = store::read(dir)? else { return Ok(None) };
+    parse(dir, snapshot).map(Some)
+}
+
+/// The result of the run in a directory, if there is one; of a search that is not over, what it knows. Takes no lock.
+pub fn result(dir: &Path) -> Result<Option<SearchResult>, SearchError> {
+    let Some((snapshot, state)) = store::read(dir)? else { return Ok(None) };
+    let config = parse(dir, snapshot.clone())?;
+    Ok(Some(SearchResult::new(&config.policy, snapshot, &state)))
+}
+
+fn parse(dir: &Path, snapshot: serde_json::Value) -> Result<SearchConfig, SearchError> {
+    let corrupt = |e: serde_json::Error| SearchError::Corrupt { path: dir.to_path_buf(), reason: e.to_string() };
+    serde_json::from_value(snapshot).map_err(corrupt)
+}
+
 /// The space of a configuration, fitted to the images of a data set.
 pub fn space_for(config: &SearchConfig, data: &Dataset) -> Result<Space, SearchError> {
     let [height, width, channels] = data.image;

@@ -56,21 +56,15 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         let mut store = Store { connection, path: path.clone(), _lock: lock };
-        let version: i64 = store.connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-        match version {
-            0 => store.create(config)?,
-            SCHEMA => {}
-            other => {
-                let reason = format!("it has version {other}, this program writes version {SCHEMA}");
-                return Err(SearchError::Corrupt { path, reason });
-            }
+        if version(&store.connection, &path)? == 0 {
+            store.create(config)?;
         }
         let kept = read_config(&store.connection, &path)?;
         if kept != *config {
             let fields = differences(&kept, config).join(", ");
             return Err(SearchError::ConfigChanged { path: dir.to_path_buf(), fields });
         }
-        let state = store.replay()?;
+        let state = replay(&store.connection, &path)?;
         Ok((store, state))
     }
 
@@ -95,41 +89,21 @@ impl Store {
         };
         write(&mut self.connection).map_err(|e| SearchError::database(&self.path, &e))
     }
-
-    fn replay(&self) -> Result<State, SearchError> {
-        let failed = |e: rusqlite::Error| SearchError::database(&self.path, &e);
-        let corrupt = |reason: String| SearchError::Corrupt { path: self.path.clone(), reason };
-        let mut statement = self
-            .connection
-            .prepare("SELECT body, training, tuning, compiling, rewriting, other FROM events ORDER BY seq")
-            .map_err(failed)?;
-        let mut rows = statement.query([]).map_err(failed)?;
-        let mut state = State::default();
-        while let Some(row) = rows.next().map_err(failed)? {
-            let body: String = row.get(0).map_err(failed)?;
-            let event: Event = serde_json::from_str(&body).map_err(|e| corrupt(e.to_string()))?;
-            let seconds = |column| row.get::<_, f64>(column).map_err(failed);
-            let cost = Cost {
-                training: seconds(1)?,
-                tuning: seconds(2)?,
-                compiling: seconds(3)?,
-                rewriting: seconds(4)?,
-                other: seconds(5)?,
-            };
-            state.apply(&event, &cost).map_err(corrupt)?;
-        }
-        Ok(state)
-    }
 }
 
-/// The configuration kept in a run directory, if there is a run. Takes no lock: a running search may be looked at.
-pub fn config(dir: &Path) -> Result<Option<Value>, SearchError> {
+/// The configuration and the state kept in a run directory, if there is a run. Takes no lock: a search may be looked at while
+/// it is running.
+pub fn read(dir: &Path) -> Result<Option<(Value, State)>, SearchError> {
     let path = database(dir);
     if !path.exists() {
         return Ok(None);
     }
-    let connection = Connection::open(&path).map_err(|e| SearchError::database(&path, &e))?;
-    read_config(&connection, &path).map(Some)
+    let failed = |e: rusqlite::Error| SearchError::database(&path, &e);
+    let connection = Connection::open(&path).map_err(failed)?;
+    if version(&connection, &path)? == 0 {
+        return Ok(None);
+    }
+    Ok(Some((read_config(&connection, &path)?, replay(&connection, &path)?)))
 }
 
 /// Where an evaluator keeps the weights of candidates in training.
@@ -173,6 +147,42 @@ fn remove_run(dir: &Path) -> Result<(), SearchError> {
     }
     let checkpoints = checkpoints(dir);
     gone(&checkpoints, fs::remove_dir_all(&checkpoints))
+}
+
+/// The fold of all events in a database.
+fn replay(connection: &Connection, path: &Path) -> Result<State, SearchError> {
+    let failed = |e: rusqlite::Error| SearchError::database(path, &e);
+    let corrupt = |reason: String| SearchError::Corrupt { path: path.to_path_buf(), reason };
+    let query = "SELECT body, training, tuning, compiling, rewriting, other FROM events ORDER BY seq";
+    let mut statement = connection.prepare(query).map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    let mut state = State::default();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let body: String = row.get(0).map_err(failed)?;
+        let event: Event = serde_json::from_str(&body).map_err(|e| corrupt(e.to_string()))?;
+        let seconds = |column| row.get::<_, f64>(column).map_err(failed);
+        let cost = Cost {
+            training: seconds(1)?,
+            tuning: seconds(2)?,
+            compiling: seconds(3)?,
+            rewriting: seconds(4)?,
+            other: seconds(5)?,
+        };
+        state.apply(&event, &cost).map_err(corrupt)?;
+    }
+    Ok(state)
+}
+
+/// Version of the tables in a database; 0 if there are none yet.
+fn version(connection: &Connection, path: &Path) -> Result<i64, SearchError> {
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    match version.map_err(|e| SearchError::database(path, &e))? {
+        version @ (0 | SCHEMA) => Ok(version),
+        other => {
+            let reason = format!("it has version {other}, this program writes version {SCHEMA}");
+            Err(SearchError::Corrupt { path: path.to_path_buf(), reason })
+        }
+    }
 }
 
 fn insert(connection: &mut Connection, events: &[(Event, Cost)]) -> rusqlite::Result<()> {

@@ -81,9 +81,10 @@ impl Tuning {
             return Ok(());
         }
 
-        // Timing the models again must fit too; it takes about as long as preparing them did.
+        // Generating and timing the models once more must fit too.
         let elapsed = begun.elapsed().as_secs_f64();
-        let left = seconds.map(|seconds| Duration::from_secs_f64((seconds - 2.0 * elapsed).max(0.0)));
+        let after = elapsed + prepared.len() as f64 * QUICK.seconds;
+        let left = seconds.map(|seconds| Duration::from_secs_f64((seconds - elapsed - after).max(0.0)));
         let limits = Limits { trials_each: Some(to), time: left, ..Limits::default() };
         let reason = self.search(&prepared, limits, unreported, report)?;
         if reason == StopReason::Interrupted {
@@ -92,7 +93,7 @@ impl Tuning {
         for kernels in &prepared {
             let trials = if reason == StopReason::Finished { to } else { self.trials(kernels, to) };
             let mut timed = Timed::default();
-            match self.time(kernels.lowered.clone(), trials, &mut timed.cost) {
+            match self.time(kernels.lowered.clone(), trials, QUICK, &mut timed.cost) {
                 Ok(latency) => timed.add(kernels.id, latency),
                 Err(error) => timed.failures.push((kernels.id, blame(error)?)),
             }
@@ -124,12 +125,12 @@ impl Tuning {
         Ok(timed)
     }
 
-    /// Seconds from a graph to a first latency.
+    /// Seconds from a graph to a latency that is measured thoroughly.
     pub fn probe(&mut self, graph: &Graph) -> Result<(f64, Cost), EvaluateError> {
         let begun = Instant::now();
         let mut cost = Cost::default();
         let lowered = self.lower(graph, &mut cost);
-        let timed = lowered.and_then(|lowered| self.time(lowered, 0, &mut cost));
+        let timed = lowered.and_then(|lowered| self.time(lowered, 0, THOROUGH, &mut cost));
         match timed {
             Ok(_) => Ok((begun.elapsed().as_secs_f64(), cost)),
             Err(error) => Err(EvaluateError::Candidate(blame(error)?)),
@@ -147,7 +148,7 @@ impl Tuning {
         let kernels = Kernels { id: subject.id, lowered, weights };
         if subject.trials.is_none() {
             let trials = self.trials(&kernels, to);
-            let latency = self.time(kernels.lowered.clone(), trials, &mut timed.cost)?;
+            let latency = self.time(kernels.lowered.clone(), trials, QUICK, &mut timed.cost)?;
             timed.add(subject.id, latency);
         }
         Ok(kernels)
@@ -197,10 +198,10 @@ impl Tuning {
         sum / candidate.weights.len().max(1)
     }
 
-    fn time(&self, lowered: Lowered, trials: usize, cost: &mut Cost) -> Result<Option<Latency>, TuneError> {
+    fn time(&self, lowered: Lowered, trials: usize, budget: Budget, cost: &mut Cost) -> Result<Option<Latency>, TuneError> {
         let mut model = self.load(lowered, cost)?;
         let begun = Instant::now();
-        let samples = measure_models(&mut [&mut model], QUICK, self.seed)?;
+        let samples = measure_models(&mut [&mut model], budget, self.seed)?;
         cost.tuning += begun.elapsed().as_secs_f64();
         Ok(latency(samples.first().map_or(&[], Vec::as_slice), trials))
     }

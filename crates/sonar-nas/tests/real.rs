@@ -72,6 +72,9 @@ fn a_real_search_finds_networks_and_goes_on_after_every_interruption() {
     // A search that is over is not searched again.
     assert_eq!(run(&config(), dir.path(), 1).unwrap(), result);
 
+    assert_eq!(search::result(dir.path()).unwrap(), Some(result.clone()));
+    assert_eq!(search::configuration(dir.path()).unwrap(), Some(config()));
+
     // What is learnt does not depend on interruptions.
     let uninterrupted = run(&config(), tempfile::tempdir().unwrap().path(), usize::MAX).unwrap();
     for (a, b) in result.candidates.iter().zip(&uninterrupted.candidates) {

@@ -18,6 +18,7 @@ fn a_second_process_is_refused_until_the_first_has_ended() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(dir.path(), json!({})).unwrap();
     assert!(matches!(open(dir.path(), json!({})), Err(SearchError::Locked(path)) if path == dir.path()));
+    assert!(store::read(dir.path()).unwrap().is_some(), "a running search can be looked at");
     drop(first);
     assert!(open(dir.path(), json!({})).is_ok());
 }
@@ -33,7 +34,7 @@ fn another_configuration_is_refused_by_name_and_fresh_starts_over() {
     fs::write(dir.path().join("notes.txt"), "mine").unwrap();
     let error = open(dir.path(), new.clone()).unwrap_err();
     assert!(matches!(&error, SearchError::ConfigChanged { fields, .. } if fields == "policy.seed, space"), "{error}");
-    assert_eq!(store::config(dir.path()).unwrap(), Some(old));
+    assert_eq!(store::read(dir.path()).unwrap().map(|(config, state)| (config, state.sessions)), Some((old, 3)));
     let (_, state) = Store::open(dir.path(), &new, true).unwrap();
     assert_eq!(state, State::default());
     assert!(dir.path().join("notes.txt").exists(), "a file that no search wrote was removed");
@@ -50,6 +51,13 @@ fn what_was_written_is_read_back_to_the_last_bit() {
     opened.append(&written).unwrap();
     drop(opened);
     assert_eq!(open(dir.path(), json!({})).unwrap().1, state);
+}
+
+#[test]
+fn there_is_no_run_where_none_was_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(store::read(dir.path()).unwrap().is_none());
+    assert!(store::read(&dir.path().join("nowhere")).unwrap().is_none());
 }
 
 #[test]

@@ -1,7 +1,60 @@
-//! `report`.
+//! `report`: one HTML file and its pictures.
+
+use super::search::failure;
 use crate::args::ReportArgs;
-use crate::exit::{Exit, Failure, fail};
+use crate::compiled::tune_failure;
+use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::report::{Winner, WinnerKernel, dag, html, pictures};
+use sonar_codegen::Target;
+use sonar_ir::space::Assignment;
+use sonar_measure::Records;
+use sonar_nas::search as nas;
+use sonar_nas::{SearchResult, store};
+use sonar_tune::{CompileOptions, compile, recorded};
+
 /// Runs the subcommand.
-pub fn report(_args: &ReportArgs) -> Result<(), Failure> {
-    Err(fail(Exit::Internal, "todo"))
+pub fn report(args: &ReportArgs) -> Result<(), Failure> {
+    let nothing = || fail(Exit::BadInput, format!("{} holds no run", args.run.display()));
+    let result = nas::result(&args.run).map_err(failure)?.ok_or_else(nothing)?;
+    let winner = winner(args, &result)?;
+    let path = args.out.clone().unwrap_or_else(|| args.run.join("report.html"));
+    let write = |path: &std::path::Path, text: &str| {
+        std::fs::write(path, text).map_err(|e| fail(Exit::BadInput, format!("cannot write {}: {e}", path.display())))
+    };
+    write(&path, &html(&result, "joint search", winner.as_ref()))?;
+    println!("{}", path.display());
+    for picture in pictures::all(&result) {
+        let file = path.with_file_name(format!("{}.svg", picture.name));
+        write(&file, &picture.svg)?;
+        println!("{}", file.display());
+    }
+    Ok(())
+}
+
+/// The winner, compiled again with the schedules of the run.
+fn winner(args: &ReportArgs, result: &SearchResult) -> Result<Option<Winner>, Failure> {
+    let record = result.winner.as_ref().and_then(|name| result.candidates.iter().find(|c| c.architecture == *name));
+    let (Some(record), Some(config)) = (record, nas::configuration(&args.run).map_err(failure)?) else { return Ok(None) };
+    let data = sonar_train::data::load(&config.data, config.validation).or_exit(Exit::BadInput)?;
+    let space = nas::space_for(&config, &data).map_err(failure)?;
+    let graph = space.instantiate(&Assignment(record.assignment.clone())).or_exit(Exit::Internal)?;
+    let target = Target::parse(&config.target).or_exit(Exit::BadInput)?;
+    let records = Records::open(&store::records(&args.run)).or_exit(Exit::BadInput)?;
+    let threads = config.latency_threads;
+    let schedules = |task: &sonar_schedule::Task| recorded::best_schedule(&records, task, &target, threads).ok().flatten();
+    let options = CompileOptions { threads, schedules: &schedules, ..CompileOptions::new(&target) };
+    let compiled = compile(&graph, &options).map_err(tune_failure)?;
+    let tasks = &compiled.lowered.tasks;
+    let kernels = tasks.tasks.iter().zip(&compiled.schedules).enumerate().map(|(i, (task, schedule))| {
+        let program = sonar_schedule::apply(&task.program, schedule, target.lanes()).map(|p| p.to_string()).unwrap_or_default();
+        let calls = tasks.kernels.iter().filter(|k| k.task == i).count();
+        WinnerKernel { name: format!("{} #{i}", task.program.name), calls, schedule: schedule.to_string(), program }
+    });
+    Ok(Some(Winner {
+        name: record.architecture.clone(),
+        before: dag::svg(&compiled.lowered.graph),
+        after: dag::svg(&compiled.lowered.rewritten),
+        graph: compiled.lowered.rewritten.to_string(),
+        kernels: kernels.collect(),
+    }))
 }

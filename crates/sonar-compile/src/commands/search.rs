@@ -1,11 +1,145 @@
-//! `search` and `resume`.
-use crate::args::{ResumeArgs, SearchArgs};
-use crate::exit::{Exit, Failure, fail};
+//! `search` and `resume`: the joint search, with progress on standard error and the front on standard output.
+
+use crate::args::{Format, ResumeArgs, SearchArgs};
+use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::load;
+use crate::report::summary;
+use crate::table::{Align, render};
+use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
+use sonar_nas::result::Architecture;
+use sonar_nas::search::{self as nas, SearchConfig};
+use sonar_nas::{Objective, SearchError, SearchResult};
+use std::io::{IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
 /// Runs `search`.
-pub fn search(_args: &SearchArgs, _quiet: bool) -> Result<(), Failure> {
-    Err(fail(Exit::Internal, "todo"))
+pub fn search(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
+    let config = configuration(args)?;
+    let name =
+        args.space.as_deref().and_then(Path::file_stem).map_or("nas-bench-201".into(), |s| s.to_string_lossy().into_owned());
+    let dir = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
+    run(&config, &dir, args.fresh, args.format, quiet)
 }
+
 /// Runs `resume`.
-pub fn resume(_args: &ResumeArgs, _quiet: bool) -> Result<(), Failure> {
-    Err(fail(Exit::Internal, "todo"))
+pub fn resume(args: &ResumeArgs, quiet: bool) -> Result<(), Failure> {
+    let config = nas::configuration(&args.run).map_err(failure)?;
+    let config = config.ok_or_else(|| fail(Exit::BadInput, format!("{} holds no run", args.run.display())))?;
+    run(&config, &args.run, false, args.format, quiet)
+}
+
+/// The configuration: defaults, then the file, then flags and environment.
+fn configuration(args: &SearchArgs) -> Result<SearchConfig, Failure> {
+    let mut config = match &args.config {
+        None => SearchConfig::default(),
+        Some(path) => toml::from_str(&load::text(path)?).or_exit(Exit::BadInput)?,
+    };
+    if let Some(path) = &args.space {
+        config.space = load::text(path)?;
+        config.settings.clear();
+        load::space(path, &args.set)?;
+    }
+    for (name, value) in load::settings(&args.set)? {
+        config.settings.insert(name.into(), value.into());
+    }
+    if let Some(data) = &args.data {
+        config.data.clone_from(data);
+    }
+    if let Some(algorithm) = &args.algorithm {
+        config.policy.algorithm = algorithm.parse().map_err(|e: String| fail(Exit::Usage, e))?;
+    }
+    if let Some(time) = args.time {
+        config.policy.seconds = Some(time.as_secs_f64());
+    }
+    if let Some(us) = args.latency_limit {
+        config.policy.objective = Objective::LatencyLimit { ns: us * 1e3 };
+    }
+    if let Some(target) = &args.target {
+        config.target.clone_from(target);
+    }
+    config.policy.seed = args.seed.unwrap_or(config.policy.seed);
+    config.threads = args.threads.unwrap_or(config.threads).max(1);
+    config.policy.candidates = args.candidates.unwrap_or(config.policy.candidates);
+    config.policy.epochs = args.epochs.map_or(config.policy.epochs, |e| e as usize);
+    config.policy.trials = args.trials.map_or(config.policy.trials, |t| t as usize);
+    Ok(config)
+}
+
+fn run(config: &SearchConfig, dir: &Path, fresh: bool, format: Format, quiet: bool) -> Result<(), Failure> {
+    let worker = WorkerMeasurer::new(WorkerOptions::current_executable().or_exit(Exit::Internal)?);
+    let live = std::io::stderr().is_terminal();
+    let mut said = 0.0;
+    let result = nas::search(config, dir, fresh, Box::new(worker), &mut |progress, _event, _state| {
+        // A terminal gets every change, a log file a line every ten seconds.
+        if !quiet && (live || progress.elapsed - said >= 10.0) {
+            said = progress.elapsed;
+            let rung = progress.rung.map_or("sampling".into(), |(i, n)| format!("rung {} of {n}", i + 1));
+            let best = progress.best.map_or(String::new(), |b| {
+                let latency = b.latency_ns.map_or(String::new(), |ns| format!(" at {:.1} µs", ns / 1e3));
+                format!(", best {:.1}%{latency}", 100.0 * b.accuracy)
+            });
+            let left = progress.left.map_or(String::new(), |s| format!(", {s:.0} s left"));
+            let (start, end) = if live { ("\r\x1b[K", "") } else { ("", "\n") };
+            eprint!("{start}{:.0} s: {rung}{best}{left}{end}", progress.elapsed);
+            let _ = std::io::stderr().flush();
+        }
+        ControlFlow::Continue(())
+    });
+    if live && !quiet {
+        eprintln!();
+    }
+    let result = result.map_err(failure)?;
+    match format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&result).or_exit(Exit::Internal)?),
+        Format::Text => print(&result, dir),
+    }
+    Ok(())
+}
+
+/// The exit code of a failed search.
+pub fn failure(error: SearchError) -> Failure {
+    let exit = match &error {
+        SearchError::NoCandidate(_) => Exit::NoCandidate,
+        SearchError::TimeTooShort => Exit::Budget,
+        _ => Exit::BadInput,
+    };
+    fail(exit, error)
+}
+
+fn print(result: &SearchResult, dir: &Path) {
+    let row = |a: &Architecture| {
+        let mark = if result.winner.as_ref() == Some(&a.architecture) { " *" } else { "" };
+        let decisions: Vec<String> = a.decisions.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        vec![
+            format!("{}{mark}", a.architecture),
+            format!("{:.2}%", 100.0 * a.accuracy),
+            format!("{:.1}", a.latency.median_us),
+            format!("{:.1}–{:.1}", a.latency.low_us, a.latency.high_us),
+            a.parameters.to_string(),
+            format!("{:.2}", a.flops as f64 / 1e6),
+            a.rung.to_string(),
+            decisions.join(" "),
+        ]
+    };
+    let baseline = result.baseline.iter().filter(|b| !result.front.iter().any(|a| a.architecture == b.architecture));
+    let rows: Vec<Vec<String>> = result.front.iter().chain(baseline).map(row).collect();
+    let columns = [
+        ("architecture", Align::Left),
+        ("accuracy", Align::Right),
+        ("µs", Align::Right),
+        ("interval", Align::Right),
+        ("parameters", Align::Right),
+        ("MFLOP", Align::Right),
+        ("rung", Align::Right),
+        ("decisions", Align::Left),
+    ];
+    print!("{}", render(&columns, &rows));
+    let c = result.cost.parts;
+    println!("\n{} (* the winner)", summary(result));
+    println!(
+        "training {:.1} s, tuning {:.1} s, compiling {:.1} s, rewriting {:.1} s, other {:.1} s",
+        c.training, c.tuning, c.compiling, c.rewriting, c.other
+    );
+    println!("run directory {0}; see it with `sonar-compile report {0}`", dir.display());
 }
