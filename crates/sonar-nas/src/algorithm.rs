@@ -6,7 +6,7 @@
 
 use crate::candidate::CandidateId;
 use crate::pareto::{Point, rank, rank_within};
-use crate::plan::{Plan, Price, closing_seconds, epoch_seconds, measuring_seconds, plan, remaining, unbegun};
+use crate::plan::{self, Plan, Price, closing_seconds, epoch_seconds, measuring_seconds, remaining, unbegun};
 use crate::policy::{Objective, Policy};
 use crate::state::{Standing, State, StopReason};
 
@@ -97,7 +97,7 @@ pub fn next(policy: &Policy, state: &State) -> Option<Action> {
         });
     }
     if state.plan.is_none() {
-        return Some(Action::Begin { plan: plan(policy, state) });
+        return Some(Action::Begin { plan: plan::plan(policy, state) });
     }
     if state.contenders().is_empty() {
         return Some(Action::Finish { reason: StopReason::NoCandidate });
@@ -178,10 +178,9 @@ fn promote(policy: &Policy, state: &State) -> Option<Action> {
     if state.is_last_rung() {
         return None;
     }
-    let price = state.current()?.price;
-    let contenders = state.contenders();
-    let keep = contenders.len().div_ceil(policy.eta.max(2));
-    let (survivors, dropped) = select(policy, state, &contenders, price, keep);
+    let mut survivors = ranked(policy, state, &state.contenders(), state.current()?.price);
+    let keep = plan::survivors(policy, state, &survivors, left(policy, state));
+    let dropped = survivors.split_off(keep);
     Some(Action::Promote { survivors, dropped })
 }
 
@@ -194,7 +193,8 @@ fn close(policy: &Policy, state: &State) -> Action {
     let timed = trained.iter().all(|&id| state.trace(id).latency().is_some());
     let price = if timed { Price::Latency } else { Price::Flops };
     let keep = state.plan.as_ref().and_then(|p| p.rungs.last()).map_or(1, |r| r.size);
-    let (survivors, mut dropped) = select(policy, state, &trained, price, keep.max(1));
+    let mut survivors = ranked(policy, state, &trained, price);
+    let mut dropped = survivors.split_off(keep.clamp(1, survivors.len()));
     dropped.extend(untrained);
     Action::Close { survivors, dropped }
 }
@@ -206,23 +206,13 @@ fn measure(state: &State) -> Option<Action> {
     (!state.measured && !candidates.is_empty()).then_some(Action::Measure { candidates })
 }
 
-/// The best `keep` of some candidates, and the others, both the best first. A candidate of which something is not known
-/// comes after all others.
-fn select(
-    policy: &Policy,
-    state: &State,
-    candidates: &[CandidateId],
-    price: Price,
-    keep: usize,
-) -> (Vec<CandidateId>, Vec<CandidateId>) {
+/// Candidates, the best first. One of which something is not known comes after all others.
+fn ranked(policy: &Policy, state: &State, candidates: &[CandidateId], price: Price) -> Vec<CandidateId> {
     let (known, unknown): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(|&id| state.trace(id).point(price).is_some());
     let points: Vec<Point> = known.iter().filter_map(|&id| state.trace(id).point(price)).collect();
     let order = match (policy.objective, price) {
         (Objective::LatencyLimit { ns }, Price::Latency) => rank_within(&points, ns),
         _ => rank(&points),
     };
-    let mut best: Vec<CandidateId> = order.into_iter().map(|i| known[i]).collect();
-    best.extend(unknown);
-    let dropped = best.split_off(keep.min(best.len()));
-    (best, dropped)
+    order.into_iter().map(|i| known[i]).chain(unknown).collect()
 }

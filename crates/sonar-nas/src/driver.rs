@@ -79,6 +79,9 @@ fn check(policy: &Policy) -> Result<(), SearchError> {
     if !(0.0..1.0).contains(&policy.tuning_share) {
         return wrong("the share of tuning is at least 0 and less than 1");
     }
+    if !(0.0..=1.0).contains(&policy.neighbours) {
+        return wrong("the share of neighbours of the baseline is between 0 and 1");
+    }
     if policy.seconds.is_some_and(|s| !s.is_finite() || s <= 0.0) {
         return wrong("a time limit is more than 0 seconds");
     }
@@ -187,9 +190,8 @@ fn perform(action: &Action, evaluator: &mut dyn Evaluator, journal: &mut Journal
     }
 }
 
-/// Draws the sample: the baseline first, then at random architectures that are
-/// different functions. All or nothing is
-/// written, so that an interrupted drawing begins anew from the seed.
+/// Draws the sample: the baseline first, then architectures that are different functions, at random from its neighbourhood and
+/// from the whole space. All or nothing is written, so that an interrupted drawing begins anew from the seed.
 fn sample(wanted: usize, evaluator: &mut dyn Evaluator, journal: &mut Journal<'_, '_>) -> Result<(), SearchError> {
     let mut events = Vec::new();
     let mut keys = HashSet::new();
@@ -200,7 +202,10 @@ fn sample(wanted: usize, evaluator: &mut dyn Evaluator, journal: &mut Journal<'_
         events.push((Event::Drawn { candidate, baseline: true }, Cost::default()));
     }
     let first = events.len();
-    for assignment in draws(&evaluator.choices(), wanted, journal.policy.seed) {
+    let (choices, baseline) = (evaluator.choices(), evaluator.baseline());
+    let around = baseline.map_or(Vec::new(), |baseline| neighbours(&baseline, &choices, journal.policy.seed));
+    let anywhere = draws(&choices, wanted, journal.policy.seed);
+    for assignment in mixed(around, anywhere, journal.policy.neighbours) {
         if events.len() - first == wanted {
             break;
         }
@@ -240,6 +245,37 @@ fn draws(choices: &[usize], wanted: usize, seed: u64) -> Box<dyn Iterator<Item =
     }
     let draw = move |_| Assignment(choices.iter().map(|&arity| random.random_range(0..arity)).collect());
     Box::new((0..wanted.saturating_mul(DRAWS)).map(draw))
+}
+
+/// The assignments that differ from a baseline in one decision, in random order.
+fn neighbours(baseline: &Assignment, choices: &[usize], seed: u64) -> Vec<Assignment> {
+    let changed = |(decision, &arity): (usize, &usize)| {
+        let others = (0..arity).filter(move |&choice| choice != baseline.0[decision]);
+        others.map(move |choice| {
+            let mut neighbour = baseline.clone();
+            neighbour.0[decision] = choice;
+            neighbour
+        })
+    };
+    let mut all: Vec<Assignment> = choices.iter().enumerate().flat_map(changed).collect();
+    all.shuffle(&mut StdRng::seed_from_u64(seed));
+    all
+}
+
+/// Both sequences, each in its order, such that a `share` of every beginning comes from the first while there is any.
+fn mixed(first: Vec<Assignment>, second: impl Iterator<Item = Assignment>, share: f64) -> impl Iterator<Item = Assignment> {
+    let (mut first, mut second) = (first.into_iter(), second);
+    let mut due = 0.0;
+    std::iter::from_fn(move || {
+        due += share;
+        if due >= 1.0 {
+            due -= 1.0;
+            if let Some(next) = first.next() {
+                return Some(next);
+            }
+        }
+        second.next()
+    })
 }
 
 fn train(

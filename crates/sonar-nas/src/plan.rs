@@ -158,7 +158,6 @@ fn share_tuning(rungs: &mut [Rung], seconds: f64, first_latency: f64) {
 /// Predicted seconds until the end if the last `cut` members of the current rung that have not begun it leave; nothing if
 /// too little is known. Without a time limit, tuning is predicted from what it took so far.
 pub fn remaining(policy: &Policy, state: &State, cut: usize) -> Option<f64> {
-    let rungs = &state.plan.as_ref()?.rungs;
     let rung = state.current()?;
     let pace = pace(state)?;
     let leaving = &unbegun(state)[..];
@@ -170,32 +169,57 @@ pub fn remaining(policy: &Policy, state: &State, cut: usize) -> Option<f64> {
     if !state.closed {
         seconds += staying.iter().map(|&id| to_train(id, rung.epochs)).sum::<f64>();
     }
-    let latency = state.probe.map_or(0.0, |(_, probe)| probe.latency);
     let trial = seconds_per_trial(state).unwrap_or(0.0);
     seconds += match (rung.tuning_seconds, rung.trials) {
         (Some(budget), _) => (budget - state.rung_tuning).max(0.0),
         (None, Some(to)) => staying.iter().map(|&id| trial * missing(state.trace(id).trials(), to) as f64).sum::<f64>(),
         (None, None) => 0.0,
     };
-    let mut size = staying.iter().filter(|&&id| Some(id) != state.baseline).count();
-    let mut before = rung;
-    for later in &rungs[state.rung + 1..] {
-        size = size.div_ceil(policy.eta.max(2));
-        seconds += size as f64 * later.epochs.saturating_sub(before.epochs) as f64 * pace.mean_epoch();
-        seconds += match (later.tuning_seconds, later.trials) {
+    let contenders = staying.iter().filter(|&&id| Some(id) != state.baseline).count();
+    let next = if state.is_last_rung() { contenders } else { contenders.div_ceil(policy.eta.max(2)) };
+    Some(seconds + following(policy, state, next, pace.mean_epoch())?)
+}
+
+/// Predicted seconds from the end of the current rung to the end of the search if `entering` candidates, whose epochs take
+/// `epoch` seconds each, go on. In the last rung, those who were in it go on to the confirmation of their latencies.
+fn following(policy: &Policy, state: &State, entering: usize, epoch: f64) -> Option<f64> {
+    let rungs = &state.plan.as_ref()?.rungs;
+    let latency = state.probe.map_or(0.0, |(_, probe)| probe.latency);
+    let trial = seconds_per_trial(state).unwrap_or(0.0);
+    let mut seconds = 0.0;
+    let mut size = entering;
+    for (at, rung) in rungs.iter().enumerate().skip(state.rung + 1) {
+        let before = &rungs[at - 1];
+        seconds += size as f64 * rung.epochs.saturating_sub(before.epochs) as f64 * epoch;
+        seconds += match (rung.tuning_seconds, rung.trials) {
             (Some(budget), _) => budget,
             (None, Some(to)) => size as f64 * trial * missing(before.trials, to) as f64,
             (None, None) => 0.0,
         };
-        before = later;
+        if at + 1 < rungs.len() {
+            size = size.div_ceil(policy.eta.max(2));
+        }
     }
-    if let Some(baseline) = state.baseline.filter(|_| !state.is_last_rung()) {
-        seconds += to_train(baseline, before.epochs) + latency;
+    if let (Some(baseline), Some(last)) = (state.baseline.filter(|_| !state.is_last_rung()), rungs.last()) {
+        seconds +=
+            last.epochs.saturating_sub(state.trace(baseline).epochs()) as f64 * pace(state)?.epoch(state, baseline) + latency;
     }
     if !state.measured {
         seconds += (size + usize::from(state.baseline.is_some())) as f64 * latency;
     }
     Some(seconds)
+}
+
+/// How many of the contenders, ranked the best first, go on from a rung that is not the last: one in η, and under a time
+/// limit as many more as there are seconds left for.
+pub fn survivors(policy: &Policy, state: &State, ranked: &[CandidateId], left: Option<f64>) -> usize {
+    let least = ranked.len().div_ceil(policy.eta.max(2));
+    let (Some(left), Some(pace)) = (left, pace(state)) else { return least };
+    let fits = |keep: usize| {
+        let epochs = ranked[..keep].iter().map(|&id| pace.epoch(state, id)).sum::<f64>();
+        following(policy, state, keep, epochs / keep as f64).is_some_and(|seconds| seconds <= left * PLANNED_SHARE)
+    };
+    (least..=ranked.len()).take_while(|&keep| keep == least || fits(keep)).last().unwrap_or(least)
 }
 
 /// Members of the current rung, without the baseline, that have had no epoch in it but are to have some.

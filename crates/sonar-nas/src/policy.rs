@@ -51,6 +51,8 @@ pub struct Policy {
     pub seed: u64,
     /// Candidates in the sample, at most.
     pub candidates: usize,
+    /// Share of the sample that differs from the baseline in one decision; the rest is drawn from the whole space.
+    pub neighbours: f64,
     /// Epochs of a finalist, at most.
     pub epochs: usize,
     /// Schedules tried for each kernel of a finalist, at most.
@@ -82,6 +84,7 @@ impl Default for Policy {
             seconds: Some(600.0),
             seed: 0,
             candidates: 96,
+            neighbours: 0.25,
             epochs: 18,
             trials: 64,
             eta: 3,
