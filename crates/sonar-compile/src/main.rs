@@ -4,7 +4,9 @@ mod args;
 mod commands;
 mod compiled;
 mod exit;
+mod interrupt;
 mod load;
+mod progress;
 mod report;
 mod table;
 

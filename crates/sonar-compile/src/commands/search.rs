@@ -2,15 +2,15 @@
 
 use crate::args::{Format, ResumeArgs, SearchArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::interrupt;
 use crate::load;
+use crate::progress::Teller;
 use crate::report::summary;
 use crate::table::{Align, render};
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_nas::result::Architecture;
 use sonar_nas::search::{self as nas, SearchConfig};
 use sonar_nas::{Objective, SearchError, SearchResult};
-use std::io::{IsTerminal, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// Runs `search`.
@@ -68,27 +68,13 @@ fn configuration(args: &SearchArgs) -> Result<SearchConfig, Failure> {
 
 fn run(config: &SearchConfig, dir: &Path, fresh: bool, format: Format, quiet: bool) -> Result<(), Failure> {
     let worker = WorkerMeasurer::new(WorkerOptions::current_executable().or_exit(Exit::Internal)?);
-    let live = std::io::stderr().is_terminal();
-    let mut said = 0.0;
-    let result = nas::search(config, dir, fresh, Box::new(worker), &mut |progress, _event, _state| {
-        // A terminal gets every change, a log file a line every ten seconds.
-        if !quiet && (live || progress.elapsed - said >= 10.0) {
-            said = progress.elapsed;
-            let rung = progress.rung.map_or("sampling".into(), |(i, n)| format!("rung {} of {n}", i + 1));
-            let best = progress.best.map_or(String::new(), |b| {
-                let latency = b.latency_ns.map_or(String::new(), |ns| format!(" at {:.1} µs", ns / 1e3));
-                format!(", best {:.1}%{latency}", 100.0 * b.accuracy)
-            });
-            let left = progress.left.map_or(String::new(), |s| format!(", {s:.0} s left"));
-            let (start, end) = if live { ("\r\x1b[K", "") } else { ("", "\n") };
-            eprint!("{start}{:.0} s: {rung}{best}{left}{end}", progress.elapsed);
-            let _ = std::io::stderr().flush();
-        }
-        ControlFlow::Continue(())
+    interrupt::catch();
+    let mut teller = Teller::new(quiet);
+    let result = nas::search(config, dir, fresh, Box::new(worker), &mut |progress, event, state| {
+        teller.tell(progress, event, state);
+        interrupt::flow()
     });
-    if live && !quiet {
-        eprintln!();
-    }
+    teller.end();
     let result = result.map_err(failure)?;
     match format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&result).or_exit(Exit::Internal)?),
@@ -102,6 +88,8 @@ pub fn failure(error: SearchError) -> Failure {
     let exit = match &error {
         SearchError::NoCandidate(_) => Exit::NoCandidate,
         SearchError::TimeTooShort => Exit::Budget,
+        SearchError::Interrupted => Exit::Interrupted,
+        SearchError::Evaluator(_) | SearchError::Measure(_) => Exit::Internal,
         _ => Exit::BadInput,
     };
     fail(exit, error)

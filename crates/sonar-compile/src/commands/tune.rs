@@ -3,6 +3,7 @@
 use crate::args::{Format, TuneArgs};
 use crate::compiled::{open_records, runnable_target, tune_failure};
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::interrupt;
 use crate::load;
 use crate::table::{Align, render};
 use serde_json::json;
@@ -12,7 +13,6 @@ use sonar_measure::{Budget, Summary, SystemClock};
 use sonar_tune::tuner::{Limits, StopReason, TaskId, Tuner, TunerOptions};
 use sonar_tune::{CompileOptions, compile, lower, measure_models};
 use std::io::{IsTerminal, Write};
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// Runs the subcommand.
@@ -40,6 +40,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
 
     let limits = Limits { trials_each: Some(args.trials as usize), time: Some(args.time), ..Limits::default() };
     let (start, live) = (Instant::now(), !quiet && std::io::stderr().is_terminal());
+    interrupt::catch();
     let mut trials = 0;
     let stop = tuner
         .tune(&weights, limits, &mut |p| {
@@ -50,12 +51,20 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
                 eprint!("\r{trials} trials, kernel {} of {} at {best}, {left} s left   ", p.task.0 + 1, ids.len());
                 let _ = std::io::stderr().flush();
             }
-            ControlFlow::Continue(())
+            interrupt::flow()
         })
         .map_err(tune_failure)?;
     if live {
         eprintln!();
     }
+    let why = match stop {
+        StopReason::Finished => "every kernel has its trials",
+        StopReason::Trials => "the trials are used up",
+        StopReason::Time => "the time is over",
+        StopReason::Interrupted => {
+            return Err(fail(Exit::Interrupted, "interrupted; the same command goes on from here"));
+        }
+    };
 
     let schedules = |task: &sonar_schedule::Task| tuner.schedule(task);
     let mut tuned = compile(&graph, &CompileOptions { schedules: &schedules, ..options }).map_err(tune_failure)?;
@@ -67,12 +76,6 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         measure_models(&mut [&mut untuned, &mut tuned], Budget { samples: 60, seconds: 1.0 }, args.seed).map_err(tune_failure)?;
     let (Some(before), Some(after)) = (Summary::of(&samples[0]), Summary::of(&samples[1])) else {
         return Err(fail(Exit::NoCandidate, "the model could not be timed"));
-    };
-    let why = match stop {
-        StopReason::Finished => "every kernel has its trials",
-        StopReason::Trials => "the trials are used up",
-        StopReason::Time => "the time is over",
-        StopReason::Interrupted => "it was interrupted",
     };
     let rows: Vec<(usize, f64, Option<f64>, usize)> =
         weights.iter().enumerate().map(|(i, (id, w))| (i, *w, tuner.best(*id).map(|b| b.1), tuner.trials(*id))).collect();

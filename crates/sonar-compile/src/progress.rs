@@ -1,0 +1,101 @@
+//! What a search tells on standard error while it goes: a line for each milestone and, on a terminal, a line that changes.
+
+use sonar_nas::driver::Progress;
+use sonar_nas::plan::{Plan, Rung};
+use sonar_nas::state::{Event, State};
+use std::io::{IsTerminal, Write};
+
+/// Seconds between two lines of a log, where no line can change.
+const PAUSE: f64 = 30.0;
+
+/// Tells what happens.
+pub struct Teller {
+    quiet: bool,
+    live: bool,
+    said: f64,
+}
+
+impl Teller {
+    /// Tells everything, or nothing.
+    pub fn new(quiet: bool) -> Self {
+        Teller { quiet, live: std::io::stderr().is_terminal(), said: 0.0 }
+    }
+
+    /// Tells one event.
+    pub fn tell(&mut self, progress: &Progress, event: &Event, state: &State) {
+        if self.quiet {
+            return;
+        }
+        if let Some(line) = milestone(event, state) {
+            let clear = if self.live { "\r\x1b[K" } else { "" };
+            eprintln!("{clear}{:>5.0} s  {line}", progress.elapsed);
+        }
+        if self.live {
+            eprint!("\r\x1b[K{:>5.0} s  {}", progress.elapsed, now(progress, state));
+        } else if progress.elapsed - self.said >= PAUSE {
+            self.said = progress.elapsed;
+            eprintln!("{:>5.0} s  {}", progress.elapsed, now(progress, state));
+        }
+        let _ = std::io::stderr().flush();
+    }
+
+    /// Leaves the line that changes.
+    pub fn end(&self) {
+        if self.live && !self.quiet {
+            eprintln!();
+        }
+    }
+}
+
+/// A line for an event that is worth one.
+fn milestone(event: &Event, state: &State) -> Option<String> {
+    Some(match event {
+        Event::Opened if state.sessions > 1 => format!("going on: {} epochs and timings are kept", kept(state)),
+        Event::Sampled => format!("{} architectures drawn, all different functions", contenders(state)),
+        Event::Planned { plan } => format!("plan: {}", steps(plan)),
+        Event::Failed { candidate, reason } => format!("{candidate} fails: {reason}"),
+        Event::Tuned { failures, .. } | Event::Measured { failures, .. } if !failures.is_empty() => {
+            let each: Vec<String> = failures.iter().map(|(candidate, reason)| format!("{candidate} fails: {reason}")).collect();
+            each.join("\n         ")
+        }
+        Event::Cut { candidates } => format!("{} architectures are left out, for want of time", candidates.len()),
+        Event::Promoted { survivors, dropped } => {
+            format!("rung {} begins: {} architectures go on, {} stop early", state.rung + 1, survivors.len(), dropped.len())
+        }
+        Event::Closed { survivors, .. } => format!("training ends for want of time, with {} finalists", survivors.len()),
+        Event::Measured { latencies, .. } => format!("{} finalists timed side by side", latencies.len()),
+        _ => return None,
+    })
+}
+
+fn contenders(state: &State) -> usize {
+    state.candidates.len() - usize::from(state.baseline.is_some())
+}
+
+fn kept(state: &State) -> usize {
+    state.candidates.iter().map(|t| t.curve.len() + t.tuning.len()).sum()
+}
+
+fn steps(plan: &Plan) -> String {
+    let step = |rung: &Rung| {
+        let epochs = if rung.epochs == 1 { "epoch" } else { "epochs" };
+        format!("{} × {} {epochs}", rung.size, rung.epochs)
+    };
+    plan.rungs.iter().map(step).collect::<Vec<_>>().join(" → ")
+}
+
+/// Where the search is.
+fn now(progress: &Progress, state: &State) -> String {
+    let rung = progress.rung.map_or("sampling".into(), |(i, n)| {
+        let alive = state.contenders();
+        let to = state.plan.as_ref().and_then(|p| p.rungs.get(i)).map_or(0, |r| r.epochs);
+        let done = alive.iter().filter(|&&id| state.trace(id).epochs() >= to).count();
+        format!("rung {} of {n}: {done} of {} trained", i + 1, alive.len())
+    });
+    let best = progress.best.map_or(String::new(), |b| {
+        let latency = b.latency_ns.map_or(String::new(), |ns| format!(" at {:.1} µs", ns / 1e3));
+        format!(", best {:.1}%{latency}", 100.0 * b.accuracy)
+    });
+    let left = progress.left.map_or(String::new(), |s| format!(", about {s:.0} s left"));
+    format!("{rung}{best}{left}")
+}
