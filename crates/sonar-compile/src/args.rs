@@ -1,7 +1,10 @@
 //! What can be said on the command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Deserializer};
+use sonar_train::TrainConfig;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Finds the neural networks that are best on accuracy and on measured latency after tuning, on this machine.
 #[derive(Debug, Parser)]
@@ -66,23 +69,44 @@ pub enum Format {
 /// Options of `search`.
 #[derive(Debug, Args)]
 pub struct SearchArgs {
+    #[command(flatten)]
+    pub options: SearchOptions,
+    /// TOML file with any of the options above, by their long names; flags and environment win over it
+    #[arg(long, env = "SONAR_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Forget an earlier run in the same directory
+    #[arg(long)]
+    pub fresh: bool,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// What a search can be told on the command line and in a configuration file.
+#[derive(Debug, Default, Clone, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SearchOptions {
     /// Search space: a `.sonar` file [default: the built-in NAS-Bench-201 space, reduced]
     pub space: Option<PathBuf>,
     /// Data: `fashion-mnist` (a subset, built in), or a folder of IDX files or CIFAR-10 batches
     #[arg(long, env = "SONAR_DATA")]
     pub data: Option<String>,
-    /// How to search: sonar, random, brute-force, sequential
+    /// How to search: sonar, random, brute-force, sequential [default: sonar]
     #[arg(long)]
     pub algorithm: Option<String>,
-    /// Wall-clock limit, such as 90s, 10m, 2h [default: 10m]
+    /// Wall-clock limit, such as 90s, 10m, 2h [default: 8m]
     #[arg(long, value_parser = parse_duration)]
-    pub time: Option<std::time::Duration>,
+    #[serde(deserialize_with = "duration")]
+    pub time: Option<Duration>,
     /// Seed of everything random [default: 0]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Threads for training; latency is measured with --latency-threads [default: all]
+    /// Threads for training [default: all]
     #[arg(long)]
     pub threads: Option<usize>,
+    /// Threads of one inference when its latency is measured [default: 1]
+    #[arg(long)]
+    pub latency_threads: Option<usize>,
     /// Processor to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4 [default: native]
     #[arg(long, env = "SONAR_TARGET")]
     pub target: Option<String>,
@@ -92,27 +116,45 @@ pub struct SearchArgs {
     /// Most accurate under this latency in microseconds, instead of the whole Pareto front
     #[arg(long, value_name = "MICROSECONDS")]
     pub latency_limit: Option<f64>,
-    /// How many architectures to sample [default: as many as the time allows]
+    /// How many architectures to sample, at most [default: 96]
     #[arg(long)]
     pub candidates: Option<usize>,
-    /// Epochs of full training [default: as many as the time allows]
+    /// Epochs of full training, at most [default: 18]
     #[arg(long)]
-    pub epochs: Option<u32>,
-    /// Trials of full tuning for each kernel
+    pub epochs: Option<usize>,
+    /// Trials of full tuning for each kernel, at most [default: 64]
     #[arg(long)]
-    pub trials: Option<u32>,
-    /// A parameter of the space, such as c=16 (repeatable)
+    pub trials: Option<usize>,
+    /// A parameter of the space, such as channels=16 (repeatable)
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
-    /// TOML file with any of these options; flags and environment win over it
-    #[arg(long, env = "SONAR_CONFIG")]
-    pub config: Option<PathBuf>,
-    /// Forget an earlier run in the same directory
-    #[arg(long)]
-    pub fresh: bool,
-    /// How to print the result
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    /// How candidates are trained; in a configuration file only.
+    #[arg(skip)]
+    pub training: Option<TrainConfig>,
+}
+
+impl SearchOptions {
+    /// These options, and those of `other` where nothing is said here.
+    pub fn or(self, other: SearchOptions) -> SearchOptions {
+        SearchOptions {
+            space: self.space.or(other.space),
+            data: self.data.or(other.data),
+            algorithm: self.algorithm.or(other.algorithm),
+            time: self.time.or(other.time),
+            seed: self.seed.or(other.seed),
+            threads: self.threads.or(other.threads),
+            latency_threads: self.latency_threads.or(other.latency_threads),
+            target: self.target.or(other.target),
+            out: self.out.or(other.out),
+            latency_limit: self.latency_limit.or(other.latency_limit),
+            candidates: self.candidates.or(other.candidates),
+            epochs: self.epochs.or(other.epochs),
+            trials: self.trials.or(other.trials),
+            // The last setting of a parameter counts.
+            set: other.set.into_iter().chain(self.set).collect(),
+            training: self.training.or(other.training),
+        }
+    }
 }
 
 /// Options of `resume`.
@@ -167,7 +209,7 @@ pub struct TuneArgs {
     pub target: TargetArgs,
     /// Wall-clock limit, such as 30s or 5m
     #[arg(long, value_parser = parse_duration, default_value = "60s")]
-    pub time: std::time::Duration,
+    pub time: Duration,
     /// Trials for each kernel
     #[arg(long, default_value_t = 200)]
     pub trials: u32,
@@ -308,7 +350,7 @@ pub struct DoctorArgs {
 }
 
 /// Reads `90s`, `10m`, `1.5h`, or a plain number of seconds.
-pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
         Some(i) => text.split_at(i),
         None => (text, "s"),
@@ -322,10 +364,15 @@ pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     };
     let seconds =
         number.trim().parse::<f64>().map_err(|_| format!("`{number}` is not a number: write it like 90s, 10m or 1.5h"))? * scale;
-    std::time::Duration::try_from_secs_f64(seconds)
+    Duration::try_from_secs_f64(seconds)
         .ok()
         .filter(|d| !d.is_zero() && d.as_secs_f64() < 1e8)
         .ok_or_else(|| format!("`{text}` is not a length of time above zero"))
+}
+
+/// [`parse_duration`] for configuration files.
+fn duration<'de, D: Deserializer<'de>>(file: D) -> Result<Option<Duration>, D::Error> {
+    parse_duration(&String::deserialize(file)?).map(Some).map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]

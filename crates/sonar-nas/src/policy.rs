@@ -81,14 +81,14 @@ impl Default for Policy {
         Policy {
             algorithm: Algorithm::Sonar,
             objective: Objective::Pareto,
-            seconds: Some(600.0),
+            seconds: Some(480.0),
             seed: 0,
             candidates: 96,
             neighbours: 0.25,
             epochs: 18,
             trials: 64,
             eta: 3,
-            tuning_share: 0.12,
+            tuning_share: 0.06,
         }
     }
 }

@@ -24,7 +24,7 @@ const HOPELESS_LOSS: f32 = 1e4;
 
 /// How a network is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// Number of epochs over which the learning rate falls to 0. A run may be stopped and resumed anywhere before.
     pub epochs: usize,

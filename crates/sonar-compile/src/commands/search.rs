@@ -1,24 +1,28 @@
 //! `search` and `resume`: the joint search, with progress on standard error and the front on standard output.
 
-use crate::args::{Format, ResumeArgs, SearchArgs};
+use crate::args::{Format, ResumeArgs, SearchArgs, SearchOptions};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::interrupt;
 use crate::load;
 use crate::progress::Teller;
 use crate::report::summary;
 use crate::table::{Align, render};
+use anyhow::Context;
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_nas::result::Architecture;
 use sonar_nas::search::{self as nas, SearchConfig};
 use sonar_nas::{Objective, SearchError, SearchResult};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Runs `search`.
 pub fn search(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
-    let config = configuration(args)?;
-    let name =
-        args.space.as_deref().and_then(Path::file_stem).map_or("nas-bench-201".into(), |s| s.to_string_lossy().into_owned());
-    let dir = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
+    let options = match &args.config {
+        None => args.options.clone(),
+        Some(path) => args.options.clone().or(configuration_file(path)?),
+    };
+    let config = configuration(&options)?;
+    let name = options.space.as_deref().and_then(Path::file_stem).map_or("nas-bench-201".into(), |s| s.to_string_lossy());
+    let dir = options.out.clone().unwrap_or_else(|| Path::new("runs").join(&*name));
     run(&config, &dir, args.fresh, args.format, quiet)
 }
 
@@ -29,40 +33,42 @@ pub fn resume(args: &ResumeArgs, quiet: bool) -> Result<(), Failure> {
     run(&config, &args.run, false, args.format, quiet)
 }
 
-/// The configuration: defaults, then the file, then flags and environment.
-fn configuration(args: &SearchArgs) -> Result<SearchConfig, Failure> {
-    let mut config = match &args.config {
-        None => SearchConfig::default(),
-        Some(path) => toml::from_str(&load::text(path)?).or_exit(Exit::BadInput)?,
-    };
-    if let Some(path) = &args.space {
+fn configuration_file(path: &Path) -> Result<SearchOptions, Failure> {
+    let parsed = toml::from_str(&load::text(path)?);
+    parsed.with_context(|| format!("{} is not a configuration", path.display())).or_exit(Exit::BadInput)
+}
+
+/// The defaults with whatever the options say.
+fn configuration(options: &SearchOptions) -> Result<SearchConfig, Failure> {
+    let mut config = SearchConfig::default();
+    if let Some(path) = &options.space {
+        // Errors show the place in the file.
+        load::space(path, &options.set)?;
         config.space = load::text(path)?;
         config.settings.clear();
-        load::space(path, &args.set)?;
     }
-    for (name, value) in load::settings(&args.set)? {
+    for (name, value) in load::settings(&options.set)? {
         config.settings.insert(name.into(), value.into());
     }
-    if let Some(data) = &args.data {
-        config.data.clone_from(data);
+    let SearchOptions { data, seed, threads, latency_threads, target, candidates, epochs, trials, training, .. } =
+        options.clone();
+    config.data = data.unwrap_or(config.data);
+    config.training = training.unwrap_or(config.training);
+    config.threads = threads.unwrap_or(config.threads);
+    config.latency_threads = latency_threads.unwrap_or(config.latency_threads);
+    config.target = target.unwrap_or(config.target);
+    let policy = &mut config.policy;
+    policy.seed = seed.unwrap_or(policy.seed);
+    policy.candidates = candidates.unwrap_or(policy.candidates);
+    policy.epochs = epochs.unwrap_or(policy.epochs);
+    policy.trials = trials.unwrap_or(policy.trials);
+    policy.seconds = options.time.map_or(policy.seconds, |time| Some(time.as_secs_f64()));
+    if let Some(algorithm) = &options.algorithm {
+        policy.algorithm = algorithm.parse().map_err(|e: String| fail(Exit::Usage, e))?;
     }
-    if let Some(algorithm) = &args.algorithm {
-        config.policy.algorithm = algorithm.parse().map_err(|e: String| fail(Exit::Usage, e))?;
+    if let Some(us) = options.latency_limit {
+        policy.objective = Objective::LatencyLimit { ns: us * 1e3 };
     }
-    if let Some(time) = args.time {
-        config.policy.seconds = Some(time.as_secs_f64());
-    }
-    if let Some(us) = args.latency_limit {
-        config.policy.objective = Objective::LatencyLimit { ns: us * 1e3 };
-    }
-    if let Some(target) = &args.target {
-        config.target.clone_from(target);
-    }
-    config.policy.seed = args.seed.unwrap_or(config.policy.seed);
-    config.threads = args.threads.unwrap_or(config.threads).max(1);
-    config.policy.candidates = args.candidates.unwrap_or(config.policy.candidates);
-    config.policy.epochs = args.epochs.map_or(config.policy.epochs, |e| e as usize);
-    config.policy.trials = args.trials.map_or(config.policy.trials, |t| t as usize);
     Ok(config)
 }
 
