@@ -108,8 +108,8 @@ fn print(result: &SearchResult, dir: &Path) {
         vec![
             format!("{}{mark}", a.architecture),
             format!("{:.2}%", 100.0 * a.accuracy),
-            format!("{:.1}", a.latency.median_us),
-            format!("{:.1}–{:.1}", a.latency.low_us, a.latency.high_us),
+            format!("{:.2}", a.latency.median_us),
+            format!("{:.2}–{:.2}", a.latency.low_us, a.latency.high_us),
             a.parameters.to_string(),
             format!("{:.2}", a.flops as f64 / 1e6),
             a.rung.to_string(),

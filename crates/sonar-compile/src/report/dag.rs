@@ -4,8 +4,10 @@ use super::chart::escape;
 use sonar_ir::{Graph, NodeId, Op};
 use std::fmt::Write as _;
 
-const BOX: (f64, f64) = (190.0, 34.0);
+const HEIGHT: f64 = 34.0;
 const GAP: (f64, f64) = (16.0, 26.0);
+/// Width of a character; a little more than it is on average.
+const CHARACTER: f64 = 6.4;
 
 /// A graph as a standalone SVG document; parameters and weight expressions are left out.
 pub fn svg(graph: &Graph) -> String {
@@ -22,14 +24,17 @@ pub fn svg(graph: &Graph) -> String {
         }
         rows[above].push(id);
     }
+    let texts = |id: NodeId| (label(graph, id), format!("{id} {}", graph.node(id).ty));
+    let longest = shown.iter().map(|&id| texts(id)).map(|(a, b)| a.chars().count().max(b.chars().count())).max().unwrap_or(0);
+    let box_width = longest as f64 * CHARACTER + 12.0;
     let widest = rows.iter().map(Vec::len).max().unwrap_or(1);
-    let (width, height) = (widest as f64 * (BOX.0 + GAP.0) + GAP.0, rows.len() as f64 * (BOX.1 + GAP.1) + GAP.1);
+    let (width, height) = (widest as f64 * (box_width + GAP.0) + GAP.0, rows.len() as f64 * (HEIGHT + GAP.1) + GAP.1);
     let mut centre = vec![(0.0, 0.0); graph.nodes.len()];
     for (i, row) in rows.iter().enumerate() {
-        let left = (width - row.len() as f64 * (BOX.0 + GAP.0) + GAP.0) / 2.0;
+        let left = (width - row.len() as f64 * (box_width + GAP.0) + GAP.0) / 2.0;
         for (j, id) in row.iter().enumerate() {
-            let x = left + j as f64 * (BOX.0 + GAP.0) + BOX.0 / 2.0;
-            let y = GAP.1 + i as f64 * (BOX.1 + GAP.1) + BOX.1 / 2.0;
+            let x = left + j as f64 * (box_width + GAP.0) + box_width / 2.0;
+            let y = GAP.1 + i as f64 * (HEIGHT + GAP.1) + HEIGHT / 2.0;
             centre[id.0 as usize] = (x, y);
         }
     }
@@ -40,9 +45,9 @@ pub fn svg(graph: &Graph) -> String {
         let (x, y) = centre[id.0 as usize];
         for operand in graph.node(id).operands.iter().filter(|o| data[o.0 as usize]) {
             let (ox, oy) = centre[operand.0 as usize];
-            let (top, bottom) = (oy + BOX.1 / 2.0, y - BOX.1 / 2.0);
+            let (top, bottom) = (oy + HEIGHT / 2.0, y - HEIGHT / 2.0);
             // A long edge swings aside, so that it does not run through the boxes between.
-            let swing = if layer[id.0 as usize] > layer[operand.0 as usize] + 1 { BOX.0 * 0.75 } else { 0.0 };
+            let swing = if layer[id.0 as usize] > layer[operand.0 as usize] + 1 { box_width * 0.75 } else { 0.0 };
             let _ = write!(
                 s,
                 r##"<path d="M{ox:.1} {top:.1}C{:.1} {:.1} {:.1} {:.1} {x:.1} {bottom:.1}" fill="none" stroke="#888"/>"##,
@@ -56,6 +61,7 @@ pub fn svg(graph: &Graph) -> String {
     for &id in &shown {
         let node = graph.node(id);
         let (x, y) = centre[id.0 as usize];
+        let (first, second) = texts(id);
         let fill = match node.op {
             Op::Input => "#e8f1fa",
             Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. } => "#fdeee0",
@@ -63,15 +69,15 @@ pub fn svg(graph: &Graph) -> String {
         };
         let _ = write!(
             s,
-            r##"<g><rect x="{:.1}" y="{:.1}" width="{}" height="{}" rx="5" fill="{fill}" stroke="#777"/><text x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text><text x="{x:.1}" y="{:.1}" text-anchor="middle" fill="#666">{id} {}</text></g>"##,
-            x - BOX.0 / 2.0,
-            y - BOX.1 / 2.0,
-            BOX.0,
-            BOX.1,
+            r##"<g><rect x="{:.1}" y="{:.1}" width="{:.1}" height="{}" rx="5" fill="{fill}" stroke="#777"/><text x="{x:.1}" y="{:.1}" text-anchor="middle">{}</text><text x="{x:.1}" y="{:.1}" text-anchor="middle" fill="#666">{}</text></g>"##,
+            x - box_width / 2.0,
+            y - HEIGHT / 2.0,
+            box_width,
+            HEIGHT,
             y - 3.0,
-            escape(&label(graph, id)),
+            escape(&first),
             y + 11.0,
-            node.ty
+            escape(&second)
         );
     }
     s.push_str("</svg>");

@@ -97,12 +97,12 @@ fn front_table(result: &SearchResult) -> String {
         let decisions: Vec<String> = a.decisions.iter().map(|(k, v)| format!("{k}={v}")).collect();
         let _ = write!(
             s,
-            "<tr class=\"{class}\"><td>{}</td><td>{:.2}%</td><td>{}</td><td>{}–{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"l\">{}</td></tr>",
+            "<tr class=\"{class}\"><td>{}</td><td>{:.2}%</td><td>{:.2}</td><td>{:.2}–{:.2}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"l\">{}</td></tr>",
             escape(&a.architecture),
             100.0 * a.accuracy,
-            number(a.latency.median_us),
-            number(a.latency.low_us),
-            number(a.latency.high_us),
+            a.latency.median_us,
+            a.latency.low_us,
+            a.latency.high_us,
             a.parameters,
             number(a.flops as f64 / 1e6),
             a.rung,
