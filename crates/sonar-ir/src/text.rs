@@ -25,7 +25,7 @@
 //!
 //! In a definition, operands may stand without parentheses: `%1 = add %0, %b`. `//` begins a comment. A name with other
 //! characters than letters, digits, `_` and `.` is quoted: `%"conv/weight:0"`. Beyond the operators of [`Op`](crate::graph::Op),
-//! `zeros_like %x` is a [`Splat`](crate::graph::Op::Splat) of 0, and `add`, `mul`, `max` and `min` take two operands or more,
+//! `zeros_like %x` is a [`Splat`](crate::graph::Op::Splat) of 0, `flatten %x` a reshape to two axes, and `add`, `mul`, `max` and `min` take two operands or more,
 //! combined from the left. A comma may follow the last item of a list. A parameter without initialiser has `he`.
 //! Braces belong to the operator right before them: `relu(conv2d(%x, %w) {stride=2})`.
 //!

@@ -37,7 +37,7 @@ pub(crate) const MAX_ELEMENTS: usize = 1 << 31;
 const DEFAULT_EPS: f32 = 1e-5;
 
 /// Operators with one spelling each, apart from the scalar functions and the reductions.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "splat",
     "conv2d",
     "conv2d_grad_input",
@@ -59,6 +59,7 @@ const NAMES: [&str; 22] = [
     "log_softmax",
     "broadcast",
     "fused_sum",
+    "flatten",
     "zeros_like",
 ];
 
@@ -207,6 +208,7 @@ pub(crate) fn read(name: &str, at: &Span, attributes: Vec<Given>, operands: &[&T
         "avg_pool_grad" => Op::AvgPoolGrad(given.pool()?, given.pair("size", None)?),
         "global_avg_pool" => Op::GlobalAvgPool,
         "reshape" => Op::Reshape(given.shape("shape")?),
+        "flatten" => Op::Reshape(flattened(operands, at)?),
         "broadcast" => Op::Broadcast(given.shape("shape")?),
         "transpose" => Op::Transpose(given.integers("perm")?),
         "concat" => Op::Concat { axis: given.integer("axis", None)? },
@@ -235,10 +237,21 @@ fn unknown(name: &str, at: &Span) -> Fault {
     let scalar = UnaryOp::ALL.iter().map(|o| o.name()).chain(BinaryOp::ALL.iter().map(|o| o.name()));
     let reductions = ["reduce_sum", "reduce_mean", "reduce_max", "reduce_min"];
     let fault = Fault::new(at.clone(), format!("unknown operator `{name}`"));
-    match nearest(name, NAMES.into_iter().chain(scalar).chain(reductions)) {
-        Some(near) => fault.help(format!("did you mean `{near}`?")),
-        None => fault,
+    let names: Vec<&str> = NAMES.into_iter().chain(scalar).chain(reductions).collect();
+    fault.help(match nearest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("expected one of {}", names.join(", ")),
+    })
+}
+
+/// The shape of `flatten`, which is short for a reshape: all axes but the first as one.
+fn flattened(operands: &[&TensorType], at: &Span) -> Result<Vec<Dim>, Fault> {
+    let rest = |shape: &[Dim]| shape.iter().map(|d| d.fixed()).product::<Option<usize>>();
+    match operands {
+        [x] if x.rank() > 0 => rest(&x.shape[1..]).map(|rest| vec![x.shape[0], Dim::Fixed(rest)]),
+        _ => None,
     }
+    .ok_or_else(|| Fault::new(at.clone(), "`flatten` takes one value whose axes but the first are fixed".to_string()))
 }
 
 fn reduction(name: &str) -> Option<ReduceOp> {
