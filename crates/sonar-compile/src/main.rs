@@ -6,6 +6,7 @@ mod compiled;
 mod exit;
 mod interrupt;
 mod load;
+mod output;
 mod progress;
 mod report;
 mod table;

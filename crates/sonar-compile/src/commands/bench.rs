@@ -3,6 +3,7 @@
 use crate::args::{BenchArgs, Format};
 use crate::compiled::{Arguments, Prepared, prepare, runnable_target, write_f32};
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::output::{out, outln};
 use crate::table::{Align, render};
 use serde_json::json;
 use sonar_measure::{Summary, stats};
@@ -45,11 +46,11 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
                 "min_us": us(summary.min), "p90_us": p(0.9), "p99_us": p(0.99), "max_us": us(summary.max),
                 "warnings": summary.warnings, "kernels": kernels, "samples_ns": samples,
             });
-            println!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
+            outln!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
         }
         Format::Text => {
-            println!("{}, batch {}, {} thread(s), {}", prepared.graph.name, args.target.batch, args.target.threads, target.key());
-            println!(
+            outln!("{}, batch {}, {} thread(s), {}", prepared.graph.name, args.target.batch, args.target.threads, target.key());
+            outln!(
                 "  median {:.1} µs  [{:.1}, {:.1}] 95% interval   min {:.1}  p90 {:.1}  p99 {:.1}  ({} runs)",
                 us(summary.median),
                 us(summary.interval.0),
@@ -60,7 +61,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
                 summary.count
             );
             let rate = flops as f64 / summary.median;
-            println!(
+            outln!(
                 "  {:.1} MFLOP, {rate:.0} GFLOP/s, {:.0}% of the FMA peak of {peak:.0}",
                 flops as f64 / 1e6,
                 100.0 * rate / peak
@@ -92,7 +93,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
                     ("GFLOP/s", Align::Right),
                     ("of peak", Align::Right),
                 ];
-                print!("\n{}", render(&columns, &rows));
+                out!("\n{}", render(&columns, &rows));
             }
         }
     }

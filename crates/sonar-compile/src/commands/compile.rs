@@ -3,6 +3,7 @@
 use crate::args::{CompileArgs, Format};
 use crate::compiled::prepare;
 use crate::exit::{Exit, Failure, OrExit};
+use crate::output::{out, outln};
 use crate::table::{Align, render};
 use serde_json::json;
 
@@ -23,26 +24,26 @@ pub fn compile(args: &CompileArgs) -> Result<(), Failure> {
                 "flops": flops, "parameters": parameters, "arena_bytes": c.plan.arena * 4,
                 "seconds": c.seconds(), "pass_seconds": passes, "rewriting": c.lowered.report,
             });
-            println!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
+            outln!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
         }
         Format::Text => {
-            println!(
+            outln!(
                 "{} for {}, batch {}, {} thread(s)",
                 prepared.graph.name,
                 prepared.target.key(),
                 args.target.batch,
                 args.target.threads
             );
-            println!("  {} parameters, {:.2} MFLOP", parameters, flops as f64 / 1e6);
-            println!(
+            outln!("  {} parameters, {:.2} MFLOP", parameters, flops as f64 / 1e6);
+            outln!(
                 "  {} graph nodes → {} kernel calls of {} kernels",
                 c.lowered.graph.nodes.len(),
                 c.plan.calls.len(),
                 c.plan.kernels.len()
             );
-            println!("  arena {:.1} KiB", c.plan.arena as f64 * 4.0 / 1024.0);
+            outln!("  arena {:.1} KiB", c.plan.arena as f64 * 4.0 / 1024.0);
             if let Some(report) = &c.lowered.report {
-                println!("  rewriting: {report}");
+                outln!("  rewriting: {report}");
             }
             let rows: Vec<Vec<String>> = c
                 .passes
@@ -50,7 +51,7 @@ pub fn compile(args: &CompileArgs) -> Result<(), Failure> {
                 .map(|p| vec![p.name.to_string(), format!("{:.2}", 1e3 * p.seconds)])
                 .chain([vec!["total".to_string(), format!("{:.2}", 1e3 * c.seconds())]])
                 .collect();
-            print!("\n{}", render(&[("pass", Align::Left), ("ms", Align::Right)], &rows));
+            out!("\n{}", render(&[("pass", Align::Left), ("ms", Align::Right)], &rows));
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::args::{DoctorArgs, Format};
 use crate::exit::{Exit, Failure, OrExit};
+use crate::output::outln;
 use serde::Serialize;
 use sonar_codegen::{Target, peak_gflops};
 use std::time::Instant;
@@ -27,7 +28,7 @@ struct Findings {
 pub fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     let findings = examine()?;
     match args.format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&findings).or_exit(Exit::Internal)?),
+        Format::Json => outln!("{}", serde_json::to_string_pretty(&findings).or_exit(Exit::Internal)?),
         Format::Text => print(&findings),
     }
     Ok(())
@@ -113,22 +114,22 @@ fn load() -> Option<f64> {
 }
 
 fn print(f: &Findings) {
-    println!("processor          {}", f.target);
-    println!("cores              {}", f.cores);
-    println!("vector width       {} × f32", f.lanes);
-    println!("FMA peak, one core {:.0} GFLOP/s", f.peak_gflops);
+    outln!("processor          {}", f.target);
+    outln!("cores              {}", f.cores);
+    outln!("vector width       {} × f32", f.lanes);
+    outln!("FMA peak, one core {:.0} GFLOP/s", f.peak_gflops);
     for (name, peak) in &f.peak_gflops_by_target {
-        println!("  {name:<17}{peak:.0} GFLOP/s");
+        outln!("  {name:<17}{peak:.0} GFLOP/s");
     }
-    println!("timer step         {:.0} ns", f.timer_resolution_ns);
-    println!("jitter             {:.2}×", f.jitter);
+    outln!("timer step         {:.0} ns", f.timer_resolution_ns);
+    outln!("jitter             {:.2}×", f.jitter);
     if let Some(steal) = f.steal {
-        println!("stolen by host     {:.1}%", 100.0 * steal);
+        outln!("stolen by host     {:.1}%", 100.0 * steal);
     }
     if f.warnings.is_empty() {
-        println!("ready to measure");
+        outln!("ready to measure");
     }
     for warning in &f.warnings {
-        println!("warning: {warning}");
+        outln!("warning: {warning}");
     }
 }

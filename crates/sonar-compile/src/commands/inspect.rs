@@ -4,6 +4,7 @@ use crate::args::{Format, InspectArgs, ModelArgs, Stage};
 use crate::compiled::prepare;
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::load;
+use crate::output::{out, outln};
 use serde_json::json;
 use sonar_ir::canonical;
 use sonar_rewrite::Options;
@@ -18,16 +19,16 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
         return count(args);
     }
     match args.stage {
-        Stage::Graph => print!("{}", load::graph(&args.model)?),
+        Stage::Graph => out!("{}", load::graph(&args.model)?),
         Stage::Egraph => {
             let graph = load::graph(&args.model)?.specialise(args.target.batch);
             let rewritten =
                 sonar_rewrite::rewrite(&graph, &Options { dump: true, ..Options::default() }).or_exit(Exit::BadInput)?;
-            print!("{}\n{}", rewritten.report, rewritten.report.dump);
+            out!("{}\n{}", rewritten.report, rewritten.report.dump);
         }
         Stage::Rewritten => {
             let graph = load::graph(&args.model)?.specialise(args.target.batch);
-            print!("{}", sonar_rewrite::rewrite(&graph, &Options::default()).or_exit(Exit::BadInput)?.graph);
+            out!("{}", sonar_rewrite::rewrite(&graph, &Options::default()).or_exit(Exit::BadInput)?.graph);
         }
         Stage::Schedule => {
             let prepared = prepare(&args.model, &args.target)?;
@@ -36,13 +37,13 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
             {
                 if args.kernel.is_none_or(|k| k == i) {
                     let calls = prepared.compiled.lowered.tasks.kernels.iter().filter(|k| k.task == i).count();
-                    println!(
+                    outln!(
                         "// kernel {i}: {}, {calls} calls, {:.3} MFLOP, {:.1} KiB",
                         task.program.name,
                         task.flops as f64 / 1e6,
                         task.bytes as f64 / 1024.0
                     );
-                    println!("{schedule}");
+                    outln!("{schedule}");
                 }
             }
         }
@@ -58,7 +59,7 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
                     Stage::Asm => sonar_codegen::asm(program, &prepared.target).or_exit(Exit::Internal)?,
                     _ => program.to_string(),
                 };
-                println!("// kernel {i}\n{text}");
+                outln!("// kernel {i}\n{text}");
             }
         }
     }
@@ -83,7 +84,7 @@ fn count(args: &InspectArgs) -> Result<(), Failure> {
     let topologies = (!topologies.is_empty()).then_some(topologies.len());
     let functions = countable.then_some(functions.len());
     match args.format {
-        Format::Json => println!(
+        Format::Json => outln!(
             "{}",
             json!({
                 "schema": 1, "space": space.name(), "decisions": space.decisions().len(), "candidates": candidates.to_string(),
@@ -91,22 +92,22 @@ fn count(args: &InspectArgs) -> Result<(), Failure> {
             })
         ),
         Format::Text => {
-            println!("{}: {} decisions", space.name(), space.decisions().len());
-            println!("candidates                                     {candidates}");
+            outln!("{}: {} decisions", space.name(), space.decisions().len());
+            outln!("candidates                                     {candidates}");
             if let Some(n) = topologies {
-                println!("distinct up to isomorphism and dead edges      {n}");
+                outln!("distinct up to isomorphism and dead edges      {n}");
             }
             match functions {
                 Some(n) => {
-                    println!("distinct as graphs                             {n}");
+                    outln!("distinct as graphs                             {n}");
                     if topologies.is_some_and(|t| t != n) {
-                        println!(
+                        outln!(
                             "  (the two differ because a dead edge into ReLU-Conv-BN still gives the shift of the batch norm: as a graph it is"
                         );
-                        println!("   a constant, not zero; and because sums may be regrouped)");
+                        outln!("   a constant, not zero; and because sums may be regrouped)");
                     }
                 }
-                None => println!("distinct ones are counted for spaces of up to {COUNTABLE} candidates"),
+                None => outln!("distinct ones are counted for spaces of up to {COUNTABLE} candidates"),
             }
         }
     }
@@ -120,9 +121,9 @@ pub fn check(args: &ModelArgs) -> Result<(), Failure> {
     if space.decisions().is_empty() || args.arch.is_some() {
         let graph = load::graph(args)?;
         sonar_ir::verify::graph(&graph).or_exit(Exit::BadInput)?;
-        println!("{}: a graph of {} nodes, correct", graph.name, graph.nodes.len());
+        outln!("{}: a graph of {} nodes, correct", graph.name, graph.nodes.len());
     } else {
-        println!("{}: a space of {} candidates, correct", space.name(), space.count());
+        outln!("{}: a space of {} candidates, correct", space.name(), space.count());
     }
     Ok(())
 }

@@ -11,11 +11,14 @@ pub mod tune;
 
 use crate::args::Cli;
 use crate::exit::{Exit, Failure, OrExit};
+use crate::output::out;
 use clap::CommandFactory;
 
 /// `completions`: a completion script on standard output.
 pub fn completions(shell: clap_complete::Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "sonar-compile", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "sonar-compile", &mut script);
+    out!("{}", String::from_utf8_lossy(&script));
 }
 
 /// `worker`: serves measurements until standard input ends.

@@ -4,6 +4,7 @@ use super::search::failure;
 use crate::args::ReportArgs;
 use crate::compiled::tune_failure;
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::output::outln;
 use crate::report::{Winner, WinnerKernel, dag, html, pictures};
 use sonar_codegen::Target;
 use sonar_ir::space::Assignment;
@@ -22,11 +23,11 @@ pub fn report(args: &ReportArgs) -> Result<(), Failure> {
         std::fs::write(path, text).map_err(|e| fail(Exit::BadInput, format!("cannot write {}: {e}", path.display())))
     };
     write(&path, &html(&result, "joint search", winner.as_ref()))?;
-    println!("{}", path.display());
+    outln!("{}", path.display());
     for picture in pictures::all(&result) {
         let file = path.with_file_name(format!("{}.svg", picture.name));
         write(&file, &picture.svg)?;
-        println!("{}", file.display());
+        outln!("{}", file.display());
     }
     Ok(())
 }

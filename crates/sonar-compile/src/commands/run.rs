@@ -3,6 +3,7 @@
 use crate::args::{Format, RunArgs};
 use crate::compiled::{prepare, runnable_target, write_f32};
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::output::outln;
 use serde_json::json;
 use sonar_ir::{Tensor, interp};
 
@@ -33,16 +34,16 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         Format::Json => {
             let outputs: Vec<_> = shapes.iter().zip(&arguments.outputs).map(|(s, d)| json!({ "shape": s, "data": d })).collect();
             let document = json!({ "schema": 1, "model": prepared.graph.name, "outputs": outputs, "relative_error": error });
-            println!("{}", serde_json::to_string(&document).or_exit(Exit::Internal)?);
+            outln!("{}", serde_json::to_string(&document).or_exit(Exit::Internal)?);
         }
         Format::Text => {
             for (shape, data) in shapes.iter().zip(&arguments.outputs) {
                 let shown: Vec<String> = data.iter().take(SHOWN).map(|v| format!("{v:.6}")).collect();
                 let rest = if data.len() > SHOWN { format!(", … ({} numbers)", data.len()) } else { String::new() };
-                println!("{shape:?}: {}{rest}", shown.join(", "));
+                outln!("{shape:?}: {}{rest}", shown.join(", "));
             }
             if let Some(error) = error {
-                println!("relative error against the interpreter: {error:.1e}");
+                outln!("relative error against the interpreter: {error:.1e}");
             }
         }
     }

@@ -4,6 +4,7 @@ use crate::args::{Format, ResumeArgs, SearchArgs, SearchOptions};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::interrupt;
 use crate::load;
+use crate::output::{out, outln};
 use crate::progress::Teller;
 use crate::report::summary;
 use crate::table::{Align, render};
@@ -83,7 +84,7 @@ fn run(config: &SearchConfig, dir: &Path, fresh: bool, format: Format, quiet: bo
     teller.end();
     let result = result.map_err(failure)?;
     match format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&result).or_exit(Exit::Internal)?),
+        Format::Json => outln!("{}", serde_json::to_string_pretty(&result).or_exit(Exit::Internal)?),
         Format::Text => print(&result, dir),
     }
     Ok(())
@@ -128,12 +129,16 @@ fn print(result: &SearchResult, dir: &Path) {
         ("rung", Align::Right),
         ("decisions", Align::Left),
     ];
-    print!("{}", render(&columns, &rows));
+    out!("{}", render(&columns, &rows));
     let c = result.cost.parts;
-    println!("\n{} (* the winner)", summary(result));
-    println!(
+    outln!("\n{} (* the winner)", summary(result));
+    outln!(
         "training {:.1} s, tuning {:.1} s, compiling {:.1} s, rewriting {:.1} s, other {:.1} s",
-        c.training, c.tuning, c.compiling, c.rewriting, c.other
+        c.training,
+        c.tuning,
+        c.compiling,
+        c.rewriting,
+        c.other
     );
-    println!("run directory {0}; see it with `sonar-compile report {0}`", dir.display());
+    outln!("run directory {0}; see it with `sonar-compile report {0}`", dir.display());
 }

@@ -5,6 +5,7 @@ use crate::compiled::{open_records, runnable_target, tune_failure};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::interrupt;
 use crate::load;
+use crate::output::{out, outln};
 use crate::table::{Align, render};
 use serde_json::json;
 use sonar_ir::init;
@@ -93,7 +94,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
                 "untuned_us": before.median / 1e3, "tuned_us": after.median / 1e3,
                 "tuned_interval_us": [after.interval.0 / 1e3, after.interval.1 / 1e3], "kernels": kernels,
             });
-            println!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
+            outln!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
         }
         Format::Text => {
             let cells: Vec<Vec<String>> = rows
@@ -114,8 +115,8 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
                 ("GFLOP/s", Align::Right),
                 ("trials", Align::Right),
             ];
-            print!("{}", render(&columns, &cells));
-            println!(
+            out!("{}", render(&columns, &cells));
+            outln!(
                 "\n{}: {:.1} µs untuned, {:.1} µs tuned ({:.2}×); stopped because {why}",
                 graph.name,
                 before.median / 1e3,

@@ -1,0 +1,31 @@
+//! Standard output. A reader that has gone away, as `head` does when it has enough, ends the process quietly; so `print!`,
+//! which would panic, is not used.
+
+use crate::exit::Exit;
+use std::fmt;
+use std::io::{ErrorKind, Write};
+
+/// Writes text to standard output, or ends the process if that is not possible.
+pub fn write(text: fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    match out.write_fmt(text).and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            eprintln!("error: cannot write to standard output: {error}");
+            std::process::exit(Exit::BadInput as i32);
+        }
+    }
+}
+
+/// `print!` without panics.
+macro_rules! out {
+    ($($text:tt)*) => { $crate::output::write(format_args!($($text)*)) };
+}
+
+/// `println!` without panics.
+macro_rules! outln {
+    ($($text:tt)*) => { $crate::output::write(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+pub(crate) use {out, outln};
