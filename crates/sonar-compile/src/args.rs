@@ -94,7 +94,7 @@ pub struct SearchOptions {
     /// How to search: sonar, random, brute-force, sequential [default: sonar]
     #[arg(long)]
     pub algorithm: Option<String>,
-    /// Wall-clock limit, such as 90s, 10m, 2h [default: 8m]
+    /// Wall-clock limit, such as 90s, 10m, 2h [default: 5m]
     #[arg(long, value_parser = parse_duration)]
     #[serde(deserialize_with = "duration")]
     pub time: Option<Duration>,

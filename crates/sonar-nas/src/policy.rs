@@ -81,7 +81,7 @@ impl Default for Policy {
         Policy {
             algorithm: Algorithm::Sonar,
             objective: Objective::Pareto,
-            seconds: Some(480.0),
+            seconds: Some(300.0),
             seed: 0,
             candidates: 96,
             neighbours: 0.25,

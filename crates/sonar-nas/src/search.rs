@@ -21,7 +21,7 @@ use std::time::Instant;
 /// The built-in space: NAS-Bench-201.
 pub const NAS_BENCH_201: &str = include_str!("../../../ir-examples/spaces/nas-bench-201.sonar");
 
-/// Everything that a search depends on. The default is a search of eight minutes on two processors.
+/// Everything that a search depends on. The default is a search of five minutes on two processors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SearchConfig {
     /// The space, in the graph language.
@@ -76,6 +76,9 @@ pub fn search(
     let data = load(&config.data, config.validation)?;
     let space = space_for(config, &data)?;
     let target = Target::parse(&config.target).map_err(sonar_tune::TuneError::from)?;
+    if config.threads == 0 || config.latency_threads == 0 {
+        return Err(SearchError::Config("the number of threads is at least 1".to_string()));
+    }
     if !target.runs_here() {
         return Err(SearchError::Config(format!("this machine cannot run code for {}", config.target)));
     }
