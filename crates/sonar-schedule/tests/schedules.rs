@@ -6,6 +6,7 @@ use common::{error, graphs, run_program};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_ir::schedule::Schedule;
+use sonar_ir::{Op, Term};
 use sonar_schedule::{Task, apply, default_schedule, space, tasks};
 
 /// Different orders of summation round differently.
@@ -63,6 +64,31 @@ fn default_schedules_leave_no_scalar_sum_of_products() {
                 let program = apply(&task.program, &schedule, 8).expect("it applies");
                 let text = format!("{:?}", program.body);
                 assert!(!text.contains("Reduce("), "{name}\n{schedule}\n{program}");
+            }
+        }
+    }
+}
+
+/// Sums of any width become micro-kernels too, whatever register tile suits them.
+#[test]
+fn default_schedules_leave_no_scalar_sum() {
+    for channels in [1, 3, 7, 16, 24, 32, 48, 64, 100] {
+        for operands in 2..6 {
+            for relu in [false, true] {
+                let mut g = common::Sketch::new();
+                let values: Vec<_> = (0..operands).map(|_| g.input(&[1, 16, 16, channels])).collect();
+                let sum = g.op(Op::FusedSum { terms: vec![Term::Add; operands], relu }, &values);
+                for task in &tasks(&g.finish(&[sum])).expect("it lowers").tasks {
+                    for lanes in [4, 8, 16] {
+                        let schedule = default_schedule(task, lanes, 1);
+                        let program = apply(&task.program, &schedule, lanes).expect("it applies");
+                        let text = format!("{:?}", program.body);
+                        assert!(
+                            !text.contains("Reduce(") && !text.contains("Store {"),
+                            "{channels} channels\n{schedule}\n{program}"
+                        );
+                    }
+                }
             }
         }
     }

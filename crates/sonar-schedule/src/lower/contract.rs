@@ -65,15 +65,22 @@ impl Lower<'_> {
                 load(out, flat(&shape, &axes.index))
             };
             let chunk = prepared.iter().skip(pass * in_one_pass).take(in_one_pass);
-            let updates = chunk.map(|term| self.update(term, &axes, groups, &shape)).collect();
+            let updates: Vec<Update> = chunk.map(|term| self.update(term, &axes, groups, &shape)).collect();
+            // Without products the sum is there at once.
+            let sum = if updates.is_empty() { init.clone() } else { Expr::Acc };
             let finish = if pass + 1 == passes {
-                let sum = if relu { unary(UnaryOp::Relu, Expr::Acc) } else { Expr::Acc };
+                let sum = if relu { unary(UnaryOp::Relu, sum) } else { sum };
                 self.epilogue(anchor, sum, &axes.index)
             } else {
-                Expr::Acc
+                sum
             };
             let target = at(out, flat(&shape, &axes.index));
-            self.emit(nest(&axes.loops, vec![Stmt::Reduce(Reduce { target, init, updates, finish })]));
+            let stmt = if updates.is_empty() {
+                Stmt::Store { target, value: finish }
+            } else {
+                Stmt::Reduce(Reduce { target, init, updates, finish })
+            };
+            self.emit(nest(&axes.loops, vec![stmt]));
         }
         self.end(TaskKind::Contraction);
     }

@@ -189,7 +189,7 @@ impl Kernel {
     /// An upper bound of the registers that are live at once.
     pub(super) fn registers(&self, shape: TileShape) -> usize {
         let TileShape { mr, nv, unroll } = shape;
-        let accumulators = if self.updates.is_empty() { 0 } else { mr * nv * self.sets(mr, nv, unroll) };
+        let accumulators = if self.init.is_none() { 0 } else { mr * nv * self.sets(mr, nv, unroll) };
         let count = |node: &DagNode| (if node.rows { mr } else { 1 }) * (if node.cols { nv } else { 1 });
         let hoisted: usize = self
             .updates
