@@ -118,7 +118,7 @@ impl Journal<'_, '_> {
         self.store.append(&events)?;
         self.mark = now;
         for (event, cost) in &events {
-            self.state.apply(event, cost).map_err(SearchError::Evaluator)?;
+            self.state.apply(event, cost).map_err(SearchError::Internal)?;
         }
         let progress = progress(self.policy, &self.state);
         for (event, _) in &events {
@@ -304,7 +304,7 @@ fn train(
     if let Err(error) = outcome {
         fail(id, error, journal)?;
     } else if trace.epochs() == from && trace.standing == Standing::Alive {
-        return Err(SearchError::Evaluator(format!("training {id} from epoch {from} to {to} did nothing")));
+        return Err(SearchError::Internal(format!("training {id} from epoch {from} to {to} did nothing")));
     }
     if journal.state.trace(id).standing != Standing::Alive {
         evaluator.forget(id);
@@ -332,7 +332,7 @@ fn tune(
     }
     outcome.map_err(fatal)?;
     if reports == 0 {
-        return Err(SearchError::Evaluator(format!("tuning {} candidates to {to} trials did nothing", group.len())));
+        return Err(SearchError::Internal(format!("tuning {} candidates to {to} trials did nothing", group.len())));
     }
     Ok(())
 }

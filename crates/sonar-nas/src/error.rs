@@ -54,9 +54,12 @@ pub enum SearchError {
     /// The target cannot be compiled for.
     #[error(transparent)]
     Target(#[from] sonar_tune::TuneError),
-    /// Nothing can be evaluated any more.
+    /// Nothing can be evaluated any more, for a reason outside of the program: files, data, or the machine.
     #[error("{0}")]
     Evaluator(String),
+    /// The search contradicts itself, which is our own fault.
+    #[error("internal error: {0}")]
+    Internal(String),
     /// Every candidate failed, or none meets the latency limit.
     #[error("no valid candidate: {0}")]
     NoCandidate(String),

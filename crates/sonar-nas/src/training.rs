@@ -1,7 +1,8 @@
 //! Candidates in training, and their checkpoints.
 //!
 //! A candidate's checkpoint after epoch `e` is `CANDIDATE/epoch-e.ckpt` in the folder of checkpoints. It is on disk before the
-//! epoch is reported; the one before is removed after. So whichever epoch the search knows of, its checkpoint is there.
+//! epoch is reported; the one before is removed after, if the report is answered with a wish for more: otherwise it may be that
+//! the search could not take note. So whichever epoch the search knows of, its checkpoint is there.
 
 use crate::candidate::{CandidateId, Cost, Epoch};
 use crate::evaluator::{EvaluateError, TrainJob};
@@ -38,6 +39,7 @@ impl Training {
         let mut trainer = self.trainer(graph, backend, job.horizon).map_err(sort)?;
         if job.from > 0 {
             trainer.restore(&checkpoint(&self.checkpoints, id, job.from)).map_err(sort)?;
+            keep_only(&self.checkpoints, id, job.from)?;
         } else {
             forget(&self.checkpoints, id)?;
         }
@@ -51,10 +53,10 @@ impl Training {
             }
             let flow = report(epoch, Cost { training, compiling, ..Cost::default() });
             compiling = 0.0;
-            remove(&checkpoint(&self.checkpoints, id, number - 1))?;
             if flow.is_break() || epoch.train_loss.is_nan() {
                 break;
             }
+            keep_only(&self.checkpoints, id, number)?;
         }
         Ok(())
     }
@@ -102,11 +104,19 @@ fn folder(checkpoints: &Path, id: CandidateId) -> PathBuf {
     checkpoints.join(id.to_string())
 }
 
-fn remove(path: &Path) -> Result<(), EvaluateError> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(failed(path, &e)),
-        _ => Ok(()),
-    }
+/// Removes the checkpoints of a candidate but that of one epoch.
+fn keep_only(checkpoints: &Path, id: CandidateId, epoch: usize) -> Result<(), EvaluateError> {
+    let (folder, kept) = (folder(checkpoints, id), checkpoint(checkpoints, id, epoch));
+    let remove_others = || -> std::io::Result<()> {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path != kept {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    };
+    remove_others().map_err(|e| failed(&folder, &e))
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> EvaluateError {
@@ -162,6 +172,20 @@ mod tests {
         };
         training.train(&graph, &Interpreter, &job, report).unwrap();
         curve
+    }
+
+    #[test]
+    fn an_epoch_that_could_not_be_noted_is_trained_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let training = training(directory.path());
+        let first = curve(&training, 0, 2);
+        let text = "graph @linear(%x: f32[N,1,1,1], param %w: f32[1,2]) { return matmul(global_avg_pool(%x), %w) }";
+        let graph = parse_graph(text).unwrap();
+        let job = TrainJob { candidate: &candidate(), from: 2, to: 6, horizon: 6 };
+        training.train(&graph, &Interpreter, &job, &mut |_, _| ControlFlow::Break(())).unwrap();
+        let rest = curve(&training, 2, 6);
+        assert_eq!((first.len(), rest.len()), (2, 4));
+        assert_eq!(fs::read_dir(directory.path().join("c3")).unwrap().count(), 1);
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub fn failure(error: SearchError) -> Failure {
         SearchError::NoCandidate(_) => Exit::NoCandidate,
         SearchError::TimeTooShort => Exit::Budget,
         SearchError::Interrupted => Exit::Interrupted,
-        SearchError::Evaluator(_) | SearchError::Measure(_) => Exit::Internal,
+        SearchError::Internal(_) => Exit::Internal,
         _ => Exit::BadInput,
     };
     fail(exit, error)
