@@ -2,7 +2,7 @@
 
 use sonar_nas::driver::Progress;
 use sonar_nas::plan::{Plan, Rung};
-use sonar_nas::state::{Event, State};
+use sonar_nas::state::{Event, Standing, State};
 use std::io::{IsTerminal, Write};
 
 /// Seconds between two lines of a log, where no line can change.
@@ -58,9 +58,11 @@ fn milestone(event: &Event, state: &State) -> Option<String> {
             let each: Vec<String> = failures.iter().map(|(candidate, reason)| format!("{candidate} fails: {reason}")).collect();
             each.join("\n         ")
         }
-        Event::Cut { candidates } => format!("{} architectures are left out, for want of time", candidates.len()),
         Event::Promoted { survivors, dropped } => {
-            format!("rung {} begins: {} architectures go on, {} stop early", state.rung + 1, survivors.len(), dropped.len())
+            let cut = state.candidates.iter().filter(|t| t.standing == Standing::Cut).count();
+            let (rung, on, off) = (state.rung + 1, survivors.len(), dropped.len());
+            let cut = if cut > 0 { format!("; time did not suffice for {cut}") } else { String::new() };
+            format!("rung {rung} begins: {on} architectures go on, {off} stop early{cut}")
         }
         Event::Closed { survivors, .. } => format!("training ends for want of time, with {} finalists", survivors.len()),
         Event::Measured { latencies, .. } => format!("{} finalists timed side by side", latencies.len()),
