@@ -266,6 +266,10 @@ fn explain(path: &Path, error: rusqlite::Error) -> MeasureError {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => MeasureError::Locked { path },
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => MeasureError::Corrupt { path, reason: error.to_string() },
         Some(ErrorCode::DiskFull) => MeasureError::Full { path },
+        // No room for the index of the write-ahead log, in the words of SQLite.
+        _ if error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
+            MeasureError::Full { path }
+        }
         _ => MeasureError::Sqlite { path, source: error },
     }
 }

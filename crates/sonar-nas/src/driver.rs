@@ -68,7 +68,8 @@ pub fn run(
     Ok(journal.state)
 }
 
-fn check(policy: &Policy) -> Result<(), SearchError> {
+/// Refuses a policy that asks for the impossible.
+pub fn check(policy: &Policy) -> Result<(), SearchError> {
     let wrong = |what: &str| Err(SearchError::Config(what.to_string()));
     if policy.candidates == 0 || policy.epochs == 0 {
         return wrong("a search needs at least one candidate and one epoch");

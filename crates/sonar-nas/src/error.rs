@@ -86,6 +86,10 @@ impl SearchError {
         let path = path.to_path_buf();
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => SearchError::DiskFull(path),
+            // No room for the index of the write-ahead log, in the words of SQLite.
+            _ if error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
+                SearchError::DiskFull(path)
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => SearchError::Locked(path),
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::SystemIoFailure) => {
                 SearchError::NotWritable { path, reason: error.to_string() }

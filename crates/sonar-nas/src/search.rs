@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sonar_ir::space::Space;
 use sonar_measure::{Measurer, Records, SystemClock};
 use sonar_train::data::{FASHION_MNIST, load};
-use sonar_train::{Dataset, TrainConfig};
+use sonar_train::{Dataset, TrainConfig, trainer};
 use sonar_tune::{JitBackend, Target, Tuner, TunerOptions};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -73,8 +73,12 @@ pub fn search(
 ) -> Result<SearchResult, SearchError> {
     let begun = Instant::now();
     // Whatever is wrong with the configuration shows before an old run is removed.
+    driver::check(&config.policy)?;
     let data = load(&config.data, config.validation)?;
     let space = space_for(config, &data)?;
+    if let Some(candidate) = space.baseline().cloned().or_else(|| space.nth(0)) {
+        trainer::check(&space.instantiate(&candidate)?, &data, &config.training)?;
+    }
     let target = Target::parse(&config.target).map_err(sonar_tune::TuneError::from)?;
     if config.threads == 0 || config.latency_threads == 0 {
         return Err(SearchError::Config("the number of threads is at least 1".to_string()));

@@ -95,6 +95,10 @@ fn wrong_configurations_are_refused_before_anything_is_removed() {
     assert!(matches!(refused(SearchConfig { space: "graph @".to_string(), ..config() }), SearchError::Space(_)));
     assert!(matches!(refused(SearchConfig { data: "/nowhere".to_string(), ..config() }), SearchError::Data(_)));
     assert!(matches!(refused(SearchConfig { target: "z80".to_string(), ..config() }), SearchError::Target(_)));
+    let nothing = Policy { candidates: 0, ..config().policy };
+    assert!(matches!(refused(SearchConfig { policy: nothing, ..config() }), SearchError::Config(_)));
+    let training = TrainConfig { batch: 1 << 20, ..config().training };
+    assert!(matches!(refused(SearchConfig { training, ..config() }), SearchError::Data(_)));
     assert!(matches!(
         refused(SearchConfig { target: "aarch64-unknown-linux-gnu".to_string(), ..config() }),
         SearchError::Config(_)

@@ -8,7 +8,7 @@ use sonar_ir::infer::TypeError;
 
 /// How weights follow their gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Optimizer {
     /// Stochastic gradient descent with momentum: `g += decay·w; m = momentum·m + g; w -= rate·d`, where `d` is `m`, or with Nesterov's
     /// look-ahead `g + momentum·m`.

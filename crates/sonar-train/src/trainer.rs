@@ -330,7 +330,7 @@ impl Trainer {
 }
 
 /// Whether a network fits data and configuration.
-fn check(model: &Graph, data: &Dataset, config: &TrainConfig) -> Result<(), TrainError> {
+pub fn check(model: &Graph, data: &Dataset, config: &TrainConfig) -> Result<(), TrainError> {
     let refuse = |what: String| Err(TrainError::Config(what));
     let signature = signature(model)?;
     let images = data.part(Part::Train).len().min(config.images_per_epoch.unwrap_or(usize::MAX));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Which distortions training images get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Augment {
     /// Whether half of the images are mirrored left to right.
     pub flip: bool,
