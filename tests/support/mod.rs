@@ -1,4 +1,9 @@
-//! What the cross-crate tests share: a source of random graphs, and the way of a graph to compiled code and back.
+//! What the cross-crate tests share: a source of random graphs, the way of a graph to compiled code and back, and the program.
+
+// Each test takes what it needs.
+#![allow(dead_code)]
+
+pub mod command;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
