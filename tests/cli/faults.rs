@@ -1,8 +1,11 @@
 //! Disks that are full and files that were damaged.
 
 use crate::command::{Ran, sonar};
+use crate::runs::assert_goes_on;
 use crate::{SPACE, Scratch, data};
+use sonar_nas::search::result;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// A search into a directory; only its size is of interest.
@@ -60,7 +63,12 @@ fn a_full_disk_stops_a_search_that_goes_on_when_there_is_room() {
             stopped.fails(3, &[&disk.0, "space"]);
         }
         disk.resize("64m");
+        let known = || result(Path::new(&run)).expect("what is written can be read");
+        let before = known();
         search(&scratch, &run).succeeds();
+        if let (Some(before), Some(after)) = (before, known()) {
+            assert_goes_on(&before, &after);
+        }
     }
 }
 

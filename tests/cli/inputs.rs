@@ -174,7 +174,7 @@ fn data_sets_that_cannot_be_read() {
     refused(&example("models"), &["not a data set", "IDX"]);
     refused(&space, &["space.sonar", "bytes"]);
 
-    let mut labels = vec![0, 1].repeat(32);
+    let mut labels = [0, 1].repeat(32);
     labels[5] = 7;
     write_labels(&scratch, "train", &labels);
     refused(&folder, &["label 7 of image 5 is out of range", "3 classes"]);

@@ -5,6 +5,7 @@ use crate::{SPACE, Scratch, data};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_nas::SearchResult;
+use sonar_nas::result::CandidateRecord;
 use sonar_nas::search::result;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -62,18 +63,40 @@ impl Search {
 
 /// How many epochs, tuned latencies and final latencies are known.
 fn measurements(result: &SearchResult) -> [usize; 3] {
-    let sum = |count: &dyn Fn(&sonar_nas::result::CandidateRecord) -> usize| result.candidates.iter().map(count).sum();
+    let sum = |count: &dyn Fn(&CandidateRecord) -> usize| result.candidates.iter().map(count).sum();
     [sum(&|c| c.curve.len()), sum(&|c| c.tuning.len()), sum(&|c| usize::from(c.measured.is_some()))]
 }
 
-/// What does not depend on time: for each candidate its name, its choices, and its losses and accuracies.
-fn learnt(result: &SearchResult) -> Vec<(String, Vec<usize>, Vec<(f64, f64)>)> {
-    let curve = |c: &sonar_nas::result::CandidateRecord| c.curve.iter().map(|e| (e.train_loss, e.accuracy)).collect();
-    result.candidates.iter().map(|c| (c.architecture.clone(), c.assignment.clone(), curve(c))).collect()
+/// What a search knows of a candidate that does not depend on time.
+#[derive(Debug, PartialEq)]
+struct Learnt {
+    architecture: String,
+    assignment: Vec<usize>,
+    /// Loss and accuracy of each epoch.
+    curve: Vec<(f64, f64)>,
+}
+
+fn learnt(result: &SearchResult) -> Vec<Learnt> {
+    let one = |c: &CandidateRecord| Learnt {
+        architecture: c.architecture.clone(),
+        assignment: c.assignment.clone(),
+        curve: c.curve.iter().map(|e| (e.train_loss, e.accuracy)).collect(),
+    };
+    result.candidates.iter().map(one).collect()
+}
+
+/// Asserts that nothing known earlier is lost or different later.
+pub fn assert_goes_on(earlier: &SearchResult, later: &SearchResult) {
+    let (before, after) = (learnt(earlier), learnt(later));
+    assert!(before.len() <= after.len());
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!((&before.architecture, &before.assignment), (&after.architecture, &after.assignment));
+        assert!(after.curve.starts_with(&before.curve), "{}", before.architecture);
+    }
 }
 
 fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args([name, &child.id().to_string()]).status().expect("there is a kill command");
+    let sent = Command::new("sh").args(["-c", &format!("kill {name} {}", child.id())]).status().expect("there is a shell");
     assert!(sent.success());
 }
 
@@ -121,9 +144,7 @@ fn an_interrupted_search_saves_and_goes_on() {
     search.finish("run").succeeds();
     let whole = search.read("run").expect("it is over");
     assert_eq!(whole.sessions, 2);
-    for (before, after) in learnt(&stopped).iter().zip(&learnt(&whole)) {
-        assert!(after.2.starts_with(&before.2), "{}", before.0);
-    }
+    assert_goes_on(&stopped, &whole);
 }
 
 #[test]
