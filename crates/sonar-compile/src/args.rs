@@ -94,7 +94,7 @@ pub struct SearchOptions {
     /// How to search: sonar, random, brute-force, sequential [default: sonar]
     #[arg(long)]
     pub algorithm: Option<String>,
-    /// Wall-clock limit, such as 90s, 10m, 2h [default: 5m]
+    /// Wall-clock limit, such as 90s, 10m, 2h [default: 6m]
     #[arg(long, value_parser = parse_duration)]
     #[serde(deserialize_with = "duration")]
     pub time: Option<Duration>,
@@ -119,7 +119,7 @@ pub struct SearchOptions {
     /// How many architectures to sample, at most [default: 96]
     #[arg(long)]
     pub candidates: Option<usize>,
-    /// Epochs of full training, at most [default: 18]
+    /// Epochs of full training, at most [default: 9]
     #[arg(long)]
     pub epochs: Option<usize>,
     /// Trials of full tuning for each kernel, at most [default: 64]

@@ -81,11 +81,11 @@ impl Default for Policy {
         Policy {
             algorithm: Algorithm::Sonar,
             objective: Objective::Pareto,
-            seconds: Some(300.0),
+            seconds: Some(360.0),
             seed: 0,
             candidates: 96,
             neighbours: 0.25,
-            epochs: 18,
+            epochs: 9,
             trials: 64,
             eta: 3,
             tuning_share: 0.06,

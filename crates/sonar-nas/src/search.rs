@@ -21,7 +21,7 @@ use std::time::Instant;
 /// The built-in space: NAS-Bench-201.
 pub const NAS_BENCH_201: &str = include_str!("../../../ir-examples/spaces/nas-bench-201.sonar");
 
-/// Everything that a search depends on. The default is a search of five minutes on two processors.
+/// Everything that a search depends on. The default is a search of six minutes on two processors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SearchConfig {
     /// The space, in the graph language.
