@@ -35,19 +35,24 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    pub(crate) fn new(run: &str, curve: &[Epoch], divergence: Option<Divergence>, state: &[Vec<f32>]) -> Header {
-        Header { run: run.into(), curve: curve.to_vec(), divergence, lengths: state.iter().map(Vec::len).collect() }
+    pub(crate) fn new(run: &str, curve: &[Epoch], divergence: Option<Divergence>, state: &[&[f32]]) -> Header {
+        Header {
+            run: run.into(),
+            curve: curve.to_vec(),
+            divergence,
+            lengths: state.iter().map(|numbers| numbers.len()).collect(),
+        }
     }
 }
 
 /// Writes a checkpoint in place of the one at `path`, if any. The new file is complete and on disk before it takes the name.
-pub(crate) fn write(path: &Path, header: &Header, state: &[Vec<f32>]) -> Result<(), TrainError> {
+pub(crate) fn write(path: &Path, header: &Header, state: &[&[f32]]) -> Result<(), TrainError> {
     let json = serde_json::to_vec(header).map_err(|e| TrainError::Io { path: path.into(), source: e.into() })?;
-    let mut bytes = Vec::with_capacity(8 + 8 + json.len() + 4 * state.iter().map(Vec::len).sum::<usize>() + DIGEST);
+    let mut bytes = Vec::with_capacity(8 + 8 + json.len() + 4 * header.lengths.iter().sum::<usize>() + DIGEST);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&(json.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&json);
-    bytes.extend(state.iter().flatten().flat_map(|v| v.to_le_bytes()));
+    bytes.extend(state.iter().copied().flatten().flat_map(|v| v.to_le_bytes()));
     let digest = Sha256::digest(&bytes);
     bytes.extend_from_slice(&digest);
 

@@ -38,6 +38,10 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Distortions of training images.
     pub augment: Augment,
+    /// Share of the averaged weights that a step does not replace. What is judged and kept is the exponential moving average of the
+    /// weights and running statistics over the steps (Polyak and Juditsky, 1992): while the rate is high, it is much steadier than
+    /// the weights. At 0 it is the weights themselves; over the first steps the share grows from there.
+    pub average: f64,
     /// How many images make an epoch; all training images if `None` or if there are fewer. Each epoch draws its own.
     pub images_per_epoch: Option<usize>,
 }
@@ -127,6 +131,8 @@ pub struct Trainer {
     state: Vec<Vec<f32>>,
     /// Where a step writes the new state, before the two change places.
     next: Vec<Vec<f32>>,
+    /// The averaged parameters.
+    average: Vec<Vec<f32>>,
     curve: Vec<Epoch>,
     divergence: Option<Divergence>,
     images: Vec<f32>,
@@ -144,6 +150,7 @@ impl Default for TrainConfig {
             optimizer: Optimizer::default(),
             seed: 0,
             augment: Augment::default(),
+            average: 0.99,
             images_per_epoch: None,
         }
     }
@@ -163,6 +170,7 @@ impl Trainer {
     pub fn new(model: &Graph, data: Arc<Dataset>, config: TrainConfig, backend: &dyn Backend) -> Result<Trainer, TrainError> {
         check(model, &data, &config)?;
         let layout = training_step(model, config.batch, &config.optimizer)?;
+        let params = layout.params;
         let step = backend.compile(&layout.graph)?;
         let judge = backend.compile(&evaluation(model, config.batch)?)?;
         let weights = init::params(&model.without_dead_nodes(), config.seed);
@@ -181,6 +189,7 @@ impl Trainer {
             step,
             judge,
             next: state.clone(),
+            average: state[..params].to_vec(),
             state,
             curve: Vec::new(),
             divergence: None,
@@ -217,6 +226,7 @@ impl Trainer {
                 self.divergence = Some(divergence);
                 return Ok(Outcome::Diverged(divergence));
             }
+            self.take_average(epoch * steps + i);
             loss_sum += f64::from(loss);
             right += self.count_right(Part::Train, batch);
         }
@@ -245,7 +255,7 @@ impl Trainer {
         let (mut loss, mut right) = (0.0, 0);
         for batch in order.chunks(self.config.batch) {
             self.data.fill_images(part, batch, None, &mut self.images);
-            let params = self.state[..self.layout.params].iter().map(Vec::as_slice);
+            let params = self.average.iter().map(Vec::as_slice);
             let inputs: Vec<&[f32]> = std::iter::once(self.images.as_slice()).chain(params).collect();
             self.judge.run(&inputs, &mut [&mut self.logits])?;
             right += self.count_right(part, batch);
@@ -260,16 +270,19 @@ impl Trainer {
 
     /// Writes the run to a file, in place of an older one; a crash leaves one or the other.
     pub fn save(&self, path: &Path) -> Result<(), TrainError> {
-        checkpoint::write(path, &Header::new(&self.run, &self.curve, self.divergence, &self.state), &self.state)
+        let numbers: Vec<&[f32]> = self.state.iter().chain(&self.average).map(Vec::as_slice).collect();
+        checkpoint::write(path, &Header::new(&self.run, &self.curve, self.divergence, &numbers), &numbers)
     }
 
     /// Takes up a run that was saved from a trainer of the same network, data and configuration.
     pub fn restore(&mut self, path: &Path) -> Result<(), TrainError> {
-        let saved = checkpoint::read(path)?;
-        let fits = saved.state.len() == self.state.len() && saved.state.iter().zip(&self.state).all(|(a, b)| a.len() == b.len());
+        let mut saved = checkpoint::read(path)?;
+        let lengths = self.state.iter().chain(&self.average).map(Vec::len);
+        let fits = saved.state.iter().map(Vec::len).eq(lengths);
         if saved.header.run != self.run || !fits {
             return Err(TrainError::Checkpoint { path: path.into(), problem: CheckpointProblem::OtherRun });
         }
+        self.average = saved.state.split_off(self.state.len());
         self.state = saved.state;
         self.curve = saved.header.curve;
         self.divergence = saved.header.divergence;
@@ -288,7 +301,7 @@ impl Trainer {
 
     /// The parameters of the classifier by name, running statistics among them: what inference needs.
     pub fn weights(&self) -> Values {
-        let params = self.layout.state[..self.layout.params].iter().zip(&self.state);
+        let params = self.layout.state.iter().zip(&self.average);
         params.map(|(tensor, data)| (tensor.name.clone(), Tensor::new(tensor.shape.clone(), data.clone()))).collect()
     }
 
@@ -307,6 +320,16 @@ impl Trainer {
         self.step.run(&inputs, &mut outputs)?;
         std::mem::swap(&mut self.state, &mut self.next);
         Ok(loss[0])
+    }
+
+    /// Adds the parameters after step `step` of the run, from 0, to their average.
+    fn take_average(&mut self, step: usize) {
+        let kept = self.config.average.min(step as f64 / (step as f64 + 9.0)) as f32;
+        for (average, now) in self.average.iter_mut().zip(&self.state) {
+            for (average, now) in average.iter_mut().zip(now) {
+                *average = *now + kept * (*average - *now);
+            }
+        }
     }
 
     /// How many of the images of a batch the logits in place classify rightly.
@@ -348,6 +371,9 @@ pub fn check(model: &Graph, data: &Dataset, config: &TrainConfig) -> Result<(), 
     }
     if images < config.batch {
         return refuse(format!("an epoch of {images} images does not fill a batch of {}", config.batch));
+    }
+    if !(0.0..1.0).contains(&config.average) {
+        return refuse(format!("the share of the average that is kept must be at least 0 and below 1, found {}", config.average));
     }
     if !config.rate.is_finite() || config.rate <= 0.0 {
         return refuse(format!("the learning rate must be a positive number, found {}", config.rate));

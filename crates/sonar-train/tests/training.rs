@@ -333,3 +333,19 @@ fn the_rate_falls_along_half_a_cosine() {
     close(config.rate_at(1, 5, 15), 0.4 * (1.0 + (std::f64::consts::PI / 3.0).cos()));
     close(config.rate_at(4, 0, 10), 0.0);
 }
+
+#[test]
+fn what_is_judged_is_the_average_of_the_weights() {
+    let weights_after = |average, epochs| {
+        let config = TrainConfig { average, ..config() };
+        let mut trainer = Trainer::new(&network([6, 6, 1], 3), stripes(96), config, &Interpreter).unwrap();
+        (0..epochs).for_each(|_| drop(trainer.train_epoch().unwrap()));
+        trainer.weights()
+    };
+    let distance = |a: &Values, b: &Values| -> f32 {
+        a.iter().map(|(name, x)| x.data.iter().zip(&b[name].data).map(|(x, y)| (x - y).abs()).sum::<f32>()).sum()
+    };
+    let (start, own, averaged) = (weights_after(0.99, 0), weights_after(0.0, 2), weights_after(0.99, 2));
+    assert!(distance(&own, &averaged) > 0.0);
+    assert!(distance(&start, &averaged) < distance(&start, &own), "an average lags behind");
+}
