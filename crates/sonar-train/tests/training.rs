@@ -339,7 +339,9 @@ fn what_is_judged_is_the_average_of_the_weights() {
     let weights_after = |average, epochs| {
         let config = TrainConfig { average, ..config() };
         let mut trainer = Trainer::new(&network([6, 6, 1], 3), stripes(96), config, &Interpreter).unwrap();
-        (0..epochs).for_each(|_| drop(trainer.train_epoch().unwrap()));
+        for _ in 0..epochs {
+            trainer.train_epoch().unwrap();
+        }
         trainer.weights()
     };
     let distance = |a: &Values, b: &Values| -> f32 {
