@@ -1,56 +1,68 @@
-//! From a description to code that can run, without tuning: all of it, and each step.
+//! From a description to code that can run, without tuning: all of it, and each pass apart.
 //!
 //! `cargo bench -p sonar-compile --bench compiling`
 
 mod support;
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use sonar_codegen::{Model, Target};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use sonar_codegen::Model;
+use sonar_ir::fold::fold_params;
 use sonar_ir::text::parse_graph;
-use sonar_schedule::{default_schedule, plan, tasks};
-use sonar_tune::{CompileOptions, compile, generate, lower};
+use sonar_rewrite::{Options, rewrite};
+use sonar_schedule::{Task, default_schedule, plan, tasks};
+use sonar_tune::{CompileOptions, compile};
+use std::collections::HashMap;
 use std::time::Duration;
 
 fn whole(criterion: &mut Criterion) {
-    let target = Target::native().expect("this machine is supported");
-    let mut group = criterion.benchmark_group("compiling");
-    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    let target = support::native();
+    let mut group = group(criterion, "compiling");
     for name in support::MODELS {
-        let source = support::example(&format!("models/{name}.sonar"));
+        let source = support::model_text(name);
         group.bench_function(name, |bencher| {
-            bencher.iter(|| compile(&parse_graph(&source).expect("examples are valid"), &CompileOptions::new(&target)));
+            bencher.iter_with_large_drop(|| {
+                let graph = parse_graph(&source).expect("examples are valid");
+                compile(&graph, &CompileOptions::new(&target)).expect("examples compile")
+            });
         });
     }
     group.finish();
 }
 
-fn steps(criterion: &mut Criterion) {
-    let target = Target::native().expect("this machine is supported");
-    let options = CompileOptions::new(&target);
-    let source = support::example("models/nb201_resnet.sonar");
-    let graph = parse_graph(&source).expect("examples are valid");
-    let lowered = lower(&graph, &options).expect("examples lower");
-    let compiled = generate(lowered.clone(), &options).expect("examples compile");
-    let schedules = |task: &sonar_schedule::Task| default_schedule(task, target.lanes(), 1);
+fn passes(criterion: &mut Criterion) {
+    let target = support::native();
+    let lanes = target.lanes();
+    for name in support::MODELS {
+        let source = support::model_text(name);
+        let graph = parse_graph(&source).expect("examples are valid").specialise(1);
+        let compiled = compile(&graph, &CompileOptions::new(&target)).expect("examples compile");
+        let lowered = &compiled.lowered;
+        let keys = lowered.tasks.tasks.iter().map(|task| task.key.as_str());
+        let schedules: HashMap<_, _> = keys.zip(&compiled.schedules).collect();
+        let schedule_of = |task: &Task| schedules[task.key.as_str()].clone();
 
-    let mut group = criterion.benchmark_group("compiling/nb201_resnet");
-    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    group.bench_function("parse", |bencher| bencher.iter(|| parse_graph(&source)));
-    group.bench_function("lower", |bencher| bencher.iter(|| lower(&graph, &options)));
-    group.bench_function("tasks", |bencher| bencher.iter(|| tasks(&lowered.folded.main)));
-    group.bench_function("schedule", |bencher| bencher.iter(|| lowered.tasks.tasks.iter().map(schedules).collect::<Vec<_>>()));
-    group.bench_function("plan", |bencher| {
-        let schedule_of = |task: &sonar_schedule::Task| {
-            let at = lowered.tasks.tasks.iter().position(|t| t.key == task.key);
-            at.map_or_else(|| schedules(task), |at| compiled.schedules[at].clone())
-        };
-        bencher.iter(|| plan(&lowered.tasks, &schedule_of, target.lanes()));
-    });
-    group.bench_function("codegen", |bencher| {
-        bencher.iter_batched(|| (), |()| Model::compile(&compiled.plan, &target, 1), BatchSize::PerIteration);
-    });
-    group.finish();
+        let mut group = group(criterion, &format!("passes of {name}"));
+        group.bench_function("parse", |bencher| bencher.iter(|| parse_graph(&source)));
+        group.bench_function("rewrite", |bencher| bencher.iter(|| rewrite(&graph, &Options::default())));
+        group.bench_function("fold", |bencher| bencher.iter(|| fold_params(&lowered.rewritten)));
+        group.bench_function("lower", |bencher| bencher.iter(|| tasks(&lowered.folded.main)));
+        group.bench_function("schedule", |bencher| {
+            bencher.iter(|| lowered.tasks.tasks.iter().map(|task| default_schedule(task, lanes, 1)).collect::<Vec<_>>());
+        });
+        group.bench_function("plan", |bencher| bencher.iter(|| plan(&lowered.tasks, &schedule_of, lanes)));
+        group.bench_function("codegen", |bencher| {
+            bencher.iter_with_large_drop(|| Model::compile(&compiled.plan, &target, 1));
+        });
+        group.finish();
+    }
 }
 
-criterion_group!(benches, whole, steps);
+fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(800));
+    group
+}
+
+criterion_group!(benches, whole, passes);
 criterion_main!(benches);

@@ -1,4 +1,4 @@
-//! Latency of whole networks, batch 1, one thread, untuned.
+//! Latency of whole networks, batch 1, one thread, untuned; throughput in floating-point operations.
 //!
 //! `cargo bench -p sonar-compile --bench inference`
 
@@ -9,13 +9,11 @@ use std::time::Duration;
 use support::Runnable;
 
 fn inference(criterion: &mut Criterion) {
-    if !sonar_codegen::pin_to_one_processor() {
-        eprintln!("warning: not pinned to a processor");
-    }
+    support::pin();
     let mut group = criterion.benchmark_group("inference");
     group.sample_size(30).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
     for name in support::MODELS {
-        let mut network = Runnable::new(&support::model(name), 1, true);
+        let mut network = Runnable::new(&support::model(name));
         group.throughput(Throughput::Elements(network.flops()));
         group.bench_function(name, |bencher| bencher.iter(|| network.run()));
     }

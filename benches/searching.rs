@@ -1,49 +1,73 @@
-//! The joint search: one rung of it with real training and tuning, and what the search itself costs, with made-up ones.
+//! The joint search: one rung with real training and tuning, and what the search itself costs.
 //!
 //! `cargo bench -p sonar-compile --bench searching`
 
-mod support;
-
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sonar_measure::LocalMeasurer;
 use sonar_nas::fake::{Disk, FakeEvaluator};
-use sonar_nas::{Algorithm, Policy, SearchConfig, Store, driver, search};
+use sonar_nas::{Algorithm, Event, Policy, SearchConfig, State, Store, driver, search};
 use sonar_train::TrainConfig;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Duration;
+use tempfile::{TempDir, tempdir};
 
-/// A rung of four candidates of the default space: an epoch of 512 images and two trials of each kernel.
+/// Candidates of the rung.
+const CANDIDATES: usize = 2;
+
+/// One rung of the default space: each candidate gets an epoch of a few images and two trials of each kernel, timed in this
+/// process. The hand-made network, compared with which candidates are reported, is trained and tuned as well.
 fn rung(criterion: &mut Criterion) {
-    let training = TrainConfig { batch: 64, images_per_epoch: Some(512), ..TrainConfig::default() };
-    let policy =
-        Policy { algorithm: Algorithm::BruteForce, seconds: None, candidates: 4, epochs: 1, trials: 2, ..Policy::default() };
-    let config = SearchConfig { training, policy, ..SearchConfig::default() };
+    let config = SearchConfig {
+        training: TrainConfig { images_per_epoch: Some(256), ..SearchConfig::default().training },
+        policy: Policy {
+            algorithm: Algorithm::BruteForce,
+            seconds: None,
+            candidates: CANDIDATES,
+            epochs: 1,
+            trials: 2,
+            ..Policy::default()
+        },
+        ..SearchConfig::default()
+    };
+    let run = |dir: TempDir| {
+        let measurer = Box::new(LocalMeasurer::default());
+        let result = search(&config, dir.path(), false, measurer, &mut |_, _, _| ControlFlow::Continue(()));
+        (result.expect("the search succeeds"), dir)
+    };
     let mut group = criterion.benchmark_group("searching");
-    group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(20));
-    group.bench_function("one rung", |bencher| {
-        let run = |dir: tempfile::TempDir| {
-            search(&config, dir.path(), false, Box::new(LocalMeasurer::default()), &mut |_, _, _| ControlFlow::Continue(()))
-        };
-        bencher.iter_batched(|| tempfile::tempdir().expect("there is room"), run, BatchSize::PerIteration);
-    });
+    group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_secs(20));
+    group.throughput(Throughput::Elements(CANDIDATES as u64));
+    group.bench_function("one rung", |bencher| bencher.iter_batched(new_directory, run, BatchSize::PerIteration));
     group.finish();
 }
 
-/// 96 candidates through all rungs, every event on disk.
+/// A whole search whose training and tuning are made up and take no time: deciding, and keeping every event on disk.
+/// Throughput in events.
 fn overhead(criterion: &mut Criterion) {
-    let policy = Policy { seconds: None, ..Policy::default() };
-    let mut group = criterion.benchmark_group("searching");
-    group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(5));
-    group.bench_function("the search itself", |bencher| {
-        let run = |dir: tempfile::TempDir| {
-            let mut evaluator = FakeEvaluator::new(Disk::default());
-            let clock = evaluator.clock();
-            let (store, state) = Store::open(dir.path(), &serde_json::json!({}), false).expect("the directory is new");
-            driver::run(&policy, &mut evaluator, &clock, store, state, &mut |_, _, _| ControlFlow::Continue(()))
-        };
-        bencher.iter_batched(|| tempfile::tempdir().expect("there is room"), run, BatchSize::PerIteration);
+    let mut events = 0;
+    made_up_search(new_directory().path(), &mut |_, _, _| {
+        events += 1;
+        ControlFlow::Continue(())
     });
+    let run = |dir: TempDir| (made_up_search(dir.path(), &mut |_, _, _| ControlFlow::Continue(())), dir);
+    let mut group = criterion.benchmark_group("searching");
+    group.sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(5));
+    group.throughput(Throughput::Elements(events));
+    group.bench_function("the search itself", |bencher| bencher.iter_batched(new_directory, run, BatchSize::PerIteration));
     group.finish();
+}
+
+fn made_up_search(dir: &Path, observer: &mut dyn FnMut(&driver::Progress, &Event, &State) -> ControlFlow<()>) -> State {
+    let policy = Policy { seconds: None, ..Policy::default() };
+    let mut evaluator = FakeEvaluator::new(Disk::default());
+    let clock = evaluator.clock();
+    let (store, state) = Store::open(dir, &serde_json::json!({}), false).expect("the directory is new");
+    driver::run(&policy, &mut evaluator, &clock, store, state, observer).expect("the search succeeds")
+}
+
+fn new_directory() -> TempDir {
+    tempdir().expect("there is room")
 }
 
 criterion_group!(benches, rung, overhead);

@@ -1,9 +1,11 @@
 //! What the benchmarks share: descriptions, and compiled graphs with something to run them on.
-#![allow(dead_code)] // Each benchmark uses a part of it.
+
+// Each benchmark takes what it needs.
+#![allow(dead_code)]
 
 use sonar_codegen::Target;
 use sonar_ir::space::Space;
-use sonar_ir::{Graph, Values, init, text};
+use sonar_ir::{Graph, init, text};
 use sonar_tune::{CompileOptions, Compiled, compile};
 use std::path::Path;
 
@@ -16,33 +18,51 @@ pub fn example(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// One of the example models.
-pub fn model(name: &str) -> Graph {
-    text::parse_graph(&example(&format!("models/{name}.sonar"))).expect("examples are valid")
+/// The text of one of the example models.
+pub fn model_text(name: &str) -> String {
+    example(&format!("models/{name}.sonar"))
 }
 
-/// The hand-made network of NAS-Bench-201, as small as the default search has it.
-pub fn small_baseline() -> Graph {
-    let settings = [("height", "28"), ("width", "28"), ("in", "1"), ("channels", "8"), ("cells", "1")];
-    let space = Space::parse_with(&example("spaces/nas-bench-201.sonar"), &settings).expect("examples are valid");
+/// One of the example models.
+pub fn model(name: &str) -> Graph {
+    text::parse_graph(&model_text(name)).expect("examples are valid")
+}
+
+/// The hand-made network of a space, with these values for the space's parameters.
+pub fn baseline(space: &str, settings: &[(&str, &str)]) -> Graph {
+    let space = Space::parse_with(&example(&format!("spaces/{space}.sonar")), settings).expect("examples are valid");
     space.instantiate(space.baseline().expect("it has a baseline")).expect("the baseline is valid")
 }
 
-/// A compiled graph with inputs and room for outputs.
+/// The hand-made network of NAS-Bench-201, as small as the default search has it.
+pub fn default_baseline() -> Graph {
+    baseline("nas-bench-201", &[("height", "28"), ("width", "28"), ("in", "1"), ("channels", "8"), ("cells", "1")])
+}
+
+/// This machine.
+pub fn native() -> Target {
+    Target::native().expect("this machine is supported")
+}
+
+/// Keeps the benchmark on one processor, or says that it could not.
+pub fn pin() {
+    if !sonar_codegen::pin_to_one_processor() {
+        eprintln!("warning: not pinned to a processor; timings vary more");
+    }
+}
+
+/// A graph compiled for one thread of this machine, with random weights, inputs, and room for outputs.
 pub struct Runnable {
-    pub compiled: Compiled,
+    compiled: Compiled,
     inputs: Vec<Vec<f32>>,
     outputs: Vec<Vec<f32>>,
 }
 
 impl Runnable {
-    /// Compiles for this machine, with random weights.
-    pub fn new(graph: &Graph, threads: usize, rewrite: bool) -> Runnable {
-        let target = Target::native().expect("this machine is supported");
-        let options = CompileOptions { threads, rewrite, ..CompileOptions::new(&target) };
-        let mut compiled = compile(graph, &options).expect("examples compile");
-        let weights = if graph.params().is_empty() { Values::new() } else { init::randomise(&compiled.lowered.graph, 1) };
-        compiled.load(&weights).expect("the weights fit");
+    /// Compiles with default schedules and a batch of one.
+    pub fn new(graph: &Graph) -> Runnable {
+        let mut compiled = compile(graph, &CompileOptions::new(&native())).expect("examples compile");
+        compiled.load(&init::randomise(&compiled.lowered.graph, 1)).expect("the weights fit");
         let ramp = |length: &usize| (0..*length).map(|i| (i % 101) as f32 / 50.0 - 1.0).collect();
         let inputs = compiled.input_lengths().iter().map(ramp).collect();
         let outputs = compiled.output_lengths().iter().map(|length| vec![0.0; *length]).collect();
@@ -55,10 +75,15 @@ impl Runnable {
         tasks.kernels.iter().map(|kernel| tasks.tasks[kernel.task].flops).sum()
     }
 
-    /// Bytes that the kernels of a run read and write.
+    /// Bytes that the kernels of a run read and write at least.
     pub fn bytes(&self) -> u64 {
         let tasks = &self.compiled.lowered.tasks;
         tasks.kernels.iter().map(|kernel| tasks.tasks[kernel.task].bytes).sum()
+    }
+
+    /// How many kernels a run calls.
+    pub fn kernels(&self) -> usize {
+        self.compiled.lowered.tasks.kernels.len()
     }
 
     /// Runs it.
