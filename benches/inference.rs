@@ -15,7 +15,7 @@ fn inference(criterion: &mut Criterion) {
     for name in support::MODELS {
         let mut network = Runnable::new(&support::model(name));
         group.throughput(Throughput::Elements(network.flops()));
-        group.bench_function(name, |bencher| bencher.iter(|| network.run()));
+        group.bench_function(name, |bencher| bencher.iter_custom(|runs| network.time(runs)));
     }
     group.finish();
 }

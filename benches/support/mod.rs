@@ -8,6 +8,7 @@ use sonar_ir::space::Space;
 use sonar_ir::{Graph, init, text};
 use sonar_tune::{CompileOptions, Compiled, compile};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The networks of NAS-Bench-201 that are measured.
 pub const MODELS: [&str; 4] = ["nb201_conv3x3", "nb201_resnet", "nb201_conv1x1", "nb201_poolskip"];
@@ -86,10 +87,14 @@ impl Runnable {
         self.compiled.lowered.tasks.kernels.len()
     }
 
-    /// Runs it.
-    pub fn run(&mut self) {
+    /// The time of this many runs in a row.
+    pub fn time(&mut self, runs: u64) -> Duration {
         let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
         let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        self.compiled.run(&inputs, &mut outputs).expect("compiled code runs");
+        let start = Instant::now();
+        for _ in 0..runs {
+            self.compiled.run(&inputs, &mut outputs).expect("compiled code runs");
+        }
+        start.elapsed()
     }
 }
