@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sonar-train", &["sonar-ir"]),
     ("sonar-tune", &["sonar-ir", "sonar-rewrite", "sonar-schedule", "sonar-codegen", "sonar-measure", "sonar-train"]),
     ("sonar-nas", &["sonar-ir", "sonar-rewrite", "sonar-tune", "sonar-train", "sonar-measure"]),
+    ("xtask", &[]),
 ];
 
 /// The crates that may use a third-party crate which belongs to one layer.
@@ -21,8 +22,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("egg", &["sonar-rewrite"]),
     ("cranelift-", &["sonar-codegen"]),
     ("iced-x86", &["sonar-codegen"]),
-    ("clap", &["sonar-compile"]),
-    ("anyhow", &["sonar-compile"]),
+    ("clap", &["sonar-compile", "xtask"]),
+    ("anyhow", &["sonar-compile", "xtask"]),
 ];
 
 fn root() -> PathBuf {

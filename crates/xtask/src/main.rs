@@ -1,0 +1,92 @@
+//! A claim is a command: `cargo xtask experiment NAME [--quick]` measures what the documentation says, writes
+//! `docs/experiments/NAME.md`, and prints one last line `NAME: key=value …`.
+
+mod inference;
+mod peers;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Measure what the documentation claims
+    #[command(subcommand)]
+    Experiment(Experiment),
+}
+
+#[derive(Subcommand)]
+enum Experiment {
+    /// Latency of inference beside other engines
+    Inference(Options),
+}
+
+/// Options of every experiment.
+#[derive(Args)]
+pub struct Options {
+    /// End within a minute, with fewer samples
+    #[arg(long)]
+    pub quick: bool,
+    /// Folder with the harness of the other engines
+    #[arg(long, default_value = "../shared/peers")]
+    pub peers: PathBuf,
+    /// Where the engines and their models are installed [default: ~/.cache/sonar-peers]
+    #[arg(long, env = "PEERS_DIR")]
+    pub installed: Option<PathBuf>,
+    /// Only these models, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    pub models: Vec<String>,
+    /// Seconds of tuning for each model and number of threads
+    #[arg(long, default_value_t = 60)]
+    pub tune: u64,
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().task {
+        Task::Experiment(Experiment::Inference(options)) => inference::run(&options),
+    }
+}
+
+/// The root of the workspace.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Builds the program in release mode and gives its path.
+pub fn program() -> Result<PathBuf> {
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--quiet", "--package", "sonar-compile"])
+        .current_dir(root())
+        .status()
+        .context("cargo cannot be run")?;
+    if !status.success() {
+        bail!("the program does not build");
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("release/sonar-compile"))
+}
+
+/// Writes an experiment's page and prints its last line.
+pub fn publish(name: &str, page: &str, keys: &[(&str, String)]) -> Result<()> {
+    let path = root().join("docs/experiments").join(format!("{name}.md"));
+    std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
+    let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    println!("{name}: {}", keys.join(" "));
+    Ok(())
+}
+
+/// The processor, as the system names it.
+pub fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let value = |key: &str| info.lines().find(|l| l.starts_with(key)).and_then(|l| Some(l.split_once(':')?.1.trim().to_string()));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{}, {cores} cores", value("model name").unwrap_or_else(|| "unknown processor".to_string()))
+}
