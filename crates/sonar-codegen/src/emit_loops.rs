@@ -32,11 +32,12 @@ pub(crate) struct Callees {
 pub(crate) type MathFunction = extern "C" fn(f32) -> f32;
 
 /// Scalar functions that are called instead of being emitted: operation, symbol, implementation.
-pub(crate) const MATH: [(UnaryOp, &str, MathFunction); 4] = [
+pub(crate) const MATH: [(UnaryOp, &str, MathFunction); 5] = [
     (UnaryOp::Exp, "sonar_exp", math::exp),
     (UnaryOp::Log, "sonar_log", math::log),
     (UnaryOp::Tanh, "sonar_tanh", math::tanh),
     (UnaryOp::Sigmoid, "sonar_sigmoid", math::sigmoid),
+    (UnaryOp::Erf, "sonar_erf", math::erf),
 ];
 
 /// Implementations of [`MATH`].
@@ -55,6 +56,10 @@ mod math {
 
     pub(super) extern "C" fn sigmoid(x: f32) -> f32 {
         1.0 / (1.0 + (-x).exp())
+    }
+
+    pub(super) extern "C" fn erf(x: f32) -> f32 {
+        super::UnaryOp::Erf.eval(f64::from(x)) as f32
     }
 }
 
@@ -514,7 +519,7 @@ impl<'a> Emitter<'a> {
                 let root = self.builder.ins().sqrt(a);
                 self.builder.ins().fdiv(one, root)
             }
-            UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Sigmoid => {
+            UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Sigmoid | UnaryOp::Erf => {
                 let callee = MATH.iter().zip(&self.callees.math).find(|((known, ..), _)| *known == op).map(|(_, f)| *f);
                 let callee = callee.ok_or_else(|| CodegenError::Backend(format!("`{op}` has no implementation")))?;
                 let call = self.builder.ins().call(callee, &[a]);

@@ -57,6 +57,8 @@ named_ops! {
         Tanh = "tanh",
         /// `1 / (1 + e^-x)`
         Sigmoid = "sigmoid",
+        /// the error function `2/√π · ∫₀ˣ e^(−t²) dt`
+        Erf = "erf",
     }
 }
 
@@ -107,6 +109,7 @@ impl UnaryOp {
             UnaryOp::Recip => 1.0 / x,
             UnaryOp::Tanh => x.tanh(),
             UnaryOp::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            UnaryOp::Erf => libm::erf(x),
         }
     }
 }

@@ -169,7 +169,7 @@ fn expr_cycles(expr: &Expr) -> f64 {
             let own = match op {
                 UnaryOp::Neg | UnaryOp::Relu | UnaryOp::Step | UnaryOp::Abs => 1.0,
                 UnaryOp::Sqrt | UnaryOp::Rsqrt | UnaryOp::Recip => 8.0,
-                UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Sigmoid => 30.0,
+                UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Sigmoid | UnaryOp::Erf => 30.0,
             };
             own + expr_cycles(a)
         }

@@ -296,6 +296,12 @@ fn apply_unary(graph: &mut Graph, op: UnaryOp, x: NodeId, y: NodeId, dy: NodeId)
             let rest = sub(graph, one, y)?;
             mul(graph, y, rest)?
         }
+        UnaryOp::Erf => {
+            let square = mul(graph, x, x)?;
+            let exponent = unary(graph, UnaryOp::Neg, square)?;
+            let density = unary(graph, UnaryOp::Exp, exponent)?;
+            scale(graph, density, std::f64::consts::FRAC_2_SQRT_PI)?
+        }
     };
     mul(graph, dy, slope).map(Some)
 }

@@ -87,6 +87,7 @@ fn functions_of_elements() {
     check(Op::Unary(UnaryOp::Step), &[(&[3], &[-1.0, 0.0, 2.0])], &[3], &[0.0, 0.0, 1.0]);
     check(Op::Unary(UnaryOp::Rsqrt), &[(&[2], &[4.0, 0.25])], &[2], &[0.5, 2.0]);
     check(Op::Unary(UnaryOp::Sigmoid), &[(&[1], &[0.0])], &[1], &[0.5]);
+    check(Op::Unary(UnaryOp::Erf), &[(&[3], &[-1.0, 0.5, f32::INFINITY])], &[3], &[-0.842_700_8, 0.520_499_9, 1.0]);
     let (a, b) = ([1.0, 2.0, 3.0], [10.0, 20.0]);
     let operands: [(&[usize], &[f32]); 2] = [(&[3], &a), (&[2, 1], &b)];
     check(Op::Binary(BinaryOp::Sub), &operands, &[2, 3], &[-9.0, -8.0, -7.0, -19.0, -18.0, -17.0]);

@@ -96,7 +96,7 @@ fn check_inst(tile: &Tile, inst: &Inst) -> Result<(), TileProblem> {
             return Err(TileProblem::Masked(*inst));
         }
         Inst::Unary { op: op @ (UnaryOp::Exp | UnaryOp::Log | UnaryOp::Rsqrt | UnaryOp::Recip), .. }
-        | Inst::Unary { op: op @ (UnaryOp::Tanh | UnaryOp::Sigmoid), .. } => return Err(TileProblem::Unary(op)),
+        | Inst::Unary { op: op @ (UnaryOp::Tanh | UnaryOp::Sigmoid | UnaryOp::Erf), .. } => return Err(TileProblem::Unary(op)),
         _ => {}
     }
     if let Some(addr) = address(inst) {
