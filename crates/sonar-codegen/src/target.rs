@@ -117,7 +117,9 @@ impl Target {
         let backend = |e: &dyn fmt::Display| CodegenError::Backend(format!("{}: {e}", self.level.name()));
         let mut flags = settings::builder();
         for (name, value) in [
-            ("opt_level", "speed"),
+            // The optimiser moves every operation to where its value is needed. A tile's operations are in an order that
+            // suits the registers, and would spill in any other.
+            ("opt_level", "none"),
             ("is_pic", "false"),
             ("use_colocated_libcalls", "false"),
             ("unwind_info", "false"),
