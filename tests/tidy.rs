@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// For each crate, the other Sonar crates that it may depend on, tests included.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("sonar-ir", &[]),
+    ("sonar-onnx", &["sonar-ir"]),
     ("sonar-rewrite", &["sonar-ir"]),
     ("sonar-schedule", &["sonar-ir"]),
     ("sonar-codegen", &["sonar-ir"]),
@@ -22,6 +23,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("egg", &["sonar-rewrite"]),
     ("cranelift-", &["sonar-codegen"]),
     ("iced-x86", &["sonar-codegen"]),
+    ("prost", &["sonar-onnx"]),
     ("clap", &["sonar-compile", "xtask"]),
     ("anyhow", &["sonar-compile", "xtask"]),
 ];

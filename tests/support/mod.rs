@@ -80,9 +80,8 @@ fn grow(g: &mut Graph, r: &mut StdRng, x: NodeId, live: &[NodeId], step: usize) 
         }
         8 if image => g.push(Op::GlobalAvgPool, &[x]).ok(),
         9 => {
-            let op =
-                [UnaryOp::Relu, UnaryOp::Neg, UnaryOp::Tanh, UnaryOp::Sigmoid, UnaryOp::Erf, UnaryOp::Abs, UnaryOp::Step]
-                    [r.random_range(0..7)];
+            let op = [UnaryOp::Relu, UnaryOp::Neg, UnaryOp::Tanh, UnaryOp::Sigmoid, UnaryOp::Erf, UnaryOp::Abs, UnaryOp::Step]
+                [r.random_range(0..7)];
             g.push(Op::Unary(op), &[x]).ok()
         }
         10 | 11 => {

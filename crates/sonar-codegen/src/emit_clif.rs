@@ -9,12 +9,12 @@
 use crate::error::CodegenError;
 use crate::tile_alloc::register_count;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{F32, F32X4, I32, I64};
+use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4, I64};
 use cranelift_codegen::ir::{Block, BlockArg, Endianness, Function, InstBuilder, MemFlagsData, Type, Value};
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
-use sonar_ir::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
+use sonar_ir::tile::{Addr, BitsOp, Inst, Ptr, Reg, Tile, TileStmt};
 
 /// Which instructions the target has.
 #[derive(Clone, Copy)]
@@ -71,7 +71,7 @@ fn mark_stored(block: &[TileStmt], stored: &mut [bool]) {
     for stmt in block {
         match stmt {
             TileStmt::Loop { body, .. } => mark_stored(body, stored),
-            TileStmt::Inst(Inst::Store { addr, .. }) => {
+            TileStmt::Inst(Inst::Store { addr, .. } | Inst::StoreFirst { addr, .. }) => {
                 if let Some(stored) = stored.get_mut(addr.ptr.0 as usize) {
                     *stored = true;
                 }
@@ -197,6 +197,27 @@ impl Emitter<'_> {
                 let values: Vec<Value> = a.into_iter().zip(b).map(|(a, b)| self.binary(op, a, b)).collect();
                 self.write(dst, &values);
             }
+            Inst::Bits { op, dst, a, constant } => {
+                let a = self.read(a)?;
+                let values: Vec<Value> = a.into_iter().map(|a| self.bits(op, a, constant)).collect();
+                self.write(dst, &values);
+            }
+            Inst::Fill { dst, a, value } => {
+                let tail = if self.masked(true)? { self.tile.tail } else { LANES };
+                let lanes = self.lanes(a)?;
+                let value = self.builder.ins().f32const(value);
+                let lanes = lanes.into_iter().take(tail).chain(std::iter::repeat(value)).take(LANES).collect();
+                self.write_lanes(dst, lanes);
+            }
+            Inst::Swap { dst, a, distance } => {
+                let lanes = self.lanes(a)?;
+                let lanes = (0..LANES).map(|lane| lanes[(lane ^ distance as usize) % LANES]).collect();
+                self.write_lanes(dst, lanes);
+            }
+            Inst::StoreFirst { src, addr } => {
+                let values = self.read(src)?;
+                self.store_register(&values, addr, 1)?;
+            }
             Inst::Fma { acc, a, b } => {
                 let a = self.read(a)?;
                 self.fma(acc, &a, b)?;
@@ -207,6 +228,41 @@ impl Emitter<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Each lane of a register as a scalar.
+    fn lanes(&mut self, reg: Reg) -> Result<Vec<Value>, CodegenError> {
+        let parts = self.read(reg)?;
+        if self.ty == F32 {
+            return Ok(parts);
+        }
+        Ok((0..LANES as u8).map(|lane| self.builder.ins().extractlane(parts[0], lane)).collect())
+    }
+
+    fn write_lanes(&mut self, dst: Reg, lanes: Vec<Value>) {
+        if self.ty == F32 {
+            return self.write(dst, &lanes);
+        }
+        let first = self.builder.ins().splat(F32X4, lanes[0]);
+        let insert = |vector, (lane, value)| self.builder.ins().insertlane(vector, value, lane as u8);
+        let vector = lanes.into_iter().enumerate().skip(1).fold(first, insert);
+        self.write(dst, &[vector]);
+    }
+
+    fn bits(&mut self, op: BitsOp, a: Value, constant: u32) -> Value {
+        let little = MemFlagsData::new().with_endianness(Endianness::Little);
+        let integer = if self.ty == F32X4 { I32X4 } else { I32 };
+        let a = self.builder.ins().bitcast(integer, little, a);
+        let scalar = self.builder.ins().iconst(I32, i64::from(constant));
+        let result = match op {
+            BitsOp::Shl => self.builder.ins().ishl(a, scalar),
+            BitsOp::Shr => self.builder.ins().ushr(a, scalar),
+            BitsOp::And | BitsOp::Or => {
+                let constant = if integer == I32 { scalar } else { self.builder.ins().splat(I32X4, scalar) };
+                if op == BitsOp::And { self.builder.ins().band(a, constant) } else { self.builder.ins().bor(a, constant) }
+            }
+        };
+        self.builder.ins().bitcast(self.ty, little, result)
     }
 
     fn masked(&self, masked: bool) -> Result<bool, CodegenError> {

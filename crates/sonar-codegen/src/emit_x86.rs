@@ -11,7 +11,7 @@ use crate::error::CodegenError;
 use crate::tile_alloc::{allocate, register_count};
 use iced_x86::{Code, Encoder, Instruction, MemoryOperand, Register};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
-use sonar_ir::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
+use sonar_ir::tile::{Addr, BitsOp, Inst, Ptr, Reg, Tile, TileStmt};
 
 /// Alignment that the code needs, in bytes.
 pub(crate) const ALIGNMENT: u64 = 64;
@@ -55,8 +55,11 @@ fn check(tile: &Tile, block: &[TileStmt], depth: usize) -> Result<(), CodegenErr
                         return Err(unsupported(tile, "a masked instruction without a tail"));
                     }
                 }
-                Inst::Broadcast { addr, .. } | Inst::FmaBroadcast { addr, .. } => check_pointer(tile, addr.ptr)?,
-                Inst::Const { .. } | Inst::Unary { .. } | Inst::Binary { .. } | Inst::Fma { .. } => {}
+                Inst::Broadcast { addr, .. } | Inst::FmaBroadcast { addr, .. } | Inst::StoreFirst { addr, .. } => {
+                    check_pointer(tile, addr.ptr)?;
+                }
+                Inst::Const { .. } | Inst::Unary { .. } | Inst::Bits { .. } | Inst::Fill { .. } | Inst::Swap { .. } => {}
+                Inst::Binary { .. } | Inst::Fma { .. } => {}
             },
         }
     }
@@ -112,7 +115,11 @@ struct Codes {
     min: Code,
     sqrt: Code,
     and: Code,
+    or: Code,
     xor: Code,
+    shift_left: Code,
+    shift_right: Code,
+    shuffle: Code,
 }
 
 static AVX2: Codes = Codes {
@@ -128,7 +135,11 @@ static AVX2: Codes = Codes {
     min: Code::VEX_Vminps_ymm_ymm_ymmm256,
     sqrt: Code::VEX_Vsqrtps_ymm_ymmm256,
     and: Code::VEX_Vandps_ymm_ymm_ymmm256,
+    or: Code::VEX_Vorps_ymm_ymm_ymmm256,
     xor: Code::VEX_Vxorps_ymm_ymm_ymmm256,
+    shift_left: Code::VEX_Vpslld_ymm_ymm_imm8,
+    shift_right: Code::VEX_Vpsrld_ymm_ymm_imm8,
+    shuffle: Code::VEX_Vshufps_ymm_ymm_ymmm256_imm8,
 };
 
 static AVX512: Codes = Codes {
@@ -144,7 +155,11 @@ static AVX512: Codes = Codes {
     min: Code::EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae,
     sqrt: Code::EVEX_Vsqrtps_zmm_k1z_zmmm512b32_er,
     and: Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32,
+    or: Code::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32,
     xor: Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32,
+    shift_left: Code::EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8,
+    shift_right: Code::EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8,
+    shuffle: Code::EVEX_Vshufps_zmm_k1z_zmm_zmmm512b32_imm8,
 };
 
 impl Width {
@@ -165,6 +180,10 @@ impl Width {
 
 /// The predicate "greater than, ordered, quiet" of a vector comparison.
 const GREATER: i32 = 0x1e;
+/// The order of four parts of a vector in which halves change places.
+const HALVES: u32 = 0b01_00_11_10;
+/// The order of four parts of a vector in which neighbours change places.
+const NEIGHBOURS: u32 = 0b10_11_00_01;
 /// The mask of the first `tail` lanes.
 const TAIL_MASK: Register = Register::K1;
 /// The mask of a comparison's result.
@@ -248,9 +267,10 @@ impl Uses {
                     Inst::Load { addr, .. }
                     | Inst::Broadcast { addr, .. }
                     | Inst::Store { addr, .. }
+                    | Inst::StoreFirst { addr, .. }
                     | Inst::FmaBroadcast { addr, .. },
                 ) => self.pointers[addr.ptr.0 as usize] += weight,
-                TileStmt::Inst(Inst::Const { .. } | Inst::Unary { .. } | Inst::Binary { .. } | Inst::Fma { .. }) => {}
+                TileStmt::Inst(_) => {}
             }
         }
     }
@@ -410,6 +430,25 @@ impl Emitter<'_> {
                 };
                 self.asm.push(&Instruction::with3(code, r(dst), r(a), r(b))?)
             }
+            Inst::Bits { op, dst, a, constant } => match op {
+                BitsOp::Shl => self.asm.push(&Instruction::with3(codes.shift_left, r(dst), r(a), constant)?),
+                BitsOp::Shr => self.asm.push(&Instruction::with3(codes.shift_right, r(dst), r(a), constant)?),
+                BitsOp::And => self.with_constant(codes.and, r(dst), r(a), constant),
+                BitsOp::Or => self.with_constant(codes.or, r(dst), r(a), constant),
+            },
+            Inst::Fill { dst, a, value } => self.fill(r(dst), r(a), value),
+            Inst::Swap { dst, a, distance } => {
+                let (code, order) = match (self.width, distance) {
+                    (Width::Avx512, 8) => (Code::EVEX_Vshuff32x4_zmm_k1z_zmm_zmmm512b32_imm8, HALVES),
+                    (Width::Avx512, 4) => (Code::EVEX_Vshuff32x4_zmm_k1z_zmm_zmmm512b32_imm8, NEIGHBOURS),
+                    (Width::Avx2, 4) => (Code::VEX_Vperm2f128_ymm_ymm_ymmm256_imm8, 1),
+                    (_, 2) => (codes.shuffle, HALVES),
+                    (_, 1) => (codes.shuffle, NEIGHBOURS),
+                    _ => return Err(unsupported(self.tile, format!("swapping lanes {distance} apart"))),
+                };
+                self.asm.push(&Instruction::with4(code, r(dst), r(a), r(a), order)?)
+            }
+            Inst::StoreFirst { src, addr } => self.store_low(src, addr, 0, 1),
             Inst::Fma { acc, a, b } => self.asm.push(&Instruction::with3(codes.fma, r(acc), r(a), r(b))?),
             Inst::FmaBroadcast { acc, addr, b } => {
                 let (acc, b) = (r(acc), r(b));
@@ -469,6 +508,7 @@ impl Emitter<'_> {
         let low = Register::XMM0 + src.0;
         let address = self.address(addr, extra)?;
         let first = match count {
+            1 if self.width == Width::Avx512 => Code::EVEX_Vmovss_m32_k1_xmm,
             1 => Code::VEX_Vmovss_m32_xmm,
             2 | 3 => Code::VEX_Vmovlps_m64_xmm,
             _ => Code::VEX_Vmovups_xmmm128_xmm,
@@ -479,6 +519,18 @@ impl Emitter<'_> {
             self.asm.push(&Instruction::with3(Code::VEX_Vextractps_rm32_xmm_imm8, third, low, 2)?)?;
         }
         Ok(())
+    }
+
+    /// `dst` = the first `tail` lanes of `a`, and `value` in the others.
+    fn fill(&mut self, dst: Register, a: Register, value: f32) -> Result<(), CodegenError> {
+        let of_lanes = |inside: u32, outside: u32| -> Vec<u32> {
+            (0..self.tile.lanes).map(|lane| if lane < self.tile.tail { inside } else { outside }).collect()
+        };
+        let (mask, rest) = (of_lanes(u32::MAX, 0), of_lanes(0, value.to_bits()));
+        let mask = self.asm.constants(&mask);
+        self.asm.push_rip(&mut Instruction::with3(self.codes.and, dst, a, rip())?, mask)?;
+        let rest = self.asm.constants(&rest);
+        self.asm.push_rip(&mut Instruction::with3(self.codes.or, dst, dst, rip())?, rest)
     }
 
     fn unary(&mut self, op: UnaryOp, dst: Register, a: Register) -> Result<(), CodegenError> {

@@ -27,8 +27,10 @@ pub(crate) fn allocate(tile: &Tile, available: usize) -> Result<Tile, CodegenErr
 pub(crate) fn registers(inst: &Inst) -> (Option<Reg>, Vec<Reg>) {
     match *inst {
         Inst::Const { dst, .. } | Inst::Load { dst, .. } | Inst::Broadcast { dst, .. } => (Some(dst), vec![]),
-        Inst::Store { src, .. } => (None, vec![src]),
-        Inst::Unary { dst, a, .. } => (Some(dst), vec![a]),
+        Inst::Store { src, .. } | Inst::StoreFirst { src, .. } => (None, vec![src]),
+        Inst::Unary { dst, a, .. } | Inst::Bits { dst, a, .. } | Inst::Fill { dst, a, .. } | Inst::Swap { dst, a, .. } => {
+            (Some(dst), vec![a])
+        }
         Inst::Binary { dst, a, b, .. } => (Some(dst), vec![a, b]),
         Inst::Fma { acc, a, b } => (Some(acc), vec![acc, a, b]),
         Inst::FmaBroadcast { acc, b, .. } => (Some(acc), vec![acc, b]),
@@ -151,8 +153,8 @@ impl Forward<'_> {
         let mut renamed = *inst;
         match &mut renamed {
             Inst::Const { dst, .. } | Inst::Load { dst, .. } | Inst::Broadcast { dst, .. } => *dst = self.write(*dst)?,
-            Inst::Store { src, .. } => *src = self.read(*src)?,
-            Inst::Unary { dst, a, .. } => {
+            Inst::Store { src, .. } | Inst::StoreFirst { src, .. } => *src = self.read(*src)?,
+            Inst::Unary { dst, a, .. } | Inst::Bits { dst, a, .. } | Inst::Fill { dst, a, .. } | Inst::Swap { dst, a, .. } => {
                 *a = self.read(*a)?;
                 self.release_sources(*dst, dead);
                 *dst = self.write(*dst)?;

@@ -226,7 +226,9 @@ impl<'a> Simplifier<'a> {
             Op::Conv2d(_) | Op::Conv2dGradInput(..) | Op::Conv2dGradWeight(..) | Op::MatMul => zero(0) || zero(1),
             Op::Binary(BinaryOp::Mul) => zero(0) || zero(1),
             Op::MaxPoolGrad(_) => zero(1),
-            Op::Unary(UnaryOp::Neg | UnaryOp::Relu | UnaryOp::Step | UnaryOp::Abs | UnaryOp::Sqrt | UnaryOp::Tanh | UnaryOp::Erf)
+            Op::Unary(
+                UnaryOp::Neg | UnaryOp::Relu | UnaryOp::Step | UnaryOp::Abs | UnaryOp::Sqrt | UnaryOp::Tanh | UnaryOp::Erf,
+            )
             | Op::Binary(BinaryOp::Sub | BinaryOp::Max | BinaryOp::Min)
             | Op::MaxPool(_)
             | Op::AvgPool(_)

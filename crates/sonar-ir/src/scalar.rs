@@ -32,6 +32,8 @@ macro_rules! named_ops {
     };
 }
 
+pub(crate) use named_ops;
+
 named_ops! {
     /// A function of one number.
     UnaryOp {

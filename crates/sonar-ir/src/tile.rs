@@ -7,11 +7,12 @@
 //! - a register is written before it is read, on every path (loops run at least once);
 //! - the registers that are live at one point number at most [`Tile::REGISTERS_512`] (lanes = 16) or
 //!   [`Tile::REGISTERS_256`] (fewer lanes): a tile that would spill is illegal;
-//! - `masked` instructions appear only if `tail` is in `1..lanes`;
+//! - `masked` and `fill` instructions appear only if `tail` is in `1..lanes`;
 //! - loops nest at most [`Tile::MAX_DEPTH`] deep, and pointers number at most [`Tile::MAX_POINTERS`].
 
-use crate::scalar::{BinaryOp, UnaryOp, any_f32};
+use crate::scalar::{BinaryOp, UnaryOp, any_f32, named_ops};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A micro-kernel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +65,33 @@ pub enum TileStmt {
     },
     /// One vector instruction.
     Inst(Inst),
+}
+
+named_ops! {
+    /// A function of the 32 bits of a number, and of a constant of 32 bits.
+    BitsOp {
+        /// Shifted left; zeros come in.
+        Shl = "shl",
+        /// Shifted right; zeros come in.
+        Shr = "shr",
+        /// The bits that are set in both.
+        And = "and",
+        /// The bits that are set in either.
+        Or = "or",
+    }
+}
+
+impl BitsOp {
+    /// The value; shifts are by less than 32.
+    pub fn eval(self, x: f32, constant: u32) -> f32 {
+        let bits = x.to_bits();
+        f32::from_bits(match self {
+            BitsOp::Shl => bits << (constant & 31),
+            BitsOp::Shr => bits >> (constant & 31),
+            BitsOp::And => bits & constant,
+            BitsOp::Or => bits | constant,
+        })
+    }
 }
 
 /// A vector instruction. `masked` ones touch only the first `tail` lanes of memory; lanes not loaded are 0.
@@ -121,6 +149,43 @@ pub enum Inst {
         a: Reg,
         /// Right operand.
         b: Reg,
+    },
+    /// A function of the bits of each lane.
+    Bits {
+        /// Which.
+        op: BitsOp,
+        /// Result.
+        dst: Reg,
+        /// Operand.
+        a: Reg,
+        /// The constant; less than 32 for a shift.
+        constant: u32,
+    },
+    /// The first `tail` lanes of `a`, and `value` in the others.
+    Fill {
+        /// Result.
+        dst: Reg,
+        /// Operand.
+        a: Reg,
+        /// The number in lanes that are not there.
+        #[serde(with = "any_f32")]
+        value: f32,
+    },
+    /// Lane `i` is lane `i xor distance` of `a`.
+    Swap {
+        /// Result.
+        dst: Reg,
+        /// Operand.
+        a: Reg,
+        /// A power of two below the number of lanes.
+        distance: u32,
+    },
+    /// Stores the first lane only.
+    StoreFirst {
+        /// What.
+        src: Reg,
+        /// Where to.
+        addr: Addr,
     },
     /// `acc = acc + a · b`, rounded once where the target has a fused multiply-add.
     Fma {

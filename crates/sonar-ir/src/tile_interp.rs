@@ -126,6 +126,22 @@ impl Machine<'_> {
                 let (a, b) = (self.get(a), self.get(b));
                 self.set(dst, std::array::from_fn(|i| binary(op, a[i], b[i])));
             }
+            Inst::Bits { op, dst, a, constant } => {
+                let vector = self.get(a).map(|a| op.eval(a, constant));
+                self.set(dst, vector);
+            }
+            Inst::Fill { dst, a, value } => {
+                let (vector, tail) = (self.get(a), self.tile.tail);
+                self.set(dst, std::array::from_fn(|i| if i < tail { vector[i] } else { value }));
+            }
+            Inst::Swap { dst, a, distance } => {
+                let vector = self.get(a);
+                self.set(dst, std::array::from_fn(|i| vector[i ^ distance as usize]));
+            }
+            Inst::StoreFirst { src, addr } => {
+                let first = self.get(src)[0];
+                self.elements(inst, addr, 1)?[0] = first;
+            }
             Inst::Fma { acc, a, b } => {
                 let (sum, a, b) = (self.get(acc), self.get(a), self.get(b));
                 self.set(acc, std::array::from_fn(|i| a[i].mul_add(b[i], sum[i])));

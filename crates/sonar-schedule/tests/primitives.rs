@@ -4,7 +4,7 @@ mod common;
 
 use common::{Sketch, conv, error, run_program};
 use sonar_ir::loops::Program;
-use sonar_ir::{BinaryOp, Op};
+use sonar_ir::{BinaryOp, Op, UnaryOp};
 use sonar_schedule::primitives::{compute_at, fuse, pack, parallel, reorder, split, tensorize, unroll};
 use sonar_schedule::{ScheduleError, tasks};
 
@@ -156,10 +156,19 @@ fn tensorize_refuses_what_no_tile_can_do() {
     assert!(matches!(tensorize(&program, "n", "m", [1, 1, 1], 8), Err(ScheduleError::Illegal { .. })), "a stride");
     assert!(matches!(tensorize(&program, "-", "m", [1, 1, 1], 8), Err(ScheduleError::Illegal { .. })), "not innermost");
     assert!(matches!(tensorize(&program, "m", "q", [1, 1, 1], 8), Err(ScheduleError::NoLoop(_))));
-    let mut s = Sketch::new();
-    let x = s.input(&[40]);
-    let y = s.op(Op::Unary(sonar_ir::UnaryOp::Exp), &[x]);
-    let z = s.op(Op::Binary(BinaryOp::Add), &[y, x]);
-    let exponential = only(&s.finish(&[z]));
-    assert!(matches!(tensorize(&exponential, "-", "i0", [1, 1, 1], 8), Err(ScheduleError::Illegal { .. })));
+}
+
+#[test]
+fn tensorize_puts_functions_together_from_vector_instructions() {
+    for op in [UnaryOp::Exp, UnaryOp::Log, UnaryOp::Tanh, UnaryOp::Sigmoid, UnaryOp::Erf] {
+        let mut s = Sketch::new();
+        let x = s.input(&[40]);
+        let y = s.op(Op::Unary(UnaryOp::Abs), &[x]);
+        let y = s.op(Op::Unary(op), &[y]);
+        let z = s.op(Op::Binary(BinaryOp::Add), &[y, x]);
+        let program = only(&s.finish(&[z]));
+        for lanes in [4, 8, 16] {
+            check(&program, tensorize(&program, "-", "i0", [1, 1, 1], lanes));
+        }
+    }
 }

@@ -57,6 +57,10 @@ impl Display for Inst {
             Inst::Store { src, addr, masked } => write!(f, "store{} {addr}, {src}", mask(*masked)),
             Inst::Unary { op, dst, a } => write!(f, "{dst} = {op} {a}"),
             Inst::Binary { op, dst, a, b } => write!(f, "{dst} = {op} {a}, {b}"),
+            Inst::Bits { op, dst, a, constant } => write!(f, "{dst} = {op}.bits {a}, {constant:#x}"),
+            Inst::Fill { dst, a, value } => write!(f, "{dst} = fill {a}, {value:?}"),
+            Inst::Swap { dst, a, distance } => write!(f, "{dst} = swap {a}, {distance}"),
+            Inst::StoreFirst { src, addr } => write!(f, "store.first {addr}, {src}"),
             Inst::Fma { acc, a, b } => write!(f, "{acc} += {a} * {b}"),
             Inst::FmaBroadcast { acc, addr, b } => write!(f, "{acc} += {addr} * {b}"),
         }

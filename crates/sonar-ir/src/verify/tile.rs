@@ -2,7 +2,7 @@
 
 use super::{MAX_REGISTERS, VerifyError};
 use crate::scalar::UnaryOp;
-use crate::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
+use crate::tile::{Addr, BitsOp, Inst, Ptr, Reg, Tile, TileStmt};
 use std::collections::BTreeSet;
 use thiserror::Error;
 
@@ -44,6 +44,9 @@ pub enum TileProblem {
     /// A unary function that not every instruction set has.
     #[error("there is no vector instruction for {0}")]
     Unary(UnaryOp),
+    /// A shift by more bits than there are, or a swap of lanes that do not exist.
+    #[error("`{0}` goes beyond a lane or a vector")]
+    Distance(Inst),
     /// A register is read before it is written.
     #[error("register {0} is read before it is written")]
     Undefined(Reg),
@@ -92,11 +95,15 @@ fn check_block(tile: &Tile, body: &[TileStmt], depth: usize) -> Result<(), TileP
 
 fn check_inst(tile: &Tile, inst: &Inst) -> Result<(), TileProblem> {
     match *inst {
-        Inst::Load { masked: true, .. } | Inst::Store { masked: true, .. } if tile.tail == 0 => {
+        Inst::Load { masked: true, .. } | Inst::Store { masked: true, .. } | Inst::Fill { .. } if tile.tail == 0 => {
             return Err(TileProblem::Masked(*inst));
         }
         Inst::Unary { op: op @ (UnaryOp::Exp | UnaryOp::Log | UnaryOp::Rsqrt | UnaryOp::Recip), .. }
         | Inst::Unary { op: op @ (UnaryOp::Tanh | UnaryOp::Sigmoid | UnaryOp::Erf), .. } => return Err(TileProblem::Unary(op)),
+        Inst::Bits { op: BitsOp::Shl | BitsOp::Shr, constant: 32.., .. } => return Err(TileProblem::Distance(*inst)),
+        Inst::Swap { distance, .. } if !distance.is_power_of_two() || distance as usize >= tile.lanes => {
+            return Err(TileProblem::Distance(*inst));
+        }
         _ => {}
     }
     if let Some(addr) = address(inst) {
@@ -122,8 +129,8 @@ fn check_addr(tile: &Tile, addr: Addr) -> Result<(), TileProblem> {
 fn reads(inst: &Inst) -> impl Iterator<Item = Reg> {
     let registers = match *inst {
         Inst::Const { .. } | Inst::Load { .. } | Inst::Broadcast { .. } => [None; 3],
-        Inst::Store { src, .. } => [Some(src), None, None],
-        Inst::Unary { a, .. } => [Some(a), None, None],
+        Inst::Store { src, .. } | Inst::StoreFirst { src, .. } => [Some(src), None, None],
+        Inst::Unary { a, .. } | Inst::Bits { a, .. } | Inst::Fill { a, .. } | Inst::Swap { a, .. } => [Some(a), None, None],
         Inst::Binary { a, b, .. } => [Some(a), Some(b), None],
         Inst::Fma { acc, a, b } => [Some(acc), Some(a), Some(b)],
         Inst::FmaBroadcast { acc, b, .. } => [Some(acc), Some(b), None],
@@ -138,19 +145,30 @@ fn writes(inst: &Inst) -> Option<Reg> {
         | Inst::Load { dst, .. }
         | Inst::Broadcast { dst, .. }
         | Inst::Unary { dst, .. }
+        | Inst::Bits { dst, .. }
+        | Inst::Fill { dst, .. }
+        | Inst::Swap { dst, .. }
         | Inst::Binary { dst, .. } => Some(dst),
         Inst::Fma { acc, .. } | Inst::FmaBroadcast { acc, .. } => Some(acc),
-        Inst::Store { .. } => None,
+        Inst::Store { .. } | Inst::StoreFirst { .. } => None,
     }
 }
 
 /// The address that an instruction touches.
 fn address(inst: &Inst) -> Option<Addr> {
     match *inst {
-        Inst::Load { addr, .. } | Inst::Broadcast { addr, .. } | Inst::Store { addr, .. } | Inst::FmaBroadcast { addr, .. } => {
-            Some(addr)
-        }
-        Inst::Const { .. } | Inst::Unary { .. } | Inst::Binary { .. } | Inst::Fma { .. } => None,
+        Inst::Load { addr, .. }
+        | Inst::Broadcast { addr, .. }
+        | Inst::Store { addr, .. }
+        | Inst::StoreFirst { addr, .. }
+        | Inst::FmaBroadcast { addr, .. } => Some(addr),
+        Inst::Const { .. }
+        | Inst::Unary { .. }
+        | Inst::Bits { .. }
+        | Inst::Fill { .. }
+        | Inst::Swap { .. }
+        | Inst::Binary { .. }
+        | Inst::Fma { .. } => None,
     }
 }
 
@@ -254,7 +272,7 @@ fn trace(tile: &Tile, body: &[TileStmt], traces: &mut [Trace]) {
                     let trace = &mut traces[addr.ptr.0 as usize];
                     let first = trace.at.saturating_add(i64::from(addr.offset));
                     trace.touch(first, first.saturating_add(elements(tile, inst) - 1));
-                    trace.footprint.written |= matches!(inst, Inst::Store { .. });
+                    trace.footprint.written |= matches!(inst, Inst::Store { .. } | Inst::StoreFirst { .. });
                 }
             }
         }

@@ -285,7 +285,9 @@ impl<'a> Emitter<'a> {
         }
         let dst = self.fresh();
         self.compute(dag, id, dst, place, block, acc, known, out);
-        known.insert(key, dst);
+        if !matches!(node.kind, Kind::Const(_)) || dag.keeps_constants() {
+            known.insert(key, dst);
+        }
         dst
     }
 
@@ -314,6 +316,16 @@ impl<'a> Emitter<'a> {
             }
             // Only the value of a reduction mentions the accumulator, and there it is known.
             Kind::Acc => Inst::Const { dst, value: 0.0 },
+            Kind::MulAdd(a, b, constant) => {
+                let a = self.node(dag, a, place, block, acc, known, out);
+                let b = self.node(dag, b, place, block, acc, known, out);
+                out.push(TileStmt::Inst(Inst::Const { dst, value: constant }));
+                Inst::Fma { acc: dst, a, b }
+            }
+            Kind::Bits(op, a, constant) => {
+                let a = self.node(dag, a, place, block, acc, known, out);
+                Inst::Bits { op, dst, a, constant }
+            }
             Kind::Unary(op, a) => Inst::Unary { op, dst, a: self.node(dag, a, place, block, acc, known, out) },
             Kind::Binary(op, a, b) => {
                 let a = self.node(dag, a, place, block, acc, known, out);

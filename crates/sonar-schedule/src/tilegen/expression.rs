@@ -1,6 +1,7 @@
 //! The expressions of a nest as graphs without repetition, and the pointers that their loads go through.
 
 use sonar_ir::loops::{Access, Affine, Expr, Stmt, Var};
+use sonar_ir::tile::BitsOp;
 use sonar_ir::{BinaryOp, ReduceOp, UnaryOp};
 
 use super::{Nest, TileShape, reduction, without};
@@ -52,6 +53,10 @@ pub(super) enum Kind {
     Acc,
     Unary(UnaryOp, usize),
     Binary(BinaryOp, usize, usize),
+    /// A function of the bits of a node's lanes and a constant.
+    Bits(BitsOp, usize, u32),
+    /// The product of two nodes plus a constant.
+    MulAdd(usize, usize, f32),
 }
 
 /// An element relative to a pointer.
@@ -86,6 +91,9 @@ struct Scope<'a> {
     /// All reduction variables.
     reduced: &'a [Var],
 }
+
+/// Constants of an expression that are kept in registers.
+const MOST_CONSTANTS: usize = 4;
 
 impl Kernel {
     /// Analyses a nest; the error says why it cannot be a tile.
@@ -199,11 +207,8 @@ impl Kernel {
             .unwrap_or(0);
         let working = |dag: &Dag| {
             // Values that no row changes stay for all rows; the others for one row, or one vector of it.
-            let held = dag.nodes.iter().filter(|node| node.kind != Kind::Acc).map(|node| match (node.rows, node.cols) {
-                (false, true) => nv,
-                _ => 1,
-            });
-            held.sum::<usize>()
+            let held = dag.held().into_iter().map(|i| if dag.nodes[i].cols { nv } else { 1 });
+            held.sum::<usize>() + dag.transient()
         };
         // The product of a sum of products is never in a register of its own.
         let fused = |update: &UpdateDag| usize::from(update.multiplies());
@@ -246,7 +251,7 @@ impl Dag {
             let times = (if node.rows { mr } else { 1 }) * (if node.cols { nv } else { 1 });
             match node.kind {
                 Kind::Load(_) => counts.1 += times,
-                Kind::Unary(..) | Kind::Binary(..) => counts.0 += times,
+                Kind::Unary(..) | Kind::Binary(..) | Kind::Bits(..) | Kind::MulAdd(..) => counts.0 += times,
                 Kind::Const(_) | Kind::Acc => {}
             }
         }
@@ -258,11 +263,12 @@ impl Dag {
         let mut hoisted: Vec<usize> = Vec::new();
         for node in self.nodes.iter().filter(|node| node.reduced) {
             let operands = match node.kind {
-                Kind::Unary(_, a) => vec![a],
-                Kind::Binary(_, a, b) => vec![a, b],
+                Kind::Unary(_, a) | Kind::Bits(_, a, _) => vec![a],
+                Kind::Binary(_, a, b) | Kind::MulAdd(a, b, _) => vec![a, b],
                 _ => vec![],
             };
-            hoisted.extend(operands.into_iter().filter(|&i| !self.nodes[i].reduced));
+            let constant = |i: usize| !self.keeps_constants() && matches!(self.nodes[i].kind, Kind::Const(_));
+            hoisted.extend(operands.into_iter().filter(|&i| !self.nodes[i].reduced && !constant(i)));
         }
         if !self.nodes[self.root()].reduced {
             hoisted.push(self.root());
@@ -270,6 +276,49 @@ impl Dag {
         hoisted.sort_unstable();
         hoisted.dedup();
         hoisted
+    }
+
+    /// The nodes that a node applies something to.
+    fn operands(&self, node: usize) -> Vec<usize> {
+        match self.nodes[node].kind {
+            Kind::Const(_) | Kind::Load(_) | Kind::Acc => vec![],
+            Kind::Unary(_, a) | Kind::Bits(_, a, _) => vec![a],
+            Kind::Binary(_, a, b) | Kind::MulAdd(a, b, _) => vec![a, b],
+        }
+    }
+
+    /// Whether a constant that is loaded wherever it is used.
+    fn anew(&self, node: usize) -> bool {
+        matches!(self.nodes[node].kind, Kind::Const(_)) && !self.keeps_constants()
+    }
+
+    /// Nodes that one row or vector computes for others, because something that uses them differs more than they do.
+    fn held(&self) -> Vec<usize> {
+        let mut held = Vec::new();
+        for user in 0..self.nodes.len() {
+            let varies = (self.nodes[user].rows, self.nodes[user].cols);
+            held.extend(
+                self.operands(user).into_iter().filter(|&i| (self.nodes[i].rows, self.nodes[i].cols) != varies && !self.anew(i)),
+            );
+        }
+        held.sort_unstable();
+        held.dedup();
+        held
+    }
+
+    /// The most registers that hold nodes of one row and vector at once, without those that are held anyway.
+    fn transient(&self) -> usize {
+        let held = self.held();
+        let mut last = vec![0; self.nodes.len()];
+        for user in 0..self.nodes.len() {
+            self.operands(user).into_iter().for_each(|i| last[i] = user);
+        }
+        let counts = |i: usize| self.nodes[i].kind != Kind::Acc && !held.contains(&i);
+        let live = |at: usize| {
+            let kept = (0..at).filter(|&i| counts(i) && !self.anew(i) && last[i] >= at).count();
+            kept + self.operands(at).into_iter().filter(|&i| self.anew(i)).count() + usize::from(counts(at))
+        };
+        (0..self.nodes.len()).map(live).max().unwrap_or(0)
     }
 
     fn add(&mut self, expr: &Expr, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<usize, String> {
@@ -287,7 +336,11 @@ impl Dag {
                 let a = self.add(a, scope, pointers)?;
                 self.applied(Kind::Unary(*op, a), &[a])
             }
-            Expr::Unary(op, _) => return Err(format!("there is no vector instruction for {op}")),
+            Expr::Unary(op, a) => {
+                let a = self.add(a, scope, pointers)?;
+                let value = self.function(*op, a).ok_or_else(|| format!("there is no vector instruction for {op}"))?;
+                return Ok(value);
+            }
             Expr::Binary(op, a, b) => {
                 let a = self.add(a, scope, pointers)?;
                 let b = self.add(b, scope, pointers)?;
@@ -308,6 +361,17 @@ impl Dag {
         let one = self.number(DagNode { kind: Kind::Const(1.0), rows: false, cols: false, reduced: false });
         let node = self.applied(Kind::Binary(BinaryOp::Div, one, a), &[a]);
         Ok(self.number(node))
+    }
+
+    /// Whether constants stay in registers; many of them are loaded anew where they are needed.
+    pub(super) fn keeps_constants(&self) -> bool {
+        self.nodes.iter().filter(|node| matches!(node.kind, Kind::Const(_))).count() <= MOST_CONSTANTS
+    }
+
+    /// The number of a node with these operands.
+    pub(super) fn push(&mut self, kind: Kind, operands: &[usize]) -> usize {
+        let node = self.applied(kind, operands);
+        self.number(node)
     }
 
     fn applied(&self, kind: Kind, operands: &[usize]) -> DagNode {

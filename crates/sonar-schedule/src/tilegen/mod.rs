@@ -15,6 +15,7 @@
 
 mod emit;
 mod expression;
+mod functions;
 mod pressure;
 
 use sonar_ir::loops::{Access, Affine, Reduce, Stmt, Var};

@@ -40,8 +40,10 @@ fn live_before(stmts: &[TileStmt], mut live: HashSet<Reg>, most: &mut usize) -> 
 fn registers(inst: &Inst) -> (Vec<Reg>, Option<Reg>) {
     match *inst {
         Inst::Const { dst, .. } | Inst::Load { dst, .. } | Inst::Broadcast { dst, .. } => (vec![], Some(dst)),
-        Inst::Store { src, .. } => (vec![src], None),
-        Inst::Unary { dst, a, .. } => (vec![a], Some(dst)),
+        Inst::Store { src, .. } | Inst::StoreFirst { src, .. } => (vec![src], None),
+        Inst::Unary { dst, a, .. } | Inst::Bits { dst, a, .. } | Inst::Fill { dst, a, .. } | Inst::Swap { dst, a, .. } => {
+            (vec![a], Some(dst))
+        }
         Inst::Binary { dst, a, b, .. } => (vec![a, b], Some(dst)),
         Inst::Fma { acc, a, b } => (vec![acc, a, b], Some(acc)),
         Inst::FmaBroadcast { acc, b, .. } => (vec![acc, b], Some(acc)),

@@ -1,0 +1,556 @@
+//! The graph under construction, and the primitives that operators of ONNX are made of.
+//!
+//! A primitive takes values in the file's terms: shapes and axes are the file's, whatever layout the IR holds them in. Of
+//! tensors that are known it computes the result, for others it makes operators of the IR. So an operator of ONNX is
+//! written once, for weights, for the arithmetic of shapes, and for what is computed at every run.
+
+use crate::error::Fault;
+use crate::known::{Data, Known, MAX_COMPUTED};
+use crate::layout::Layout;
+use sonar_ir::verify::MAX_ELEMENTS;
+use sonar_ir::{BinaryOp, Dim, Graph, Init, NodeId, Op, ReduceOp, Tensor, UnaryOp, Values};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// The most elements of all tensors together that import computes by itself.
+const COMPUTED_BUDGET: usize = 1 << 24;
+
+/// The most nodes that one operator of ONNX may become by repetition.
+pub const MAX_REPEATS: usize = 1 << 12;
+
+/// A value of a file under import.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Its elements are known.
+    Known(Known),
+    /// It is computed at every run.
+    Run(Laid),
+}
+
+/// A value of the graph, with the order in which it holds the axes of the file's value.
+#[derive(Clone, Debug)]
+pub struct Laid {
+    /// The value.
+    pub node: NodeId,
+    /// The order of its axes.
+    pub layout: Layout,
+    /// Extents, in the file's order.
+    pub shape: Vec<usize>,
+}
+
+/// A graph under construction.
+pub struct Builder {
+    /// The graph.
+    pub graph: Graph,
+    /// Values of its parameters.
+    pub weights: Values,
+    /// Parameters already made of known tensors, by the address of the elements, their shape and their layout.
+    lifted: BTreeMap<(usize, Vec<usize>, Layout), NodeId>,
+    /// Known tensors that were lifted, so that no other can come to lie at their address.
+    kept: Vec<Known>,
+    /// Transpositions already made.
+    transposed: BTreeMap<(NodeId, Vec<usize>), NodeId>,
+    /// Names of inputs and parameters.
+    names: BTreeSet<String>,
+    /// Elements that were computed so far.
+    computed: usize,
+}
+
+/// The number of elements of a shape, if the IR can hold as many.
+pub fn elements(shape: &[usize]) -> Option<usize> {
+    let count = shape.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent).filter(|_| extent <= MAX_ELEMENTS));
+    count.filter(|&count| count <= MAX_ELEMENTS)
+}
+
+/// An axis of a tensor; negative ones count from the end.
+pub fn axis(axis: i64, rank: usize) -> Result<usize, Fault> {
+    let wrapped = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
+    let found = wrapped.and_then(|a| usize::try_from(a).ok()).filter(|&a| a < rank);
+    found.ok_or_else(|| Fault::invalid(format!("axis {axis} of a tensor of rank {rank}")))
+}
+
+/// Axes of a tensor, sorted and distinct.
+pub fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, Fault> {
+    let axes: BTreeSet<usize> = list.iter().map(|&a| axis(a, rank)).collect::<Result<_, _>>()?;
+    if axes.len() != list.len() {
+        return Err(Fault::invalid(format!("the axes {list:?} are not distinct")));
+    }
+    Ok(axes.into_iter().collect())
+}
+
+/// The shape that shapes broadcast to.
+pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Fault> {
+    let rank = a.len().max(b.len());
+    let at = |shape: &[usize], i: usize| if i + shape.len() < rank { 1 } else { shape[i + shape.len() - rank] };
+    let shape: Option<Vec<usize>> = (0..rank)
+        .map(|i| match (at(a, i), at(b, i)) {
+            (x, y) if x == y => Some(x),
+            (1, y) => Some(y),
+            (x, 1) => Some(x),
+            _ => None,
+        })
+        .collect();
+    let shape = shape.ok_or_else(|| Fault::invalid(format!("the shapes {a:?} and {b:?} do not broadcast")))?;
+    match elements(&shape) {
+        Some(_) => Ok(shape),
+        None => Err(Fault::invalid(format!("the shapes {a:?} and {b:?} broadcast to more than {MAX_ELEMENTS} elements"))),
+    }
+}
+
+fn dims(shape: &[usize]) -> Vec<Dim> {
+    shape.iter().map(|&extent| Dim::Fixed(extent)).collect()
+}
+
+impl Value {
+    /// A single number.
+    pub fn float(value: f32) -> Value {
+        Value::Known(Known::float(value))
+    }
+
+    /// Extents, in the file's order.
+    pub fn shape(&self) -> &[usize] {
+        match self {
+            Value::Known(known) => &known.shape,
+            Value::Run(laid) => &laid.shape,
+        }
+    }
+
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape().len()
+    }
+}
+
+impl Builder {
+    /// An empty graph.
+    pub fn new(name: &str) -> Self {
+        Builder {
+            graph: Graph::new(identifier(name, "model")),
+            weights: Values::new(),
+            lifted: BTreeMap::new(),
+            kept: Vec::new(),
+            transposed: BTreeMap::new(),
+            names: BTreeSet::new(),
+            computed: 0,
+        }
+    }
+
+    /// A name for an input or a parameter that can be written in the text of a graph and that no other has.
+    pub fn unique(&mut self, name: &str, otherwise: &str) -> String {
+        let base = identifier(name, otherwise);
+        let mut name = base.clone();
+        let mut count = 1;
+        while !self.names.insert(name.clone()) {
+            count += 1;
+            name = format!("{base}_{count}");
+        }
+        name
+    }
+
+    /// Appends an operator of the IR to values of the IR.
+    pub fn push(&mut self, op: Op, operands: &[NodeId]) -> Result<NodeId, Fault> {
+        let node = self.graph.push(op, operands)?;
+        match elements(&self.extents(node)) {
+            Some(count) if count > 0 => Ok(node),
+            Some(_) => Err(Fault::unsupported("a tensor without elements")),
+            None => {
+                Err(Fault::invalid(format!("a tensor of type {}, with more than {MAX_ELEMENTS} elements", self.graph.ty(node))))
+            }
+        }
+    }
+
+    /// Extents of a value of the IR, in the IR's order.
+    fn extents(&self, node: NodeId) -> Vec<usize> {
+        self.graph.ty(node).extents().unwrap_or_default()
+    }
+
+    /// A value of the IR, held in a layout, as a value of the file.
+    pub fn laid(&self, node: NodeId, layout: Layout) -> Value {
+        let shape = layout.to_file(&self.extents(node));
+        Value::Run(Laid { node, layout, shape })
+    }
+
+    /// The value in a certain layout.
+    pub fn in_layout(&mut self, value: &Value, layout: &Layout) -> Result<NodeId, Fault> {
+        match value {
+            Value::Known(known) => self.lift(known, layout, Init::He),
+            Value::Run(laid) if laid.layout.same_order(layout, &laid.shape) => {
+                let shape = layout.to_ir(&laid.shape);
+                self.reshape_node(laid.node, &shape)
+            }
+            Value::Run(laid) => {
+                let permutation = laid.layout.permutation_to(layout);
+                let key = (laid.node, permutation.clone());
+                if let Some(&node) = self.transposed.get(&key) {
+                    return Ok(node);
+                }
+                let node = self.push(Op::Transpose(permutation), &[laid.node])?;
+                self.transposed.insert(key, node);
+                Ok(node)
+            }
+        }
+    }
+
+    /// The value in the file's own order.
+    pub fn in_file_order(&mut self, value: &Value) -> Result<NodeId, Fault> {
+        self.in_layout(value, &Layout::file(value.rank()))
+    }
+
+    /// The value with axis 1, the channels, last.
+    pub fn in_channels_last(&mut self, value: &Value) -> Result<NodeId, Fault> {
+        if value.rank() < 2 {
+            return Err(Fault::invalid(format!("expected channels on axis 1, found the shape {:?}", value.shape())));
+        }
+        self.in_layout(value, &Layout::channels_last(value.rank()))
+    }
+
+    /// A known tensor as a value of the IR in a certain layout: a splat if all elements are equal, else a parameter whose
+    /// elements are transposed here and now.
+    pub fn lift(&mut self, known: &Known, layout: &Layout, init: Init) -> Result<NodeId, Fault> {
+        let floats = known.as_floats()?;
+        if floats.is_empty() {
+            return Err(Fault::unsupported("a tensor without elements"));
+        }
+        let shape = layout.to_ir(&known.shape);
+        if let Some(value) = known.uniform() {
+            return self.push(Op::Splat(value, dims(&shape)), &[]);
+        }
+        let key = (Rc::as_ptr(floats).cast::<f32>() as usize, known.shape.clone(), layout.clone());
+        if let Some(&node) = self.lifted.get(&key) {
+            return Ok(node);
+        }
+        let moved = known.transposed(&Layout::file(known.shape.len()).permutation_to(layout));
+        let name = self.unique(known.name.as_deref().unwrap_or(""), "constant");
+        let node = self.graph.param(name.clone(), &shape, init);
+        self.weights.insert(name, Tensor::new(shape, moved.as_floats()?.to_vec()));
+        self.kept.push(known.clone());
+        self.lifted.insert(key, node);
+        Ok(node)
+    }
+
+    /// A value that is computed at every run, known or not: one that is known becomes a parameter in the file's order.
+    pub fn run(&mut self, value: &Value) -> Result<Laid, Fault> {
+        match value {
+            Value::Run(laid) => Ok(laid.clone()),
+            Value::Known(known) => {
+                let layout = Layout::file(known.shape.len());
+                let node = self.lift(known, &layout, Init::He)?;
+                Ok(Laid { node, layout, shape: known.shape.clone() })
+            }
+        }
+    }
+
+    /// Whether a result of this shape may be computed here; if not, it is left to constant folding.
+    fn may_compute(&mut self, shape: &[usize]) -> bool {
+        match elements(shape) {
+            Some(count) if count <= MAX_COMPUTED && self.computed + count <= COMPUTED_BUDGET => {
+                self.computed += count;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A value of the IR under another shape; reshapes of reshapes are one.
+    pub fn reshape_node(&mut self, node: NodeId, shape: &[usize]) -> Result<NodeId, Fault> {
+        if self.extents(node) == shape {
+            return Ok(node);
+        }
+        let from = match &self.graph.node(node).op {
+            Op::Reshape(_) => self.graph.node(node).operands[0],
+            _ => node,
+        };
+        if self.extents(from) == shape { Ok(from) } else { self.push(Op::Reshape(dims(shape)), &[from]) }
+    }
+
+    /// The same elements, in the file's order, under another shape.
+    pub fn reshape(&mut self, value: &Value, shape: &[usize]) -> Result<Value, Fault> {
+        if elements(shape).is_none() || elements(shape) != elements(value.shape()) {
+            return Err(Fault::invalid(format!("a tensor of shape {:?} cannot have the shape {shape:?}", value.shape())));
+        }
+        let laid = match value {
+            Value::Known(known) => return Ok(Value::Known(known.reshaped(shape.to_vec()))),
+            Value::Run(laid) => laid,
+        };
+        let (node, layout) = match laid.layout.respaced(&laid.shape, shape) {
+            Some(layout) => (laid.node, layout),
+            None => (self.in_file_order(value)?, Layout::file(shape.len())),
+        };
+        let node = self.reshape_node(node, &layout.to_ir(shape))?;
+        Ok(self.laid(node, layout))
+    }
+
+    /// Axis `j` of the result is axis `permutation[j]` of the value.
+    pub fn transpose(&mut self, value: &Value, permutation: &[usize]) -> Result<Value, Fault> {
+        Ok(match value {
+            Value::Known(known) => Value::Known(known.transposed(permutation)),
+            Value::Run(laid) => self.laid(laid.node, laid.layout.transposed(permutation)),
+        })
+    }
+
+    /// `count` elements of an axis, from `start` on in steps of `step`.
+    pub fn slice(&mut self, value: &Value, axis: usize, start: usize, step: i64, count: usize) -> Result<Value, Fault> {
+        if (start, step, count) == (0, 1, value.shape()[axis]) {
+            return Ok(value.clone());
+        }
+        let laid = match value {
+            Value::Known(known) => {
+                let mut strides = known.strides();
+                let mut shape = known.shape.clone();
+                let offset = start as isize * strides[axis];
+                strides[axis] = strides[axis].saturating_mul(step as isize);
+                shape[axis] = count;
+                return Ok(Value::Known(known.gather(&shape, &strides, offset as usize)));
+            }
+            Value::Run(laid) => laid,
+        };
+        match step {
+            1 => {
+                let op = Op::Slice { axis: laid.layout.position(axis), start, end: start + count };
+                let node = self.push(op, &[laid.node])?;
+                Ok(self.laid(node, laid.layout.clone()))
+            }
+            _ => {
+                let index = |i: usize| (start as i64 + step * i as i64) as usize;
+                let rows: Vec<usize> = (0..count).map(index).collect();
+                self.rows(value, axis, &rows)
+            }
+        }
+    }
+
+    /// Chosen indices of an axis, in any order: consecutive ones are one slice.
+    pub fn rows(&mut self, value: &Value, axis: usize, rows: &[usize]) -> Result<Value, Fault> {
+        let mut parts = Vec::new();
+        let mut rest = rows;
+        while let Some(&first) = rest.first() {
+            let run = rest.iter().zip(first..).take_while(|(row, expected)| **row == *expected).count();
+            parts.push((first, run));
+            rest = &rest[run..];
+        }
+        if parts.len() > MAX_REPEATS {
+            return Err(Fault::unsupported(format!("{} separate parts of an axis", parts.len())));
+        }
+        let parts =
+            parts.into_iter().map(|(first, run)| self.slice(value, axis, first, 1, run)).collect::<Result<Vec<_>, _>>()?;
+        match &parts[..] {
+            [] => self.slice(value, axis, 0, 1, 0),
+            [one] => Ok(one.clone()),
+            _ => self.concat(&parts.iter().collect::<Vec<_>>(), axis),
+        }
+    }
+
+    /// Values laid end to end along an axis.
+    pub fn concat(&mut self, values: &[&Value], axis: usize) -> Result<Value, Fault> {
+        let parts: Vec<&Value> = values.iter().copied().filter(|v| elements(v.shape()) != Some(0)).collect();
+        let (first, parts) = match &parts[..] {
+            [] => (values[0], values),
+            [one] => return Ok((*one).clone()),
+            parts => (parts[0], parts),
+        };
+        let mut shape = first.shape().to_vec();
+        if parts.iter().any(|p| p.rank() != shape.len() || (0..shape.len()).any(|i| i != axis && p.shape()[i] != shape[i])) {
+            let shapes: Vec<&[usize]> = parts.iter().map(|p| p.shape()).collect();
+            return Err(Fault::invalid(format!("the shapes {shapes:?} differ on an axis other than {axis}")));
+        }
+        shape[axis] = parts.iter().fold(0, |total: usize, part| total.saturating_add(part.shape()[axis]));
+        let known: Option<Vec<&Known>> =
+            parts.iter().map(|p| if let Value::Known(known) = p { Some(known) } else { None }).collect();
+        if let Some(known) = known
+            && self.may_compute(&shape)
+        {
+            return Ok(Value::Known(Known::concat(&known, axis, shape)?));
+        }
+        let layout = self.common_layout(parts, shape.len());
+        let nodes = parts.iter().map(|part| self.in_layout(part, &layout)).collect::<Result<Vec<_>, _>>()?;
+        let node = self.push(Op::Concat { axis: layout.position(axis) }, &nodes)?;
+        Ok(self.laid(node, layout))
+    }
+
+    /// The layout of the largest of the values that have one and this rank.
+    fn common_layout(&self, values: &[&Value], rank: usize) -> Layout {
+        let laid = values.iter().filter_map(|v| if let Value::Run(laid) = v { Some(laid) } else { None });
+        let fitting = laid.filter(|laid| laid.layout.rank() == rank);
+        let largest = fitting.reduce(|a, b| if elements(&b.shape) > elements(&a.shape) { b } else { a });
+        largest.map_or(Layout::file(rank), |laid| laid.layout.clone())
+    }
+
+    /// Repeats along axes of extent 1, and along new leading axes.
+    pub fn expand(&mut self, value: &Value, shape: &[usize]) -> Result<Value, Fault> {
+        if value.shape() == shape {
+            return Ok(value.clone());
+        }
+        if broadcast(value.shape(), shape)? != shape {
+            return Err(Fault::invalid(format!("the shape {:?} does not broadcast to {shape:?}", value.shape())));
+        }
+        if let Value::Known(known) = value
+            && self.may_compute(shape)
+        {
+            return Ok(Value::Known(known.broadcast(shape)));
+        }
+        if elements(shape) == Some(0) {
+            return Err(Fault::unsupported("a tensor without elements"));
+        }
+        let value = self.with_rank(value, shape.len())?;
+        let laid = self.run(&value)?;
+        let node = self.push(Op::Broadcast(dims(&laid.layout.to_ir(shape))), &[laid.node])?;
+        Ok(self.laid(node, laid.layout))
+    }
+
+    /// The value with leading axes of extent 1 added until it has a rank.
+    pub fn with_rank(&mut self, value: &Value, rank: usize) -> Result<Value, Fault> {
+        let mut shape = vec![1; rank.saturating_sub(value.rank())];
+        shape.extend(value.shape());
+        self.reshape(value, &shape)
+    }
+
+    /// A function of each element. It is real in the sense of the IR: integers have none.
+    pub fn unary(&mut self, op: UnaryOp, value: &Value) -> Result<Value, Fault> {
+        if let Value::Known(known) = value
+            && self.may_compute(&known.shape)
+        {
+            known.as_floats()?;
+            return Ok(Value::Known(known.map(|v| op.eval(v), |v| v)));
+        }
+        let laid = self.run(value)?;
+        let node = self.push(Op::Unary(op), &[laid.node])?;
+        Ok(self.laid(node, laid.layout))
+    }
+
+    /// A function of two elements, with NumPy broadcasting; integers must be known.
+    pub fn binary(&mut self, op: BinaryOp, a: &Value, b: &Value) -> Result<Value, Fault> {
+        let shape = broadcast(a.shape(), b.shape())?;
+        if let (Value::Known(a), Value::Known(b)) = (a, b)
+            && self.may_compute(&shape)
+        {
+            let int = |x: i64, y: i64| match op {
+                BinaryOp::Add => Some(x.wrapping_add(y)),
+                BinaryOp::Sub => Some(x.wrapping_sub(y)),
+                BinaryOp::Mul => Some(x.wrapping_mul(y)),
+                BinaryOp::Div => x.checked_div(y),
+                BinaryOp::Max => Some(x.max(y)),
+                BinaryOp::Min => Some(x.min(y)),
+            };
+            return Ok(Value::Known(a.zip(b, &shape, |x, y| op.eval(x, y), int)?));
+        }
+        let layout = self.common_layout(&[a, b], shape.len());
+        let (a, b) = (self.operand(a, &layout)?, self.operand(b, &layout)?);
+        let node = self.push(Op::Binary(op), &[a, b])?;
+        let node = self.reshape_node(node, &layout.to_ir(&shape))?;
+        Ok(self.laid(node, layout))
+    }
+
+    /// An operand of an elementwise operator whose result is held in `layout`. Leading axes of extent 1, which broadcasting
+    /// adds by itself, are dropped from what is known, so that a bias per channel is a vector.
+    fn operand(&mut self, value: &Value, layout: &Layout) -> Result<NodeId, Fault> {
+        let value = self.with_rank(value, layout.rank())?;
+        let Value::Known(known) = &value else { return self.in_layout(&value, layout) };
+        let moved = known.transposed(&Layout::file(layout.rank()).permutation_to(layout));
+        let short: Vec<usize> = layout.to_ir(&known.shape).into_iter().skip_while(|&extent| extent == 1).collect();
+        let rank = short.len();
+        // What was not moved keeps its address, by which equal weights are found again.
+        self.lift(&moved.reshaped(short), &Layout::file(rank), Init::Zeros)
+    }
+
+    /// A reduction over axes, sorted and distinct, of which there is at least one.
+    pub fn reduce(&mut self, op: ReduceOp, value: &Value, axes: &[usize], keep: bool) -> Result<Value, Fault> {
+        let laid = self.run(value)?;
+        let mut positions: Vec<usize> = axes.iter().map(|&axis| laid.layout.position(axis)).collect();
+        positions.sort_unstable();
+        let node = self.push(Op::Reduce { op, axes: positions, keep }, &[laid.node])?;
+        let layout = if keep { laid.layout } else { laid.layout.without(axes) };
+        Ok(self.laid(node, layout))
+    }
+
+    /// `value` around the operand, `(before, after)` for each axis.
+    pub fn pad(&mut self, value: &Value, pads: &[(usize, usize)], with: f32) -> Result<Value, Fault> {
+        if pads.iter().all(|&pad| pad == (0, 0)) {
+            return Ok(value.clone());
+        }
+        let padded: Vec<usize> = value.shape().iter().zip(pads).map(|(n, p)| n.saturating_add(p.0).saturating_add(p.1)).collect();
+        if elements(&padded).is_none() {
+            return Err(Fault::invalid(format!("paddings {pads:?}")));
+        }
+        if with == 0.0 {
+            let laid = self.run(value)?;
+            let node = self.push(Op::Pad(laid.layout.to_ir(pads)), &[laid.node])?;
+            return Ok(self.laid(node, laid.layout));
+        }
+        let mut result = value.clone();
+        for (axis, &(before, after)) in pads.iter().enumerate() {
+            let mut border = |extent: usize, like: &Value| {
+                let mut shape = like.shape().to_vec();
+                shape[axis] = extent;
+                let layout = self.common_layout(&[like], shape.len());
+                let node = self.push(Op::Splat(with, dims(&layout.to_ir(&shape))), &[])?;
+                Ok::<_, Fault>(self.laid(node, layout))
+            };
+            let mut parts = Vec::new();
+            if before > 0 {
+                parts.push(border(before, &result)?);
+            }
+            parts.push(result.clone());
+            if after > 0 {
+                parts.push(border(after, &result)?);
+            }
+            result = self.concat(&parts.iter().collect::<Vec<_>>(), axis)?;
+        }
+        Ok(result)
+    }
+
+    /// `a` where the condition holds, `b` elsewhere; exact, whatever the operands are.
+    ///
+    /// With `lo = -∞, hi = ∞` where the condition holds and `lo = hi = b` elsewhere, it is `min(max(a, lo), hi)`.
+    pub fn select(&mut self, condition: &Known, a: &Value, b: &Value) -> Result<Value, Fault> {
+        let shape = broadcast(&broadcast(&condition.shape, a.shape())?, b.shape())?;
+        let all = condition.as_ints()?;
+        if let Some(first) = all.first()
+            && all.iter().all(|c| (*c != 0) == (*first != 0))
+        {
+            let chosen = if *first != 0 { a } else { b };
+            return self.expand(chosen, &shape);
+        }
+        match (a, b) {
+            (Value::Known(a), Value::Known(b)) => {
+                if !self.may_compute(&shape) {
+                    return Err(Fault::unsupported(format!("choosing {shape:?} known elements")));
+                }
+                let (condition, a, b) = (condition.broadcast(&shape), a.broadcast(&shape), b.broadcast(&shape));
+                let condition = condition.as_ints()?;
+                Ok(Value::Known(match (&a.data, &b.data) {
+                    (Data::Int(a), Data::Int(b)) => Known::ints(shape, choose(condition, a, b)),
+                    (Data::Float(a), Data::Float(b)) => Known::floats(shape, choose(condition, a, b)),
+                    _ => return Err(Fault::invalid("one operand has integers, the other floating-point numbers")),
+                }))
+            }
+            (a @ Value::Run(_), Value::Known(_)) => {
+                let lo = self.select(condition, &Value::float(f32::NEG_INFINITY), b)?;
+                let hi = self.select(condition, &Value::float(f32::INFINITY), b)?;
+                let at_least = self.binary(BinaryOp::Max, a, &lo)?;
+                self.binary(BinaryOp::Min, &at_least, &hi)
+            }
+            (Value::Known(_), Value::Run(_)) => {
+                let not = condition.map(|v| v, |v| i64::from(v == 0));
+                self.select(&not, b, a)
+            }
+            (Value::Run(_), Value::Run(_)) => {
+                let zero = Value::float(0.0);
+                let (a, b) = (self.select(condition, a, &zero)?, self.select(condition, &zero, b)?);
+                self.binary(BinaryOp::Add, &a, &b)
+            }
+        }
+    }
+}
+
+fn choose<T: Copy>(condition: &[i64], a: &[T], b: &[T]) -> Vec<T> {
+    condition.iter().zip(a.iter().zip(b)).map(|(&c, (&a, &b))| if c != 0 { a } else { b }).collect()
+}
+
+/// A name of letters, digits and underscores, as the text of a graph has them.
+fn identifier(name: &str, otherwise: &str) -> String {
+    let clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    match clean.chars().next() {
+        None => otherwise.to_string(),
+        Some(first) if first.is_ascii_digit() => format!("{otherwise}_{clean}"),
+        Some(_) => clean,
+    }
+}

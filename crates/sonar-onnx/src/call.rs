@@ -1,0 +1,163 @@
+//! One node of a file under import: its arguments, and its attributes with their defaults.
+
+use crate::build::Value;
+use crate::error::Fault;
+use crate::known::Known;
+use crate::proto::{AttributeProto, AttributeType, NodeProto, TensorProto};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// A node with the values of its arguments.
+///
+/// It notes which attributes an operator asks for: those that nobody asked for are not supported.
+pub struct Call<'a> {
+    /// The node.
+    pub node: &'a NodeProto,
+    /// Version of ONNX's operators.
+    pub opset: i64,
+    /// Folder of the model.
+    pub folder: &'a Path,
+    /// The arguments; those left out are `None`.
+    inputs: Vec<Option<Value>>,
+    asked: RefCell<BTreeSet<&'static str>>,
+}
+
+impl<'a> Call<'a> {
+    /// A node with its arguments.
+    pub fn new(node: &'a NodeProto, opset: i64, folder: &'a Path, inputs: Vec<Option<Value>>) -> Self {
+        Call { node, opset, folder, inputs, asked: RefCell::default() }
+    }
+
+    /// An argument that must be there.
+    pub fn input(&self, index: usize) -> Result<&Value, Fault> {
+        self.optional(index).ok_or_else(|| Fault::invalid(format!("argument {} is missing", index + 1)))
+    }
+
+    /// An argument that may be left out.
+    pub fn optional(&self, index: usize) -> Option<&Value> {
+        self.inputs.get(index)?.as_ref()
+    }
+
+    /// All arguments, of which there must be at least one and none left out.
+    pub fn all(&self) -> Result<Vec<&Value>, Fault> {
+        let all: Option<Vec<&Value>> = self.inputs.iter().map(Option::as_ref).collect();
+        all.filter(|all| !all.is_empty()).ok_or_else(|| Fault::invalid("arguments are missing"))
+    }
+
+    /// The tensor of an argument that must be known at import, if it is not left out.
+    pub fn known(&self, index: usize) -> Result<Option<&Known>, Fault> {
+        match self.optional(index) {
+            None => Ok(None),
+            Some(Value::Known(known)) => Ok(Some(known)),
+            Some(Value::Run(_)) => Err(Fault::unsupported(format!(
+                "argument {} (`{}`) depends on the model's inputs; its value must be known at import",
+                index + 1,
+                self.node.input[index]
+            ))),
+        }
+    }
+
+    /// Integers that must be known at import: an argument, or in older versions of the operator an attribute.
+    pub fn ints_of(&self, index: usize, attribute: &'static str) -> Result<Option<Vec<i64>>, Fault> {
+        match self.known(index)? {
+            Some(known) => Ok(Some(known.as_ints()?.to_vec())),
+            None => Ok(self.has(attribute).then(|| self.ints(attribute, &[])).transpose()?),
+        }
+    }
+
+    /// How many results the file asks for.
+    pub fn outputs(&self) -> usize {
+        self.node.output.len()
+    }
+
+    /// Whether the file asks for the result with this number.
+    pub fn wants(&self, output: usize) -> bool {
+        self.node.output.get(output).is_some_and(|name| !name.is_empty())
+    }
+
+    /// Refuses results but the first.
+    pub fn one_output(&self) -> Result<(), Fault> {
+        match (1..self.outputs()).find(|&i| self.wants(i)) {
+            None => Ok(()),
+            Some(i) => Err(Fault::unsupported(format!("result {} (`{}`)", i + 1, self.node.output[i]))),
+        }
+    }
+
+    /// Whether the node has an attribute.
+    pub fn has(&self, name: &'static str) -> bool {
+        self.node.attribute.iter().any(|a| a.name == name)
+    }
+
+    /// An integer.
+    pub fn int(&self, name: &'static str, default: i64) -> Result<i64, Fault> {
+        Ok(self.find(name, AttributeType::Int)?.map_or(default, |a| a.i))
+    }
+
+    /// A truth value.
+    pub fn flag(&self, name: &'static str, default: bool) -> Result<bool, Fault> {
+        Ok(self.int(name, i64::from(default))? != 0)
+    }
+
+    /// A number.
+    pub fn float(&self, name: &'static str, default: f32) -> Result<f32, Fault> {
+        Ok(self.find(name, AttributeType::Float)?.map_or(default, |a| a.f))
+    }
+
+    /// Numbers.
+    pub fn floats(&self, name: &'static str) -> Result<Option<&'a [f32]>, Fault> {
+        Ok(self.find(name, AttributeType::Floats)?.map(|a| &a.floats[..]))
+    }
+
+    /// Integers.
+    pub fn ints(&self, name: &'static str, default: &[i64]) -> Result<Vec<i64>, Fault> {
+        Ok(self.find(name, AttributeType::Ints)?.map_or_else(|| default.to_vec(), |a| a.ints.clone()))
+    }
+
+    /// Integers that are none negative, such as extents and steps; there must be `count`.
+    pub fn sizes(&self, name: &'static str, count: usize, default: usize) -> Result<Vec<usize>, Fault> {
+        let Some(attribute) = self.find(name, AttributeType::Ints)? else { return Ok(vec![default; count]) };
+        let sizes: Vec<usize> = attribute.ints.iter().filter_map(|&i| usize::try_from(i).ok()).filter(|&i| i < 1 << 31).collect();
+        if sizes.len() != count || attribute.ints.len() != count {
+            return Err(Fault::unsupported(format!("{name} = {:?} for {count} extents", attribute.ints)));
+        }
+        Ok(sizes)
+    }
+
+    /// A text.
+    pub fn text(&self, name: &'static str, default: &str) -> Result<String, Fault> {
+        Ok(self
+            .find(name, AttributeType::String)?
+            .map_or_else(|| default.to_string(), |a| String::from_utf8_lossy(&a.s).into_owned()))
+    }
+
+    /// A tensor.
+    pub fn tensor(&self, name: &'static str) -> Result<Option<&'a TensorProto>, Fault> {
+        Ok(self.find(name, AttributeType::Tensor)?.and_then(|a| a.t.as_ref()))
+    }
+
+    /// Accepts attributes that change nothing here.
+    pub fn ignore(&self, names: &[&'static str]) {
+        self.asked.borrow_mut().extend(names);
+    }
+
+    /// Refuses attributes that nobody asked for.
+    pub fn finish(&self) -> Result<(), Fault> {
+        let asked = self.asked.borrow();
+        let unknown = |a: &&AttributeProto| !asked.contains(a.name.as_str());
+        match self.node.attribute.iter().find(unknown) {
+            None => Ok(()),
+            Some(attribute) => Err(Fault::unsupported(format!("the attribute `{}`", attribute.name))),
+        }
+    }
+
+    fn find(&self, name: &'static str, ty: AttributeType) -> Result<Option<&'a AttributeProto>, Fault> {
+        self.asked.borrow_mut().insert(name);
+        let Some(attribute) = self.node.attribute.iter().find(|a| a.name == name) else { return Ok(None) };
+        match AttributeType::try_from(attribute.r#type) {
+            Ok(found) if found == ty || found == AttributeType::Undefined => Ok(Some(attribute)),
+            Ok(found) => Err(Fault::invalid(format!("the attribute `{name}` has type {found:?}, not {ty:?}"))),
+            Err(_) => Err(Fault::invalid(format!("the attribute `{name}` has type {}, not {ty:?}", attribute.r#type))),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Tensors that are known at import: weights, and the integers of shape arithmetic.
+//!
+//! Every primitive of [`crate::build`] computes with them at once, so shapes that a file calculates are plain numbers
+//! before any operator of the IR is made.
+
+use crate::error::Fault;
+use std::rc::Rc;
+
+/// The most elements of a tensor that import computes by itself; larger ones are left to constant folding.
+pub const MAX_COMPUTED: usize = 1 << 20;
+
+/// A tensor whose elements are known at import.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// Extents, in the file's order.
+    pub shape: Vec<usize>,
+    /// Elements, last axis fastest.
+    pub data: Data,
+    /// What the file calls it, if it is an initializer.
+    pub name: Option<Rc<str>>,
+}
+
+/// Elements of a known tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// Numbers of any floating-point type.
+    Float(Rc<[f32]>),
+    /// Numbers of any integer type; truth values are 0 and 1.
+    Int(Rc<[i64]>),
+}
+
+impl Known {
+    /// Numbers of this shape.
+    pub fn floats(shape: Vec<usize>, data: Vec<f32>) -> Self {
+        Known { shape, data: Data::Float(data.into()), name: None }
+    }
+
+    /// Integers of this shape.
+    pub fn ints(shape: Vec<usize>, data: Vec<i64>) -> Self {
+        Known { shape, data: Data::Int(data.into()), name: None }
+    }
+
+    /// A single number, of rank 0.
+    pub fn float(value: f32) -> Self {
+        Known::floats(vec![], vec![value])
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match &self.data {
+            Data::Float(data) => data.len(),
+            Data::Int(data) => data.len(),
+        }
+    }
+
+    /// The elements, if they are floating-point numbers.
+    pub fn as_floats(&self) -> Result<&Rc<[f32]>, Fault> {
+        match &self.data {
+            Data::Float(data) => Ok(data),
+            Data::Int(_) => Err(Fault::unsupported("integers where floating-point numbers are computed")),
+        }
+    }
+
+    /// The elements, if they are integers.
+    pub fn as_ints(&self) -> Result<&[i64], Fault> {
+        match &self.data {
+            Data::Int(data) => Ok(data),
+            Data::Float(_) => Err(Fault::invalid("expected integers, found floating-point numbers")),
+        }
+    }
+
+    /// The one number that all elements are, if they are floating-point and there are any.
+    pub fn uniform(&self) -> Option<f32> {
+        let Data::Float(data) = &self.data else { return None };
+        let first = *data.first()?;
+        data.iter().all(|v| v.to_bits() == first.to_bits()).then_some(first)
+    }
+
+    /// The same elements under another shape.
+    pub fn reshaped(&self, shape: Vec<usize>) -> Known {
+        Known { shape, ..self.clone() }
+    }
+
+    /// Element `index` of the result, for every index into `shape`, is the operand's at `offset + Σ index · strides`.
+    pub fn gather(&self, shape: &[usize], strides: &[isize], offset: usize) -> Known {
+        fn pick<T: Copy>(data: &[T], shape: &[usize], strides: &[isize], offset: usize) -> Rc<[T]> {
+            let count: usize = shape.iter().product();
+            let mut result = Vec::with_capacity(count);
+            let mut index = vec![0; shape.len()];
+            let mut at = offset as isize;
+            for _ in 0..count {
+                result.push(data[at as usize]);
+                for axis in (0..shape.len()).rev() {
+                    index[axis] += 1;
+                    at += strides[axis];
+                    if index[axis] < shape[axis] {
+                        break;
+                    }
+                    at -= strides[axis] * shape[axis] as isize;
+                    index[axis] = 0;
+                }
+            }
+            result.into()
+        }
+        let data = match &self.data {
+            Data::Float(data) => Data::Float(pick(data, shape, strides, offset)),
+            Data::Int(data) => Data::Int(pick(data, shape, strides, offset)),
+        };
+        Known { shape: shape.to_vec(), data, name: None }
+    }
+
+    /// Distances of neighbours along each axis.
+    pub fn strides(&self) -> Vec<isize> {
+        let mut strides = vec![1; self.shape.len()];
+        for axis in (1..self.shape.len()).rev() {
+            strides[axis - 1] = strides[axis] * self.shape[axis] as isize;
+        }
+        strides
+    }
+
+    /// Axis `i` of the result is axis `permutation[i]` of this one.
+    pub fn transposed(&self, permutation: &[usize]) -> Known {
+        if permutation.iter().copied().eq(0..permutation.len()) {
+            return self.clone();
+        }
+        let strides = self.strides();
+        let shape: Vec<usize> = permutation.iter().map(|&axis| self.shape[axis]).collect();
+        let strides: Vec<isize> = permutation.iter().map(|&axis| strides[axis]).collect();
+        Known { name: self.name.clone(), ..self.gather(&shape, &strides, 0) }
+    }
+
+    /// Repeated along axes of extent 1, and along new leading axes, to a shape that it broadcasts to.
+    pub fn broadcast(&self, shape: &[usize]) -> Known {
+        if self.shape == shape {
+            return self.clone();
+        }
+        let missing = shape.len() - self.shape.len();
+        let own = self.strides();
+        let stride = |axis: usize| if axis < missing || self.shape[axis - missing] == 1 { 0 } else { own[axis - missing] };
+        self.gather(shape, &(0..shape.len()).map(stride).collect::<Vec<_>>(), 0)
+    }
+
+    /// Tensors laid end to end along an axis; they agree in type and in every other axis.
+    pub fn concat(parts: &[&Known], axis: usize, shape: Vec<usize>) -> Result<Known, Fault> {
+        fn join<T: Copy>(parts: &[(&[T], usize)], outer: usize) -> Vec<T> {
+            (0..outer).flat_map(|i| parts.iter().flat_map(move |(data, len)| &data[i * len..][..*len])).copied().collect()
+        }
+        let outer: usize = shape[..axis].iter().product();
+        let row = |part: &Known| part.shape[axis..].iter().product();
+        if parts.iter().all(|p| matches!(p.data, Data::Int(_))) {
+            let ints = parts.iter().map(|p| Ok((p.as_ints()?, row(p)))).collect::<Result<Vec<_>, Fault>>()?;
+            return Ok(Known::ints(shape, join(&ints, outer)));
+        }
+        let floats = parts.iter().map(|p| Ok((&p.as_floats()?[..], row(p)))).collect::<Result<Vec<_>, Fault>>()?;
+        Ok(Known::floats(shape, join(&floats, outer)))
+    }
+
+    /// A function of every element, computed in double precision or in 64 bits.
+    pub fn map(&self, float: impl Fn(f64) -> f64, int: impl Fn(i64) -> i64) -> Known {
+        let data = match &self.data {
+            Data::Float(data) => Data::Float(data.iter().map(|&v| float(f64::from(v)) as f32).collect()),
+            Data::Int(data) => Data::Int(data.iter().map(|&v| int(v)).collect()),
+        };
+        Known { shape: self.shape.clone(), data, name: None }
+    }
+
+    /// A function of two elements, with NumPy broadcasting to `shape`; both are of one type.
+    pub fn zip(
+        &self,
+        other: &Known,
+        shape: &[usize],
+        float: impl Fn(f64, f64) -> f64,
+        int: impl Fn(i64, i64) -> Option<i64>,
+    ) -> Result<Known, Fault> {
+        let (a, b) = (self.broadcast(shape), other.broadcast(shape));
+        let data = match (&a.data, &b.data) {
+            (Data::Float(a), Data::Float(b)) => {
+                Data::Float(a.iter().zip(&b[..]).map(|(&a, &b)| float(f64::from(a), f64::from(b)) as f32).collect())
+            }
+            (Data::Int(a), Data::Int(b)) => {
+                let values = a.iter().zip(&b[..]).map(|(&a, &b)| int(a, b));
+                Data::Int(values.collect::<Option<_>>().ok_or_else(|| Fault::invalid("a division of integers by zero"))?)
+            }
+            _ => return Err(Fault::invalid("one operand has integers, the other floating-point numbers")),
+        };
+        Ok(Known { shape: shape.to_vec(), data, name: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moving_elements() {
+        let x = Known::ints(vec![2, 3], vec![1, 2, 3, 4, 5, 6]);
+        assert_eq!(x.transposed(&[1, 0]), Known::ints(vec![3, 2], vec![1, 4, 2, 5, 3, 6]));
+        assert_eq!(x.gather(&[2, 2], &[3, -2], 2), Known::ints(vec![2, 2], vec![3, 1, 6, 4]));
+        assert_eq!(Known::ints(vec![2, 1], vec![7, 8]).broadcast(&[2, 2]), Known::ints(vec![2, 2], vec![7, 7, 8, 8]));
+        let joined = Known::concat(&[&x, &x], 1, vec![2, 6]).unwrap();
+        assert_eq!(joined.as_ints().unwrap(), [1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6]);
+    }
+
+    #[test]
+    fn types_do_not_mix() {
+        let (int, float) = (Known::ints(vec![], vec![1]), Known::float(1.0));
+        assert!(int.zip(&float, &[], |a, _| a, |a, _| Some(a)).is_err());
+        assert!(int.zip(&int, &[], |a, _| a, |_, _| None).is_err());
+    }
+}

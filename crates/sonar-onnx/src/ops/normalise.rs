@@ -1,0 +1,126 @@
+//! Normalisations.
+
+use crate::build::{Builder, Value, axis};
+use crate::call::Call;
+use crate::error::Fault;
+use crate::layout::Layout;
+use sonar_ir::{BinaryOp, Init, NodeId, Op, ReduceOp, UnaryOp};
+
+type Results = Result<Vec<Value>, Fault>;
+
+/// Batch normalisation with given statistics.
+pub fn batch(b: &mut Builder, call: &Call<'_>) -> Results {
+    call.ignore(&["momentum"]);
+    if call.flag("training_mode", false)? {
+        return Err(Fault::unsupported("batch normalisation in training mode"));
+    }
+    if !call.flag("spatial", true)? {
+        return Err(Fault::unsupported("batch normalisation of each element by itself"));
+    }
+    call.one_output()?;
+    let eps = call.float("epsilon", 1e-5)?;
+    let x = call.input(0)?;
+    let image = b.in_channels_last(x)?;
+    let inits = [Init::Ones, Init::Zeros, Init::Zeros, Init::Ones];
+    let mut operands = vec![image];
+    for (index, init) in inits.into_iter().enumerate() {
+        operands.push(vector(b, call.input(index + 1)?, init)?);
+    }
+    let node = b.push(Op::BatchNorm { eps }, &operands)?;
+    Ok(vec![b.laid(node, Layout::channels_last(x.rank()))])
+}
+
+/// A vector as a value of the IR.
+fn vector(b: &mut Builder, value: &Value, init: Init) -> Result<NodeId, Fault> {
+    match value {
+        Value::Known(known) => b.lift(known, &Layout::file(known.shape.len()), init),
+        Value::Run(laid) => Ok(laid.node),
+    }
+}
+
+/// What [`Builder::standardise`] makes.
+struct Standardised {
+    /// `(x - mean) / sqrt(variance + eps)`
+    value: Value,
+    /// The mean, with its axes kept.
+    mean: Value,
+    /// `1 / sqrt(variance + eps)`
+    inverse: Value,
+}
+
+impl Builder {
+    /// Mean 0 and variance 1 over some axes.
+    fn standardise(&mut self, x: &Value, axes: &[usize], eps: f32) -> Result<Standardised, Fault> {
+        let mean = self.reduce(ReduceOp::Mean, x, axes, true)?;
+        let centred = self.binary(BinaryOp::Sub, x, &mean)?;
+        let squares = self.binary(BinaryOp::Mul, &centred, &centred)?;
+        let variance = self.reduce(ReduceOp::Mean, &squares, axes, true)?;
+        let shifted = self.shift(&variance, eps)?;
+        let inverse = self.unary(UnaryOp::Rsqrt, &shifted)?;
+        let value = self.binary(BinaryOp::Mul, &centred, &inverse)?;
+        Ok(Standardised { value, mean, inverse })
+    }
+}
+
+/// Each channel of each sample by itself.
+pub fn instance(b: &mut Builder, call: &Call<'_>) -> Results {
+    let x = call.input(0)?;
+    if x.rank() < 3 {
+        return Err(Fault::invalid(format!("expected channels and spatial axes, found the shape {:?}", x.shape())));
+    }
+    let eps = call.float("epsilon", 1e-5)?;
+    let axes: Vec<usize> = (2..x.rank()).collect();
+    let mut shape = vec![1; x.rank()];
+    shape[1] = x.shape()[1];
+    let scale = b.reshape(call.input(1)?, &shape)?;
+    let bias = b.reshape(call.input(2)?, &shape)?;
+    let normal = b.standardise(x, &axes, eps)?.value;
+    let scaled = b.binary(BinaryOp::Mul, &normal, &scale)?;
+    Ok(vec![b.binary(BinaryOp::Add, &scaled, &bias)?])
+}
+
+/// Everything from an axis on.
+pub fn layer(b: &mut Builder, call: &Call<'_>) -> Results {
+    if call.int("stash_type", 1)? != 1 {
+        return Err(Fault::unsupported("statistics in another type than 32-bit floating point"));
+    }
+    let x = call.input(0)?;
+    let eps = call.float("epsilon", 1e-5)?;
+    let axes: Vec<usize> = (axis(call.int("axis", -1)?, x.rank())?..x.rank()).collect();
+    let Standardised { value, mean, inverse } = b.standardise(x, &axes, eps)?;
+    let mut result = b.binary(BinaryOp::Mul, &value, call.input(1)?)?;
+    if let Some(bias) = call.optional(2) {
+        result = b.binary(BinaryOp::Add, &result, bias)?;
+    }
+    Ok(vec![result, mean, inverse])
+}
+
+pub fn softmax(b: &mut Builder, call: &Call<'_>) -> Results {
+    along_axis(Op::Softmax, b, call)
+}
+
+pub fn log_softmax(b: &mut Builder, call: &Call<'_>) -> Results {
+    along_axis(Op::LogSoftmax, b, call)
+}
+
+/// Before version 13 everything from the axis on is one.
+fn along_axis(op: Op, b: &mut Builder, call: &Call<'_>) -> Results {
+    let x = call.input(0)?;
+    let since_13 = call.opset >= 13;
+    let axis = axis(call.int("axis", if since_13 { -1 } else { 1 })?, x.rank())?;
+    if since_13 || axis + 1 == x.rank() {
+        return Ok(vec![last_axis(op, b, x, axis)?]);
+    }
+    let (outer, inner) = x.shape().split_at(axis);
+    let matrix = b.reshape(x, &[outer.iter().product(), inner.iter().product()])?;
+    let result = last_axis(op, b, &matrix, 1)?;
+    Ok(vec![b.reshape(&result, x.shape())?])
+}
+
+fn last_axis(op: Op, b: &mut Builder, x: &Value, axis: usize) -> Result<Value, Fault> {
+    let laid = b.run(x)?;
+    let layout = laid.layout.with_last(axis);
+    let node = b.in_layout(&Value::Run(laid), &layout)?;
+    let node = b.push(op, &[node])?;
+    Ok(b.laid(node, layout))
+}

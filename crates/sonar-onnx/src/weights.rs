@@ -1,0 +1,147 @@
+//! From a file's tensors to known ones: every way in which ONNX writes elements.
+
+use crate::error::Fault;
+use crate::known::Known;
+use crate::proto::{DataType, TensorProto};
+use bytes::Bytes;
+use half::{bf16, f16};
+use sonar_ir::verify::MAX_ELEMENTS;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path};
+use std::rc::Rc;
+
+/// The elements of a tensor; `folder` is the model's, where other files with elements must be.
+pub fn tensor(tensor: &TensorProto, folder: &Path) -> Result<Known, Fault> {
+    let (shape, count) = shape(&tensor.dims)?;
+    let ty = DataType::try_from(tensor.data_type).unwrap_or(DataType::Undefined);
+    let raw = match tensor.data_location {
+        0 => (!tensor.raw_data.is_empty()).then(|| tensor.raw_data.clone()),
+        1 => Some(external(tensor, element_bytes(ty)? * count, folder)?),
+        other => return Err(Fault::invalid(format!("elements in location {other}"))),
+    };
+    let mut known = match raw {
+        Some(bytes) => from_bytes(ty, shape, count, &bytes)?,
+        None => from_fields(ty, shape, count, tensor)?,
+    };
+    known.name = (!tensor.name.is_empty()).then(|| Rc::from(tensor.name.as_str()));
+    Ok(known)
+}
+
+/// Extents and their product.
+fn shape(dims: &[i64]) -> Result<(Vec<usize>, usize), Fault> {
+    let shape: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
+    let shape = shape.ok_or_else(|| Fault::invalid(format!("the shape {dims:?}")))?;
+    match crate::build::elements(&shape) {
+        Some(count) => Ok((shape, count)),
+        None => Err(Fault::invalid(format!("the shape {dims:?} has more than {MAX_ELEMENTS} elements"))),
+    }
+}
+
+/// Bytes of one element in raw form.
+fn element_bytes(ty: DataType) -> Result<usize, Fault> {
+    use DataType::*;
+    Ok(match ty {
+        Uint8 | Int8 | Bool => 1,
+        Uint16 | Int16 | Float16 | Bfloat16 => 2,
+        Float | Int32 | Uint32 => 4,
+        Double | Int64 | Uint64 => 8,
+        Undefined | String | Complex64 | Complex128 => return Err(unsupported(ty)),
+    })
+}
+
+fn unsupported(ty: DataType) -> Fault {
+    Fault::unsupported(format!("elements of type {ty:?}"))
+}
+
+/// Elements from little-endian bytes.
+fn from_bytes(ty: DataType, shape: Vec<usize>, count: usize, bytes: &[u8]) -> Result<Known, Fault> {
+    /// Elements of `SIZE` bytes.
+    fn read<T, const SIZE: usize>(bytes: &[u8], element: impl Fn([u8; SIZE]) -> T) -> Vec<T> {
+        bytes.chunks_exact(SIZE).filter_map(|chunk| chunk.try_into().ok()).map(element).collect()
+    }
+    let expected = element_bytes(ty)? * count;
+    if bytes.len() != expected {
+        return Err(Fault::invalid(format!("{} bytes of elements where the shape {shape:?} has {expected}", bytes.len())));
+    }
+    use DataType::*;
+    Ok(match ty {
+        Float => Known::floats(shape, read(bytes, f32::from_le_bytes)),
+        Double => Known::floats(shape, read(bytes, |b| f64::from_le_bytes(b) as f32)),
+        Float16 => Known::floats(shape, read(bytes, |b| f16::from_le_bytes(b).to_f32())),
+        Bfloat16 => Known::floats(shape, read(bytes, |b| bf16::from_le_bytes(b).to_f32())),
+        Int8 => Known::ints(shape, read(bytes, |b| i8::from_le_bytes(b).into())),
+        Uint8 => Known::ints(shape, read(bytes, |b| u8::from_le_bytes(b).into())),
+        Bool => Known::ints(shape, read(bytes, |[b]| i64::from(b != 0))),
+        Int16 => Known::ints(shape, read(bytes, |b| i16::from_le_bytes(b).into())),
+        Uint16 => Known::ints(shape, read(bytes, |b| u16::from_le_bytes(b).into())),
+        Int32 => Known::ints(shape, read(bytes, |b| i32::from_le_bytes(b).into())),
+        Uint32 => Known::ints(shape, read(bytes, |b| u32::from_le_bytes(b).into())),
+        Int64 | Uint64 => Known::ints(shape, read(bytes, i64::from_le_bytes)),
+        Undefined | String | Complex64 | Complex128 => return Err(unsupported(ty)),
+    })
+}
+
+/// Elements from the field of their type.
+fn from_fields(ty: DataType, shape: Vec<usize>, count: usize, tensor: &TensorProto) -> Result<Known, Fault> {
+    use DataType::*;
+    let narrow = &tensor.int32_data;
+    let known = match ty {
+        Float => Known::floats(shape, tensor.float_data.clone()),
+        Double => Known::floats(shape, tensor.double_data.iter().map(|&v| v as f32).collect()),
+        Float16 => Known::floats(shape, narrow.iter().map(|&bits| f16::from_bits(bits as u16).to_f32()).collect()),
+        Bfloat16 => Known::floats(shape, narrow.iter().map(|&bits| bf16::from_bits(bits as u16).to_f32()).collect()),
+        Int8 | Uint8 | Int16 | Uint16 | Int32 => Known::ints(shape, narrow.iter().map(|&v| v.into()).collect()),
+        Bool => Known::ints(shape, narrow.iter().map(|&v| i64::from(v != 0)).collect()),
+        Int64 => Known::ints(shape, tensor.int64_data.clone()),
+        Uint32 | Uint64 => Known::ints(shape, tensor.uint64_data.iter().map(|&v| v as i64).collect()),
+        Undefined | String | Complex64 | Complex128 => return Err(unsupported(ty)),
+    };
+    match known.len() {
+        found if found == count => Ok(known),
+        found => Err(Fault::invalid(format!("{found} elements where the shape {:?} has {count}", known.shape))),
+    }
+}
+
+/// Bytes of a tensor from a file in the model's folder or below it. Paths that leave the folder and links are refused:
+/// a model from elsewhere must not read what is not its own.
+fn external(tensor: &TensorProto, expected: usize, folder: &Path) -> Result<Bytes, Fault> {
+    let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
+    let number = |key: &str, default: u64| match entry(key) {
+        None => Ok(default),
+        Some(text) => text.parse().map_err(|_| Fault::invalid(format!("the {key} `{text}` of external data"))),
+    };
+    let location = entry("location").ok_or_else(|| Fault::invalid("external data without a location"))?;
+    let (offset, length) = (number("offset", 0)?, number("length", expected as u64)?);
+    if length != expected as u64 {
+        return Err(Fault::invalid(format!("{length} bytes of external data where the shape {:?} has {expected}", tensor.dims)));
+    }
+    let refused = |why: &str| Fault::invalid(format!("external data in `{location}`: {why}"));
+    if location.is_empty() || !Path::new(location).components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
+        return Err(refused("the path leaves the model's folder"));
+    }
+    let mut path = folder.to_path_buf();
+    for component in Path::new(location).components() {
+        path.push(component);
+        let metadata = std::fs::symlink_metadata(&path).map_err(|e| refused(&e.to_string()))?;
+        if metadata.file_type().is_symlink() {
+            return Err(refused("links are not followed"));
+        }
+    }
+    let read = || -> std::io::Result<Option<Vec<u8>>> {
+        let mut file = File::open(&path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || offset.checked_add(length).is_none_or(|end| end > metadata.len()) {
+            return Ok(None);
+        }
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = vec![0; expected];
+        file.read_exact(&mut bytes)?;
+        Ok(Some(bytes))
+    };
+    match read() {
+        Ok(Some(bytes)) => Ok(bytes.into()),
+        Ok(None) => Err(refused(&format!("it has no {length} bytes from {offset} on"))),
+        Err(error) => Err(refused(&error.to_string())),
+    }
+}

@@ -1,0 +1,259 @@
+//! Functions that no instruction set has, put together from those that every one has.
+//!
+//! Each is range reduction and a polynomial. Infinities, zeros and what is not a number come out as they should;
+//! the largest errors, in units of the last place of the result, are 2 for `exp` and `log`, 3 for `tanh` and `sigmoid`
+//! and 4 for `erf` (results below 2⁻¹²⁶ to within two smallest numbers).
+//!
+//! The coefficients interpolate the functions at Chebyshev nodes of the intervals that are named beside them.
+
+use sonar_ir::tile::BitsOp;
+use sonar_ir::{BinaryOp, UnaryOp};
+
+use super::expression::{Dag, Kind};
+
+/// `(eʳ − 1 − r) / r²` for `|r| ≤ ln 2 / 2`, lowest power first.
+const EXP: [f32; 5] = [0.5, 0.166_665_76, 0.041_666_556, 0.008_363_195, 0.001_392_620_4];
+/// `(ln(1 + f) − f + f²/2) / f³` for `√½ ≤ 1 + f ≤ √2`.
+const LOG: [f32; 9] = [
+    0.333_333_3,
+    -0.249_999_97,
+    0.200_007_17,
+    -0.166_678_09,
+    0.142_490_09,
+    -0.124_254_87,
+    0.116_857_19,
+    -0.114_814_77,
+    0.069_730_71,
+];
+/// `erf(x) / x − 1` in `x²`, for `|x| ≤ 1`.
+const ERF: [f32; 7] =
+    [0.128_379_17, -0.376_126_26, 0.112_835_94, -0.026_854_211, 0.005_189_087_2, -0.000_801_686_43, 0.000_078_758_75];
+/// `−ln(1 − erf(x))` for `1 ≤ x ≤ 4`.
+const ERF_TAIL: [f32; 9] = [
+    -0.000_320_138_06,
+    1.130_233_4,
+    0.631_826_04,
+    0.110_080_086,
+    -0.026_421_136,
+    0.004_759_596,
+    -0.000_596_805_65,
+    0.000_046_058_04,
+    -0.000_001_637_151_4,
+];
+
+/// `ln 2` in two parts: the product of the first with a whole number below 2⁹ is exact.
+const LN_2: [f32; 2] = [0.693_359_4, -0.000_212_194_44];
+/// Added to a number below 2²² and taken away again, it rounds to a whole number; the sum's last bits are that number.
+const ROUND: f32 = 12_582_912.0;
+/// The exponent of 1 in a number's bits.
+const BIAS: f32 = 127.0;
+/// Bits after the exponent.
+const FRACTION: u32 = 23;
+/// The largest number from which `erf` is 1.
+const ERF_END: f32 = 4.0;
+
+impl Dag {
+    /// Appends what computes a function of node `x`; `None` if there is no such sequence.
+    pub(super) fn function(&mut self, op: UnaryOp, x: usize) -> Option<usize> {
+        Some(match op {
+            UnaryOp::Exp => self.exp(x),
+            UnaryOp::Log => self.log(x),
+            UnaryOp::Tanh => self.tanh(x),
+            UnaryOp::Sigmoid => self.sigmoid(x),
+            UnaryOp::Erf => self.erf(x),
+            _ => return None,
+        })
+    }
+
+    /// `2ⁿ · eʳ`, where the power of two is applied in two halves: only the last product can round, overflow or underflow.
+    fn exp(&mut self, x: usize) -> usize {
+        let (n, r) = self.reduced(x, -105.0, 89.0);
+        let square = self.binary(BinaryOp::Mul, r, r);
+        let tail = self.polynomial(&EXP, r);
+        let tail = self.binary(BinaryOp::Mul, tail, square);
+        let power = self.binary(BinaryOp::Add, r, tail);
+        let power = self.plus(power, 1.0);
+        let half = self.times(n, 0.5);
+        let half = self.round(half);
+        let rest = self.binary(BinaryOp::Sub, n, half);
+        let (half, rest) = (self.power_of_two(half), self.power_of_two(rest));
+        let power = self.binary(BinaryOp::Mul, power, half);
+        self.binary(BinaryOp::Mul, power, rest)
+    }
+
+    /// `eˣ − 1` without cancellation, for `|x| ≤ limit` and that limit beyond.
+    fn exp_less_one(&mut self, x: usize, limit: f32) -> usize {
+        let (n, r) = self.reduced(x, -limit, limit);
+        let square = self.binary(BinaryOp::Mul, r, r);
+        let tail = self.polynomial(&EXP, r);
+        let tail = self.binary(BinaryOp::Mul, tail, square);
+        let rest = self.binary(BinaryOp::Add, r, tail);
+        let power = self.power_of_two(n);
+        let rest = self.binary(BinaryOp::Mul, rest, power);
+        let power = self.plus(power, -1.0);
+        self.binary(BinaryOp::Add, rest, power)
+    }
+
+    /// `n` and `r` with `x = n · ln 2 + r`, `n` whole and `|r| ≤ ln 2 / 2`, of `x` within limits.
+    fn reduced(&mut self, x: usize, low: f32, high: f32) -> (usize, usize) {
+        let (low, high) = (self.constant(low), self.constant(high));
+        // The second operand is the result if either is not a number.
+        let x = self.binary(BinaryOp::Min, high, x);
+        let x = self.binary(BinaryOp::Max, low, x);
+        let n = self.times(x, std::f32::consts::LOG2_E);
+        let n = self.round(n);
+        let r = LN_2.into_iter().fold(x, |r, part| {
+            let product = self.times(n, part);
+            self.binary(BinaryOp::Sub, r, product)
+        });
+        (n, r)
+    }
+
+    /// `e · ln 2 + ln m`, where `√½ ≤ m < √2` and `x = 2ᵉ · m`, and corrections where `x` is not a positive finite number.
+    fn log(&mut self, x: usize) -> usize {
+        // Numbers without their full precision are multiplied by 2²³ first.
+        let smallest = self.constant(f32::MIN_POSITIVE);
+        let below = self.binary(BinaryOp::Sub, smallest, x);
+        let below = self.unary(UnaryOp::Step, below);
+        let scale = self.times(below, 8_388_607.0);
+        let scale = self.plus(scale, 1.0);
+        let scaled = self.binary(BinaryOp::Mul, x, scale);
+        let shift = self.times(below, FRACTION as f32);
+        let exponent = self.bits(BitsOp::Shr, scaled, FRACTION);
+        let exponent = self.bits(BitsOp::Or, exponent, ROUND.to_bits());
+        let exponent = self.plus(exponent, -(ROUND + BIAS));
+        let exponent = self.binary(BinaryOp::Sub, exponent, shift);
+        let m = self.bits(BitsOp::And, scaled, (1 << FRACTION) - 1);
+        let m = self.bits(BitsOp::Or, m, 1f32.to_bits());
+        let large = self.plus(m, -std::f32::consts::SQRT_2);
+        let large = self.unary(UnaryOp::Step, large);
+        let exponent = self.binary(BinaryOp::Add, exponent, large);
+        let halved = self.times(large, -0.5);
+        let halved = self.plus(halved, 1.0);
+        let m = self.binary(BinaryOp::Mul, m, halved);
+        let f = self.plus(m, -1.0);
+        let square = self.binary(BinaryOp::Mul, f, f);
+        let tail = self.polynomial(&LOG, f);
+        let tail = self.binary(BinaryOp::Mul, tail, f);
+        let tail = self.plus(tail, -0.5);
+        let tail = self.binary(BinaryOp::Mul, tail, square);
+        let low = self.times(exponent, LN_2[1]);
+        let tail = self.binary(BinaryOp::Add, tail, low);
+        let sum = self.binary(BinaryOp::Add, f, tail);
+        let high = self.times(exponent, LN_2[0]);
+        let sum = self.binary(BinaryOp::Add, sum, high);
+        // 0 for finite numbers; infinity, or what is not a number, stays what it is.
+        let largest = self.constant(f32::MAX);
+        let finite = self.binary(BinaryOp::Min, largest, x);
+        let finite = self.binary(BinaryOp::Min, finite, largest);
+        let excess = self.binary(BinaryOp::Sub, x, finite);
+        // 0 above 0, minus infinity at 0.
+        let positive = self.unary(UnaryOp::Step, x);
+        let one = self.constant(1.0);
+        let inverse = self.binary(BinaryOp::Div, one, positive);
+        let pole = self.binary(BinaryOp::Sub, one, inverse);
+        // 0 from 0 on, not a number below.
+        let zero = self.constant(0.0);
+        let negative = self.binary(BinaryOp::Min, x, zero);
+        let root = self.unary(UnaryOp::Sqrt, negative);
+        let sum = self.binary(BinaryOp::Add, sum, excess);
+        let sum = self.binary(BinaryOp::Add, sum, pole);
+        self.binary(BinaryOp::Add, sum, root)
+    }
+
+    /// `e / (e + 2)` with `e = e²ˣ − 1`.
+    fn tanh(&mut self, x: usize) -> usize {
+        let double = self.binary(BinaryOp::Add, x, x);
+        let e = self.exp_less_one(double, 20.0);
+        let sum = self.plus(e, 2.0);
+        self.binary(BinaryOp::Div, e, sum)
+    }
+
+    /// `1 / (1 + e)` above 0 and `e / (1 + e)` below, with `e` the exponential of `−|x|`.
+    fn sigmoid(&mut self, x: usize) -> usize {
+        let distance = self.unary(UnaryOp::Abs, x);
+        let distance = self.unary(UnaryOp::Neg, distance);
+        let e = self.exp(distance);
+        let above = self.unary(UnaryOp::Step, x);
+        let one = self.constant(1.0);
+        let numerator = self.mix(above, one, e);
+        let denominator = self.plus(e, 1.0);
+        self.binary(BinaryOp::Div, numerator, denominator)
+    }
+
+    /// A polynomial up to 1, and the exponential of one beyond; the sign is that of `x`.
+    fn erf(&mut self, x: usize) -> usize {
+        let end = self.constant(ERF_END);
+        let distance = self.unary(UnaryOp::Abs, x);
+        let distance = self.binary(BinaryOp::Min, end, distance);
+        let square = self.binary(BinaryOp::Mul, distance, distance);
+        let near = self.polynomial(&ERF, square);
+        let near = self.binary(BinaryOp::Mul, near, distance);
+        let near = self.binary(BinaryOp::Add, near, distance);
+        let logarithm = self.polynomial(&ERF_TAIL, distance);
+        let logarithm = self.unary(UnaryOp::Neg, logarithm);
+        let rest = self.exp_less_one(logarithm, 40.0);
+        let far = self.unary(UnaryOp::Neg, rest);
+        let beyond = self.plus(distance, -1.0);
+        let beyond = self.unary(UnaryOp::Step, beyond);
+        let value = self.mix(beyond, far, near);
+        // Twice the step less one is the sign.
+        let sign = self.unary(UnaryOp::Step, x);
+        let sign = self.binary(BinaryOp::Add, sign, sign);
+        let sign = self.plus(sign, -1.0);
+        self.binary(BinaryOp::Mul, value, sign)
+    }
+
+    /// `yes` where `flag` is 1 and `no` where it is 0, of finite numbers.
+    fn mix(&mut self, flag: usize, yes: usize, no: usize) -> usize {
+        let one = self.constant(1.0);
+        let rest = self.binary(BinaryOp::Sub, one, flag);
+        let (yes, no) = (self.binary(BinaryOp::Mul, yes, flag), self.binary(BinaryOp::Mul, no, rest));
+        self.binary(BinaryOp::Add, yes, no)
+    }
+
+    /// `Σ coefficient[i] · xⁱ`.
+    fn polynomial(&mut self, coefficients: &[f32], x: usize) -> usize {
+        let [rest @ .., highest] = coefficients else { return self.constant(0.0) };
+        let highest = self.constant(*highest);
+        rest.iter().rev().fold(highest, |sum, &c| self.push(Kind::MulAdd(sum, x, c), &[sum, x]))
+    }
+
+    /// The nearest whole number, of one below 2²².
+    fn round(&mut self, x: usize) -> usize {
+        let x = self.plus(x, ROUND);
+        self.plus(x, -ROUND)
+    }
+
+    /// `2ⁿ` for a whole number from −126 to 127.
+    fn power_of_two(&mut self, n: usize) -> usize {
+        let exponent = self.plus(n, ROUND + BIAS);
+        self.bits(BitsOp::Shl, exponent, FRACTION)
+    }
+
+    fn plus(&mut self, x: usize, constant: f32) -> usize {
+        let constant = self.constant(constant);
+        self.binary(BinaryOp::Add, x, constant)
+    }
+
+    fn times(&mut self, x: usize, constant: f32) -> usize {
+        let constant = self.constant(constant);
+        self.binary(BinaryOp::Mul, x, constant)
+    }
+
+    fn unary(&mut self, op: UnaryOp, a: usize) -> usize {
+        self.push(Kind::Unary(op, a), &[a])
+    }
+
+    fn binary(&mut self, op: BinaryOp, a: usize, b: usize) -> usize {
+        self.push(Kind::Binary(op, a, b), &[a, b])
+    }
+
+    fn bits(&mut self, op: BitsOp, a: usize, constant: u32) -> usize {
+        self.push(Kind::Bits(op, a, constant), &[a])
+    }
+
+    fn constant(&mut self, value: f32) -> usize {
+        self.push(Kind::Const(value), &[])
+    }
+}
