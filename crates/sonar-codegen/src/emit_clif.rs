@@ -187,6 +187,10 @@ impl Emitter<'_> {
                 let value = self.broadcast(addr)?;
                 self.write(dst, &vec![value; self.parts]);
             }
+            Inst::Copy { dst, a } => {
+                let values = self.read(a)?;
+                self.write(dst, &values);
+            }
             Inst::Unary { op, dst, a } => {
                 let a = self.read(a)?;
                 let values = a.into_iter().map(|a| self.unary(op, a)).collect::<Result<Vec<_>, _>>()?;

@@ -48,19 +48,14 @@ fn check(tile: &Tile, block: &[TileStmt], depth: usize) -> Result<(), CodegenErr
             TileStmt::Loop { trips: 0, .. } => return Err(unsupported(tile, "a loop of no iterations")),
             TileStmt::Loop { body, .. } => check(tile, body, depth + 1)?,
             TileStmt::Advance { ptr, .. } => check_pointer(tile, *ptr)?,
-            TileStmt::Inst(inst) => match inst {
-                Inst::Load { addr, masked, .. } | Inst::Store { addr, masked, .. } => {
-                    check_pointer(tile, addr.ptr)?;
-                    if *masked && tile.tail == 0 {
-                        return Err(unsupported(tile, "a masked instruction without a tail"));
-                    }
-                }
-                Inst::Broadcast { addr, .. } | Inst::FmaBroadcast { addr, .. } | Inst::StoreFirst { addr, .. } => {
+            TileStmt::Inst(inst) => {
+                if let Some(addr) = inst.address() {
                     check_pointer(tile, addr.ptr)?;
                 }
-                Inst::Const { .. } | Inst::Unary { .. } | Inst::Bits { .. } | Inst::Fill { .. } | Inst::Swap { .. } => {}
-                Inst::Binary { .. } | Inst::Fma { .. } => {}
-            },
+                if matches!(inst, Inst::Load { masked: true, .. } | Inst::Store { masked: true, .. }) && tile.tail == 0 {
+                    return Err(unsupported(tile, "a masked instruction without a tail"));
+                }
+            }
         }
     }
     Ok(())
@@ -263,14 +258,11 @@ impl Uses {
                     self.count(body, depth + 1, weight);
                 }
                 TileStmt::Advance { ptr, .. } => self.pointers[ptr.0 as usize] += weight,
-                TileStmt::Inst(
-                    Inst::Load { addr, .. }
-                    | Inst::Broadcast { addr, .. }
-                    | Inst::Store { addr, .. }
-                    | Inst::StoreFirst { addr, .. }
-                    | Inst::FmaBroadcast { addr, .. },
-                ) => self.pointers[addr.ptr.0 as usize] += weight,
-                TileStmt::Inst(_) => {}
+                TileStmt::Inst(inst) => {
+                    if let Some(addr) = inst.address() {
+                        self.pointers[addr.ptr.0 as usize] += weight;
+                    }
+                }
             }
         }
     }
@@ -418,6 +410,8 @@ impl Emitter<'_> {
                 let address = self.address(addr, 0)?;
                 self.asm.push(&Instruction::with2(codes.broadcast, dst, address)?)
             }
+            Inst::Copy { dst, a } if dst == a => Ok(()),
+            Inst::Copy { dst, a } => self.asm.push(&Instruction::with2(codes.load, r(dst), r(a))?),
             Inst::Unary { op, dst, a } => self.unary(op, r(dst), r(a)),
             Inst::Binary { op, dst, a, b } => {
                 let code = match op {

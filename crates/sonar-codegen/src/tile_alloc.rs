@@ -23,30 +23,13 @@ pub(crate) fn allocate(tile: &Tile, available: usize) -> Result<Tile, CodegenErr
     Ok(Tile { body, ..tile.clone() })
 }
 
-/// What an instruction writes, and what it reads; an accumulator is both.
-pub(crate) fn registers(inst: &Inst) -> (Option<Reg>, Vec<Reg>) {
-    match *inst {
-        Inst::Const { dst, .. } | Inst::Load { dst, .. } | Inst::Broadcast { dst, .. } => (Some(dst), vec![]),
-        Inst::Store { src, .. } | Inst::StoreFirst { src, .. } => (None, vec![src]),
-        Inst::Unary { dst, a, .. } | Inst::Bits { dst, a, .. } | Inst::Fill { dst, a, .. } | Inst::Swap { dst, a, .. } => {
-            (Some(dst), vec![a])
-        }
-        Inst::Binary { dst, a, b, .. } => (Some(dst), vec![a, b]),
-        Inst::Fma { acc, a, b } => (Some(acc), vec![acc, a, b]),
-        Inst::FmaBroadcast { acc, b, .. } => (Some(acc), vec![acc, b]),
-    }
-}
-
 /// One more than the largest register number.
 pub(crate) fn register_count(body: &[TileStmt]) -> usize {
     body.iter()
         .map(|stmt| match stmt {
             TileStmt::Loop { body, .. } => register_count(body),
             TileStmt::Advance { .. } => 0,
-            TileStmt::Inst(inst) => {
-                let (dst, sources) = registers(inst);
-                dst.into_iter().chain(sources).map(|r| r.0 as usize + 1).max().unwrap_or(0)
-            }
+            TileStmt::Inst(inst) => inst.writes().into_iter().chain(inst.reads()).map(|r| r.0 as usize + 1).max().unwrap_or(0),
         })
         .max()
         .unwrap_or(0)
@@ -66,14 +49,13 @@ fn backward<'a>(block: &'a [TileStmt], live: &mut Vec<bool>) -> Vec<Node<'a>> {
         nodes.push(match stmt {
             TileStmt::Advance { .. } => Node::Other(stmt),
             TileStmt::Inst(inst) => {
-                let (dst, sources) = registers(inst);
-                let mut dead: Vec<Reg> = dst.iter().chain(&sources).copied().filter(|r| !live[r.0 as usize]).collect();
+                let mut dead: Vec<Reg> = inst.writes().into_iter().chain(inst.reads()).filter(|r| !live[r.0 as usize]).collect();
                 dead.sort_unstable();
                 dead.dedup();
-                if let Some(dst) = dst {
+                if let Some(dst) = inst.writes() {
                     live[dst.0 as usize] = false;
                 }
-                for source in sources {
+                for source in inst.reads() {
                     live[source.0 as usize] = true;
                 }
                 Node::Inst { inst, dead }
@@ -102,11 +84,10 @@ fn read_first(block: &[TileStmt], written: &mut [bool], reads: &mut [bool]) {
             TileStmt::Advance { .. } => {}
             TileStmt::Loop { body, .. } => read_first(body, written, reads),
             TileStmt::Inst(inst) => {
-                let (dst, sources) = registers(inst);
-                for source in sources {
+                for source in inst.reads() {
                     reads[source.0 as usize] |= !written[source.0 as usize];
                 }
-                if let Some(dst) = dst {
+                if let Some(dst) = inst.writes() {
                     written[dst.0 as usize] = true;
                 }
             }
@@ -154,7 +135,12 @@ impl Forward<'_> {
         match &mut renamed {
             Inst::Const { dst, .. } | Inst::Load { dst, .. } | Inst::Broadcast { dst, .. } => *dst = self.write(*dst)?,
             Inst::Store { src, .. } | Inst::StoreFirst { src, .. } => *src = self.read(*src)?,
-            Inst::Unary { dst, a, .. } | Inst::Bits { dst, a, .. } | Inst::Fill { dst, a, .. } | Inst::Swap { dst, a, .. } => {
+            Inst::Copy { dst, a } | Inst::Unary { dst, a, .. } => {
+                *a = self.read(*a)?;
+                self.release_sources(*dst, dead);
+                *dst = self.write(*dst)?;
+            }
+            Inst::Bits { dst, a, .. } | Inst::Fill { dst, a, .. } | Inst::Swap { dst, a, .. } => {
                 *a = self.read(*a)?;
                 self.release_sources(*dst, dead);
                 *dst = self.write(*dst)?;

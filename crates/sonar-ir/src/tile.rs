@@ -130,6 +130,13 @@ pub enum Inst {
         /// Whether only the first `tail` lanes.
         masked: bool,
     },
+    /// The same value in another register.
+    Copy {
+        /// Result.
+        dst: Reg,
+        /// Operand.
+        a: Reg,
+    },
     /// A function of each lane: neg, relu, step, abs or sqrt.
     Unary {
         /// Which.
@@ -205,6 +212,42 @@ pub enum Inst {
         /// The factor that is a vector.
         b: Reg,
     },
+}
+
+impl Inst {
+    /// Registers whose values it uses; an accumulator is one of them.
+    pub fn reads(&self) -> impl Iterator<Item = Reg> + use<> {
+        let registers = match *self {
+            Inst::Const { .. } | Inst::Load { .. } | Inst::Broadcast { .. } => [None; 3],
+            Inst::Store { src, .. } | Inst::StoreFirst { src, .. } => [Some(src), None, None],
+            Inst::Copy { a, .. } | Inst::Unary { a, .. } => [Some(a), None, None],
+            Inst::Bits { a, .. } | Inst::Fill { a, .. } | Inst::Swap { a, .. } => [Some(a), None, None],
+            Inst::Binary { a, b, .. } => [Some(a), Some(b), None],
+            Inst::Fma { acc, a, b } => [Some(acc), Some(a), Some(b)],
+            Inst::FmaBroadcast { acc, b, .. } => [Some(acc), Some(b), None],
+        };
+        registers.into_iter().flatten()
+    }
+
+    /// The register that it gives a value.
+    pub fn writes(&self) -> Option<Reg> {
+        match *self {
+            Inst::Const { dst, .. } | Inst::Load { dst, .. } | Inst::Broadcast { dst, .. } => Some(dst),
+            Inst::Copy { dst, .. } | Inst::Unary { dst, .. } | Inst::Binary { dst, .. } => Some(dst),
+            Inst::Bits { dst, .. } | Inst::Fill { dst, .. } | Inst::Swap { dst, .. } => Some(dst),
+            Inst::Fma { acc, .. } | Inst::FmaBroadcast { acc, .. } => Some(acc),
+            Inst::Store { .. } | Inst::StoreFirst { .. } => None,
+        }
+    }
+
+    /// The address that it touches.
+    pub fn address(&self) -> Option<Addr> {
+        match *self {
+            Inst::Load { addr, .. } | Inst::Broadcast { addr, .. } | Inst::FmaBroadcast { addr, .. } => Some(addr),
+            Inst::Store { addr, .. } | Inst::StoreFirst { addr, .. } => Some(addr),
+            _ => None,
+        }
+    }
 }
 
 impl Tile {

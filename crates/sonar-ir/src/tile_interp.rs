@@ -118,6 +118,10 @@ impl Machine<'_> {
                 let (count, vector) = (self.count(masked), self.get(src));
                 self.elements(inst, addr, count)?.copy_from_slice(&vector[..count]);
             }
+            Inst::Copy { dst, a } => {
+                let vector = self.get(a);
+                self.set(dst, vector);
+            }
             Inst::Unary { op, dst, a } => {
                 let vector = self.get(a).map(|a| op.eval(f64::from(a)) as f32);
                 self.set(dst, vector);

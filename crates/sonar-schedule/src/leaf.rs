@@ -5,18 +5,21 @@ use sonar_ir::loops::{LoopKind, Program, Stmt, Var};
 use crate::tilegen::Nest;
 use crate::work;
 
-/// A store or a reduction with the loops around it.
+/// Operations for each of several stores.
+const SHARED: u64 = 5;
+
+/// A reduction, a store, or the stores that are the body of a loop, with the loops around.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {
     /// Loops around it, outermost first.
     pub(crate) loops: Vec<(Var, usize)>,
     /// How many of the inner ones are perfectly nested around it.
     pub(crate) perfect: usize,
-    /// The statement.
-    pub(crate) stmt: Stmt,
+    /// The statements.
+    pub(crate) stmts: Vec<Stmt>,
 }
 
-/// Every store and reduction below the body, in order.
+/// Every leaf below the body, in order.
 pub(crate) fn leaves(program: &Program) -> Vec<Leaf> {
     let mut leaves = Vec::new();
     collect(&program.body, &mut vec![], 0, &mut leaves);
@@ -30,6 +33,9 @@ pub(crate) fn main_leaf(program: &Program) -> Option<Leaf> {
 
 fn collect(stmts: &[Stmt], loops: &mut Vec<(Var, usize)>, perfect: usize, leaves: &mut Vec<Leaf>) {
     let single = stmts.len() == 1;
+    if stmts.len() > 1 && stmts.iter().all(|stmt| matches!(stmt, Stmt::Store { .. })) {
+        return leaves.push(Leaf { loops: loops.clone(), perfect, stmts: stmts.to_vec() });
+    }
     for stmt in stmts {
         let perfect = if single { perfect } else { 0 };
         match stmt {
@@ -40,7 +46,7 @@ fn collect(stmts: &[Stmt], loops: &mut Vec<(Var, usize)>, perfect: usize, leaves
             }
             Stmt::If { body, .. } => collect(body, loops, 0, leaves),
             Stmt::Store { .. } | Stmt::Reduce(_) => {
-                leaves.push(Leaf { loops: loops.clone(), perfect, stmt: stmt.clone() });
+                leaves.push(Leaf { loops: loops.clone(), perfect, stmts: vec![stmt.clone()] });
             }
             Stmt::Call { .. } => {}
         }
@@ -48,14 +54,15 @@ fn collect(stmts: &[Stmt], loops: &mut Vec<(Var, usize)>, perfect: usize, leaves
 }
 
 impl Leaf {
-    /// How often the statement runs.
+    /// How often the statements run.
     pub(crate) fn trips(&self) -> u64 {
         self.loops.iter().map(|l| l.1 as u64).product()
     }
 
-    /// Operations, counting a copied element as one.
+    /// Operations, counting a copied element as one. Several stores share most of what they compute: each counts as a few.
     pub(crate) fn work(&self) -> u64 {
-        self.trips() * (1 + work::of(std::slice::from_ref(&self.stmt)).flops)
+        let once = if self.stmts.len() > 1 { SHARED * self.stmts.len() as u64 } else { 1 + work::of(&self.stmts).flops };
+        self.trips() * once
     }
 
     /// The perfectly nested loops, outermost first.
@@ -71,7 +78,7 @@ impl Leaf {
 
     /// The loop over consecutive elements of the target, and the loop over rows next to it, of the two innermost ones.
     pub(crate) fn tile_loops(&self) -> Option<Nest<'_>> {
-        let target = match &self.stmt {
+        let target = match self.stmts.first()? {
             Stmt::Store { target, .. } => target,
             Stmt::Reduce(reduce) => &reduce.target,
             _ => return None,
@@ -85,6 +92,6 @@ impl Leaf {
             Some(before) if unit(before) => (Some(last), before),
             _ => return None,
         };
-        Some(Nest { stmt: &self.stmt, rows, cols })
+        Some(Nest { stmts: &self.stmts, rows, cols })
     }
 }

@@ -201,7 +201,7 @@ fn block_cycles(stmts: &[TileStmt]) -> f64 {
                     }
                     Inst::Store { .. } | Inst::StoreFirst { .. } => stores += 1.0,
                     Inst::Unary { op: UnaryOp::Sqrt, .. } | Inst::Binary { op: sonar_ir::BinaryOp::Div, .. } => vector += 16.0,
-                    Inst::Const { .. } => {}
+                    Inst::Const { .. } | Inst::Copy { .. } => {}
                     Inst::Unary { .. } | Inst::Bits { .. } | Inst::Fill { .. } | Inst::Swap { .. } => vector += 1.0,
                     Inst::Binary { .. } | Inst::Fma { .. } => vector += 1.0,
                 }

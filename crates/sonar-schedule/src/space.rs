@@ -97,7 +97,7 @@ pub fn space(task: &Task, lanes: usize) -> ScheduleSpace {
         Knob { name: "fuse", choices: (0..=fusions).map(|n| n.to_string()).collect() },
         Knob { name: "block", choices: blocks.iter().map(|b| if *b == 0 { "all".to_owned() } else { b.to_string() }).collect() },
     ];
-    let reduces = main_leaf(&program).is_some_and(|leaf| matches!(leaf.stmt, sonar_ir::loops::Stmt::Reduce(_)));
+    let reduces = main_leaf(&program).is_some_and(|leaf| matches!(leaf.stmts[..], [sonar_ir::loops::Stmt::Reduce(_)]));
     if tiles.is_empty() {
         tiles.push(TileShape { mr: 1, nv: 1, unroll: 1 });
     }

@@ -83,6 +83,17 @@ fn reads_mut(expr: &mut Expr, f: &mut impl FnMut(&mut Access)) {
     }
 }
 
+/// Calls `f` for the number of the tile of every call below these statements, to change it.
+pub(crate) fn calls_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut usize)) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::For { body, .. } | Stmt::If { body, .. } => calls_mut(body, f),
+            Stmt::Call { tile, .. } => f(tile),
+            Stmt::Store { .. } | Stmt::Reduce(_) => {}
+        }
+    }
+}
+
 /// Calls `f` for every bound below these statements, of `If` and of `Guard`, to change it.
 pub(crate) fn bounds_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Bound)) {
     for stmt in stmts {

@@ -55,6 +55,7 @@ impl Display for Inst {
             Inst::Load { dst, addr, masked } => write!(f, "{dst} = load{} {addr}", mask(*masked)),
             Inst::Broadcast { dst, addr } => write!(f, "{dst} = broadcast {addr}"),
             Inst::Store { src, addr, masked } => write!(f, "store{} {addr}, {src}", mask(*masked)),
+            Inst::Copy { dst, a } => write!(f, "{dst} = {a}"),
             Inst::Unary { op, dst, a } => write!(f, "{dst} = {op} {a}"),
             Inst::Binary { op, dst, a, b } => write!(f, "{dst} = {op} {a}, {b}"),
             Inst::Bits { op, dst, a, constant } => write!(f, "{dst} = {op}.bits {a}, {constant:#x}"),

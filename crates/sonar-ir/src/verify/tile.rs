@@ -106,10 +106,10 @@ fn check_inst(tile: &Tile, inst: &Inst) -> Result<(), TileProblem> {
         }
         _ => {}
     }
-    if let Some(addr) = address(inst) {
+    if let Some(addr) = inst.address() {
         check_addr(tile, addr)?;
     }
-    match reads(inst).chain(writes(inst)).find(|reg| reg.0 >= MAX_REGISTERS) {
+    match inst.reads().chain(inst.writes()).find(|reg| reg.0 >= MAX_REGISTERS) {
         Some(reg) => Err(TileProblem::Register(reg)),
         None => Ok(()),
     }
@@ -122,53 +122,6 @@ fn check_addr(tile: &Tile, addr: Addr) -> Result<(), TileProblem> {
     match addr.offset.checked_mul(size_of::<f32>() as i32) {
         None => Err(TileProblem::Offset(addr.offset)),
         Some(_) => Ok(()),
-    }
-}
-
-/// The registers that an instruction reads.
-fn reads(inst: &Inst) -> impl Iterator<Item = Reg> {
-    let registers = match *inst {
-        Inst::Const { .. } | Inst::Load { .. } | Inst::Broadcast { .. } => [None; 3],
-        Inst::Store { src, .. } | Inst::StoreFirst { src, .. } => [Some(src), None, None],
-        Inst::Unary { a, .. } | Inst::Bits { a, .. } | Inst::Fill { a, .. } | Inst::Swap { a, .. } => [Some(a), None, None],
-        Inst::Binary { a, b, .. } => [Some(a), Some(b), None],
-        Inst::Fma { acc, a, b } => [Some(acc), Some(a), Some(b)],
-        Inst::FmaBroadcast { acc, b, .. } => [Some(acc), Some(b), None],
-    };
-    registers.into_iter().flatten()
-}
-
-/// The register that an instruction writes.
-fn writes(inst: &Inst) -> Option<Reg> {
-    match *inst {
-        Inst::Const { dst, .. }
-        | Inst::Load { dst, .. }
-        | Inst::Broadcast { dst, .. }
-        | Inst::Unary { dst, .. }
-        | Inst::Bits { dst, .. }
-        | Inst::Fill { dst, .. }
-        | Inst::Swap { dst, .. }
-        | Inst::Binary { dst, .. } => Some(dst),
-        Inst::Fma { acc, .. } | Inst::FmaBroadcast { acc, .. } => Some(acc),
-        Inst::Store { .. } | Inst::StoreFirst { .. } => None,
-    }
-}
-
-/// The address that an instruction touches.
-fn address(inst: &Inst) -> Option<Addr> {
-    match *inst {
-        Inst::Load { addr, .. }
-        | Inst::Broadcast { addr, .. }
-        | Inst::Store { addr, .. }
-        | Inst::StoreFirst { addr, .. }
-        | Inst::FmaBroadcast { addr, .. } => Some(addr),
-        Inst::Const { .. }
-        | Inst::Unary { .. }
-        | Inst::Bits { .. }
-        | Inst::Fill { .. }
-        | Inst::Swap { .. }
-        | Inst::Binary { .. }
-        | Inst::Fma { .. } => None,
     }
 }
 
@@ -215,12 +168,12 @@ impl Liveness {
     }
 
     fn inst(&mut self, inst: &Inst) {
-        self.live.extend(writes(inst));
+        self.live.extend(inst.writes());
         let after = self.live.len();
-        if let Some(written) = writes(inst) {
+        if let Some(written) = inst.writes() {
             self.live.remove(&written);
         }
-        self.live.extend(reads(inst));
+        self.live.extend(inst.reads());
         let broadcast = usize::from(self.lanes < 16 && matches!(inst, Inst::FmaBroadcast { .. }));
         let needed = after.max(self.live.len()) + broadcast;
         if self.worst.is_none_or(|(worst, _)| needed > worst) {
@@ -268,7 +221,7 @@ fn trace(tile: &Tile, body: &[TileStmt], traces: &mut [Trace]) {
                 trace.at = trace.at.saturating_add(i64::from(*by));
             }
             TileStmt::Inst(inst) => {
-                if let Some(addr) = address(inst) {
+                if let Some(addr) = inst.address() {
                     let trace = &mut traces[addr.ptr.0 as usize];
                     let first = trace.at.saturating_add(i64::from(addr.offset));
                     trace.touch(first, first.saturating_add(elements(tile, inst) - 1));

@@ -1,12 +1,12 @@
 //! Replacing an inner nest by micro-kernels.
 
 use sonar_ir::loops::{Access, Affine, LoopKind, Program, Stmt, Var};
-use sonar_ir::tile::Tile;
+use sonar_ir::tile::{Ptr, Tile, TileStmt};
 
 use crate::error::ScheduleError;
-use crate::nest::fresh_var;
+use crate::nest::{at, fresh_var};
 use crate::primitives::find;
-use crate::tilegen::{Columns, MicroKernel, Nest, TileShape, generate};
+use crate::tilegen::{Columns, MicroKernel, Nest, TileShape, depth, generate};
 use crate::walk;
 
 /// Computes the two innermost loops, and the reductions below them, with register tiles of `mr` rows × `nv` vectors.
@@ -16,8 +16,9 @@ use crate::walk;
 ///                                             call tile(mr × remaining vectors, the last masked)(…)
 /// ```
 ///
-/// The tile loops over the blocks of `rows` itself; without rows (`-`) it loops over the blocks of columns itself.
-/// Legal if the two loops are perfectly nested around one store or reduction, the columns are consecutive elements of its
+/// The tile loops over the blocks of `rows` itself; without rows (`-`) it loops over the blocks of columns itself. Serial loops
+/// around that have nothing else in them become loops of the tile, too: a call costs as much as a dozen instructions.
+/// Legal if the two loops are perfectly nested around one reduction or around stores, the columns are consecutive elements of its
 /// target and consecutive or constant in its loads, every operator has a vector instruction, and the tile fits the registers.
 pub fn tensorize(
     program: &Program,
@@ -27,6 +28,11 @@ pub fn tensorize(
     lanes: usize,
 ) -> Result<Program, ScheduleError> {
     let mut program = program.clone();
+    // The loops are in the body, or in the setup.
+    let in_setup = find(&program, cols).is_err();
+    if in_setup {
+        std::mem::swap(&mut program.setup, &mut program.body);
+    }
     let c = find(&program, cols)?;
     let r = if rows == "-" { None } else { Some(find(&program, rows)?) };
     if mr == 0 || nv == 0 || unroll == 0 {
@@ -43,7 +49,12 @@ pub fn tensorize(
         Ok(())
     });
     replaced.unwrap_or_else(|| Err(ScheduleError::NoLoop(cols.to_owned())))?;
+    absorb(&mut body, &mut program.tiles);
     program.body = body;
+    if in_setup {
+        std::mem::swap(&mut program.setup, &mut program.body);
+    }
+    drop_unused(&mut program);
     Ok(program)
 }
 
@@ -71,9 +82,11 @@ fn calls(
     lanes: usize,
 ) -> Result<Vec<Stmt>, ScheduleError> {
     let (mut row_extent, mut col_extent) = (1, 1);
-    let mut inner = stmt;
+    let mut inner = std::slice::from_ref(stmt);
     for _ in 0..1 + usize::from(rows.is_some()) {
-        let Stmt::For { var, extent, kind, body } = inner else { break };
+        let [Stmt::For { var, extent, kind, body }] = inner else {
+            return Err(ScheduleError::NotPerfect { outer: name.to_owned(), inner: name.to_owned() });
+        };
         let label = || program.vars[var.0 as usize].clone();
         if *kind != LoopKind::Serial {
             let reason = "it is parallel or unrolled".to_owned();
@@ -84,15 +97,9 @@ fn calls(
         } else {
             row_extent = *extent;
         }
-        match body.as_slice() {
-            [only] => inner = only,
-            _ => {
-                let name = label();
-                return Err(ScheduleError::NotPerfect { outer: name.clone(), inner: name });
-            }
-        }
+        inner = body;
     }
-    let nest = Nest { stmt: inner, rows: rows.map(|var| (var, row_extent)), cols: (cols, col_extent) };
+    let nest = Nest { stmts: inner, rows: rows.map(|var| (var, row_extent)), cols: (cols, col_extent) };
     let width = shape.nv * lanes;
     let (blocks, rest) = (col_extent / width, col_extent % width);
     let (vectors, tail) = (rest.div_ceil(lanes), rest % lanes);
@@ -124,14 +131,82 @@ fn calls(
 
 /// A call of a tile, from a first column; equal tiles are shared.
 fn call(program: &mut Program, kernel: MicroKernel, column: &Affine) -> Stmt {
-    let same = |tile: &Tile| Tile { name: kernel.tile.name.clone(), ..tile.clone() } == kernel.tile;
-    let tile = program.tiles.iter().position(same).unwrap_or_else(|| {
-        program.tiles.push(kernel.tile.clone());
-        program.tiles.len() - 1
-    });
+    let tile = shared(&mut program.tiles, kernel.tile);
     let args = kernel.args.into_iter().map(|(access, moves)| Access {
         buffer: access.buffer,
         index: if moves { access.index.add(column) } else { access.index },
     });
     Stmt::Call { tile, args: args.collect() }
+}
+
+/// Serial loops with nothing in them but a call become loops of its tile, from inside, as deep as tiles may be.
+fn absorb(stmts: &mut [Stmt], tiles: &mut Vec<Tile>) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::For { body, .. } | Stmt::If { body, .. } => absorb(body, tiles),
+            _ => continue,
+        }
+        if let Stmt::For { var, extent, kind: LoopKind::Serial, body } = stmt
+            && let [Stmt::Call { tile, args }] = body.as_slice()
+            && let Some(repeated) = repeat(&tiles[*tile], *extent, args, *var)
+        {
+            let here = |access: &Access| at(access.buffer, access.index.substitute(*var, &Affine::default()));
+            let args = args.iter().map(here).collect();
+            *stmt = Stmt::Call { tile: shared(tiles, repeated), args };
+        }
+    }
+}
+
+/// A tile that does `trips` times what a tile does, each time with the arguments of the next value of `var`.
+fn repeat(tile: &Tile, trips: usize, args: &[Access], var: Var) -> Option<Tile> {
+    if depth(&tile.body) >= Tile::MAX_DEPTH {
+        return None;
+    }
+    let mut moved = vec![0; tile.pointers];
+    movement(&tile.body, 1, &mut moved);
+    let mut body = tile.body.clone();
+    for (pointer, (access, moved)) in args.iter().zip(moved).enumerate() {
+        let by = access.index.coefficient(var) - moved;
+        if by != 0 {
+            // An offset in bytes must fit an instruction.
+            i32::try_from(by.checked_mul(4)?).ok()?;
+            body.push(TileStmt::Advance { ptr: Ptr(pointer as u32), by: by as i32 });
+        }
+    }
+    let body = vec![TileStmt::Loop { trips: u32::try_from(trips).ok()?, body }];
+    Some(Tile { body, ..tile.clone() })
+}
+
+/// Adds how far statements move each pointer when they run `times` times.
+fn movement(stmts: &[TileStmt], times: i64, moved: &mut [i64]) {
+    for stmt in stmts {
+        match stmt {
+            TileStmt::Loop { trips, body } => movement(body, times * i64::from(*trips), moved),
+            TileStmt::Advance { ptr, by } => moved[ptr.0 as usize] += times * i64::from(*by),
+            TileStmt::Inst(_) => {}
+        }
+    }
+}
+
+/// The number of a tile in the program, where equal ones are one.
+fn shared(tiles: &mut Vec<Tile>, tile: Tile) -> usize {
+    let same = |other: &Tile| Tile { name: tile.name.clone(), ..other.clone() } == tile;
+    tiles.iter().position(same).unwrap_or_else(|| {
+        tiles.push(tile);
+        tiles.len() - 1
+    })
+}
+
+/// Removes tiles that nothing calls any more.
+fn drop_unused(program: &mut Program) {
+    let mut used = vec![false; program.tiles.len()];
+    for stmts in [&mut program.setup, &mut program.body] {
+        walk::calls_mut(stmts, &mut |tile| used[*tile] = true);
+    }
+    let renamed: Vec<usize> = (0..used.len()).map(|i| used[..i].iter().filter(|&&used| used).count()).collect();
+    for stmts in [&mut program.setup, &mut program.body] {
+        walk::calls_mut(stmts, &mut |tile| *tile = renamed[*tile]);
+    }
+    let mut used = used.into_iter();
+    program.tiles.retain(|_| used.next().unwrap_or(false));
 }

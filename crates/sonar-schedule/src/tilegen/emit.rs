@@ -72,10 +72,12 @@ impl<'a> Emitter<'a> {
             for vector in 0..vectors {
                 let place = Place { copy: 0, row, vector };
                 let acc = accumulators.as_ref().map(|a| a.at(0, row, vector));
-                let dag = &self.kernel.finish;
-                let src = self.node(dag, dag.root(), place, block, acc, &mut known, &mut out);
                 let masked = block.masked && vector + 1 == vectors;
-                out.push(TileStmt::Inst(Inst::Store { src, addr: self.addr(&self.kernel.target, place), masked }));
+                let kernel = self.kernel;
+                for target in &kernel.targets {
+                    let src = self.node(&kernel.finish, target.value, place, block, acc, &mut known, &mut out);
+                    out.push(TileStmt::Inst(Inst::Store { src, addr: self.addr(&target.at, place), masked }));
+                }
             }
         }
         if let Some((rows, cols)) = step {
@@ -285,10 +287,15 @@ impl<'a> Emitter<'a> {
         }
         let dst = self.fresh();
         self.compute(dag, id, dst, place, block, acc, known, out);
-        if !matches!(node.kind, Kind::Const(_)) || dag.keeps_constants() {
+        if !self.anew(dag, id) {
             known.insert(key, dst);
         }
         dst
+    }
+
+    /// Whether a value is computed wherever it is used: cheaper than a register in which it waits.
+    fn anew(&self, dag: &Dag, id: usize) -> bool {
+        dag.anew(id) || (self.kernel.targets.len() > 1 && matches!(dag.nodes[id].kind, Kind::Load(_)))
     }
 
     /// Computes a node's value into a given register.
@@ -316,10 +323,15 @@ impl<'a> Emitter<'a> {
             }
             // Only the value of a reduction mentions the accumulator, and there it is known.
             Kind::Acc => Inst::Const { dst, value: 0.0 },
-            Kind::MulAdd(a, b, constant) => {
+            Kind::Fma(a, b, c) => {
                 let a = self.node(dag, a, place, block, acc, known, out);
                 let b = self.node(dag, b, place, block, acc, known, out);
-                out.push(TileStmt::Inst(Inst::Const { dst, value: constant }));
+                if self.anew(dag, c) || (dag.only_for(c, id) && dag.nodes[c].kind != Kind::Acc) {
+                    self.compute(dag, c, dst, place, block, acc, known, out);
+                } else {
+                    let c = self.node(dag, c, place, block, acc, known, out);
+                    out.push(TileStmt::Inst(Inst::Copy { dst, a: c }));
+                }
                 Inst::Fma { acc: dst, a, b }
             }
             Kind::Bits(op, a, constant) => {

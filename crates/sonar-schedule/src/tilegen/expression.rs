@@ -1,6 +1,6 @@
 //! The expressions of a nest as graphs without repetition, and the pointers that their loads go through.
 
-use sonar_ir::loops::{Access, Affine, Expr, Stmt, Var};
+use sonar_ir::loops::{Access, Affine, BufId, Expr, Stmt, Var};
 use sonar_ir::tile::BitsOp;
 use sonar_ir::{BinaryOp, ReduceOp, UnaryOp};
 
@@ -15,11 +15,18 @@ pub(super) struct Kernel {
     pub(super) init: Option<Dag>,
     /// Each update.
     pub(super) updates: Vec<UpdateDag>,
-    /// The value that is stored, in terms of the accumulator.
+    /// The values that are stored, in terms of the accumulator.
     pub(super) finish: Dag,
-    /// Where it is stored: pointer, and elements from one row to the next.
-    pub(super) target: Location,
+    /// What is stored where.
+    pub(super) targets: Vec<Target>,
     pointers: Vec<Pointer>,
+}
+
+/// A store.
+pub(super) struct Target {
+    pub(super) at: Location,
+    /// The node of [`Kernel::finish`] that is stored.
+    pub(super) value: usize,
 }
 
 /// One update of the accumulator.
@@ -30,10 +37,17 @@ pub(super) struct UpdateDag {
     pub(super) trips: Vec<usize>,
 }
 
-/// An expression without repeated parts; operands come first, the last node is the value.
-#[derive(Default)]
+/// Expressions without repeated parts; operands come first, and the last node is the value where there is only one.
 pub(super) struct Dag {
     pub(super) nodes: Vec<DagNode>,
+    /// Constants that are kept in registers; if there are more, each is loaded wherever it is used.
+    most_constants: usize,
+}
+
+impl Default for Dag {
+    fn default() -> Self {
+        Dag { nodes: Vec::new(), most_constants: MOST_CONSTANTS }
+    }
 }
 
 pub(super) struct DagNode {
@@ -55,8 +69,8 @@ pub(super) enum Kind {
     Binary(BinaryOp, usize, usize),
     /// A function of the bits of a node's lanes and a constant.
     Bits(BitsOp, usize, u32),
-    /// The product of two nodes plus a constant.
-    MulAdd(usize, usize, f32),
+    /// The product of the first two nodes plus the third.
+    Fma(usize, usize, usize),
 }
 
 /// An element relative to a pointer.
@@ -94,6 +108,8 @@ struct Scope<'a> {
 
 /// Constants of an expression that are kept in registers.
 const MOST_CONSTANTS: usize = 4;
+/// The same where several values are stored, whose expressions use them again and again.
+const MOST_SHARED_CONSTANTS: usize = 8;
 
 impl Kernel {
     /// Analyses a nest; the error says why it cannot be a tile.
@@ -101,18 +117,24 @@ impl Kernel {
         let mut pointers = Vec::new();
         let (rows, cols) = (nest.rows.map(|r| r.0), nest.cols.0);
         let outside = Scope { rows, cols, update: None, reduced: &[] };
-        let (target, finish) = match nest.stmt {
-            Stmt::Store { target, value } => (target, value),
-            Stmt::Reduce(reduce) => (&reduce.target, &reduce.finish),
-            _ => return Err("the body of the loops is not a store or a reduction".to_owned()),
-        };
-        if target.index.coefficient(cols) != 1 {
-            return Err("the columns are not consecutive elements of the target".to_owned());
+        let mut stores: Vec<(Location, &Expr)> = Vec::new();
+        for stmt in nest.stmts {
+            let (target, value) = match stmt {
+                Stmt::Store { target, value } => (target, value),
+                Stmt::Reduce(reduce) if nest.stmts.len() == 1 => (&reduce.target, &reduce.finish),
+                _ => return Err("the body of the loops is neither stores nor one reduction".to_owned()),
+            };
+            if target.index.coefficient(cols) != 1 {
+                return Err("the columns are not consecutive elements of the target".to_owned());
+            }
+            if nest.stmts.len() > 1 && reads_of(nest.stmts, target.buffer) {
+                return Err("one statement reads what another stores".to_owned());
+            }
+            stores.push((outside.location(target, &mut pointers)?, value));
         }
-        let target = outside.location(target, &mut pointers)?;
         let mut init = None;
         let mut updates = Vec::new();
-        if let Some(reduce) = reduction(nest.stmt) {
+        if let Some(reduce) = reduction(nest.stmts) {
             init = Some(Dag::new(&reduce.init, &outside, &mut pointers)?);
             for (i, update) in reduce.updates.iter().enumerate() {
                 if update.op == ReduceOp::Mean {
@@ -126,8 +148,13 @@ impl Kernel {
                 updates.push(UpdateDag { op: update.op, value, trips });
             }
         }
-        let finish = Dag::new(finish, &outside, &mut pointers)?;
-        Ok(Kernel { init, updates, finish, target, pointers })
+        let constants = if stores.len() > 1 { MOST_SHARED_CONSTANTS } else { MOST_CONSTANTS };
+        let mut finish = Dag { most_constants: constants, ..Dag::default() };
+        let mut targets = Vec::new();
+        for (at, value) in stores {
+            targets.push(Target { at, value: finish.add(value, &outside, &mut pointers)? });
+        }
+        Ok(Kernel { init, updates, finish, targets, pointers })
     }
 
     /// The address that each pointer starts from, and whether it moves with the column.
@@ -251,7 +278,7 @@ impl Dag {
             let times = (if node.rows { mr } else { 1 }) * (if node.cols { nv } else { 1 });
             match node.kind {
                 Kind::Load(_) => counts.1 += times,
-                Kind::Unary(..) | Kind::Binary(..) | Kind::Bits(..) | Kind::MulAdd(..) => counts.0 += times,
+                Kind::Unary(..) | Kind::Binary(..) | Kind::Bits(..) | Kind::Fma(..) => counts.0 += times,
                 Kind::Const(_) | Kind::Acc => {}
             }
         }
@@ -261,14 +288,8 @@ impl Dag {
     /// Nodes that do not change in the loops of the update but are operands of nodes that do.
     pub(super) fn hoisted(&self) -> Vec<usize> {
         let mut hoisted: Vec<usize> = Vec::new();
-        for node in self.nodes.iter().filter(|node| node.reduced) {
-            let operands = match node.kind {
-                Kind::Unary(_, a) | Kind::Bits(_, a, _) => vec![a],
-                Kind::Binary(_, a, b) | Kind::MulAdd(a, b, _) => vec![a, b],
-                _ => vec![],
-            };
-            let constant = |i: usize| !self.keeps_constants() && matches!(self.nodes[i].kind, Kind::Const(_));
-            hoisted.extend(operands.into_iter().filter(|&i| !self.nodes[i].reduced && !constant(i)));
+        for user in (0..self.nodes.len()).filter(|&i| self.nodes[i].reduced) {
+            hoisted.extend(self.operands(user).into_iter().filter(|&i| !self.nodes[i].reduced && !self.anew(i)));
         }
         if !self.nodes[self.root()].reduced {
             hoisted.push(self.root());
@@ -283,12 +304,13 @@ impl Dag {
         match self.nodes[node].kind {
             Kind::Const(_) | Kind::Load(_) | Kind::Acc => vec![],
             Kind::Unary(_, a) | Kind::Bits(_, a, _) => vec![a],
-            Kind::Binary(_, a, b) | Kind::MulAdd(a, b, _) => vec![a, b],
+            Kind::Binary(_, a, b) => vec![a, b],
+            Kind::Fma(a, b, c) => vec![a, b, c],
         }
     }
 
-    /// Whether a constant that is loaded wherever it is used.
-    fn anew(&self, node: usize) -> bool {
+    /// Whether it is a constant that is loaded wherever it is used.
+    pub(super) fn anew(&self, node: usize) -> bool {
         matches!(self.nodes[node].kind, Kind::Const(_)) && !self.keeps_constants()
     }
 
@@ -341,6 +363,16 @@ impl Dag {
                 let value = self.function(*op, a).ok_or_else(|| format!("there is no vector instruction for {op}"))?;
                 return Ok(value);
             }
+            Expr::Binary(BinaryOp::Add, a, b) if product(a).or(product(b)).is_some() => {
+                // Of two products, the first is the one that is added.
+                let (c, factors) = match product(b) {
+                    Some(factors) => (a, factors),
+                    None => (b, product(a).unwrap_or((a, a))),
+                };
+                let c = self.add(c, scope, pointers)?;
+                let (a, b) = (self.add(factors.0, scope, pointers)?, self.add(factors.1, scope, pointers)?);
+                self.applied(Kind::Fma(a, b, c), &[a, b, c])
+            }
             Expr::Binary(op, a, b) => {
                 let a = self.add(a, scope, pointers)?;
                 let b = self.add(b, scope, pointers)?;
@@ -363,9 +395,16 @@ impl Dag {
         Ok(self.number(node))
     }
 
+    /// Whether a value is used once, by a node that differs as it does: nothing needs it after that.
+    pub(super) fn only_for(&self, value: usize, user: usize) -> bool {
+        let uses = (0..self.nodes.len()).flat_map(|i| self.operands(i)).filter(|&i| i == value).count();
+        let varies = |i: usize| (self.nodes[i].rows, self.nodes[i].cols, self.nodes[i].reduced);
+        uses == 1 && varies(value) == varies(user)
+    }
+
     /// Whether constants stay in registers; many of them are loaded anew where they are needed.
-    pub(super) fn keeps_constants(&self) -> bool {
-        self.nodes.iter().filter(|node| matches!(node.kind, Kind::Const(_))).count() <= MOST_CONSTANTS
+    fn keeps_constants(&self) -> bool {
+        self.nodes.iter().filter(|node| matches!(node.kind, Kind::Const(_))).count() <= self.most_constants
     }
 
     /// The number of a node with these operands.
@@ -424,6 +463,21 @@ impl Scope<'_> {
         });
         Ok(Location { pointer, offset: outer.offset - pointers[pointer].access.index.offset, row, inner, col })
     }
+}
+
+/// The factors of a product.
+fn product(expr: &Expr) -> Option<(&Expr, &Expr)> {
+    match expr {
+        Expr::Binary(BinaryOp::Mul, a, b) => Some((a, b)),
+        _ => None,
+    }
+}
+
+/// Whether any statement loads from a buffer.
+fn reads_of(stmts: &[Stmt], buffer: BufId) -> bool {
+    let mut found = false;
+    crate::walk::accesses(stmts, &mut |access, write| found |= !write && access.buffer == buffer);
+    found
 }
 
 /// Merges neighbouring loops that walk through memory as one: the trips of each merged loop and the variable whose stride it has.

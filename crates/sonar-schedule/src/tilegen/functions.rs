@@ -216,7 +216,10 @@ impl Dag {
     fn polynomial(&mut self, coefficients: &[f32], x: usize) -> usize {
         let [rest @ .., highest] = coefficients else { return self.constant(0.0) };
         let highest = self.constant(*highest);
-        rest.iter().rev().fold(highest, |sum, &c| self.push(Kind::MulAdd(sum, x, c), &[sum, x]))
+        rest.iter().rev().fold(highest, |sum, &c| {
+            let c = self.constant(c);
+            self.push(Kind::Fma(sum, x, c), &[sum, x])
+        })
     }
 
     /// The nearest whole number, of one below 2²².

@@ -1,7 +1,7 @@
 //! The one generator of tile programs: from an inner loop nest to a micro-kernel.
 //!
-//! The nest is one store or reduction inside of a loop over **columns**, consecutive elements of the target, and perhaps
-//! one over **rows**. Every load must be of consecutive elements in the column variable, or not depend on it (then it is
+//! The nest is one reduction, or one or several stores, inside of a loop over **columns**, consecutive elements of the
+//! target, and perhaps one over **rows**. Every load must be of consecutive elements in the column variable, or not depend on it (then it is
 //! broadcast). From this, batch-reduce matrix products, convolutions, depthwise convolutions, poolings, statistics and
 //! elementwise rows all come out:
 //!
@@ -10,6 +10,7 @@
 //!   innermost is unrolled, with its remainder behind it;
 //! - values that depend neither on the row nor on the reduction are computed once, those that do not depend on the row are
 //!   shared by all rows, those that do not depend on the column by all vectors of a row;
+//! - several stores share what they have in common, but load anew: a register is worth more than a load;
 //! - few accumulators would wait for each other: then copies of the unrolled loop body take turns between several sets;
 //! - the tile itself loops over blocks of rows (or of columns, without rows) and handles the remainder.
 
@@ -26,11 +27,11 @@ use emit::Emitter;
 use expression::Kernel;
 pub(crate) use pressure::pressure;
 
-/// The loops around the statement that becomes a tile.
+/// The loops around the statements that become a tile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Nest<'a> {
-    /// A store or a reduction.
-    pub(crate) stmt: &'a Stmt,
+    /// Stores, or one reduction.
+    pub(crate) stmts: &'a [Stmt],
     /// Loop over rows and its extent.
     pub(crate) rows: Option<(Var, usize)>,
     /// Loop over consecutive elements and its extent.
@@ -119,8 +120,17 @@ impl Candidate {
         fits.then_some(Candidate { kernel, rows, cols })
     }
 
-    /// Whether a register tile surely fits the registers, by an upper bound.
+    /// Whether it has several stores: then a block is one row of one vector.
+    pub(crate) fn is_bundle(&self) -> bool {
+        self.kernel.targets.len() > 1
+    }
+
+    /// Whether a register tile surely fits the registers, by an upper bound; of several stores, exactly.
     pub(crate) fn fits(&self, shape: TileShape, lanes: usize) -> bool {
+        if self.is_bundle() {
+            let block = Emitter::new(&self.kernel, shape, lanes, 0).block(1, 1, true, None);
+            return (shape.mr, shape.nv) == (1, 1) && pressure(&block) < Tile::registers(lanes);
+        }
         let shape = TileShape { mr: shape.mr.min(self.rows), nv: shape.nv.min(self.cols.div_ceil(lanes)), ..shape };
         self.kernel.registers(shape) < Tile::registers(lanes)
     }
@@ -176,7 +186,8 @@ fn repeat(trips: usize, body: Vec<TileStmt>) -> Vec<TileStmt> {
     if trips == 1 { body } else { vec![TileStmt::Loop { trips: trips as u32, body }] }
 }
 
-fn depth(stmts: &[TileStmt]) -> usize {
+/// How deep the loops of a tile nest.
+pub(crate) fn depth(stmts: &[TileStmt]) -> usize {
     let loops = stmts.iter().map(|stmt| match stmt {
         TileStmt::Loop { body, .. } => 1 + depth(body),
         _ => 0,
@@ -188,10 +199,10 @@ fn refuse(name: &str, reason: String) -> ScheduleError {
     ScheduleError::Illegal { step: "tensorize", name: name.to_owned(), reason }
 }
 
-/// The reduction of a statement, if it is one.
-fn reduction(stmt: &Stmt) -> Option<&Reduce> {
-    match stmt {
-        Stmt::Reduce(reduce) => Some(reduce),
+/// The reduction that the statements are, if they are one.
+fn reduction(stmts: &[Stmt]) -> Option<&Reduce> {
+    match stmts {
+        [Stmt::Reduce(reduce)] => Some(reduce),
         _ => None,
     }
 }
