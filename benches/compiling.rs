@@ -48,7 +48,14 @@ fn passes(criterion: &mut Criterion) {
         group.bench_function("fold", |bencher| bencher.iter(|| fold_params(&lowered.rewritten)));
         group.bench_function("lower", |bencher| bencher.iter(|| tasks(&lowered.folded.main)));
         group.bench_function("schedule", |bencher| {
-            bencher.iter(|| lowered.tasks.tasks.iter().map(|task| default_schedule(task, lanes, 1)).collect::<Vec<_>>());
+            bencher.iter(|| {
+                lowered
+                    .tasks
+                    .tasks
+                    .iter()
+                    .map(|task| default_schedule(task, &sonar_schedule::Options::new(lanes)))
+                    .collect::<Vec<_>>()
+            });
         });
         group.bench_function("plan", |bencher| bencher.iter(|| plan(&lowered.tasks, &schedule_of, lanes)));
         group.bench_function("codegen", |bencher| {

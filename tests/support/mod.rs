@@ -137,7 +137,8 @@ pub fn run_compiled(graph: &Graph, values: &Values, target: &Target, rewrite: bo
     let weights = folded.weights(values).expect("the weights fold");
     let tasks = sonar_schedule::tasks(&folded.main).expect("it lowers");
     let lanes = target.lanes();
-    let schedule = |task: &sonar_schedule::Task| sonar_schedule::default_schedule(task, lanes, threads);
+    let goal = sonar_schedule::Options { threads, ..sonar_schedule::Options::new(lanes) };
+    let schedule = |task: &sonar_schedule::Task| sonar_schedule::default_schedule(task, &goal);
     let plan = sonar_schedule::plan(&tasks, &schedule, lanes).expect("it plans");
     sonar_ir::verify::plan(&plan).expect("the plan is valid");
     let mut model = sonar_codegen::Model::compile(&plan, target, threads).expect("it compiles");

@@ -59,6 +59,15 @@ pub enum Step {
         /// Width of a panel in elements.
         width: usize,
     },
+    /// Computes 3 × 3 convolutions of stride 1 with fewer multiplications, by Winograd's minimal filtering. Comes first.
+    Winograd {
+        /// Rows and columns of a tile of the result: 2 or 4.
+        tile: usize,
+        /// Rows of tiles in a strip.
+        rows: usize,
+        /// Width of a panel of the transformed weight in elements.
+        width: usize,
+    },
     /// Replaces the two innermost loops and the reductions below them by micro-kernels of `rows` × `vectors` registers.
     Tensorize {
         /// Loop over rows, or `-` for none.

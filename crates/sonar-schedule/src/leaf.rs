@@ -19,16 +19,16 @@ pub(crate) struct Leaf {
     pub(crate) stmts: Vec<Stmt>,
 }
 
-/// Every leaf below the body, in order.
-pub(crate) fn leaves(program: &Program) -> Vec<Leaf> {
+/// Every leaf below some statements, in order.
+pub(crate) fn leaves(stmts: &[Stmt]) -> Vec<Leaf> {
     let mut leaves = Vec::new();
-    collect(&program.body, &mut vec![], 0, &mut leaves);
+    collect(stmts, &mut vec![], 0, &mut leaves);
     leaves
 }
 
 /// The leaf in which a program spends most of its time: the one with most operations, the last of equals.
 pub(crate) fn main_leaf(program: &Program) -> Option<Leaf> {
-    leaves(program).into_iter().max_by_key(Leaf::work)
+    leaves(&program.body).into_iter().max_by_key(Leaf::work)
 }
 
 fn collect(stmts: &[Stmt], loops: &mut Vec<(Var, usize)>, perfect: usize, leaves: &mut Vec<Leaf>) {

@@ -7,6 +7,7 @@
 //! | `task` | kernels that compute the same thing are one [`Task`] |
 //! | [`primitives`] | the steps of schedules, and [`apply`], which replays them |
 //! | `tilegen` | an inner nest to a micro-kernel: what `tensorize` puts in its place |
+//! | `transform` | the transforms of Winograd's convolutions |
 //! | `space` | the schedules that are worth trying for a task |
 //! | `model` | an analytic estimate, and the schedule that it finds best |
 //! | `plan` | scheduled kernels and where in memory tensors live |
@@ -15,7 +16,7 @@
 //!
 //! ```
 //! use sonar_ir::{Graph, Init, Op, TensorType};
-//! use sonar_schedule::{default_schedule, plan, tasks};
+//! use sonar_schedule::{Options, default_schedule, plan, tasks};
 //!
 //! let mut graph = Graph::new("dense");
 //! let x = graph.input("x", TensorType::fixed(&[8, 64]));
@@ -24,9 +25,9 @@
 //! graph.outputs = vec![y];
 //!
 //! let tasks = tasks(&graph).unwrap();
-//! let schedule = default_schedule(&tasks.tasks[0], 16, 1);
+//! let schedule = default_schedule(&tasks.tasks[0], &Options::new(16));
 //! assert!(schedule.to_string().contains("tensorize rows=m cols=n"));
-//! let plan = plan(&tasks, &|task| default_schedule(task, 16, 1), 16).unwrap();
+//! let plan = plan(&tasks, &|task| default_schedule(task, &Options::new(16)), 16).unwrap();
 //! assert_eq!(plan.kernels.len(), 1);
 //! ```
 
@@ -41,6 +42,7 @@ pub mod primitives;
 mod space;
 mod task;
 mod tilegen;
+mod transform;
 mod walk;
 mod work;
 
@@ -48,5 +50,5 @@ pub use error::{LowerError, ScheduleError};
 pub use model::{default_point, default_schedule, estimate};
 pub use plan::plan;
 pub use primitives::{apply, apply_step};
-pub use space::{Knob, Point, ScheduleSpace, space};
+pub use space::{Knob, Options, Point, ScheduleSpace, allows, space};
 pub use task::{Kernel, Task, TaskKind, Tasks, Value, tasks};

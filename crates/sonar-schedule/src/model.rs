@@ -10,8 +10,8 @@ use sonar_ir::tile::{Inst, Tile, TileStmt};
 
 use crate::error::ScheduleError;
 use crate::leaf::{Leaf, leaves, main_leaf};
-use crate::primitives::apply;
-use crate::space::{Choice, Point, Replay, ScheduleSpace, space};
+use crate::primitives::{apply, filterable};
+use crate::space::{Choice, Filter, Options, Point, Replay, ScheduleSpace, space};
 use crate::task::Task;
 use crate::tilegen::{Candidate, TileShape};
 use crate::walk;
@@ -29,22 +29,27 @@ const FIRST_LEVEL: usize = 32 << 10;
 /// Bytes that stay in the second-level cache.
 const SECOND_LEVEL: usize = 1 << 20;
 
+/// Bytes that stay in the third-level cache next to the rest of a network.
+const THIRD_LEVEL: usize = 6 << 20;
+
 /// The schedule that the model finds best.
-pub fn default_schedule(task: &Task, lanes: usize, threads: usize) -> Schedule {
-    let space = space(task, lanes);
-    space.schedule(&default_point(&space, lanes, threads))
+pub fn default_schedule(task: &Task, options: &Options) -> Schedule {
+    let space = space(task, options);
+    space.schedule(&default_point(&space))
 }
 
-/// The point of a space for vectors of `lanes` elements that the model finds best: that of the [`default_schedule`].
-pub fn default_point(space: &ScheduleSpace, lanes: usize, threads: usize) -> Point {
+/// The point of a space that the model finds best: that of the [`default_schedule`].
+pub fn default_point(space: &ScheduleSpace) -> Point {
+    let &Options { lanes, threads, .. } = space.options();
     let (fuse, tile, cycles) = best_tile(space, lanes);
-    let mut choice = Choice { fuse, block: 0, tile, order: false, pack: true, parallel: threads > 1 };
+    let mut choice = Choice { fuse, block: 0, tile, order: false, pack: true, parallel: threads > 1, filter: None };
     choice.order = panel_bytes(space) > FIRST_LEVEL;
     let blocks = space.blocks().iter().map(|&block| {
         let choice = Choice { block, ..choice };
         (outline_cycles(space, choice, cycles, lanes, threads), choice)
     });
-    let best = blocks.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(choice, |best| best.1);
+    let filters = filters(space).map(|(cycles, filter, tile)| (cycles, Choice { filter: Some(filter), tile, ..choice }));
+    let best = blocks.chain(filters).min_by(|a, b| a.0.total_cmp(&b.0)).map_or(choice, |best| best.1);
     space.point_of(best)
 }
 
@@ -81,6 +86,57 @@ fn best_tile(space: &ScheduleSpace, lanes: usize) -> (usize, TileShape, f64) {
     best
 }
 
+/// Every way to compute a convolution by Winograd's filtering, with its cycles and the best register tile for it.
+fn filters(space: &ScheduleSpace) -> impl Iterator<Item = (f64, Filter, TileShape)> + '_ {
+    let &Options { lanes, threads, .. } = space.options();
+    space.filters().filter_map(move |filter| {
+        let conv = filterable(space.program(), filter.tile)?;
+        let [down, across] = conv.result.map(|extent| extent.div_ceil(filter.tile));
+        let rows = (1..=filter.rows.min(down)).rev().find(|rows| down.is_multiple_of(*rows))?;
+        let (strips, tiles) = (down / rows * conv.images, rows * across);
+        let [outputs, inputs] = conv.channels;
+        let vectors = |channels: usize| channels.div_ceil(lanes) as f64;
+        let side = filter.tile + 2;
+        let matrices = (side * side) as f64;
+        // Columns and rows of a square pass the transform, and everything is loaded and stored; more than once from images.
+        let image = matrices * if filter.tile == 2 { 1.2 } else { 2.4 };
+        let result = matrices * if filter.tile == 2 { 1.2 } else { 1.9 };
+        let transforms = tiles as f64 * (image * vectors(inputs) + result * vectors(outputs));
+        let weights = matrices * (inputs * outputs * 4) as f64;
+        let product = |tile: &TileShape| {
+            let panels = outputs.div_ceil(tile.nv * lanes) as f64;
+            let blocks = |rows: usize| product_cycles(rows, tile.nv, inputs);
+            let products = (tiles / tile.mr) as f64 * blocks(tile.mr) + blocks(tiles % tile.mr);
+            (matrices * panels * products).max(weights / stream(weights))
+        };
+        let shapes = space.tiles().iter().filter(|tile| tile.mr <= tiles && (tile.nv - 1) * lanes < outputs);
+        let shapes = shapes.filter(|tile| tile.mr * tile.nv + tile.nv + 1 < Tile::registers(lanes));
+        let (product, tile) = shapes.map(|tile| (product(tile), *tile)).min_by(|a, b| a.0.total_cmp(&b.0))?;
+        let total = strips as f64 * (transforms + product + 4.0 * CALL);
+        let total = if threads > 1 { total / speedup(strips, threads) + FORK } else { total };
+        Some((total, filter, TileShape { unroll: UNROLL, ..tile }))
+    })
+}
+
+/// Cycles of a product of some rows of `depth` elements with a panel of `nv` vectors.
+fn product_cycles(rows: usize, nv: usize, depth: usize) -> f64 {
+    if rows == 0 {
+        return 0.0;
+    }
+    let fmas = (rows * nv) as f64;
+    let loads = if nv == 1 { (rows + 1) as f64 } else { (rows + nv) as f64 };
+    depth as f64 * (fmas / 2.0).max(loads / 2.0).max(4.0) + fmas + 8.0
+}
+
+/// Bytes in a cycle from the cache that some bytes stay in.
+fn stream(bytes: f64) -> f64 {
+    match bytes as usize {
+        0..=SECOND_LEVEL => 48.0,
+        n if n <= THIRD_LEVEL => 24.0,
+        _ => 9.0,
+    }
+}
+
 /// Bytes of the weights of the main nest: what every row of the result needs again.
 fn panel_bytes(space: &ScheduleSpace) -> usize {
     let buffers = space.program().buffers.iter().filter(|buffer| space.weights().contains(&buffer.name));
@@ -96,7 +152,7 @@ fn outline_cycles(space: &ScheduleSpace, choice: Choice, main: f64, lanes: usize
         n if n <= SECOND_LEVEL => (1.05, 2.0),
         _ => (1.15, 4.0),
     };
-    let all = leaves(&program);
+    let all = leaves(&program.body);
     let most = all.iter().map(Leaf::work).max().unwrap_or(0);
     let side: f64 = all
         .iter()

@@ -1,7 +1,7 @@
 //! Building loop programs: buffers, variables and nests, with addresses from shapes.
 
-use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind, Program, Stmt, Var};
-use sonar_ir::{BinaryOp, UnaryOp};
+use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind, Program, Stmt, Update, Var};
+use sonar_ir::{BinaryOp, ReduceOp, UnaryOp};
 
 use crate::walk;
 
@@ -156,4 +156,9 @@ pub(crate) fn mul(a: Expr, b: Expr) -> Expr {
         (Expr::Const(1.0), x) | (x, Expr::Const(1.0)) => x,
         (a, b) => binary(BinaryOp::Mul, a, b),
     }
+}
+
+/// `Σ a · b` over the loops.
+pub(crate) fn product(loops: Vec<(Var, usize)>, a: Expr, b: Expr) -> Update {
+    Update { loops, op: ReduceOp::Sum, value: binary(BinaryOp::Mul, a, b) }
 }

@@ -11,6 +11,8 @@
 //! | `order` | whether all rows of a block are computed for one panel of columns before the next panel |
 //! | `pack` | whether weights are stored in panels |
 //! | `parallel` | whether blocks run on several threads |
+//! | `algorithm` | whether convolutions are computed directly or by Winograd's filtering with tiles of 2 or 4 |
+//! | `strip` | for Winograd's filtering, rows of tiles at most that are transformed and multiplied at once |
 //!
 //! Other nests (fills of temporaries, copies) get micro-kernels of a fixed shape. Every point is legal: a step that does not
 //! apply to the program is left out of the schedule.
@@ -19,7 +21,7 @@ use sonar_ir::loops::Program;
 use sonar_ir::schedule::{Schedule, Step};
 
 use crate::leaf::{Leaf, leaves, main_leaf};
-use crate::primitives::{apply_step, find};
+use crate::primitives::{STRIP, apply_step, filterable};
 use crate::task::Task;
 use crate::tilegen::{Candidate, TileShape};
 use crate::walk;
@@ -32,6 +34,37 @@ const VECTORS: [usize; 6] = [1, 2, 3, 4, 6, 8];
 const UNROLLS: [usize; 4] = [1, 2, 4, 8];
 /// Blocks of a loop that are tried at most.
 const MOST_BLOCKS: usize = 8;
+
+/// Tiles of Winograd's filtering, with the largest error over the largest output after 25 layers of it: what a bound on the
+/// error must leave room for.
+const FILTERS: [(usize, f64); 2] = [(2, 4e-6), (4, 1e-5)];
+/// Rows of tiles in a strip that are tried.
+const STRIPS: [usize; 6] = [1, 2, 4, 7, 8, 14];
+
+/// For what schedules are made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// Elements of a vector register.
+    pub lanes: usize,
+    /// Threads of one run.
+    pub threads: usize,
+    /// The largest error of a network's output that rounding may cause, over the largest output; 0 forbids every schedule
+    /// that rounds differently from the definition of its operators by more than the order of sums.
+    pub tolerance: f64,
+}
+
+impl Options {
+    /// One thread, and a tolerance of 1e-4.
+    pub fn new(lanes: usize) -> Self {
+        Options { lanes, threads: 1, tolerance: 1e-4 }
+    }
+}
+
+/// Whether a schedule rounds within a tolerance, as [`Options::tolerance`] has it.
+pub fn allows(schedule: &Schedule, tolerance: f64) -> bool {
+    let error = |tile: usize| FILTERS.iter().find(|(t, _)| *t == tile).map_or(f64::INFINITY, |(_, error)| *error);
+    schedule.steps.iter().all(|step| !matches!(step, Step::Winograd { tile, .. } if error(*tile) > tolerance))
+}
 
 /// A named choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +83,11 @@ pub type Point = Vec<usize>;
 pub struct ScheduleSpace {
     program: Program,
     weights: Vec<String>,
-    lanes: usize,
+    options: Options,
     knobs: Vec<Knob>,
     tiles: Vec<TileShape>,
     blocks: Vec<usize>,
+    filters: Vec<usize>,
 }
 
 /// The values of the knobs at a point.
@@ -66,10 +100,21 @@ pub(crate) struct Choice {
     pub(crate) order: bool,
     pub(crate) pack: bool,
     pub(crate) parallel: bool,
+    pub(crate) filter: Option<Filter>,
 }
 
-/// The space of a task for vectors of `lanes` elements.
-pub fn space(task: &Task, lanes: usize) -> ScheduleSpace {
+/// Winograd's filtering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Filter {
+    /// Rows and columns of a tile.
+    pub(crate) tile: usize,
+    /// Rows of tiles in a strip, at most.
+    pub(crate) rows: usize,
+}
+
+/// The space of a task.
+pub fn space(task: &Task, options: &Options) -> ScheduleSpace {
+    let lanes = options.lanes;
     let program = task.program.clone();
     let inputs = program.buffers.iter().zip(&task.weights);
     let weights: Vec<String> = inputs.filter(|(_, weight)| **weight).map(|(buffer, _)| buffer.name.clone()).collect();
@@ -92,6 +137,15 @@ pub fn space(task: &Task, lanes: usize) -> ScheduleSpace {
         }
     }
     blocks.sort_unstable();
+    let allowed = FILTERS.iter().filter(|(_, error)| *error <= options.tolerance).map(|(tile, _)| *tile);
+    let filters: Vec<usize> = allowed.filter(|&tile| !strips(&program, &weights, tile).is_empty()).collect();
+    if !filters.is_empty() {
+        for tile in filter_tiles(lanes) {
+            if !tiles.contains(&tile) {
+                tiles.push(tile);
+            }
+        }
+    }
     let flag = || vec!["no".to_owned(), "yes".to_owned()];
     let mut knobs = vec![
         Knob { name: "fuse", choices: (0..=fusions).map(|n| n.to_string()).collect() },
@@ -108,7 +162,11 @@ pub fn space(task: &Task, lanes: usize) -> ScheduleSpace {
     knobs.push(Knob { name: "order", choices: if reduces { flag() } else { no() } });
     knobs.push(Knob { name: "pack", choices: if reduces && !weights.is_empty() { flag() } else { no() } });
     knobs.push(Knob { name: "parallel", choices: flag() });
-    ScheduleSpace { program, weights, lanes, knobs, tiles, blocks }
+    let algorithms = filters.iter().map(|tile| format!("winograd{tile}"));
+    knobs.push(Knob { name: "algorithm", choices: std::iter::once("direct".to_owned()).chain(algorithms).collect() });
+    let strips = if filters.is_empty() { &STRIPS[..1] } else { &STRIPS };
+    knobs.push(Knob { name: "strip", choices: strips.iter().map(usize::to_string).collect() });
+    ScheduleSpace { program, weights, options: *options, knobs, tiles, blocks, filters }
 }
 
 impl ScheduleSpace {
@@ -154,13 +212,15 @@ impl ScheduleSpace {
 
     /// The schedule at a point. Choices beyond the last of a knob count as the last.
     pub fn schedule(&self, point: &Point) -> Schedule {
-        compose(&self.program, &self.weights, self.choice(point), self.lanes)
+        compose(&self.program, &self.weights, self.choice(point), self.options.lanes)
     }
 
     fn choice(&self, point: &Point) -> Choice {
         let at = |i: usize| point.get(i).copied().unwrap_or(0).min(self.knobs[i].choices.len() - 1);
         let tile = TileShape { unroll: UNROLLS[at(3)], ..self.tiles[at(2)] };
-        Choice { fuse: at(0), block: self.blocks[at(1)], tile, order: at(4) == 1, pack: at(5) == 1, parallel: at(6) == 1 }
+        let filter = at(7).checked_sub(1).map(|i| Filter { tile: self.filters[i], rows: STRIPS[at(8)] });
+        let [order, pack, parallel] = [4, 5, 6].map(|i| at(i) == 1);
+        Choice { fuse: at(0), block: self.blocks[at(1)], tile, order, pack, parallel, filter }
     }
 
     /// The point of some choices; what cannot be chosen is left at the first choice.
@@ -171,6 +231,9 @@ impl ScheduleSpace {
         let flags = [choice.order, choice.pack, choice.parallel].map(usize::from);
         let mut point = vec![choice.fuse, block.unwrap_or(0), tile.unwrap_or(0), unroll.unwrap_or(0)];
         point.extend(flags);
+        let algorithm = choice.filter.and_then(|filter| self.filters.iter().position(|&tile| tile == filter.tile));
+        let strip = choice.filter.and_then(|filter| STRIPS.iter().position(|&rows| rows == filter.rows));
+        point.extend([algorithm.map_or(0, |i| i + 1), strip.unwrap_or(0)]);
         for (entry, knob) in point.iter_mut().zip(&self.knobs) {
             *entry = if *entry < knob.choices.len() { *entry } else { 0 };
         }
@@ -179,7 +242,17 @@ impl ScheduleSpace {
 
     /// The program of some choices, before nests become micro-kernels.
     pub(crate) fn outline(&self, choice: Choice) -> Program {
-        outline(&self.program, &self.weights, choice, self.lanes).program
+        outline(&self.program, &self.weights, choice, self.options.lanes).program
+    }
+
+    /// For what the schedules are.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Every way to filter: tile and rows of tiles in a strip.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = Filter> + '_ {
+        self.filters.iter().flat_map(|&tile| STRIPS.into_iter().map(move |rows| Filter { tile, rows }))
     }
 
     /// Names of the inputs that are weights.
@@ -246,6 +319,21 @@ impl Replay {
     }
 }
 
+/// Heights of strips of a program for filtering with tiles of some size; none if it cannot be computed so.
+fn strips(program: &Program, weights: &[String], tile: usize) -> Vec<usize> {
+    let known = |inputs: &[String]| inputs.iter().all(|input| weights.contains(input));
+    filterable(program, tile).filter(|conv| known(&conv.weights)).map_or(vec![], |conv| {
+        let down = conv.result[0].div_ceil(tile);
+        (1..=down).filter(|rows| down.is_multiple_of(*rows)).collect()
+    })
+}
+
+/// Register tiles of the products of transformed tiles, which are matrices.
+fn filter_tiles(lanes: usize) -> impl Iterator<Item = TileShape> {
+    let fits = move |tile: &TileShape| tile.mr * tile.nv + tile.nv + 2 <= sonar_ir::tile::Tile::registers(lanes);
+    ROWS.into_iter().flat_map(|mr| VECTORS.into_iter().map(move |nv| TileShape { mr, nv, unroll: 1 })).filter(fits)
+}
+
 /// How many loops can be fused with the rows of the main nest.
 fn fusions(program: &Program) -> usize {
     Replay::new(program, 16).fuse(usize::MAX)
@@ -257,6 +345,10 @@ fn fitting_tiles(leaf: &Leaf, lanes: usize) -> Vec<TileShape> {
     let Some(candidate) = Candidate::new(nest) else { return vec![] };
     let most_rows = nest.rows.map_or(1, |rows| rows.1);
     let most_vectors = nest.cols.1.div_ceil(lanes);
+    if candidate.is_bundle() {
+        let single = TileShape { mr: 1, nv: 1, unroll: 1 };
+        return if candidate.fits(single, lanes) { vec![single] } else { vec![] };
+    }
     let mut tiles = Vec::new();
     for mr in ROWS.into_iter().filter(|&mr| mr <= most_rows) {
         for nv in VECTORS.into_iter().filter(|&nv| nv <= most_vectors) {
@@ -290,6 +382,9 @@ fn compose(program: &Program, weights: &[String], choice: Choice, lanes: usize) 
 
 /// All steps of a schedule but the micro-kernels.
 fn outline(program: &Program, weights: &[String], choice: Choice, lanes: usize) -> Replay {
+    if let Some(filtered) = choice.filter.and_then(|filter| filtered(program, weights, filter, choice, lanes)) {
+        return filtered;
+    }
     let mut replay = Replay::new(program, lanes);
     replay.fuse(choice.fuse);
     let inner = main_leaf(&replay.program).and_then(|leaf| block(&mut replay, &leaf, choice));
@@ -302,6 +397,28 @@ fn outline(program: &Program, weights: &[String], choice: Choice, lanes: usize) 
     replay
 }
 
+/// The same by Winograd's filtering, in the highest strips that are allowed; nothing if that is not possible.
+fn filtered(program: &Program, weights: &[String], filter: Filter, choice: Choice, lanes: usize) -> Option<Replay> {
+    let rows = strips(program, weights, filter.tile).into_iter().filter(|&rows| rows <= filter.rows).max()?;
+    let mut replay = Replay::new(program, lanes);
+    if !replay.step(Step::Winograd { tile: filter.tile, rows, width: choice.tile.nv * lanes }) {
+        return None;
+    }
+    for buffer in temporaries(program) {
+        replay.step(Step::ComputeAt { buffer, r#loop: STRIP.to_owned() });
+    }
+    if choice.parallel {
+        parallelise(&mut replay);
+    }
+    Some(replay)
+}
+
+/// Names of the temporaries of a program.
+fn temporaries(program: &Program) -> Vec<String> {
+    let temporaries = program.buffers.iter().filter(|b| b.kind == sonar_ir::loops::BufferKind::Temp);
+    temporaries.map(|b| b.name.clone()).collect()
+}
+
 /// Cuts the loop outside of the tile into blocks and fills temporaries for each; gives the loop within a block.
 fn block(replay: &mut Replay, leaf: &Leaf, choice: Choice) -> Option<String> {
     let nest = leaf.nest_loops();
@@ -312,14 +429,7 @@ fn block(replay: &mut Replay, leaf: &Leaf, choice: Choice) -> Option<String> {
     let cut = cut && replay.step(Step::Split { r#loop: name.clone(), factor: choice.block });
     let home = if cut { Some(format!("{name}.o")) } else { position.checked_sub(1).map(|i| replay.name(nest[i].0)) };
     if let Some(home) = home {
-        let temporaries: Vec<String> = replay
-            .program
-            .buffers
-            .iter()
-            .filter(|b| b.kind == sonar_ir::loops::BufferKind::Temp)
-            .map(|b| b.name.clone())
-            .collect();
-        for buffer in temporaries {
+        for buffer in temporaries(&replay.program) {
             replay.step(Step::ComputeAt { buffer, r#loop: home.clone() });
         }
     }
@@ -375,13 +485,15 @@ fn parallelise(replay: &mut Replay) {
 
 /// Replaces every nest that can be one by micro-kernels: the main one in the chosen shape.
 fn tensorize_all(replay: &mut Replay, choice: Choice) {
-    let all = leaves(&replay.program);
+    let all = leaves(&replay.program.body);
     let main = all.iter().map(Leaf::work).max().unwrap_or(0);
-    for leaf in all {
+    let setup = leaves(&replay.program.setup);
+    let main = |leaf: &Leaf| leaf.work() == main;
+    for (leaf, main) in all.iter().map(|leaf| (leaf, main(leaf))).chain(setup.iter().map(|leaf| (leaf, false))) {
         let Some(nest) = leaf.tile_loops() else { continue };
-        let shape = if leaf.work() == main { choice.tile } else { side_tile(&leaf, replay.lanes) };
+        let shape = if main { choice.tile } else { side_tile(leaf, replay.lanes) };
         let Some(candidate) = Candidate::new(nest) else { continue };
-        if !candidate.fits(shape, replay.lanes) || find(&replay.program, &replay.name(nest.cols.0)).is_err() {
+        if !candidate.fits(shape, replay.lanes) {
             continue;
         }
         let rows = nest.rows.map_or("-".to_owned(), |rows| replay.name(rows.0));

@@ -5,13 +5,13 @@ mod common;
 use common::{Sketch, conv, error, run_program};
 use sonar_ir::loops::Program;
 use sonar_ir::{BinaryOp, Op, UnaryOp};
-use sonar_schedule::primitives::{compute_at, fuse, pack, parallel, reorder, split, tensorize, unroll};
+use sonar_schedule::primitives::{compute_at, fuse, pack, parallel, reorder, split, tensorize, unroll, winograd};
 use sonar_schedule::{ScheduleError, tasks};
 
-/// A 3 x 3 convolution of a `[2, 6, 8, 4]` image to 32 channels: a padded temporary `xp`, then `n`, `y`, `x`, `c`.
+/// A 3 x 3 convolution of a `[2, 8, 8, 4]` image to 32 channels: a padded temporary `xp`, then `n`, `y`, `x`, `c`.
 fn padded_convolution() -> Program {
     let mut s = Sketch::new();
-    let (x, w) = (s.input(&[2, 6, 8, 4]), s.param(&[3, 3, 4, 32]));
+    let (x, w) = (s.input(&[2, 8, 8, 4]), s.param(&[3, 3, 4, 32]));
     let y = s.op(Op::Conv2d(conv(1, 1, 1, 1)), &[x, w]);
     only(&s.finish(&[y]))
 }
@@ -32,10 +32,15 @@ fn only(graph: &sonar_ir::Graph) -> Program {
 
 /// The step succeeds and keeps the meaning.
 fn check(before: &Program, after: Result<Program, ScheduleError>) -> Program {
+    close(before, after, 1e-6)
+}
+
+/// The program, which must compute the same up to an error.
+fn close(before: &Program, after: Result<Program, ScheduleError>, bound: f64) -> Program {
     let after = after.unwrap_or_else(|e| panic!("{e}\n{before}"));
     sonar_ir::verify::program(&after).unwrap_or_else(|e| panic!("{e}\n{after}"));
     let error = error(&run_program(&after, 1), &run_program(before, 1));
-    assert!(error < 1e-6, "off by {error}\n{after}");
+    assert!(error < bound, "off by {error}\n{after}");
     after
 }
 
@@ -112,15 +117,60 @@ fn unroll_short_serial_loops() {
 fn compute_at_shrinks_the_temporary() {
     let program = padded_convolution();
     let len = |program: &Program| program.buffers.iter().find(|b| b.name == "xp").map(|b| b.len);
-    assert_eq!(len(&program), Some(2 * 8 * 10 * 4));
+    assert_eq!(len(&program), Some(2 * 10 * 10 * 4));
     let image = check(&program, compute_at(&program, "xp", "n"));
-    assert_eq!(len(&image), Some(8 * 10 * 4));
+    assert_eq!(len(&image), Some(10 * 10 * 4));
     let cut = check(&program, split(&program, "y", 2));
     let rows = check(&cut, compute_at(&cut, "xp", "y.o"));
     assert_eq!(len(&rows), Some(4 * 10 * 4));
-    let uneven = check(&program, split(&program, "y", 4));
+    let uneven = check(&program, split(&program, "y", 3));
     assert!(compute_at(&uneven, "xp", "y.o").is_err(), "the remainder reads it too");
     assert!(matches!(compute_at(&program, "x1", "n"), Err(ScheduleError::NoBuffer { .. })));
+}
+
+#[test]
+fn winograd_with_every_remainder() {
+    for [height, width, channels, outputs] in [[8, 8, 4, 32], [7, 9, 3, 5], [4, 6, 16, 20], [5, 2, 20, 17], [1, 13, 8, 8]] {
+        let mut s = Sketch::new();
+        let x = s.input(&[2, height, width, channels]);
+        let (y, w) = (s.input(&[2, height, width, outputs]), s.param(&[3, 3, channels, outputs]));
+        let z = s.op(Op::Conv2d(conv(1, 1, 1, 1)), &[x, w]);
+        let z = s.op(Op::Binary(BinaryOp::Add), &[z, y]);
+        let z = s.relu(z);
+        let program = only(&s.finish(&[z]));
+        for m in [2, 4] {
+            for rows in (1..=height.div_ceil(m)).filter(|rows| height.div_ceil(m).is_multiple_of(*rows)) {
+                for panel in [4, 16, 64] {
+                    let after = winograd(&program, m, rows, panel);
+                    if height == 1 {
+                        assert!(after.is_err(), "there is no loop over rows");
+                    } else {
+                        close(&program, after, 1e-5);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn winograd_refuses_what_is_no_such_convolution() {
+    let refused = |program: &Program, m: usize, rows: usize, width: usize| {
+        let refused = matches!(winograd(program, m, rows, width), Err(ScheduleError::Illegal { step: "winograd", .. }));
+        assert!(refused, "tiles of {m}, {rows} rows, panels of {width}\n{program}");
+    };
+    let program = padded_convolution();
+    refused(&program, 3, 1, 16);
+    refused(&program, 4, 0, 16);
+    refused(&program, 4, 2, 0);
+    refused(&program, 2, 3, 16);
+    refused(&product(), 2, 1, 16);
+    for attrs in [conv(2, 1, 1, 1), conv(1, 1, 2, 1), conv(1, 1, 1, 2), conv(1, 0, 1, 1)] {
+        let mut s = Sketch::new();
+        let (x, w) = (s.input(&[1, 9, 9, 4]), s.param(&[3, 3, 4 / attrs.groups, 8]));
+        let y = s.op(Op::Conv2d(attrs), &[x, w]);
+        refused(&only(&s.finish(&[y])), 4, 1, 16);
+    }
 }
 
 #[test]

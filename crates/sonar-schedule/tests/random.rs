@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_ir::{BinaryOp, Graph, NodeId, Op, ReduceOp, Term, UnaryOp};
-use sonar_schedule::{apply, space, tasks};
+use sonar_schedule::{Options, apply, space, tasks};
 
 /// A random graph over images: a dozen operators that read any earlier value.
 fn random_graph(rng: &mut StdRng) -> Graph {
@@ -78,7 +78,7 @@ proptest! {
         let tasks = tasks(&graph).expect("it lowers");
         let lanes = [4, 8, 16][rng.random_range(0..3)];
         let found = run_tasks(&tasks, &values, &mut |task| {
-            let space = space(task, lanes);
+            let space = space(task, &Options::new(lanes));
             let schedule = space.schedule(&space.point(rng.random_range(0..space.len())));
             apply(&task.program, &schedule, lanes).unwrap_or_else(|e| panic!("{e}\n{schedule}\n{}", task.program))
         });

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_ir::schedule::Schedule;
 use sonar_ir::{Op, Term};
-use sonar_schedule::{Task, apply, default_schedule, space, tasks};
+use sonar_schedule::{Options, Task, apply, default_schedule, space, tasks};
 
 /// Different orders of summation round differently.
 const TOLERANCE: f64 = 2e-5;
@@ -27,7 +27,7 @@ fn default_schedules_keep_the_meaning() {
         for task in &tasks(&graph).expect("it lowers").tasks {
             for lanes in [4, 8, 16] {
                 for threads in [1, 2] {
-                    check(name, task, &default_schedule(task, lanes, threads), lanes);
+                    check(name, task, &default_schedule(task, &Options { threads, ..Options::new(lanes) }), lanes);
                 }
             }
         }
@@ -40,7 +40,7 @@ fn random_points_keep_the_meaning() {
     for (name, graph) in graphs() {
         for task in &tasks(&graph).expect("it lowers").tasks {
             for lanes in [4, 8, 16] {
-                let space = space(task, lanes);
+                let space = space(task, &Options::new(lanes));
                 for _ in 0..4 {
                     let point = space.point(rng.random_range(0..space.len()));
                     check(name, task, &space.schedule(&point), lanes);
@@ -60,7 +60,7 @@ fn default_schedules_leave_no_scalar_sum_of_products() {
                 continue;
             }
             for threads in [1, 2] {
-                let schedule = default_schedule(task, 8, threads);
+                let schedule = default_schedule(task, &Options { threads, ..Options::new(8) });
                 let program = apply(&task.program, &schedule, 8).expect("it applies");
                 let text = format!("{:?}", program.body);
                 assert!(!text.contains("Reduce("), "{name}\n{schedule}\n{program}");
@@ -80,7 +80,7 @@ fn default_schedules_leave_no_scalar_sum() {
                 let sum = g.op(Op::FusedSum { terms: vec![Term::Add; operands], relu }, &values);
                 for task in &tasks(&g.finish(&[sum])).expect("it lowers").tasks {
                     for lanes in [4, 8, 16] {
-                        let schedule = default_schedule(task, lanes, 1);
+                        let schedule = default_schedule(task, &Options::new(lanes));
                         let program = apply(&task.program, &schedule, lanes).expect("it applies");
                         let text = format!("{:?}", program.body);
                         assert!(

@@ -35,6 +35,8 @@ pub struct CompileOptions<'a> {
     pub rewrite: bool,
     /// Which of the rewritten graphs to take, the one of least estimated cost being 0; the last one if there are not as many.
     pub extraction: usize,
+    /// The largest error that rounding may cause, over the largest output: see [`sonar_schedule::Options::tolerance`].
+    pub tolerance: f64,
     /// Where schedules come from; the analytic default where it knows none.
     pub schedules: &'a Schedules<'a>,
 }
@@ -139,11 +141,13 @@ pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, Tun
 /// The passes that need schedules: from tasks to machine code.
 pub fn generate(lowered: Lowered, options: &CompileOptions<'_>) -> Result<Compiled, TuneError> {
     let lanes = options.target.lanes();
+    let goal = sonar_schedule::Options { lanes, threads: options.threads, tolerance: options.tolerance };
     let mut passes = Passes(lowered.passes.clone());
 
     let schedules = passes.time("schedule", || {
-        let default = |task| sonar_schedule::default_schedule(task, lanes, options.threads);
-        Ok(lowered.tasks.tasks.iter().map(|task| (options.schedules)(task).unwrap_or_else(|| default(task))).collect::<Vec<_>>())
+        let default = |task| sonar_schedule::default_schedule(task, &goal);
+        let known = |task| (options.schedules)(task).filter(|schedule| sonar_schedule::allows(schedule, options.tolerance));
+        Ok(lowered.tasks.tasks.iter().map(|task| known(task).unwrap_or_else(|| default(task))).collect::<Vec<_>>())
     })?;
 
     let plan = passes.time("plan", || {
@@ -162,9 +166,9 @@ pub fn generate(lowered: Lowered, options: &CompileOptions<'_>) -> Result<Compil
 }
 
 impl<'a> CompileOptions<'a> {
-    /// One thread, a batch of one, rewriting, and analytic schedules.
+    /// One thread, a batch of one, rewriting, a tolerance of 1e-4, and analytic schedules.
     pub fn new(target: &'a Target) -> Self {
-        CompileOptions { target, threads: 1, batch: 1, rewrite: true, extraction: 0, schedules: &|_| None }
+        CompileOptions { target, threads: 1, batch: 1, rewrite: true, extraction: 0, tolerance: 1e-4, schedules: &|_| None }
     }
 }
 

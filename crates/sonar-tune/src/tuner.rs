@@ -45,7 +45,7 @@ pub struct TunerOptions {
     pub seed: u64,
     /// How long to time one candidate.
     pub budget: Budget,
-    /// Largest accepted relative error of a kernel's output.
+    /// Largest accepted error of a kernel's output over the largest output, and of a network's.
     pub tolerance: f64,
 }
 
@@ -130,6 +130,11 @@ impl TunerOptions {
     pub fn new(target: Target) -> Self {
         TunerOptions { target, threads: 1, seed: 0, budget: Budget::default(), tolerance: 1e-4 }
     }
+
+    /// For what schedules are made.
+    fn goal(&self) -> sonar_schedule::Options {
+        sonar_schedule::Options { lanes: self.target.lanes(), threads: self.threads, tolerance: self.tolerance }
+    }
 }
 
 impl Tuner {
@@ -156,7 +161,7 @@ impl Tuner {
         self.states.push(State {
             task: task.clone(),
             key,
-            space: sonar_schedule::space(task, self.options.target.lanes()),
+            space: sonar_schedule::space(task, &self.options.goal()),
             descent: None,
             tried,
             best,
@@ -317,7 +322,7 @@ impl Tuner {
         let options = &self.options;
         let state = &mut self.states[id.0];
         state.unconfirmed = false;
-        let finalists = state.finalists(options);
+        let finalists = state.finalists();
         if finalists.len() < 2 {
             return Ok(());
         }
@@ -367,13 +372,13 @@ impl State {
     }
 
     /// The fastest of the schedules that were tried, the best so far, and the analytic default, if these could be timed.
-    fn finalists(&self, options: &TunerOptions) -> Vec<String> {
+    fn finalists(&self) -> Vec<String> {
         let timed = self.tried.iter().filter_map(|(schedule, outcome)| Some((outcome.time()?, schedule)));
         let mut timed: Vec<(f64, &String)> = timed.collect();
         timed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(b.1)));
         let mut finalists: Vec<String> = timed.iter().take(FINALISTS).map(|(_, schedule)| (*schedule).clone()).collect();
 
-        let default = sonar_schedule::default_point(&self.space, options.target.lanes(), options.threads);
+        let default = sonar_schedule::default_point(&self.space);
         let default = self.space.schedule(&default).to_string();
         let default = self.tried.get(&default).is_some_and(|outcome| outcome.samples().is_some()).then_some(default);
         for schedule in self.best.iter().map(|best| best.schedule.clone()).chain(default) {
@@ -392,7 +397,7 @@ fn new_descent(space: &ScheduleSpace, options: &TunerOptions, estimate: &dyn Fn(
     let mut ranked: Vec<(f64, Point)> = sample.filter_map(|point| Some((estimate(&point)?, point))).collect();
     ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
     ranked.dedup();
-    let default = sonar_schedule::default_point(space, options.target.lanes(), options.threads);
+    let default = sonar_schedule::default_point(space);
     let seeds = std::iter::once(default).chain(ranked.into_iter().take(SEEDS).map(|(_, point)| point));
     Descent::new(space.knobs().iter().map(|knob| knob.choices.len()).collect(), seeds, options.seed)
 }

@@ -63,13 +63,13 @@ fn finds_nearly_the_best_of_all_schedules() {
     let (mut tuner, weights, _) = tuner(0, memory());
     run(&mut tuner, &weights, trials(400));
     for (task, (id, _)) in tasks().iter().zip(&weights) {
-        let space = sonar_schedule::space(task, 8);
+        let space = sonar_schedule::space(task, &sonar_schedule::Options::new(8));
         let all: HashSet<Schedule> = (0..space.len()).map(|number| space.schedule(&space.point(number))).collect();
         let times: Vec<f64> = all.iter().map(|schedule| time(task, schedule)).collect();
         let (_, found) = tuner.best(*id).unwrap();
         let better = times.iter().filter(|&&t| t < found * 0.99).count();
         assert!(better * 100 <= times.len(), "{better} of {} schedules are better than {found}", times.len());
-        let default = sonar_schedule::default_schedule(task, 8, 1);
+        let default = sonar_schedule::default_schedule(task, &sonar_schedule::Options::new(8));
         assert!(found <= time(task, &default));
     }
 }

@@ -37,7 +37,7 @@ pub enum ParseScheduleError {
 }
 
 /// Every step, with names in the place of its arguments.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     "split LOOP FACTOR",
     "fuse OUTER INNER",
     "reorder LOOP ...",
@@ -45,6 +45,7 @@ const STEPS: [&str; 8] = [
     "unroll LOOP",
     "compute_at BUFFER LOOP",
     "pack BUFFER WIDTH",
+    "winograd tile=N rows=N width=N",
     "tensorize rows=LOOP cols=LOOP mr=N nv=N unroll=N",
 ];
 
@@ -64,6 +65,7 @@ impl Display for Step {
             Step::Unroll { r#loop } => write!(f, "unroll {loop}"),
             Step::ComputeAt { buffer, r#loop } => write!(f, "compute_at {buffer} {loop}"),
             Step::Pack { buffer, width } => write!(f, "pack {buffer} {width}"),
+            Step::Winograd { tile, rows, width } => write!(f, "winograd tile={tile} rows={rows} width={width}"),
             Step::Tensorize { rows, cols, mr, nv, unroll } => {
                 write!(f, "tensorize rows={rows} cols={cols} mr={mr} nv={nv} unroll={unroll}")
             }
@@ -111,6 +113,11 @@ fn step(name: &str, arguments: &[&str]) -> Option<Step> {
         ("unroll", [name]) => Step::Unroll { r#loop: name.to_string() },
         ("compute_at", [buffer, name]) => Step::ComputeAt { buffer: buffer.to_string(), r#loop: name.to_string() },
         ("pack", [buffer, width]) => Step::Pack { buffer: buffer.to_string(), width: number(width)? },
+        ("winograd", [tile, rows, width]) => Step::Winograd {
+            tile: number(tile.strip_prefix("tile=")?)?,
+            rows: number(rows.strip_prefix("rows=")?)?,
+            width: number(width.strip_prefix("width=")?)?,
+        },
         ("tensorize", [rows, cols, mr, nv, unroll]) => Step::Tensorize {
             rows: rows.strip_prefix("rows=")?.to_string(),
             cols: cols.strip_prefix("cols=")?.to_string(),
@@ -138,6 +145,7 @@ mod tests {
             name().prop_map(|r#loop| Step::Unroll { r#loop }),
             (name(), name()).prop_map(|(buffer, r#loop)| Step::ComputeAt { buffer, r#loop }),
             (name(), number()).prop_map(|(buffer, width)| Step::Pack { buffer, width }),
+            (number(), number(), number()).prop_map(|(tile, rows, width)| Step::Winograd { tile, rows, width }),
             (prop_oneof![Just("-".to_string()), name().prop_map(String::from)], name(), number(), number(), number())
                 .prop_map(|(rows, cols, mr, nv, unroll)| Step::Tensorize { rows, cols, mr, nv, unroll }),
         ]
@@ -163,7 +171,8 @@ mod tests {
         check("unroll x y", "line 1: expected `unroll LOOP`, found `unroll x y`");
         check(
             "tile x 8",
-            "line 1: there is no step `tile`; the steps are split, fuse, reorder, parallel, unroll, compute_at, pack, tensorize",
+            "line 1: there is no step `tile`; the steps are split, fuse, reorder, parallel, unroll, compute_at, pack, winograd, \
+             tensorize",
         );
     }
 }

@@ -1,18 +1,21 @@
 //! Convolutions, matrix products and fused sums of them: one reduction with an update for each term.
 
 use sonar_ir::graph::Conv2dAttrs;
-use sonar_ir::loops::{Affine, BufId, Expr, Reduce, Stmt, Update, Var};
+use sonar_ir::loops::{Affine, BufId, Expr, Reduce, Stmt, Update};
 use sonar_ir::tile::Tile;
-use sonar_ir::{BinaryOp, NodeId, Op, ReduceOp, Term, UnaryOp};
+use sonar_ir::{NodeId, Op, Term, UnaryOp};
 
 use super::Lower;
 use super::fill::{Image, Placement};
-use crate::nest::{Axes, add, at, binary, flat, load, mul, nest, unary};
+use crate::nest::{Axes, add, at, flat, load, mul, nest, product, unary};
 use crate::task::TaskKind;
 
 /// Products in one reduction at most; a sum of more is accumulated in several passes, so that a micro-kernel has enough
 /// pointers: two for each product, one for each addend, one for the result.
 const TERMS_IN_ONE_PASS: usize = 4;
+
+/// The largest tile of a convolution's result that a schedule may compute at once.
+const TILE: usize = 4;
 
 /// A term of a sum whose operands have been prepared.
 enum Prepared {
@@ -107,7 +110,13 @@ impl Lower<'_> {
     fn prepare_conv2d(&mut self, attrs: &Conv2dAttrs, relu: bool, x: NodeId, w: NodeId, result: NodeId) -> Prepared {
         let (shape, out) = (self.shape(w), self.shape(result));
         let weight_shape = [shape[0], shape[1], shape[2], shape[3]];
-        let reach = |i: usize| (out[1 + i] - 1) * attrs.stride[i] + attrs.dilation[i] * (shape[i] - 1) + 1;
+        let in_tiles = shape[..2] == [3, 3] && (attrs.stride, attrs.dilation, attrs.groups) == ([1, 1], [1, 1], 1);
+        let copied = attrs.pad != [0; 4] || relu || !self.in_memory(x);
+        let reach = |i: usize| {
+            // A copy has whole tiles, for which there are other ways to compute a convolution.
+            let out = if in_tiles && copied { out[1 + i].next_multiple_of(TILE) } else { out[1 + i] };
+            (out - 1) * attrs.stride[i] + attrs.dilation[i] * (shape[i] - 1) + 1
+        };
         let place = Placement { offset: [attrs.pad[0] as i64, attrs.pad[1] as i64], step: [1, 1], extent: [reach(0), reach(1)] };
         let image = self.placed("xp", x, place, 0.0, activation(relu));
         let weight = self.node_input(w);
@@ -181,11 +190,6 @@ fn grouped(term: &Prepared) -> Option<usize> {
         Prepared::Conv2d { attrs, .. } if attrs.groups > 1 => Some(attrs.groups),
         _ => None,
     }
-}
-
-/// `Σ a · b` over the loops.
-pub(super) fn product(loops: Vec<(Var, usize)>, a: Expr, b: Expr) -> Update {
-    Update { loops, op: ReduceOp::Sum, value: binary(BinaryOp::Mul, a, b) }
 }
 
 /// What a relu before a contraction does to each element.

@@ -5,9 +5,8 @@ use sonar_ir::graph::Conv2dAttrs;
 use sonar_ir::loops::{Affine, Expr, Reduce, Stmt};
 
 use super::Lower;
-use super::contract::product;
 use super::fill::Placement;
-use crate::nest::{at, flat, load, nest};
+use crate::nest::{at, flat, load, nest, product};
 use crate::task::{TaskKind, Value};
 
 impl Lower<'_> {

@@ -10,6 +10,7 @@ mod reorder;
 mod split;
 mod tensorize;
 mod unroll;
+mod winograd;
 
 pub use compute_at::compute_at;
 pub use fuse::fuse;
@@ -20,6 +21,8 @@ pub use reorder::reorder;
 pub use split::split;
 pub use tensorize::tensorize;
 pub use unroll::unroll;
+pub use winograd::winograd;
+pub(crate) use winograd::{STRIP, filterable};
 
 use sonar_ir::loops::{Affine, BufId, BufferKind, Program, Stmt, Var};
 use sonar_ir::schedule::{Schedule, Step};
@@ -47,6 +50,7 @@ pub fn apply_step(program: &Program, step: &Step, lanes: usize) -> Result<Progra
         Step::Unroll { r#loop } => unroll(program, r#loop),
         Step::ComputeAt { buffer, r#loop } => compute_at(program, buffer, r#loop),
         Step::Pack { buffer, width } => pack(program, buffer, *width),
+        Step::Winograd { tile, rows, width } => winograd(program, *tile, *rows, *width),
         Step::Tensorize { rows, cols, mr, nv, unroll } => tensorize(program, rows, cols, [*mr, *nv, *unroll], lanes),
     }
 }
