@@ -101,19 +101,30 @@ fn filters(space: &ScheduleSpace) -> impl Iterator<Item = (f64, Filter, TileShap
         // Columns and rows of a square pass the transform, and everything is loaded and stored; more than once from images.
         let image = matrices * if filter.tile == 2 { 1.2 } else { 2.4 };
         let result = matrices * if filter.tile == 2 { 1.2 } else { 1.9 };
-        let transforms = tiles as f64 * (image * vectors(inputs) + result * vectors(outputs));
+        let transforms = tiles as f64 * (image * vectors(inputs) + result * vectors(outputs / filter.parts));
         let weights = matrices * (inputs * outputs * 4) as f64;
+        let (outputs, stream) = (outputs / filter.parts, stream(weights));
+        let weights = weights / filter.parts as f64;
         let product = |tile: &TileShape| {
             let panels = outputs.div_ceil(tile.nv * lanes) as f64;
             let blocks = |rows: usize| product_cycles(rows, tile.nv, inputs);
             let products = (tiles / tile.mr) as f64 * blocks(tile.mr) + blocks(tiles % tile.mr);
-            (matrices * panels * products).max(weights / stream(weights))
+            (matrices * panels * products).max(weights / stream)
         };
         let shapes = space.tiles().iter().filter(|tile| tile.mr <= tiles && (tile.nv - 1) * lanes < outputs);
+        let whole = |nv: usize| filter.parts == 1 || outputs.is_multiple_of(nv * lanes);
+        let shapes = shapes.filter(move |tile| whole(tile.nv));
         let shapes = shapes.filter(|tile| tile.mr * tile.nv + tile.nv + 1 < Tile::registers(lanes));
         let (product, tile) = shapes.map(|tile| (product(tile), *tile)).min_by(|a, b| a.0.total_cmp(&b.0))?;
-        let total = strips as f64 * (transforms + product + 4.0 * CALL);
-        let total = if threads > 1 { total / speedup(strips, threads) + FORK } else { total };
+        let total = (filter.parts * strips) as f64 * (transforms + product + 4.0 * CALL);
+        let pieces = if filter.parts > 1 {
+            filter.parts
+        } else if conv.images > 1 {
+            conv.images
+        } else {
+            down / rows
+        };
+        let total = if threads > 1 { total / speedup(pieces, threads) + FORK } else { total };
         Some((total, filter, TileShape { unroll: UNROLL, ..tile }))
     })
 }

@@ -13,6 +13,7 @@
 //! | `parallel` | whether blocks run on several threads |
 //! | `algorithm` | whether convolutions are computed directly or by Winograd's filtering with tiles of 2 or 4 |
 //! | `strip` | for Winograd's filtering, rows of tiles at most that are transformed and multiplied at once |
+//! | `parts` | for the same on several threads, parts of the output channels that each transform the image |
 //!
 //! Other nests (fills of temporaries, copies) get micro-kernels of a fixed shape. Every point is legal: a step that does not
 //! apply to the program is left out of the schedule.
@@ -40,6 +41,8 @@ const MOST_BLOCKS: usize = 8;
 const FILTERS: [(usize, f64); 2] = [(2, 4e-6), (4, 1e-5)];
 /// Rows of tiles in a strip that are tried.
 const STRIPS: [usize; 6] = [1, 2, 4, 7, 8, 14];
+/// Parts of the output channels that are tried.
+const PARTS: [usize; 3] = [1, 2, 4];
 
 /// For what schedules are made.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -110,6 +113,8 @@ pub(crate) struct Filter {
     pub(crate) tile: usize,
     /// Rows of tiles in a strip, at most.
     pub(crate) rows: usize,
+    /// Parts of the output channels.
+    pub(crate) parts: usize,
 }
 
 /// The space of a task.
@@ -166,6 +171,8 @@ pub fn space(task: &Task, options: &Options) -> ScheduleSpace {
     knobs.push(Knob { name: "algorithm", choices: std::iter::once("direct".to_owned()).chain(algorithms).collect() });
     let strips = if filters.is_empty() { &STRIPS[..1] } else { &STRIPS };
     knobs.push(Knob { name: "strip", choices: strips.iter().map(usize::to_string).collect() });
+    let parts = if filters.is_empty() || options.threads == 1 { &PARTS[..1] } else { &PARTS };
+    knobs.push(Knob { name: "parts", choices: parts.iter().map(usize::to_string).collect() });
     ScheduleSpace { program, weights, options: *options, knobs, tiles, blocks, filters }
 }
 
@@ -218,7 +225,8 @@ impl ScheduleSpace {
     fn choice(&self, point: &Point) -> Choice {
         let at = |i: usize| point.get(i).copied().unwrap_or(0).min(self.knobs[i].choices.len() - 1);
         let tile = TileShape { unroll: UNROLLS[at(3)], ..self.tiles[at(2)] };
-        let filter = at(7).checked_sub(1).map(|i| Filter { tile: self.filters[i], rows: STRIPS[at(8)] });
+        let filter = |i: usize| Filter { tile: self.filters[i], rows: STRIPS[at(8)], parts: PARTS[at(9)] };
+        let filter = at(7).checked_sub(1).map(filter);
         let [order, pack, parallel] = [4, 5, 6].map(|i| at(i) == 1);
         Choice { fuse: at(0), block: self.blocks[at(1)], tile, order, pack, parallel, filter }
     }
@@ -233,7 +241,8 @@ impl ScheduleSpace {
         point.extend(flags);
         let algorithm = choice.filter.and_then(|filter| self.filters.iter().position(|&tile| tile == filter.tile));
         let strip = choice.filter.and_then(|filter| STRIPS.iter().position(|&rows| rows == filter.rows));
-        point.extend([algorithm.map_or(0, |i| i + 1), strip.unwrap_or(0)]);
+        let parts = choice.filter.and_then(|filter| PARTS.iter().position(|&parts| parts == filter.parts));
+        point.extend([algorithm.map_or(0, |i| i + 1), strip.unwrap_or(0), parts.unwrap_or(0)]);
         for (entry, knob) in point.iter_mut().zip(&self.knobs) {
             *entry = if *entry < knob.choices.len() { *entry } else { 0 };
         }
@@ -250,9 +259,11 @@ impl ScheduleSpace {
         &self.options
     }
 
-    /// Every way to filter: tile and rows of tiles in a strip.
+    /// Every way to filter.
     pub(crate) fn filters(&self) -> impl Iterator<Item = Filter> + '_ {
-        self.filters.iter().flat_map(|&tile| STRIPS.into_iter().map(move |rows| Filter { tile, rows }))
+        let parts = &PARTS[..self.knobs[9].choices.len()];
+        let strips = || STRIPS.into_iter().flat_map(|rows| parts.iter().map(move |&parts| (rows, parts)));
+        self.filters.iter().flat_map(move |&tile| strips().map(move |(rows, parts)| Filter { tile, rows, parts }))
     }
 
     /// Names of the inputs that are weights.
@@ -401,7 +412,8 @@ fn outline(program: &Program, weights: &[String], choice: Choice, lanes: usize) 
 fn filtered(program: &Program, weights: &[String], filter: Filter, choice: Choice, lanes: usize) -> Option<Replay> {
     let rows = strips(program, weights, filter.tile).into_iter().filter(|&rows| rows <= filter.rows).max()?;
     let mut replay = Replay::new(program, lanes);
-    if !replay.step(Step::Winograd { tile: filter.tile, rows, width: choice.tile.nv * lanes }) {
+    let Filter { tile, parts, .. } = filter;
+    if !replay.step(Step::Winograd { tile, rows, width: choice.tile.nv * lanes, parts }) {
         return None;
     }
     for buffer in temporaries(program) {

@@ -140,8 +140,8 @@ fn winograd_with_every_remainder() {
         let program = only(&s.finish(&[z]));
         for m in [2, 4] {
             for rows in (1..=height.div_ceil(m)).filter(|rows| height.div_ceil(m).is_multiple_of(*rows)) {
-                for panel in [4, 16, 64] {
-                    let after = winograd(&program, m, rows, panel);
+                for (panel, parts) in [(4, 1), (16, 1), (64, 1), (1, outputs), (outputs.div_ceil(2), 2 - outputs % 2)] {
+                    let after = winograd(&program, [m, rows, panel, parts]);
                     if height == 1 {
                         assert!(after.is_err(), "there is no loop over rows");
                     } else {
@@ -156,7 +156,7 @@ fn winograd_with_every_remainder() {
 #[test]
 fn winograd_refuses_what_is_no_such_convolution() {
     let refused = |program: &Program, m: usize, rows: usize, width: usize| {
-        let refused = matches!(winograd(program, m, rows, width), Err(ScheduleError::Illegal { step: "winograd", .. }));
+        let refused = matches!(winograd(program, [m, rows, width, 1]), Err(ScheduleError::Illegal { step: "winograd", .. }));
         assert!(refused, "tiles of {m}, {rows} rows, panels of {width}\n{program}");
     };
     let program = padded_convolution();

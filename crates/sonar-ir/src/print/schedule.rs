@@ -45,7 +45,7 @@ const STEPS: [&str; 9] = [
     "unroll LOOP",
     "compute_at BUFFER LOOP",
     "pack BUFFER WIDTH",
-    "winograd tile=N rows=N width=N",
+    "winograd tile=N rows=N width=N parts=N",
     "tensorize rows=LOOP cols=LOOP mr=N nv=N unroll=N",
 ];
 
@@ -65,7 +65,9 @@ impl Display for Step {
             Step::Unroll { r#loop } => write!(f, "unroll {loop}"),
             Step::ComputeAt { buffer, r#loop } => write!(f, "compute_at {buffer} {loop}"),
             Step::Pack { buffer, width } => write!(f, "pack {buffer} {width}"),
-            Step::Winograd { tile, rows, width } => write!(f, "winograd tile={tile} rows={rows} width={width}"),
+            Step::Winograd { tile, rows, width, parts } => {
+                write!(f, "winograd tile={tile} rows={rows} width={width} parts={parts}")
+            }
             Step::Tensorize { rows, cols, mr, nv, unroll } => {
                 write!(f, "tensorize rows={rows} cols={cols} mr={mr} nv={nv} unroll={unroll}")
             }
@@ -113,10 +115,11 @@ fn step(name: &str, arguments: &[&str]) -> Option<Step> {
         ("unroll", [name]) => Step::Unroll { r#loop: name.to_string() },
         ("compute_at", [buffer, name]) => Step::ComputeAt { buffer: buffer.to_string(), r#loop: name.to_string() },
         ("pack", [buffer, width]) => Step::Pack { buffer: buffer.to_string(), width: number(width)? },
-        ("winograd", [tile, rows, width]) => Step::Winograd {
+        ("winograd", [tile, rows, width, parts]) => Step::Winograd {
             tile: number(tile.strip_prefix("tile=")?)?,
             rows: number(rows.strip_prefix("rows=")?)?,
             width: number(width.strip_prefix("width=")?)?,
+            parts: number(parts.strip_prefix("parts=")?)?,
         },
         ("tensorize", [rows, cols, mr, nv, unroll]) => Step::Tensorize {
             rows: rows.strip_prefix("rows=")?.to_string(),
@@ -145,7 +148,12 @@ mod tests {
             name().prop_map(|r#loop| Step::Unroll { r#loop }),
             (name(), name()).prop_map(|(buffer, r#loop)| Step::ComputeAt { buffer, r#loop }),
             (name(), number()).prop_map(|(buffer, width)| Step::Pack { buffer, width }),
-            (number(), number(), number()).prop_map(|(tile, rows, width)| Step::Winograd { tile, rows, width }),
+            (number(), number(), number(), number()).prop_map(|(tile, rows, width, parts)| Step::Winograd {
+                tile,
+                rows,
+                width,
+                parts
+            }),
             (prop_oneof![Just("-".to_string()), name().prop_map(String::from)], name(), number(), number(), number())
                 .prop_map(|(rows, cols, mr, nv, unroll)| Step::Tensorize { rows, cols, mr, nv, unroll }),
         ]

@@ -50,7 +50,7 @@ pub fn apply_step(program: &Program, step: &Step, lanes: usize) -> Result<Progra
         Step::Unroll { r#loop } => unroll(program, r#loop),
         Step::ComputeAt { buffer, r#loop } => compute_at(program, buffer, r#loop),
         Step::Pack { buffer, width } => pack(program, buffer, *width),
-        Step::Winograd { tile, rows, width } => winograd(program, *tile, *rows, *width),
+        Step::Winograd { tile, rows, width, parts } => winograd(program, [*tile, *rows, *width, *parts]),
         Step::Tensorize { rows, cols, mr, nv, unroll } => tensorize(program, rows, cols, [*mr, *nv, *unroll], lanes),
     }
 }

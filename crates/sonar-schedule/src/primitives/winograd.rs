@@ -8,8 +8,9 @@ use crate::nest::{add, at, flat, fresh_var, load, nest, product};
 use crate::transform::{self, Transform};
 use crate::walk;
 
-/// The loop over strips of the program that [`winograd`] gives.
+/// The loop over strips of the program that [`winograd`] gives, and the one around it, over parts of the output channels.
 pub(crate) const STRIP: &str = "strip";
+const PART: &str = "part";
 
 /// Elements between the matrices of a transformed image: without them, the same element of each would compete for one
 /// place in the cache.
@@ -28,29 +29,30 @@ const GAP: usize = 16;
 ///                                          }
 /// ```
 ///
-/// The transformed weight lies in panels of `width` output channels. Legal for sums of convolutions with dense channels of
-/// known weights if `rows` divides the number of rows of tiles, and if the image has what the last tiles read beyond its
-/// edge. `m` is 2 or 4; results differ from the direct ones by rounding.
-pub fn winograd(program: &Program, m: usize, rows: usize, width: usize) -> Result<Program, ScheduleError> {
+/// The transformed weight lies in panels of `width` output channels. With several `parts`, all of this is inside of a loop over
+/// parts of the output channels, each of which transforms the image anew: work for threads where there are few strips. Legal
+/// for sums of convolutions with dense channels of known weights if `rows` divides the number of rows of tiles, if parts are
+/// made of whole panels, and if the image has what the last tiles read beyond its edge. `m` is 2 or 4; results differ from
+/// the direct ones by rounding.
+pub fn winograd(program: &Program, [m, rows, width, parts]: [usize; 4]) -> Result<Program, ScheduleError> {
     let refuse = |reason: &str| ScheduleError::Illegal { step: "winograd", name: m.to_string(), reason: reason.to_owned() };
     let transform = transform::get(m).ok_or_else(|| refuse("only tiles of 2 and of 4 are known"))?;
     let (position, conv) = Conv::find(program).ok_or_else(|| refuse("the body is no sum of 3 x 3 convolutions of stride 1"))?;
     let tiles = Tiles::new(&conv, m, rows).ok_or_else(|| refuse("rows of tiles cannot be cut into strips of this height"))?;
-    if width == 0 {
-        return Err(refuse("a panel has no columns"));
+    if width == 0 || parts == 0 {
+        return Err(refuse("a panel has no columns, or there are no parts"));
+    }
+    if parts > 1 && !conv.channel.1.is_multiple_of(parts * width) {
+        return Err(refuse("parts of the output channels are not made of whole panels"));
     }
     if !conv.sources.iter().all(|source| source.covers(&tiles, &conv, program)) {
         return Err(refuse("the image ends before the last tile"));
     }
 
-    let mut build = Build { program: program.clone(), conv, tiles, transform, width };
-    let (strip, loops) = match build.tiles.strips {
-        1 => (Affine::default(), vec![]),
-        strips => {
-            let var = fresh_var(&mut build.program, STRIP);
-            (Affine::var(var, 1), vec![(var, strips)])
-        }
-    };
+    let outputs = conv.channel.1 / parts;
+    let mut build = Build { program: program.clone(), conv, tiles, transform, width, outputs, part: Affine::default() };
+    let (loops, [part, strip]) = build.loops([(PART, parts), (STRIP, build.tiles.strips)]);
+    build.part = part;
     let mut inside = Vec::new();
     let mut factors = Vec::new();
     for source in build.conv.sources.clone() {
@@ -212,6 +214,10 @@ struct Build {
     tiles: Tiles,
     transform: &'static Transform,
     width: usize,
+    /// Output channels of a part.
+    outputs: usize,
+    /// The part.
+    part: Affine,
 }
 
 impl Build {
@@ -241,9 +247,9 @@ impl Build {
         (loops, indices)
     }
 
-    /// Panels of output channels: the first channel, how many panels there are, and how wide.
-    fn panels(&self) -> Vec<(usize, usize, usize)> {
-        let (full, rest) = (self.conv.channel.1 / self.width, self.conv.channel.1 % self.width);
+    /// Panels of some output channels: the first channel, how many panels there are, and how wide.
+    fn panels(&self, channels: usize) -> Vec<(usize, usize, usize)> {
+        let (full, rest) = (channels / self.width, channels % self.width);
         let parts = [(0, full, self.width), (full * self.width, 1, rest)];
         parts.into_iter().filter(|&(_, panels, wide)| panels * wide > 0).collect()
     }
@@ -257,7 +263,7 @@ impl Build {
     /// The transformed weight of a source, computed once.
     fn weight(&mut self, source: &Source) -> BufId {
         let buffer = self.buffer("u", self.matrices() * source.channels * self.conv.channel.1, BufferKind::Packed);
-        for (first, panels, wide) in self.panels() {
+        for (first, panels, wide) in self.panels(self.conv.channel.1) {
             let (loops, [panel, k, c]) = self.loops([("u_panel", panels), ("u_k", source.channels), ("u_c", wide)]);
             let [row, column, channel] = source.weight_strides;
             let element = |i: usize, j: usize| {
@@ -305,16 +311,16 @@ impl Build {
 
     /// The matrix products of the transformed images (with their channels) and weights, summed over the sources.
     fn product(&mut self, factors: &[(usize, BufId, BufId)], out: &mut Vec<Stmt>) -> BufId {
-        let outputs = self.conv.channel.1;
+        let outputs = self.outputs;
         let matrix = self.matrix_len(outputs);
         let buffer = self.buffer("m", self.matrices() * matrix, BufferKind::Temp);
-        for (first, panels, wide) in self.panels() {
+        for (first, panels, wide) in self.panels(outputs) {
             let axes = [("m_xi", self.matrices()), ("m_panel", panels), ("m_t", self.tiles.count()), ("m_c", wide)];
             let (loops, [xi, panel, tile, c]) = self.loops(axes);
             let updates = factors.iter().map(|&(channels, image, weight)| {
                 let (reduced, [k]) = self.loops([("m_k", channels)]);
                 let image_at = xi.scale(self.matrix_len(channels) as i64).add(&tile.scale(channels as i64)).add(&k);
-                let place = [xi.clone(), panel.clone(), k, c.clone()];
+                let place = [xi.clone(), panel.add(&self.part.scale(panels as i64)), k, c.clone()];
                 let weight = load(weight, self.weight_index(channels, place, first, wide));
                 product(reduced, load(image, image_at), weight)
             });
@@ -368,7 +374,7 @@ impl Build {
         columns: (usize, usize),
         kept: [usize; 2],
     ) -> Vec<Stmt> {
-        let outputs = self.conv.channel.1;
+        let outputs = self.outputs;
         let matrix = self.matrix_len(outputs);
         let Tiles { size, grid: [in_strip, across], .. } = self.tiles;
         let (loops, [y, x, c]) = self.loops([("o_y", rows.1), ("o_x", columns.1), ("o_c", outputs)]);
@@ -381,6 +387,7 @@ impl Build {
             let x = x.scale(size as i64).shift(j as i64);
             let value = add(value, self.conv.reduce.init.clone());
             let value = with_accumulator(&self.conv.reduce.finish, &value);
+            let c = self.part.scale(outputs as i64).add(&c);
             let mut store = [Stmt::Store { target: self.conv.reduce.target.clone(), value }];
             for (var, by) in [(self.conv.y.0, &y), (self.conv.x.0, &x), (self.conv.channel.0, &c)] {
                 walk::substitute(&mut store, var, by);
