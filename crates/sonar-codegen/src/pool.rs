@@ -1,11 +1,13 @@
 //! A pool of threads for fork and join within microseconds.
 //!
-//! Work is cut into pieces, and every thread takes the next piece when it has finished one. The calling thread takes
-//! part, so it never waits for a thread that the system has not run yet: it takes all the pieces itself. Threads that
-//! wait for work spin for a short while and then sleep, so that kernels in quick succession find them awake and an idle
+//! Work is cut into pieces, and every thread has a share of neighbouring ones, the same for every job of as many pieces:
+//! what it reads is likely in its own cache from the job before. A thread that has finished its share takes pieces of the
+//! others. The calling thread takes part, so it never waits for a thread that the system has not run yet: it takes all the
+//! pieces itself. Threads that wait for work spin for a short while and then sleep, so that kernels in quick succession find them awake and an idle
 //! model costs nothing.
 
 use crate::error::CodegenError;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -36,8 +38,10 @@ type Work<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
 /// What every thread sees.
 struct Shared {
-    /// The number of the job, and how many of its pieces nobody has taken: see [`Ticket`].
-    ticket: AtomicU64,
+    /// For each thread, the number of the job and how many pieces of the thread's share nobody has taken: see [`Ticket`].
+    tickets: Vec<Line>,
+    /// Pieces of the job.
+    pieces: AtomicUsize,
     /// The work of the job while there are pieces to take, or pieces taken and not finished.
     work: AtomicPtr<Work<'static>>,
     /// Pieces that are finished.
@@ -52,7 +56,12 @@ struct Shared {
     wake: Condvar,
 }
 
-/// The value of [`Shared::ticket`]: a piece is taken by lowering `left`, which fails if the job has changed meanwhile.
+/// A number on a cache line of its own, so that threads do not wait for each other's.
+#[repr(align(64))]
+#[derive(Default)]
+struct Line(AtomicU64);
+
+/// The value of one of [`Shared::tickets`]: a piece is taken by lowering `left`, which fails if the job has changed meanwhile.
 #[derive(Clone, Copy)]
 struct Ticket {
     job: u32,
@@ -73,7 +82,8 @@ impl Pool {
     /// A pool of `threads` threads, the caller's among them; at least one.
     pub fn new(threads: usize) -> Result<Pool, CodegenError> {
         let shared = Arc::new(Shared {
-            ticket: AtomicU64::new(0),
+            tickets: (0..threads.max(1)).map(|_| Line::default()).collect(),
+            pieces: AtomicUsize::new(0),
             work: AtomicPtr::new(std::ptr::null_mut()),
             finished: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
@@ -107,8 +117,13 @@ impl Pool {
         let mut work: Work<'static> = unsafe { std::mem::transmute::<Work<'_>, Work<'static>>(work) };
         shared.work.store(&mut work, Ordering::Relaxed);
         shared.finished.store(0, Ordering::Relaxed);
-        let job = Ticket::unpack(shared.ticket.load(Ordering::Relaxed)).job.wrapping_add(1);
-        shared.ticket.store(Ticket { job, left: pieces }.pack(), Ordering::SeqCst);
+        shared.pieces.store(pieces as usize, Ordering::Relaxed);
+        let job = Ticket::unpack(shared.tickets[0].0.load(Ordering::Relaxed)).job.wrapping_add(1);
+        // The share of the calling thread last: it needs no waking.
+        for thread in (0..shared.tickets.len()).rev() {
+            let left = shared.share(thread, pieces as usize).len() as u32;
+            shared.tickets[thread].0.store(Ticket { job, left }.pack(), Ordering::SeqCst);
+        }
         if shared.sleepers.load(Ordering::SeqCst) > 0 {
             let _ordered = shared.lock();
             shared.wake.notify_all();
@@ -143,26 +158,40 @@ impl Shared {
     }
 
     fn idle(&self) -> bool {
-        Ticket::unpack(self.ticket.load(Ordering::SeqCst)).left == 0
+        self.tickets.iter().all(|ticket| Ticket::unpack(ticket.0.load(Ordering::SeqCst)).left == 0)
     }
 
-    /// Takes a piece of the current job and does it. Returns whether there was one.
+    /// The pieces that are a thread's own.
+    fn share(&self, thread: usize, pieces: usize) -> Range<usize> {
+        let threads = self.tickets.len();
+        pieces * thread / threads..pieces * (thread + 1) / threads
+    }
+
+    /// Takes a piece of the current job, of the thread's own if there is one, and does it. Returns whether there was one.
     fn take_piece(&self, thread: usize) -> bool {
-        let mut bits = self.ticket.load(Ordering::Acquire);
+        let threads = self.tickets.len();
+        (0..threads).any(|i| self.take_piece_of(thread, (thread + i) % threads))
+    }
+
+    /// Takes a piece of the share of a thread, the owner.
+    fn take_piece_of(&self, thread: usize, owner: usize) -> bool {
+        let ticket_of_owner = &self.tickets[owner].0;
+        let mut bits = ticket_of_owner.load(Ordering::Acquire);
         loop {
             let ticket = Ticket::unpack(bits);
             if ticket.left == 0 {
                 return false;
             }
-            let work = self.work.load(Ordering::Relaxed);
+            let (work, pieces) = (self.work.load(Ordering::Relaxed), self.pieces.load(Ordering::Relaxed));
             let taken = Ticket { left: ticket.left - 1, ..ticket };
-            match self.ticket.compare_exchange_weak(bits, taken.pack(), Ordering::AcqRel, Ordering::Acquire) {
+            match ticket_of_owner.compare_exchange_weak(bits, taken.pack(), Ordering::AcqRel, Ordering::Acquire) {
                 Err(now) => bits = now,
                 Ok(_) => {
                     // SAFETY: there were pieces of this job left until now, so `work` is the one of this job; it lives
                     // until the piece that was just taken is finished.
                     let work = unsafe { *work };
-                    if catch_unwind(AssertUnwindSafe(|| work(thread, taken.left as usize))).is_err() {
+                    let piece = self.share(owner, pieces).start + taken.left as usize;
+                    if catch_unwind(AssertUnwindSafe(|| work(thread, piece))).is_err() {
                         self.panicked.store(true, Ordering::Relaxed);
                     }
                     self.finished.fetch_add(1, Ordering::Release);

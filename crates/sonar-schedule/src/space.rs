@@ -22,7 +22,7 @@ use sonar_ir::loops::Program;
 use sonar_ir::schedule::{Schedule, Step};
 
 use crate::leaf::{Leaf, leaves, main_leaf};
-use crate::primitives::{STRIP, apply_step, filterable};
+use crate::primitives::{PART, STRIP, apply_step, filterable};
 use crate::task::Task;
 use crate::tilegen::{Candidate, TileShape};
 use crate::walk;
@@ -417,7 +417,8 @@ fn filtered(program: &Program, weights: &[String], filter: Filter, choice: Choic
         return None;
     }
     for buffer in temporaries(program) {
-        replay.step(Step::ComputeAt { buffer, r#loop: STRIP.to_owned() });
+        let mut at = |name: &str| replay.step(Step::ComputeAt { buffer: buffer.clone(), r#loop: name.to_owned() });
+        let _ = at(STRIP) || at(PART);
     }
     if choice.parallel {
         parallelise(&mut replay);

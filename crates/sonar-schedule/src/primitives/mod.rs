@@ -22,7 +22,7 @@ pub use split::split;
 pub use tensorize::tensorize;
 pub use unroll::unroll;
 pub use winograd::winograd;
-pub(crate) use winograd::{STRIP, filterable};
+pub(crate) use winograd::{PART, STRIP, filterable};
 
 use sonar_ir::loops::{Affine, BufId, BufferKind, Program, Stmt, Var};
 use sonar_ir::schedule::{Schedule, Step};

@@ -10,7 +10,7 @@ use crate::walk;
 
 /// The loop over strips of the program that [`winograd`] gives, and the one around it, over parts of the output channels.
 pub(crate) const STRIP: &str = "strip";
-const PART: &str = "part";
+pub(crate) const PART: &str = "part";
 
 /// Elements between the matrices of a transformed image: without them, the same element of each would compete for one
 /// place in the cache.
