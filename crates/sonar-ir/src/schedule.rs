@@ -83,4 +83,15 @@ pub enum Step {
         /// Copies of the innermost reduction loop's body.
         unroll: usize,
     },
+    /// Replaces a reduction of consecutive elements by a micro-kernel that combines vectors and then lanes.
+    TensorizeAcross {
+        /// Loop over rows, or `-` for none.
+        rows: String,
+        /// The innermost variable of the reduction.
+        over: String,
+        /// Rows that are reduced at a time.
+        mr: usize,
+        /// Copies of the loop body over vectors.
+        unroll: usize,
+    },
 }

@@ -2,7 +2,7 @@
 
 use sonar_ir::loops::{LoopKind, Program, Stmt, Var};
 
-use crate::tilegen::Nest;
+use crate::tilegen::{Candidate, Nest};
 use crate::work;
 
 /// Operations for each of several stores.
@@ -76,6 +76,16 @@ impl Leaf {
         Some(self.perfect.checked_sub(1)?.saturating_sub(2))
     }
 
+    /// The nest that becomes a tile, and what is known of it: columns are consecutive elements of the target, or if that is
+    /// not possible, what a reduction walks over.
+    pub(crate) fn candidate(&self) -> Option<(Nest<'_>, Candidate)> {
+        let along = self.tile_loops().and_then(|nest| Some((nest, Candidate::new(nest)?)));
+        along.or_else(|| {
+            let nest = Nest::across(&self.stmts, self.nest_loops().last().copied())?;
+            Some((nest, Candidate::new(nest)?))
+        })
+    }
+
     /// The loop over consecutive elements of the target, and the loop over rows next to it, of the two innermost ones.
     pub(crate) fn tile_loops(&self) -> Option<Nest<'_>> {
         let target = match self.stmts.first()? {
@@ -92,6 +102,6 @@ impl Leaf {
             Some(before) if unit(before) => (Some(last), before),
             _ => return None,
         };
-        Some(Nest { stmts: &self.stmts, rows, cols })
+        Some(Nest { stmts: &self.stmts, rows, cols, across: false })
     }
 }

@@ -13,7 +13,7 @@ use crate::leaf::{Leaf, leaves, main_leaf};
 use crate::primitives::{apply, filterable};
 use crate::space::{Choice, Filter, Options, Point, Replay, ScheduleSpace, space};
 use crate::task::Task;
-use crate::tilegen::{Candidate, TileShape};
+use crate::tilegen::TileShape;
 use crate::walk;
 
 /// Cycles to hand work to other threads and to wait for them.
@@ -68,9 +68,9 @@ fn best_tile(space: &ScheduleSpace, lanes: usize) -> (usize, TileShape, f64) {
         let mut replay = Replay::new(space.program(), lanes);
         replay.fuse(fuse);
         let Some(leaf) = main_leaf(&replay.program) else { continue };
-        let Some(nest) = leaf.tile_loops() else { continue };
-        let Some(candidate) = Candidate::new(nest) else { continue };
-        let outside = leaf.trips() as f64 / (nest.rows.map_or(1, |rows| rows.1) * nest.cols.1) as f64;
+        let Some((nest, candidate)) = leaf.candidate() else { continue };
+        let reduced = if nest.across { 1 } else { nest.cols.1 };
+        let outside = leaf.trips() as f64 / (nest.rows.map_or(1, |rows| rows.1) * reduced) as f64;
         let panels_matter = panel_bytes(space) > FIRST_LEVEL;
         for &tile in space.tiles() {
             let tile = TileShape { unroll: UNROLL, ..tile };

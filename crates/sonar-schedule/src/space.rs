@@ -24,7 +24,7 @@ use sonar_ir::schedule::{Schedule, Step};
 use crate::leaf::{Leaf, leaves, main_leaf};
 use crate::primitives::{PART, STRIP, apply_step, filterable};
 use crate::task::Task;
-use crate::tilegen::{Candidate, TileShape};
+use crate::tilegen::TileShape;
 use crate::walk;
 
 /// Rows of register tiles that are tried.
@@ -352,8 +352,7 @@ fn fusions(program: &Program) -> usize {
 
 /// The register tiles that fit the registers.
 fn fitting_tiles(leaf: &Leaf, lanes: usize) -> Vec<TileShape> {
-    let Some(nest) = leaf.tile_loops() else { return vec![] };
-    let Some(candidate) = Candidate::new(nest) else { return vec![] };
+    let Some((nest, candidate)) = leaf.candidate() else { return vec![] };
     let most_rows = nest.rows.map_or(1, |rows| rows.1);
     let most_vectors = nest.cols.1.div_ceil(lanes);
     if candidate.is_bundle() {
@@ -480,8 +479,8 @@ fn panels(replay: &mut Replay, leaf: &Leaf, inner: Option<String>, weights: &[St
 /// Runs the outermost loop on several threads, if it is the whole body and not a part of the micro-kernel.
 fn parallelise(replay: &mut Replay) {
     let in_tile = main_leaf(&replay.program).and_then(|leaf| {
-        let nest = leaf.tile_loops()?;
-        Candidate::new(nest).map(|_| (nest.cols.0, nest.rows.map(|rows| rows.0)))
+        let (nest, _) = leaf.candidate()?;
+        Some((nest.cols.0, nest.rows.map(|rows| rows.0)))
     });
     let mut outermost = None;
     walk::loops(&replay.program.body, &mut |var, extent| {
@@ -503,14 +502,17 @@ fn tensorize_all(replay: &mut Replay, choice: Choice) {
     let setup = leaves(&replay.program.setup);
     let main = |leaf: &Leaf| leaf.work() == main;
     for (leaf, main) in all.iter().map(|leaf| (leaf, main(leaf))).chain(setup.iter().map(|leaf| (leaf, false))) {
-        let Some(nest) = leaf.tile_loops() else { continue };
+        let Some((nest, candidate)) = leaf.candidate() else { continue };
         let shape = if main { choice.tile } else { side_tile(leaf, replay.lanes) };
-        let Some(candidate) = Candidate::new(nest) else { continue };
         if !candidate.fits(shape, replay.lanes) {
             continue;
         }
         let rows = nest.rows.map_or("-".to_owned(), |rows| replay.name(rows.0));
         let cols = replay.name(nest.cols.0);
+        if nest.across {
+            replay.step(Step::TensorizeAcross { rows, over: cols, mr: shape.mr, unroll: shape.unroll });
+            continue;
+        }
         replay.step(Step::Tensorize { rows, cols, mr: shape.mr, nv: shape.nv, unroll: shape.unroll });
     }
 }
@@ -522,7 +524,7 @@ fn side_tile(leaf: &Leaf, lanes: usize) -> TileShape {
 
 /// The register tile with the fewest cycles by the model.
 pub(crate) fn best_tile(leaf: &Leaf, lanes: usize) -> Option<TileShape> {
-    let candidate = Candidate::new(leaf.tile_loops()?)?;
+    let (_, candidate) = leaf.candidate()?;
     let tiles = fitting_tiles(leaf, lanes).into_iter().map(|tile| TileShape { unroll: 4, ..tile });
     tiles.map(|tile| (candidate.cycles(tile, lanes), tile)).min_by(|a, b| a.0.total_cmp(&b.0)).map(|best| best.1)
 }

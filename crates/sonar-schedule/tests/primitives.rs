@@ -4,8 +4,10 @@ mod common;
 
 use common::{Sketch, conv, error, run_program};
 use sonar_ir::loops::Program;
-use sonar_ir::{BinaryOp, Op, UnaryOp};
-use sonar_schedule::primitives::{compute_at, fuse, pack, parallel, reorder, split, tensorize, unroll, winograd};
+use sonar_ir::{BinaryOp, Op, ReduceOp, UnaryOp};
+use sonar_schedule::primitives::{
+    compute_at, fuse, pack, parallel, reorder, split, tensorize, tensorize_across, unroll, winograd,
+};
 use sonar_schedule::{ScheduleError, tasks};
 
 /// A 3 x 3 convolution of a `[2, 8, 8, 4]` image to 32 channels: a padded temporary `xp`, then `n`, `y`, `x`, `c`.
@@ -126,6 +128,33 @@ fn compute_at_shrinks_the_temporary() {
     let uneven = check(&program, split(&program, "y", 3));
     assert!(compute_at(&uneven, "xp", "y.o").is_err(), "the remainder reads it too");
     assert!(matches!(compute_at(&program, "x1", "n"), Err(ScheduleError::NoBuffer { .. })));
+}
+
+#[test]
+fn tensorize_across_with_every_remainder() {
+    for (op, shape, axes) in [
+        (ReduceOp::Sum, vec![7, 70], vec![1]),
+        (ReduceOp::Mean, vec![3, 5, 16], vec![1, 2]),
+        (ReduceOp::Max, vec![9, 3], vec![1]),
+        (ReduceOp::Min, vec![1, 33], vec![1]),
+    ] {
+        let mut s = Sketch::new();
+        let x = s.input(&shape);
+        let y = s.op(Op::Unary(UnaryOp::Exp), &[x]);
+        let z = s.op(Op::Reduce { op, axes, keep: false }, &[y]);
+        let program = only(&s.finish(&[z]));
+        let over = program.vars.iter().rfind(|name| name.starts_with('r')).expect("a reduction");
+        let rows = if program.vars.contains(&"i0".to_owned()) { "i0" } else { "-" };
+        for lanes in [4, 8, 16] {
+            for shape in [[1, 1], [1, 3], [2, 2], [4, 1]] {
+                check(&program, tensorize_across(&program, rows, over, shape, lanes));
+            }
+        }
+    }
+    let program = product();
+    let refused = tensorize_across(&program, "n", "k", [1, 1], 8);
+    assert!(matches!(refused, Err(ScheduleError::Illegal { .. })), "a stride: {refused:?}");
+    assert!(matches!(tensorize_across(&program, "n", "q", [1, 1], 8), Err(ScheduleError::NoLoop(_))));
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub enum ParseScheduleError {
 }
 
 /// Every step, with names in the place of its arguments.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     "split LOOP FACTOR",
     "fuse OUTER INNER",
     "reorder LOOP ...",
@@ -47,6 +47,7 @@ const STEPS: [&str; 9] = [
     "pack BUFFER WIDTH",
     "winograd tile=N rows=N width=N parts=N",
     "tensorize rows=LOOP cols=LOOP mr=N nv=N unroll=N",
+    "tensorize_across rows=LOOP over=VARIABLE mr=N unroll=N",
 ];
 
 impl Display for Schedule {
@@ -70,6 +71,9 @@ impl Display for Step {
             }
             Step::Tensorize { rows, cols, mr, nv, unroll } => {
                 write!(f, "tensorize rows={rows} cols={cols} mr={mr} nv={nv} unroll={unroll}")
+            }
+            Step::TensorizeAcross { rows, over, mr, unroll } => {
+                write!(f, "tensorize_across rows={rows} over={over} mr={mr} unroll={unroll}")
             }
         }
     }
@@ -128,6 +132,12 @@ fn step(name: &str, arguments: &[&str]) -> Option<Step> {
             nv: number(nv.strip_prefix("nv=")?)?,
             unroll: number(unroll.strip_prefix("unroll=")?)?,
         },
+        ("tensorize_across", [rows, over, mr, unroll]) => Step::TensorizeAcross {
+            rows: rows.strip_prefix("rows=")?.to_string(),
+            over: over.strip_prefix("over=")?.to_string(),
+            mr: number(mr.strip_prefix("mr=")?)?,
+            unroll: number(unroll.strip_prefix("unroll=")?)?,
+        },
         _ => return None,
     })
 }
@@ -154,6 +164,8 @@ mod tests {
                 width,
                 parts
             }),
+            (prop_oneof![Just("-".to_string()), name().prop_map(String::from)], name(), number(), number())
+                .prop_map(|(rows, over, mr, unroll)| Step::TensorizeAcross { rows, over, mr, unroll }),
             (prop_oneof![Just("-".to_string()), name().prop_map(String::from)], name(), number(), number(), number())
                 .prop_map(|(rows, cols, mr, nv, unroll)| Step::Tensorize { rows, cols, mr, nv, unroll }),
         ]
@@ -180,7 +192,7 @@ mod tests {
         check(
             "tile x 8",
             "line 1: there is no step `tile`; the steps are split, fuse, reorder, parallel, unroll, compute_at, pack, winograd, \
-             tensorize",
+             tensorize, tensorize_across",
         );
     }
 }

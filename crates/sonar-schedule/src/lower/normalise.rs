@@ -66,7 +66,7 @@ impl Lower<'_> {
         value
     }
 
-    /// Over each row: the largest element, the sum of exponentials of the distances to it, the result.
+    /// Over each row: the largest element, the exponentials of the distances to it and their sum, the result.
     pub(super) fn softmax(&mut self, anchor: NodeId, log: bool) {
         let x = self.operand(anchor, 0);
         let shape = self.shape(anchor);
@@ -83,8 +83,19 @@ impl Lower<'_> {
             updates: vec![Update { loops, op: ReduceOp::Max, value: element }],
             finish: Expr::Acc,
         };
-        let (loops, element, _) = self.row_element(x, &rows.index, shape[last], "k");
-        let exponential = unary(UnaryOp::Exp, binary(BinaryOp::Sub, element, scalar(largest)));
+        // A softmax needs each exponential twice; its logarithm needs only their sum.
+        let exponentials = (!log).then(|| self.builder.buffer("exponentials", shape[last], BufferKind::Temp));
+        let mut body = vec![Stmt::Reduce(find_largest)];
+        if let Some(buffer) = exponentials {
+            let (loops, element, index) = self.row_element(x, &rows.index, shape[last], "e");
+            let value = unary(UnaryOp::Exp, binary(BinaryOp::Sub, element, scalar(largest)));
+            body.extend(nest(&loops, vec![Stmt::Store { target: at(buffer, index[last].clone()), value }]));
+        }
+        let (loops, element, index) = self.row_element(x, &rows.index, shape[last], "k");
+        let exponential = match exponentials {
+            Some(buffer) => load(buffer, index[last].clone()),
+            None => unary(UnaryOp::Exp, binary(BinaryOp::Sub, element, scalar(largest))),
+        };
         let sum = Reduce {
             target: at(total, Affine::default()),
             init: Expr::Const(0.0),
@@ -92,12 +103,13 @@ impl Lower<'_> {
             finish: if log { unary(UnaryOp::Log, Expr::Acc) } else { unary(UnaryOp::Recip, Expr::Acc) },
         };
         let (loops, element, index) = self.row_element(x, &rows.index, shape[last], "c");
-        let distance = binary(BinaryOp::Sub, element, scalar(largest));
-        let value =
-            if log { binary(BinaryOp::Sub, distance, scalar(total)) } else { mul(unary(UnaryOp::Exp, distance), scalar(total)) };
+        let value = match exponentials {
+            Some(buffer) => mul(load(buffer, index[last].clone()), scalar(total)),
+            None => binary(BinaryOp::Sub, binary(BinaryOp::Sub, element, scalar(largest)), scalar(total)),
+        };
         let value = self.epilogue(anchor, value, &index);
         let store = Stmt::Store { target: at(out, flat(&shape, &index)), value };
-        let mut body = vec![Stmt::Reduce(find_largest), Stmt::Reduce(sum)];
+        body.push(Stmt::Reduce(sum));
         body.extend(nest(&loops, vec![store]));
         self.emit_flat(&rows, body);
         self.end(TaskKind::Reduction);

@@ -9,6 +9,7 @@ mod parallel;
 mod reorder;
 mod split;
 mod tensorize;
+mod tensorize_across;
 mod unroll;
 mod winograd;
 
@@ -20,6 +21,7 @@ pub use parallel::parallel;
 pub use reorder::reorder;
 pub use split::split;
 pub use tensorize::tensorize;
+pub use tensorize_across::tensorize_across;
 pub use unroll::unroll;
 pub use winograd::winograd;
 pub(crate) use winograd::{PART, STRIP, filterable};
@@ -51,6 +53,7 @@ pub fn apply_step(program: &Program, step: &Step, lanes: usize) -> Result<Progra
         Step::ComputeAt { buffer, r#loop } => compute_at(program, buffer, r#loop),
         Step::Pack { buffer, width } => pack(program, buffer, *width),
         Step::Winograd { tile, rows, width, parts } => winograd(program, [*tile, *rows, *width, *parts]),
+        Step::TensorizeAcross { rows, over, mr, unroll } => tensorize_across(program, rows, over, [*mr, *unroll], lanes),
         Step::Tensorize { rows, cols, mr, nv, unroll } => tensorize(program, rows, cols, [*mr, *nv, *unroll], lanes),
     }
 }

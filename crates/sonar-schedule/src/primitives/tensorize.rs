@@ -99,7 +99,7 @@ fn calls(
         }
         inner = body;
     }
-    let nest = Nest { stmts: inner, rows: rows.map(|var| (var, row_extent)), cols: (cols, col_extent) };
+    let nest = Nest { stmts: inner, rows: rows.map(|var| (var, row_extent)), cols: (cols, col_extent), across: false };
     let width = shape.nv * lanes;
     let (blocks, rest) = (col_extent / width, col_extent % width);
     let (vectors, tail) = (rest.div_ceil(lanes), rest % lanes);
@@ -130,7 +130,7 @@ fn calls(
 }
 
 /// A call of a tile, from a first column; equal tiles are shared.
-fn call(program: &mut Program, kernel: MicroKernel, column: &Affine) -> Stmt {
+pub(super) fn call(program: &mut Program, kernel: MicroKernel, column: &Affine) -> Stmt {
     let tile = shared(&mut program.tiles, kernel.tile);
     let args = kernel.args.into_iter().map(|(access, moves)| Access {
         buffer: access.buffer,
@@ -140,7 +140,7 @@ fn call(program: &mut Program, kernel: MicroKernel, column: &Affine) -> Stmt {
 }
 
 /// Serial loops with nothing in them but a call become loops of its tile, from inside, as deep as tiles may be.
-fn absorb(stmts: &mut [Stmt], tiles: &mut Vec<Tile>) {
+pub(super) fn absorb(stmts: &mut [Stmt], tiles: &mut Vec<Tile>) {
     for stmt in stmts {
         match stmt {
             Stmt::For { body, .. } | Stmt::If { body, .. } => absorb(body, tiles),
@@ -198,7 +198,7 @@ fn shared(tiles: &mut Vec<Tile>, tile: Tile) -> usize {
 }
 
 /// Removes tiles that nothing calls any more.
-fn drop_unused(program: &mut Program) {
+pub(super) fn drop_unused(program: &mut Program) {
     let mut used = vec![false; program.tiles.len()];
     for stmts in [&mut program.setup, &mut program.body] {
         walk::calls_mut(stmts, &mut |tile| used[*tile] = true);

@@ -9,42 +9,45 @@ use super::expression::{Dag, Kernel, Kind, Location, UpdateDag};
 
 /// Emits blocks; every register is new.
 pub(super) struct Emitter<'a> {
-    kernel: &'a Kernel,
-    shape: TileShape,
-    lanes: usize,
-    tail: usize,
+    pub(super) kernel: &'a Kernel,
+    pub(super) shape: TileShape,
+    pub(super) lanes: usize,
+    pub(super) tail: usize,
     next: u32,
     overflow: bool,
 }
 
 /// The block that is being emitted.
 #[derive(Clone, Copy)]
-struct Block {
-    rows: usize,
-    vectors: usize,
+pub(super) struct Block {
+    pub(super) rows: usize,
+    pub(super) vectors: usize,
     /// Whether the last vector is masked.
-    masked: bool,
+    pub(super) masked: bool,
 }
 
 /// A place in a block: copy of the loop body, row and vector.
 #[derive(Clone, Copy)]
-struct Place {
-    copy: usize,
-    row: usize,
-    vector: usize,
+pub(super) struct Place {
+    pub(super) copy: usize,
+    pub(super) row: usize,
+    pub(super) vector: usize,
 }
 
+/// Added to the number of a copy of a loop body that works on the masked vector behind the others.
+pub(super) const MASKED: usize = 1 << 20;
+
 /// Registers of values that have been computed: by node, row and vector, where these matter.
-type Known = HashMap<(usize, usize, usize), Reg>;
+pub(super) type Known = HashMap<(usize, usize, usize), Reg>;
 
 /// Accumulators by set, row and vector.
-struct Accumulators {
-    regs: Vec<Reg>,
-    block: Block,
+pub(super) struct Accumulators {
+    pub(super) regs: Vec<Reg>,
+    pub(super) block: Block,
 }
 
 impl Accumulators {
-    fn at(&self, set: usize, row: usize, vector: usize) -> Reg {
+    pub(super) fn at(&self, set: usize, row: usize, vector: usize) -> Reg {
         self.regs[(set * self.block.rows + row) * self.block.vectors + vector]
     }
 }
@@ -144,6 +147,15 @@ impl<'a> Emitter<'a> {
         moved: &mut [i64],
         out: &mut Vec<TileStmt>,
     ) {
+        let hoisted = self.hoisted(update, block, out);
+        let body = |emitter: &mut Self, copy: usize, out: &mut Vec<TileStmt>| {
+            emitter.copy(update, copy, block, accumulators, copy % sets, &hoisted, out);
+        };
+        self.level(number, &update.trips, 0, &body, moved, out);
+    }
+
+    /// Values of an update that do not change in its loops.
+    pub(super) fn hoisted(&mut self, update: &UpdateDag, block: Block, out: &mut Vec<TileStmt>) -> Known {
         let mut hoisted = Known::new();
         for node in update.value.hoisted() {
             self.each(block, |emitter, row, vector| {
@@ -151,46 +163,54 @@ impl<'a> Emitter<'a> {
                 emitter.node(&update.value, node, place, block, None, &mut hoisted, out);
             });
         }
-        let body = |emitter: &mut Self, copy: usize, out: &mut Vec<TileStmt>| {
-            emitter.copy(update, copy, block, accumulators, copy % sets, &hoisted, out);
-        };
-        self.level(number, update, 0, &body, moved, out);
+        hoisted
     }
 
-    /// Loop `level` of an update and those inside of it; adds to `moved` how far pointers are moved in the end.
-    fn level(
+    /// Loop `level` of an update and those inside of it; adds to `moved` how far pointers are moved in the end. If the last
+    /// loop is one over vectors, with a masked one behind it, that is the copy of the body after the last.
+    pub(super) fn level(
         &mut self,
         number: usize,
-        update: &UpdateDag,
+        trips: &[usize],
         level: usize,
         body: &dyn Fn(&mut Self, usize, &mut Vec<TileStmt>),
         moved: &mut [i64],
         out: &mut Vec<TileStmt>,
     ) {
-        let Some(&trips) = update.trips.get(level) else {
+        let all = trips;
+        let Some(&trips) = all.get(level) else {
             return body(self, 0, out);
         };
-        if level + 1 == update.trips.len() {
+        if level + 1 == all.len() {
+            let (wide, tail) = match self.kernel.across {
+                Some(_) => (self.lanes as i64, usize::from(self.tail > 0)),
+                None => (1, 0),
+            };
+            if trips == 0 {
+                return body(self, MASKED, out);
+            }
             let copies = self.shape.unroll.clamp(1, trips);
             let (blocks, rest) = (trips / copies, trips % copies);
             if blocks == 1 {
                 (0..trips).for_each(|copy| body(self, copy, out));
+                (0..tail).for_each(|_| body(self, MASKED + trips, out));
                 return;
             }
             let mut inside = Vec::new();
             (0..copies).for_each(|copy| body(self, copy, &mut inside));
             for (pointer, moved) in moved.iter_mut().enumerate() {
-                let step = self.kernel.step(pointer, number, level);
+                let step = self.kernel.step(pointer, number, level) * wide;
                 self.advance(pointer, step * copies as i64, &mut inside);
                 *moved += step * (copies * blocks) as i64;
             }
             out.push(TileStmt::Loop { trips: blocks as u32, body: inside });
             (0..rest).for_each(|copy| body(self, copy, out));
+            (0..tail).for_each(|_| body(self, MASKED + rest, out));
             return;
         }
         let mut inside = Vec::new();
         let mut moved_inside = vec![0; moved.len()];
-        self.level(number, update, level + 1, body, &mut moved_inside, &mut inside);
+        self.level(number, all, level + 1, body, &mut moved_inside, &mut inside);
         for (pointer, moved) in moved.iter_mut().enumerate() {
             let step = self.kernel.step(pointer, number, level);
             self.advance(pointer, step - moved_inside[pointer], &mut inside);
@@ -201,7 +221,7 @@ impl<'a> Emitter<'a> {
 
     /// One copy of the innermost loop's body, for every row and vector.
     #[allow(clippy::too_many_arguments)]
-    fn copy(
+    pub(super) fn copy(
         &mut self,
         update: &UpdateDag,
         copy: usize,
@@ -267,7 +287,7 @@ impl<'a> Emitter<'a> {
 
     /// The register of a node's value, which is computed unless it is known.
     #[allow(clippy::too_many_arguments)]
-    fn node(
+    pub(super) fn node(
         &mut self,
         dag: &Dag,
         id: usize,
@@ -348,13 +368,15 @@ impl<'a> Emitter<'a> {
         out.push(TileStmt::Inst(inst));
     }
 
-    fn addr(&mut self, location: &Location, place: Place) -> Addr {
+    pub(super) fn addr(&mut self, location: &Location, place: Place) -> Addr {
         let column = if location.col { (place.vector * self.lanes) as i64 } else { 0 };
-        let offset = location.offset + place.row as i64 * location.row + place.copy as i64 * location.inner + column;
+        let wide = if self.kernel.across.is_some() { self.lanes as i64 } else { 1 };
+        let inner = place.copy as i64 * location.inner * wide;
+        let offset = location.offset + place.row as i64 * location.row + inner + column;
         Addr { ptr: Ptr(location.pointer as u32), offset: self.narrow(offset) }
     }
 
-    fn advance(&mut self, pointer: usize, by: i64, out: &mut Vec<TileStmt>) {
+    pub(super) fn advance(&mut self, pointer: usize, by: i64, out: &mut Vec<TileStmt>) {
         if by != 0 {
             out.push(TileStmt::Advance { ptr: Ptr(pointer as u32), by: self.narrow(by) });
         }
@@ -371,14 +393,14 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn fresh(&mut self) -> Reg {
+    pub(super) fn fresh(&mut self) -> Reg {
         self.next += 1;
         Reg(self.next - 1)
     }
 }
 
 /// The value that an operation leaves as it is.
-fn identity(op: ReduceOp) -> f32 {
+pub(super) fn identity(op: ReduceOp) -> f32 {
     match op {
         ReduceOp::Sum | ReduceOp::Mean => 0.0,
         ReduceOp::Max => f32::NEG_INFINITY,
@@ -386,7 +408,7 @@ fn identity(op: ReduceOp) -> f32 {
     }
 }
 
-fn combine(op: ReduceOp) -> BinaryOp {
+pub(super) fn combine(op: ReduceOp) -> BinaryOp {
     match op {
         ReduceOp::Sum | ReduceOp::Mean => BinaryOp::Add,
         ReduceOp::Max => BinaryOp::Max,

@@ -20,6 +20,8 @@ pub(super) struct Kernel {
     /// What is stored where.
     pub(super) targets: Vec<Target>,
     pointers: Vec<Pointer>,
+    /// The columns, if they are reduced.
+    pub(super) across: Option<usize>,
 }
 
 /// A store.
@@ -124,7 +126,7 @@ impl Kernel {
                 Stmt::Reduce(reduce) if nest.stmts.len() == 1 => (&reduce.target, &reduce.finish),
                 _ => return Err("the body of the loops is neither stores nor one reduction".to_owned()),
             };
-            if target.index.coefficient(cols) != 1 {
+            if target.index.coefficient(cols) != i64::from(!nest.across) {
                 return Err("the columns are not consecutive elements of the target".to_owned());
             }
             if nest.stmts.len() > 1 && reads_of(nest.stmts, target.buffer) {
@@ -154,12 +156,25 @@ impl Kernel {
         for (at, value) in stores {
             targets.push(Target { at, value: finish.add(value, &outside, &mut pointers)? });
         }
-        Ok(Kernel { init, updates, finish, targets, pointers })
+        Ok(Kernel { init, updates, finish, targets, pointers, across: nest.across.then_some(nest.cols.1) })
     }
 
     /// The address that each pointer starts from, and whether it moves with the column.
     pub(super) fn pointers(&self) -> Vec<(Access, bool)> {
         self.pointers.iter().map(|pointer| (pointer.access.clone(), pointer.col)).collect()
+    }
+
+    /// Cycles of one row of a reduction across columns, by the same model as [`cycles`](Self::cycles).
+    pub(super) fn cycles_across(&self, shape: TileShape, lanes: usize) -> f64 {
+        let vectors: f64 = self.updates.iter().map(|update| update.trips.iter().product::<usize>()).sum::<usize>() as f64;
+        let (operations, loads) = self.updates.iter().fold((1, 0), |sum, update| {
+            let (operations, loads) = update.value.counts(1, 1, true);
+            (sum.0 + operations, sum.1 + loads)
+        });
+        let each = (operations.max(loads) as f64 / 2.0).max(4.0 / self.sets(shape.mr, 1, shape.unroll) as f64);
+        // Every halving of a vector waits for the one before; rows do not wait for each other.
+        let lanes_left = lanes.ilog2() as f64 * 8.0 / shape.mr as f64;
+        (vectors / lanes as f64).ceil() * each + lanes_left + 4.0
     }
 
     /// How far a pointer moves: from row to row, from column to column.
@@ -481,7 +496,7 @@ fn reads_of(stmts: &[Stmt], buffer: BufId) -> bool {
 }
 
 /// Merges neighbouring loops that walk through memory as one: the trips of each merged loop and the variable whose stride it has.
-fn merged(loops: &[(Var, usize)], value: &Expr) -> (Vec<usize>, Vec<Var>) {
+pub(super) fn merged(loops: &[(Var, usize)], value: &Expr) -> (Vec<usize>, Vec<Var>) {
     let mut indices: Vec<Affine> = Vec::new();
     crate::walk::reads(value, &mut |access| indices.push(access.index.clone()));
     let (mut trips, mut vars): (Vec<usize>, Vec<Var>) = (vec![], vec![]);

@@ -10,10 +10,12 @@
 //!   innermost is unrolled, with its remainder behind it;
 //! - values that depend neither on the row nor on the reduction are computed once, those that do not depend on the row are
 //!   shared by all rows, those that do not depend on the column by all vectors of a row;
+//! - a reduction **across** the columns, whose target does not move with them, sums up vectors and then the lanes of one;
 //! - several stores share what they have in common, but load anew: a register is worth more than a load;
 //! - few accumulators would wait for each other: then copies of the unrolled loop body take turns between several sets;
 //! - the tile itself loops over blocks of rows (or of columns, without rows) and handles the remainder.
 
+mod across;
 mod emit;
 mod expression;
 mod functions;
@@ -36,6 +38,17 @@ pub(crate) struct Nest<'a> {
     pub(crate) rows: Option<(Var, usize)>,
     /// Loop over consecutive elements and its extent.
     pub(crate) cols: (Var, usize),
+    /// Whether the columns are reduced: then the loop over them is the innermost one of the reduction.
+    pub(crate) across: bool,
+}
+
+impl<'a> Nest<'a> {
+    /// A reduction across the consecutive elements that its innermost loops walk over, if it is one.
+    pub(crate) fn across(stmts: &'a [Stmt], rows: Option<(Var, usize)>) -> Option<Nest<'a>> {
+        let [update] = reduction(stmts)?.updates.as_slice() else { return None };
+        let (trips, vars) = expression::merged(&update.loops, &update.value);
+        Some(Nest { stmts, rows, cols: (*vars.last()?, *trips.last()?), across: true })
+    }
 }
 
 /// The register tile.
@@ -85,11 +98,33 @@ pub(crate) fn generate(
         }
         None => by_columns(&mut emitter, columns, shape.nv, lanes),
     };
+    finished(&kernel, &emitter, name, shape, lanes, columns.tail, body)
+}
+
+/// Generates the tile that reduces all rows across the columns.
+pub(crate) fn generate_across(name: &str, nest: Nest<'_>, shape: TileShape, lanes: usize) -> Result<MicroKernel, ScheduleError> {
+    let kernel = Kernel::new(nest).map_err(|reason| refuse(name, reason))?;
+    let (rows, tail) = (nest.rows.map_or(1, |rows| rows.1), nest.cols.1 % lanes);
+    let mut emitter = Emitter::new(&kernel, shape, lanes, tail);
+    let body = blocks_of_rows(rows, shape.mr, &mut |mr, step| emitter.across(mr, step));
+    finished(&kernel, &emitter, name, shape, lanes, tail, body)
+}
+
+/// A tile with its arguments, if it is one that can be had.
+fn finished(
+    kernel: &Kernel,
+    emitter: &Emitter<'_>,
+    name: &str,
+    shape: TileShape,
+    lanes: usize,
+    tail: usize,
+    body: Vec<TileStmt>,
+) -> Result<MicroKernel, ScheduleError> {
     let args = kernel.pointers();
     if args.len() > Tile::MAX_POINTERS {
         return Err(refuse(name, format!("it needs {} pointers of {}", args.len(), Tile::MAX_POINTERS)));
     }
-    let tile = Tile { name: name.to_owned(), lanes, tail: columns.tail, pointers: args.len(), body };
+    let tile = Tile { name: name.to_owned(), lanes, tail, pointers: args.len(), body };
     if depth(&tile.body) > Tile::MAX_DEPTH {
         return Err(refuse(name, "its loops nest too deep".to_owned()));
     }
@@ -131,12 +166,19 @@ impl Candidate {
             let block = Emitter::new(&self.kernel, shape, lanes, 0).block(1, 1, true, None);
             return (shape.mr, shape.nv) == (1, 1) && pressure(&block) < Tile::registers(lanes);
         }
+        if self.kernel.across.is_some() {
+            let block = Emitter::new(&self.kernel, shape, lanes, self.cols % lanes).across(shape.mr, None);
+            return shape.nv == 1 && pressure(&block) < Tile::registers(lanes);
+        }
         let shape = TileShape { mr: shape.mr.min(self.rows), nv: shape.nv.min(self.cols.div_ceil(lanes)), ..shape };
         self.kernel.registers(shape) < Tile::registers(lanes)
     }
 
     /// Cycles of the whole nest by a simple model, on a core with two vector units and two load ports.
     pub(crate) fn cycles(&self, shape: TileShape, lanes: usize) -> f64 {
+        if self.kernel.across.is_some() {
+            return self.rows as f64 * self.kernel.cycles_across(shape, lanes);
+        }
         let vectors = self.cols.div_ceil(lanes);
         let split = |extent: usize, block: usize| {
             let block = block.clamp(1, extent);
@@ -158,14 +200,19 @@ impl Candidate {
 }
 
 fn by_rows(emitter: &mut Emitter<'_>, rows: usize, mr: usize, vectors: usize) -> Vec<TileStmt> {
+    blocks_of_rows(rows, mr, &mut |mr, step| emitter.block(mr, vectors, false, step))
+}
+
+/// Blocks of `mr` rows and one of the rest; `block` is told how far the next one is away, if there is one.
+fn blocks_of_rows(rows: usize, mr: usize, block: &mut dyn FnMut(usize, Option<(i64, i64)>) -> Vec<TileStmt>) -> Vec<TileStmt> {
     let (blocks, rest) = (rows / mr, rows % mr);
     let mut body = Vec::new();
     if blocks > 0 {
         let step = (blocks > 1 || rest > 0).then_some((mr as i64, 0));
-        body.extend(repeat(blocks, emitter.block(mr, vectors, false, step)));
+        body.extend(repeat(blocks, block(mr, step)));
     }
     if rest > 0 {
-        body.extend(emitter.block(rest, vectors, false, None));
+        body.extend(block(rest, None));
     }
     body
 }
