@@ -167,11 +167,14 @@ pub struct ResumeArgs {
     pub format: Format,
 }
 
-/// Which model: a description, possibly one architecture of a space.
+/// Which model: a description, possibly one architecture of a space, or an ONNX file.
 #[derive(Debug, Args, Clone)]
 pub struct ModelArgs {
-    /// A `.sonar` model or space
+    /// A `.sonar` model or space, or an ONNX file
     pub model: PathBuf,
+    /// The shape of an input of an ONNX file that leaves it open, such as image=1,3,224,224 (repeatable)
+    #[arg(long = "shape", value_name = "NAME=EXTENTS", value_parser = parse_shape)]
+    pub shapes: Vec<(String, Vec<usize>)>,
     /// The architecture, if MODEL is a space: `baseline`, or decisions such as "e0=skip e1=none"
     #[arg(long)]
     pub arch: Option<String>,
@@ -189,7 +192,7 @@ pub struct TargetArgs {
     /// Threads that one inference uses
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
-    /// Images in one inference
+    /// Images in one inference, where the model leaves it open
     #[arg(long, default_value_t = 1)]
     pub batch: usize,
     /// Compile the graph as it is written, without equality saturation
@@ -246,6 +249,9 @@ pub struct RunArgs {
     /// Where to write the raw little-endian f32 output [default: printed]
     #[arg(long)]
     pub output: Option<PathBuf>,
+    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
     /// Seed of random weights and input
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -282,7 +288,7 @@ pub struct BenchArgs {
     /// Where --serve writes the output of one run
     #[arg(long)]
     pub output: Option<PathBuf>,
-    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: random]
+    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
     #[arg(long)]
     pub weights: Option<PathBuf>,
     /// How to print the result
@@ -370,6 +376,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is not a length of time above zero"))
 }
 
+/// Reads `NAME=EXTENTS`; the name may hold any character.
+pub fn parse_shape(text: &str) -> Result<(String, Vec<usize>), String> {
+    let form = || "expected NAME=EXTENTS, such as image=1,3,224,224".to_string();
+    let (name, extents) = text.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(form)?;
+    let extents = extents.split(',').map(|e| e.trim().parse().ok().filter(|&e: &usize| e > 0));
+    Ok((name.to_string(), extents.collect::<Option<_>>().ok_or_else(form)?))
+}
+
 /// [`parse_duration`] for configuration files.
 fn duration<'de, D: Deserializer<'de>>(file: D) -> Result<Option<Duration>, D::Error> {
     parse_duration(&String::deserialize(file)?).map(Some).map_err(serde::de::Error::custom)
@@ -383,6 +397,15 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn shapes() {
+        assert_eq!(parse_shape("image=1,3,224,224"), Ok(("image".to_string(), vec![1, 3, 224, 224])));
+        assert_eq!(parse_shape("x=0:1=8"), Ok(("x=0:1".to_string(), vec![8])));
+        for bad in ["", "image", "=1", "image=", "image=1,", "image=0", "image=-1", "image=a", "image=99999999999999999999"] {
+            assert!(parse_shape(bad).is_err(), "{bad} was accepted");
+        }
     }
 
     #[test]

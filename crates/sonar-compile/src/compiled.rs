@@ -2,21 +2,24 @@
 
 use crate::args::{ModelArgs, TargetArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::load;
+use crate::load::{self, Described};
 use sonar_codegen::{CodegenError, Target};
-use sonar_ir::{Graph, Values, init};
+use sonar_ir::{Values, init};
 use sonar_measure::Records;
-use sonar_tune::{CompileOptions, Compiled, TuneError};
+use sonar_tune::{CompileOptions, Compiled, Pass, TuneError};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// A model that runs, with what it came from.
 pub struct Prepared {
-    /// The graph as described.
-    pub graph: Graph,
+    /// The model as described; weights that it comes with are taken.
+    pub described: Described,
     /// For which machine.
     pub target: Target,
     /// The model.
     pub compiled: Compiled,
+    /// What it took to get here: reading, the passes of compilation, and, when they are loaded, the weights.
+    pub passes: Vec<Pass>,
 }
 
 /// The target of `--target`.
@@ -41,8 +44,8 @@ pub fn prepare(model: &ModelArgs, options: &TargetArgs) -> Result<Prepared, Fail
     if options.threads == 0 || options.batch == 0 {
         return Err(fail(Exit::Usage, "--threads and --batch must be at least 1"));
     }
-    let graph = load::graph(model)?;
     let target = target(&options.target)?;
+    let described = load::model(model, options.batch)?;
     let records = open_records(options.records.as_deref(), false)?;
     let schedules = |task: &sonar_schedule::Task| {
         let records = records.as_ref()?;
@@ -55,8 +58,10 @@ pub fn prepare(model: &ModelArgs, options: &TargetArgs) -> Result<Prepared, Fail
         schedules: &schedules,
         ..CompileOptions::new(&target)
     };
-    let compiled = sonar_tune::compile(&graph, &compile_options).map_err(tune_failure)?;
-    Ok(Prepared { graph, target, compiled })
+    let compiled = sonar_tune::compile(&described.graph, &compile_options).map_err(tune_failure)?;
+    let read = Pass { name: "read", seconds: described.seconds };
+    let passes = [read].into_iter().chain(compiled.passes.iter().cloned()).collect();
+    Ok(Prepared { described, target, compiled, passes })
 }
 
 /// The exit code of a failed compilation.
@@ -110,10 +115,11 @@ pub struct Arguments {
 }
 
 impl Prepared {
-    /// Loads weights and makes arguments: both random from `seed`, or the input from a file.
+    /// Loads weights and makes arguments, once. Weights are those of a file of their own, else the model's, else random from `seed`;
+    /// inputs those of a file, else random.
     pub fn load(&mut self, seed: u64, input: Option<&Path>, weights: Option<&Path>) -> Result<(Values, Arguments), Failure> {
         let graph = self.compiled.lowered.graph.clone();
-        let mut values = init::randomise(&graph, seed);
+        let mut values = self.described.weights.take().unwrap_or_else(|| init::randomise(&graph, seed));
         if let Some(path) = weights {
             let names: Vec<String> = graph.params().iter().filter_map(|&id| graph.node(id).name.clone()).collect();
             let lengths: Vec<usize> = names.iter().map(|n| values[n].data.len()).collect();
@@ -123,7 +129,9 @@ impl Prepared {
                 }
             }
         }
+        let start = Instant::now();
         self.compiled.load(&values).map_err(tune_failure)?;
+        self.passes.push(Pass { name: "weights", seconds: start.elapsed().as_secs_f64() });
         values.extend(init::inputs(&graph, seed));
         let names: Vec<String> = graph.inputs().iter().filter_map(|&id| graph.node(id).name.clone()).collect();
         if let Some(path) = input {
@@ -136,6 +144,11 @@ impl Prepared {
         let inputs = names.iter().map(|n| values[n].data.clone()).collect();
         let outputs = self.compiled.output_lengths().iter().map(|&len| vec![0.0; len]).collect();
         Ok((values, Arguments { inputs, outputs }))
+    }
+
+    /// Seconds of all passes together: when the model is loaded, what it took until it was ready to run.
+    pub fn seconds(&self) -> f64 {
+        self.passes.iter().map(|pass| pass.seconds).sum()
     }
 
     /// Runs once.

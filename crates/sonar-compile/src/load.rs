@@ -1,14 +1,76 @@
-//! From a path and an architecture on the command line to a graph.
+//! From a path, an architecture and shapes on the command line to a graph.
 
 use crate::args::ModelArgs;
 use crate::exit::{Exit, Failure, OrExit, Report, fail};
 use anyhow::Context;
-use sonar_ir::Graph;
 use sonar_ir::space::{Assignment, Space};
+use sonar_ir::{Graph, Values};
+use sonar_onnx::{ImportError, ImportOptions, Imported};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
+use std::time::Instant;
 
 /// The largest description that is read, in bytes.
 const MAX_TEXT: u64 = 64 << 20;
+
+/// A model as a file describes it.
+pub struct Described {
+    /// The function.
+    pub graph: Graph,
+    /// The values of its parameters, if the file holds them, as ONNX files do.
+    pub weights: Option<Values>,
+    /// How long it took to read, in seconds.
+    pub seconds: f64,
+}
+
+/// The model that the arguments name; `batch` is bound where an ONNX file leaves it open, and stays open in a `.sonar` file.
+pub fn model(args: &ModelArgs, batch: usize) -> Result<Described, Failure> {
+    let start = Instant::now();
+    let (graph, weights) = if is_onnx(&args.model)? {
+        let Imported { graph, weights, .. } = onnx(args, batch)?;
+        (graph, Some(weights))
+    } else {
+        (graph(args)?, None)
+    };
+    Ok(Described { graph, weights, seconds: start.elapsed().as_secs_f64() })
+}
+
+/// Whether a file is an ONNX file: its name says so, or its first byte does, which announces the version of the format and is
+/// in no text.
+pub fn is_onnx(path: &Path) -> Result<bool, Failure> {
+    const VERSION_FIELD: u8 = 0x08;
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
+        return Ok(true);
+    }
+    // What is no file, such as a pipe, can be read only once.
+    if !path.is_file() {
+        return Ok(false);
+    }
+    let mut first = [0];
+    let read = File::open(path).and_then(|mut file| file.read(&mut first));
+    let count = read.with_context(|| format!("cannot read {}", path.display())).or_exit(Exit::BadInput)?;
+    Ok(count == 1 && first[0] == VERSION_FIELD)
+}
+
+/// Imports an ONNX file. Options that it leaves no room for are refused.
+pub fn onnx(args: &ModelArgs, batch: usize) -> Result<Imported, Failure> {
+    if args.arch.is_some() || !args.set.is_empty() {
+        return Err(fail(Exit::Usage, "--arch and --set choose in a space; an ONNX file is one model"));
+    }
+    let path = args.model.display();
+    let options = ImportOptions { shapes: args.shapes.iter().cloned().collect(), batch };
+    let imported = sonar_onnx::import(&args.model, &options).map_err(|error| match error {
+        // These name the file themselves.
+        ImportError::Read { .. } | ImportError::TooLarge { .. } => fail(Exit::BadInput, error),
+        error => fail(Exit::BadInput, format!("{path}: {error}")),
+    })?;
+    let batches = |id| imported.graph.ty(id).extents().is_some_and(|shape| shape.first() == Some(&batch));
+    if batch != 1 && !imported.graph.inputs().into_iter().any(batches) {
+        return Err(fail(Exit::BadInput, format!("--batch {batch} means nothing here: {path} fixes the shapes of its inputs")));
+    }
+    Ok(imported)
+}
 
 /// Reads a text file, refusing absurd ones.
 pub fn text(path: &Path) -> Result<String, Failure> {
@@ -39,8 +101,11 @@ pub fn space(path: &Path, set: &[String]) -> Result<Space, Failure> {
     Space::parse_with(&text, &settings(set)?).map_err(|e| source(e, path))
 }
 
-/// The graph that the arguments name.
+/// The graph that the arguments name in a `.sonar` file.
 pub fn graph(args: &ModelArgs) -> Result<Graph, Failure> {
+    if let Some((name, _)) = args.shapes.first() {
+        return Err(fail(Exit::Usage, format!("--shape {name}: shapes are given to ONNX files; `.sonar` files have --batch")));
+    }
     let space = space(&args.model, &args.set)?;
     let assignment = assignment(&space, args.arch.as_deref())?;
     space.instantiate(&assignment).map_err(|e| source(e, &args.model))

@@ -38,7 +38,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Run(args) => commands::run::run(args),
         Command::Bench(args) => commands::bench::bench(args),
         Command::Inspect(args) => commands::inspect::inspect(args),
-        Command::Check(args) => commands::inspect::check(args),
+        Command::Check(args) => commands::check::check(args),
         Command::Report(args) => commands::report::report(args),
         Command::Doctor(args) => commands::doctor::doctor(args),
         Command::Completions { shell } => {

@@ -40,8 +40,8 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
                 .map(|k| json!({ "kernel": k.name, "calls": k.calls, "microseconds": 1e6 * k.seconds, "gflops": k.gflops(), "peak_share": k.gflops() / peak }))
                 .collect();
             let document = json!({
-                "schema": 1, "model": prepared.graph.name, "target": target.key(), "threads": args.target.threads, "batch": args.target.batch,
-                "compile_seconds": prepared.compiled.seconds(), "flops": flops, "peak_gflops": peak,
+                "schema": 1, "model": prepared.described.graph.name, "target": target.key(), "threads": args.target.threads, "batch": args.target.batch,
+                "compile_seconds": prepared.seconds(), "flops": flops, "peak_gflops": peak,
                 "median_us": us(summary.median), "interval_us": [us(summary.interval.0), us(summary.interval.1)],
                 "min_us": us(summary.min), "p90_us": p(0.9), "p99_us": p(0.99), "max_us": us(summary.max),
                 "warnings": summary.warnings, "kernels": kernels, "samples_ns": samples,
@@ -49,7 +49,13 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
             outln!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
         }
         Format::Text => {
-            outln!("{}, batch {}, {} thread(s), {}", prepared.graph.name, args.target.batch, args.target.threads, target.key());
+            outln!(
+                "{}, batch {}, {} thread(s), {}",
+                prepared.described.graph.name,
+                args.target.batch,
+                args.target.threads,
+                target.key()
+            );
             outln!(
                 "  median {:.1} µs  [{:.1}, {:.1}] 95% interval   min {:.1}  p90 {:.1}  p99 {:.1}  ({} runs)",
                 us(summary.median),
@@ -151,7 +157,7 @@ fn profile(prepared: &mut Prepared, arguments: &mut Arguments, runs: usize) -> R
 fn serve(prepared: &mut Prepared, arguments: &mut Arguments) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     let mut say = |line: String| writeln!(out, "{line}").and_then(|()| out.flush()).or_exit(Exit::Internal);
-    say(json!({ "compile_s": prepared.compiled.seconds() }).to_string())?;
+    say(json!({ "compile_s": prepared.seconds() }).to_string())?;
     for line in std::io::stdin().lock().lines() {
         let line = line.or_exit(Exit::BadInput)?;
         let numbers: Vec<usize> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>().unwrap_or_default();

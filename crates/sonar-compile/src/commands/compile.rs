@@ -12,14 +12,20 @@ pub fn compile(args: &CompileArgs) -> Result<(), Failure> {
     let prepared = prepare(&args.model, &args.target)?;
     let c = &prepared.compiled;
     let flops: u64 = c.lowered.tasks.kernels.iter().map(|k| c.lowered.tasks.tasks[k.task].flops).sum();
-    let parameters: usize =
-        prepared.graph.params().iter().filter_map(|&p| prepared.graph.ty(p).extents()).map(|s| s.iter().product::<usize>()).sum();
+    let parameters: usize = prepared
+        .described
+        .graph
+        .params()
+        .iter()
+        .filter_map(|&p| prepared.described.graph.ty(p).extents())
+        .map(|s| s.iter().product::<usize>())
+        .sum();
     match args.format {
         Format::Json => {
             let passes: serde_json::Map<String, serde_json::Value> =
                 c.passes.iter().map(|p| (p.name.to_string(), json!(p.seconds))).collect();
             let document = json!({
-                "schema": 1, "model": prepared.graph.name, "target": prepared.target.key(), "threads": args.target.threads, "batch": args.target.batch,
+                "schema": 1, "model": prepared.described.graph.name, "target": prepared.target.key(), "threads": args.target.threads, "batch": args.target.batch,
                 "nodes": c.lowered.graph.nodes.len(), "kernel_calls": c.plan.calls.len(), "distinct_kernels": c.plan.kernels.len(),
                 "flops": flops, "parameters": parameters, "arena_bytes": c.plan.arena * 4,
                 "seconds": c.seconds(), "pass_seconds": passes, "rewriting": c.lowered.report,
@@ -29,7 +35,7 @@ pub fn compile(args: &CompileArgs) -> Result<(), Failure> {
         Format::Text => {
             outln!(
                 "{} for {}, batch {}, {} thread(s)",
-                prepared.graph.name,
+                prepared.described.graph.name,
                 prepared.target.key(),
                 args.target.batch,
                 args.target.threads

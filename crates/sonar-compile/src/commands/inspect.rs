@@ -1,6 +1,6 @@
-//! `inspect` and `check`: any stage of a model as text, and the size of a search space.
+//! `inspect`: any stage of a model as text, and the size of a search space.
 
-use crate::args::{Format, InspectArgs, ModelArgs, Stage};
+use crate::args::{Format, InspectArgs, Stage};
 use crate::compiled::prepare;
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::load;
@@ -19,15 +19,15 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
         return count(args);
     }
     match args.stage {
-        Stage::Graph => out!("{}", load::graph(&args.model)?),
+        Stage::Graph => out!("{}", load::model(&args.model, args.target.batch)?.graph),
         Stage::Egraph => {
-            let graph = load::graph(&args.model)?.specialise(args.target.batch);
+            let graph = load::model(&args.model, args.target.batch)?.graph.specialise(args.target.batch);
             let rewritten =
                 sonar_rewrite::rewrite(&graph, &Options { dump: true, ..Options::default() }).or_exit(Exit::BadInput)?;
             out!("{}\n{}", rewritten.report, rewritten.report.dump);
         }
         Stage::Rewritten => {
-            let graph = load::graph(&args.model)?.specialise(args.target.batch);
+            let graph = load::model(&args.model, args.target.batch)?.graph.specialise(args.target.batch);
             out!("{}", sonar_rewrite::rewrite(&graph, &Options::default()).or_exit(Exit::BadInput)?.graph);
         }
         Stage::Schedule => {
@@ -110,20 +110,6 @@ fn count(args: &InspectArgs) -> Result<(), Failure> {
                 None => outln!("distinct ones are counted for spaces of up to {COUNTABLE} candidates"),
             }
         }
-    }
-    Ok(())
-}
-
-/// Runs `check`: reads and verifies a model, or a space at its first and its baseline architecture.
-pub fn check(args: &ModelArgs) -> Result<(), Failure> {
-    let space = load::space(&args.model, &args.set)?;
-    space.check().map_err(|e| load::source(e, &args.model))?;
-    if space.decisions().is_empty() || args.arch.is_some() {
-        let graph = load::graph(args)?;
-        sonar_ir::verify::graph(&graph).or_exit(Exit::BadInput)?;
-        outln!("{}: a graph of {} nodes, correct", graph.name, graph.nodes.len());
-    } else {
-        outln!("{}: a space of {} candidates, correct", space.name(), space.count());
     }
     Ok(())
 }

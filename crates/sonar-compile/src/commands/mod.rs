@@ -1,6 +1,7 @@
 //! One module a subcommand: each a function from its options to what it prints.
 
 pub mod bench;
+pub mod check;
 pub mod compile;
 pub mod doctor;
 pub mod inspect;

@@ -14,7 +14,7 @@ const SHOWN: usize = 16;
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     runnable_target(&args.target.target)?;
     let mut prepared = prepare(&args.model, &args.target)?;
-    let (values, mut arguments) = prepared.load(args.seed, args.input.as_deref(), None)?;
+    let (values, mut arguments) = prepared.load(args.seed, args.input.as_deref(), args.weights.as_deref())?;
     prepared.run(&mut arguments)?;
     if let Some(path) = &args.output {
         write_f32(path, &arguments.outputs)?;
@@ -33,7 +33,8 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     match args.format {
         Format::Json => {
             let outputs: Vec<_> = shapes.iter().zip(&arguments.outputs).map(|(s, d)| json!({ "shape": s, "data": d })).collect();
-            let document = json!({ "schema": 1, "model": prepared.graph.name, "outputs": outputs, "relative_error": error });
+            let document =
+                json!({ "schema": 1, "model": prepared.described.graph.name, "outputs": outputs, "relative_error": error });
             outln!("{}", serde_json::to_string(&document).or_exit(Exit::Internal)?);
         }
         Format::Text => {

@@ -4,7 +4,7 @@ use crate::args::{Format, TuneArgs};
 use crate::compiled::{open_records, runnable_target, tune_failure};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::interrupt;
-use crate::load;
+use crate::load::{self, Described};
 use crate::output::{out, outln};
 use crate::table::{Align, render};
 use serde_json::json;
@@ -18,8 +18,8 @@ use std::time::Instant;
 
 /// Runs the subcommand.
 pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
-    let graph = load::graph(&args.model)?;
     let target = runnable_target(&args.target.target)?;
+    let Described { graph, weights: given, .. } = load::model(&args.model, args.target.batch)?;
     let Some(records) = open_records(args.target.records.as_deref(), true)? else {
         return Err(fail(Exit::Internal, "the records were not created"));
     };
@@ -70,7 +70,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let schedules = |task: &sonar_schedule::Task| tuner.schedule(task);
     let mut tuned = compile(&graph, &CompileOptions { schedules: &schedules, ..options }).map_err(tune_failure)?;
     let mut untuned = compile(&graph, &options).map_err(tune_failure)?;
-    let values = init::randomise(&tuned.lowered.graph, args.seed);
+    let values = given.unwrap_or_else(|| init::randomise(&tuned.lowered.graph, args.seed));
     tuned.load(&values).map_err(tune_failure)?;
     untuned.load(&values).map_err(tune_failure)?;
     let samples =
