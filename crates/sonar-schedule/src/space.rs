@@ -402,7 +402,7 @@ fn outline(program: &Program, weights: &[String], choice: Choice, lanes: usize) 
         panels(&mut replay, &leaf, inner, weights, choice);
     }
     if choice.parallel {
-        parallelise(&mut replay);
+        parallelise(&mut replay, choice.tile);
     }
     replay
 }
@@ -420,7 +420,7 @@ fn filtered(program: &Program, weights: &[String], filter: Filter, choice: Choic
         let _ = at(STRIP) || at(PART);
     }
     if choice.parallel {
-        parallelise(&mut replay);
+        parallelise(&mut replay, choice.tile);
     }
     Some(replay)
 }
@@ -451,24 +451,26 @@ fn block(replay: &mut Replay, leaf: &Leaf, choice: Choice) -> Option<String> {
 /// Cuts the columns into panels, stores weights in panels, and puts the loop over panels outside of a block's rows.
 fn panels(replay: &mut Replay, leaf: &Leaf, inner: Option<String>, weights: &[String], choice: Choice) {
     let Some(tile) = leaf.tile_loops() else { return };
-    let Some(rows) = tile.rows else { return };
     let width = choice.tile.nv * replay.lanes;
     let (cols, extent) = tile.cols;
     let last = leaf.nest_loops().last().map(|l| l.0);
     if !(choice.order || choice.pack) || extent <= width || extent % width > 0 || last != Some(cols) {
         return;
     }
-    let (rows, cols) = (replay.name(rows.0), replay.name(cols));
+    let (rows, cols) = (tile.rows.map(|rows| replay.name(rows.0)), replay.name(cols));
     if !replay.step(Step::Split { r#loop: cols.clone(), factor: width }) {
         return;
     }
     let (panel, column) = (format!("{cols}.o"), format!("{cols}.i"));
-    let mut loops = vec![panel];
-    if choice.order {
-        loops.extend(inner);
+    // A single row walks through the panels as they lie.
+    if let Some(rows) = rows {
+        let mut loops = vec![panel];
+        if choice.order {
+            loops.extend(inner);
+        }
+        loops.extend([rows, column]);
+        replay.step(Step::Reorder { loops });
     }
-    loops.extend([rows, column]);
-    replay.step(Step::Reorder { loops });
     if choice.pack {
         for buffer in weights {
             replay.step(Step::Pack { buffer: buffer.clone(), width });
@@ -476,8 +478,9 @@ fn panels(replay: &mut Replay, leaf: &Leaf, inner: Option<String>, weights: &[St
     }
 }
 
-/// Runs the outermost loop on several threads, if it is the whole body and not a part of the micro-kernel.
-fn parallelise(replay: &mut Replay) {
+/// Runs the outermost loop on several threads, if it is the whole body and not a part of the micro-kernel, which loses nothing
+/// by a loop over single rows.
+fn parallelise(replay: &mut Replay, tile: TileShape) {
     let in_tile = main_leaf(&replay.program).and_then(|leaf| {
         let (nest, _) = leaf.candidate()?;
         Some((nest.cols.0, nest.rows.map(|rows| rows.0)))
@@ -488,7 +491,7 @@ fn parallelise(replay: &mut Replay) {
     });
     if let Some((var, extent)) = outermost
         && extent > 1
-        && in_tile.is_none_or(|(cols, rows)| var != cols && Some(var) != rows)
+        && in_tile.is_none_or(|(cols, rows)| var != cols && (tile.mr == 1 || Some(var) != rows))
     {
         let r#loop = replay.name(var);
         replay.step(Step::Parallel { r#loop });

@@ -226,8 +226,9 @@ impl Kernel {
             let busy = (operations.max(loads) as f64 / 2.0).max(instructions as f64 / 6.0);
             // A panel that all rows share comes from the second-level cache again for each block if it is large.
             let panel = update.value.shared_loads() * nv * lanes * 4;
-            let refill = if points * panel > LARGE_PANEL { panel as f64 / 32.0 } else { 0.0 };
-            let busy = busy.max(refill * 1.1);
+            // Narrow panels are fetched less well.
+            let refill = if points * panel > LARGE_PANEL { panel as f64 / 32.0 * (1.1 + 0.1 / nv as f64) } else { 0.0 };
+            let busy = busy.max(refill);
             let latency = 4.0 / sets as f64;
             let overhead = 2.0 / unroll as f64;
             total += points as f64 * (busy.max(latency) + overhead);
