@@ -4,7 +4,7 @@
 //! 32 KiB or more. They rank schedules; they do not predict times.
 
 use sonar_ir::UnaryOp;
-use sonar_ir::loops::{Affine, BufferKind, Expr, LoopKind, Stmt};
+use sonar_ir::loops::{BufferKind, Expr, LoopKind, Stmt};
 use sonar_ir::schedule::Schedule;
 use sonar_ir::tile::{Inst, Tile, TileStmt};
 
@@ -15,6 +15,7 @@ use crate::space::{Choice, Filter, Options, Point, Replay, ScheduleSpace, space}
 use crate::task::Task;
 use crate::tilegen::TileShape;
 use crate::walk;
+use crate::work;
 
 /// Cycles to hand work to other threads and to wait for them.
 const FORK: f64 = 4_000.0;
@@ -199,7 +200,7 @@ fn stmt_cycles(stmts: &[Stmt], tiles: &[f64], threads: usize, extents: &[usize])
             if *kind == LoopKind::Parallel { all / speedup(*extent, threads) + FORK } else { all }
         }
         Stmt::If { bounds, body } => {
-            let share: f64 = bounds.iter().map(|bound| holds(&bound.expr, bound.low, bound.high, extents)).product();
+            let share: f64 = bounds.iter().map(|bound| work::share(bound, |var| extents[var.0 as usize])).product();
             1.0 + share * stmt_cycles(body, tiles, threads, extents)
         }
         Stmt::Store { value, .. } => 1.0 + expr_cycles(value),
@@ -214,18 +215,6 @@ fn stmt_cycles(stmts: &[Stmt], tiles: &[f64], threads: usize, extents: &[usize])
         Stmt::Call { tile, .. } => CALL + tiles.get(*tile).copied().unwrap_or(0.0),
     });
     cycles.sum()
-}
-
-/// The share of iterations for which a bound on one variable holds; 1 for others.
-fn holds(expr: &Affine, low: i64, high: i64, extents: &[usize]) -> f64 {
-    match expr.terms.as_slice() {
-        [(var, 1)] => {
-            let extent = extents[var.0 as usize] as i64;
-            let inside = (high - expr.offset).min(extent) - (low - expr.offset).max(0);
-            inside.max(0) as f64 / extent as f64
-        }
-        _ => 1.0,
-    }
 }
 
 fn expr_cycles(expr: &Expr) -> f64 {

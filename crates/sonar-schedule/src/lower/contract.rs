@@ -7,6 +7,7 @@ use sonar_ir::{NodeId, Op, Term, UnaryOp};
 
 use super::Lower;
 use super::fill::{Image, Placement};
+use super::regions::{Sliding, reaches_over};
 use crate::nest::{Axes, add, at, flat, load, mul, nest, product, unary};
 use crate::task::TaskKind;
 
@@ -35,6 +36,9 @@ impl Lower<'_> {
             Op::Conv2d(attrs) => (vec![Term::Conv2d { attrs: *attrs, relu: false }], false),
             _ => (vec![], false),
         };
+        if self.depthwise(anchor, &terms, relu) {
+            return;
+        }
         let (mut prepared, mut addends) = (Vec::new(), Vec::new());
         let mut operands = node.operands.iter();
         for term in &terms {
@@ -86,6 +90,54 @@ impl Lower<'_> {
             self.emit(nest(&axes.loops, vec![stmt]));
         }
         self.end(TaskKind::Contraction);
+    }
+
+    /// A convolution of each channel for itself, of an image in memory, with what is added to it; false if it is none.
+    fn depthwise(&mut self, anchor: NodeId, terms: &[Term], relu: bool) -> bool {
+        let operands = self.graph.node(anchor).operands.clone();
+        let mut convolutions = terms.iter().enumerate().filter(|(_, term)| **term != Term::Add);
+        let (Some((position, Term::Conv2d { attrs, relu: false })), None) = (convolutions.next(), convolutions.next()) else {
+            return false;
+        };
+        // Every term before the convolution has one operand.
+        let (x, w) = (operands[position], operands[position + 1]);
+        let addends: Vec<NodeId> =
+            operands.iter().enumerate().filter(|(i, _)| !(position..position + 2).contains(i)).map(|o| *o.1).collect();
+        let (source, kernel, shape) = (self.shape(x), self.shape(w), self.shape(anchor));
+        let sliding = [0, 1].map(|i| Sliding {
+            windows: shape[1 + i],
+            image: source[1 + i],
+            kernel: kernel[i],
+            dilation: attrs.dilation[i],
+            stride: attrs.stride[i],
+            pad: attrs.pad[i],
+        });
+        let each = attrs.groups == source[3] && attrs.groups == shape[3];
+        if !each || !self.in_memory(x) || !reaches_over(&sliding) {
+            return false;
+        }
+        let (image, weight, out) = (self.node_input(x), self.node_input(w), self.output());
+        let shape = [shape[0], shape[1], shape[2], shape[3]];
+        self.by_region(shape, [&sliding[0], &sliding[1]], &mut |lower, region| {
+            let k = lower.builder.axes(&["ky", "kx"], &region.inside.map(|(low, high)| high - low));
+            let [ky, kx] = [0, 1].map(|i| k.index[i].clone().shift(region.inside[i].0 as i64));
+            let place = |i: usize, k: &Affine| {
+                let first = region.index[1 + i].scale(attrs.stride[i] as i64).shift(-(attrs.pad[i] as i64));
+                first.add(&k.scale(attrs.dilation[i] as i64))
+            };
+            let [number, _, _, channel] = &region.index;
+            let x = load(image, flat(&source, &[number.clone(), place(0, &ky), place(1, &kx), channel.clone()]));
+            let w = load(weight, flat(&kernel, &[ky, kx, Affine::default(), channel.clone()]));
+            let init = addends.iter().fold(Expr::Const(0.0), |sum, &id| {
+                let value = lower.broadcast(id, &region.index);
+                add(sum, value)
+            });
+            let sum = if relu { unary(UnaryOp::Relu, Expr::Acc) } else { Expr::Acc };
+            let finish = lower.epilogue(anchor, sum, &region.index);
+            Reduce { target: at(out, flat(&shape, &region.index)), init, updates: vec![product(k.loops, x, w)], finish }
+        });
+        self.end(TaskKind::Contraction);
+        true
     }
 
     /// Axes of the result; with several groups the channels are `g` and `c` within the group, unless a group has one channel.

@@ -14,6 +14,7 @@ mod gradient;
 mod movement;
 mod normalise;
 mod reduce;
+mod regions;
 mod window;
 
 use sonar_ir::loops::{BufId, BufferKind, Expr, Program, Stmt};

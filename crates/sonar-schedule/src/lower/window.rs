@@ -7,6 +7,7 @@ use sonar_ir::{BinaryOp, NodeId, ReduceOp, UnaryOp};
 use super::Lower;
 use super::contract::scaled;
 use super::fill::{Image, Placement};
+use super::regions::{Sliding, reaches_over};
 use crate::nest::{Axes, at, binary, flat, load, mul, nest, unary};
 use crate::task::TaskKind;
 
@@ -17,6 +18,9 @@ impl Lower<'_> {
     pub(super) fn max_pool(&mut self, anchor: NodeId, attrs: &PoolAttrs) {
         let shape = self.shape(anchor);
         let x = self.operand(anchor, 0);
+        if self.pool_by_region(anchor, x, attrs, ReduceOp::Max) {
+            return;
+        }
         let image = self.placed("xp", x, window_placement(attrs, &shape), f32::NEG_INFINITY, None);
         let axes = self.axes_of(&shape);
         let update = self.window_update(attrs, &image, &axes.index, ReduceOp::Max);
@@ -30,6 +34,9 @@ impl Lower<'_> {
     pub(super) fn avg_pool(&mut self, anchor: NodeId, attrs: &PoolAttrs) {
         let shape = self.shape(anchor);
         let x = self.operand(anchor, 0);
+        if self.pool_by_region(anchor, x, attrs, ReduceOp::Sum) {
+            return;
+        }
         let source = self.shape(x);
         let shares = self.window_shares(attrs, [source[1], source[2]], [shape[1], shape[2]]);
         let image = self.placed("xp", x, window_placement(attrs, &shape), 0.0, None);
@@ -44,6 +51,41 @@ impl Lower<'_> {
         let reduce = Reduce { target, init: Expr::Const(0.0), updates: vec![update], finish };
         self.emit(nest(&axes.loops, vec![Stmt::Reduce(reduce)]));
         self.end(TaskKind::Window);
+    }
+
+    /// A pooling of an image in memory without a padded copy; false if its windows are too many sorts, or if there is no padding.
+    fn pool_by_region(&mut self, anchor: NodeId, x: NodeId, attrs: &PoolAttrs, op: ReduceOp) -> bool {
+        let (shape, source) = (image_shape(&self.shape(anchor)), image_shape(&self.shape(x)));
+        let sliding = [0, 1].map(|i| Sliding {
+            windows: shape[1 + i],
+            image: source[1 + i],
+            kernel: attrs.kernel[i],
+            dilation: 1,
+            stride: attrs.stride[i],
+            pad: attrs.pad[i],
+        });
+        if !self.in_memory(x) || !reaches_over(&sliding) {
+            return false;
+        }
+        let (image, out) = (self.node_input(x), self.output());
+        let init = Expr::Const(if op == ReduceOp::Max { f32::NEG_INFINITY } else { 0.0 });
+        self.by_region(shape, [&sliding[0], &sliding[1]], &mut |lower, region| {
+            let counts = region.inside.map(|(low, high)| high - low);
+            let Axes { loops, index: k } = lower.builder.axes(&["ky", "kx"], &counts);
+            let [y, x] = [0, 1].map(|i| {
+                let first = region.inside[i].0 as i64 - attrs.pad[i] as i64;
+                region.index[1 + i].scale(attrs.stride[i] as i64).add(&k[i]).shift(first)
+            });
+            let value = load(image, flat(&source, &[region.index[0].clone(), y, x, region.index[3].clone()]));
+            let all = attrs.kernel[0] * attrs.kernel[1];
+            let count = if attrs.count_include_pad { all } else { counts[0] * counts[1] };
+            let result = if op == ReduceOp::Max { Expr::Acc } else { scaled(1.0 / count as f32) };
+            let finish = lower.epilogue(anchor, result, &region.index);
+            let target = at(out, flat(&shape, &region.index));
+            Reduce { target, init: init.clone(), updates: vec![Update { loops, op, value }], finish }
+        });
+        self.end(TaskKind::Window);
+        true
     }
 
     /// `dx[i] = Σ` over the windows that contain pixel `i` of the window's gradient times its share:
