@@ -1,7 +1,7 @@
 //! What a kernel costs, by default: an analytic roofline.
 
 use crate::sums::with_operands;
-use sonar_ir::graph::{Dim, Op, TensorType, Term};
+use sonar_ir::graph::{Conv2dAttrs, Dim, Op, TensorType, Term};
 
 /// A cost model: seconds of one kernel, at least 0. Only comparisons between sums of costs matter; an infinite cost says that
 /// a kernel cannot be had.
@@ -29,13 +29,30 @@ const OTHER_RATE: f64 = 20e9;
 /// The share of the shorter of computing and moving data that is not hidden by the longer.
 const EXPOSED: f64 = 0.25;
 
-/// The default model: `launch + max(compute, memory) + exposed · min(compute, memory)`. A reshape is free.
+/// How much faster 3 × 3 convolutions are with Winograd's filtering, by the bytes of the weight: the transformed weight is up to
+/// four times as large, and is read again at every run.
+const FILTERING: [(f64, f64); 3] = [(1e6, 2.3), (4e6, 1.8), (f64::INFINITY, 1.1)];
+/// Channels, and rows and columns of the result, from which filtering pays.
+const FILTERED_CHANNELS: usize = 8;
+const FILTERED_SIDE: usize = 4;
+
+/// The model of kernels that compute every product of a convolution:
+/// `launch + max(compute, memory) + exposed · min(compute, memory)`. A reshape is free.
+pub fn exact(kernel: &KernelShape<'_>) -> f64 {
+    time(kernel, 1.0)
+}
+
+/// The default model: [`exact`], but convolutions that kernels can filter take less time.
 pub fn roofline(kernel: &KernelShape<'_>) -> f64 {
+    time(kernel, kernel.filtering())
+}
+
+fn time(kernel: &KernelShape<'_>, filtering: f64) -> f64 {
     if matches!(kernel.op, Op::Reshape(_)) {
         return 0.0;
     }
-    let dense = kernel.dense_flops();
-    let compute = dense / DENSE_RATE + (kernel.flops() - dense) / OTHER_RATE;
+    let dense = kernel.dense_flops() / filtering;
+    let compute = dense / DENSE_RATE + (kernel.flops() - kernel.dense_flops()) / OTHER_RATE;
     let memory = kernel.bytes() / BANDWIDTH;
     LAUNCH + compute.max(memory) + EXPOSED * compute.min(memory)
 }
@@ -77,6 +94,36 @@ impl KernelShape<'_> {
             }
             _ => 0.0,
         }
+    }
+
+    /// How much faster the convolutions of the kernel are with Winograd's filtering: 1 if one of them cannot be filtered.
+    fn filtering(&self) -> f64 {
+        let convolutions: Vec<(&Conv2dAttrs, &TensorType)> = match (self.op, self.operands) {
+            (Op::Conv2d(attrs), [_, w]) => vec![(attrs, w)],
+            (Op::FusedSum { terms, .. }, operands) => {
+                let mut found = Vec::new();
+                for (term, mine) in with_operands(terms, operands) {
+                    match term {
+                        Term::Conv2d { attrs, .. } => found.push((attrs, mine[1])),
+                        Term::MatMul { .. } => return 1.0,
+                        Term::Add => {}
+                    }
+                }
+                found
+            }
+            _ => return 1.0,
+        };
+        let fixed = |ty: &TensorType, axis: usize| ty.shape.get(axis).and_then(|dim| dim.fixed()).unwrap_or(0);
+        let large = (1..3).all(|axis| fixed(self.result, axis) >= FILTERED_SIDE);
+        let fits = |&(attrs, w): &(&Conv2dAttrs, &TensorType)| {
+            let plain = (attrs.stride, attrs.dilation, attrs.groups) == ([1, 1], [1, 1], 1);
+            plain && [0, 1].iter().all(|&i| fixed(w, i) == 3) && [2, 3].iter().all(|&i| fixed(w, i) >= FILTERED_CHANNELS)
+        };
+        if convolutions.is_empty() || !large || !convolutions.iter().all(fits) {
+            return 1.0;
+        }
+        let bytes: f64 = convolutions.iter().map(|(_, w)| 4.0 * elements(w)).sum();
+        FILTERING.iter().find(|(most, _)| bytes <= *most).map_or(1.0, |(_, faster)| *faster)
     }
 
     /// An activation of an operand costs twice as much as one of the result: it is applied anew for each use of an element.

@@ -50,5 +50,5 @@ pub use error::{LowerError, ScheduleError};
 pub use model::{default_point, default_schedule, estimate};
 pub use plan::plan;
 pub use primitives::{apply, apply_step};
-pub use space::{Knob, Options, Point, ScheduleSpace, allows, space};
+pub use space::{FILTER_TOLERANCE, Knob, Options, Point, ScheduleSpace, allows, space};
 pub use task::{Kernel, Task, TaskKind, Tasks, Value, tasks};

@@ -38,7 +38,9 @@ const MOST_BLOCKS: usize = 8;
 
 /// Tiles of Winograd's filtering, with the largest error over the largest output after 25 layers of it: what a bound on the
 /// error must leave room for.
-const FILTERS: [(usize, f64); 2] = [(2, 4e-6), (4, 1e-5)];
+const FILTERS: [(usize, f64); 2] = [(2, 4e-6), (4, FILTER_TOLERANCE)];
+/// The tolerance from which on convolutions may be filtered in any way.
+pub const FILTER_TOLERANCE: f64 = 1e-5;
 /// Rows of tiles in a strip that are tried.
 const STRIPS: [usize; 6] = [1, 2, 4, 7, 8, 14];
 /// Parts of the output channels that are tried.

@@ -116,7 +116,10 @@ pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, Tun
         if !options.rewrite {
             return Ok((graph.clone(), 1, None));
         }
-        let Rewritten { mut candidates, report, .. } = sonar_rewrite::rewrite(&graph, &sonar_rewrite::Options::default())?;
+        let filters = sonar_schedule::FILTER_TOLERANCE <= options.tolerance;
+        let cost: &sonar_rewrite::Cost<'_> = if filters { &sonar_rewrite::cost::roofline } else { &sonar_rewrite::cost::exact };
+        let rewriting = sonar_rewrite::Options { cost, ..sonar_rewrite::Options::default() };
+        let Rewritten { mut candidates, report, .. } = sonar_rewrite::rewrite(&graph, &rewriting)?;
         let extractions = candidates.len();
         let rewritten = candidates.swap_remove(options.extraction.min(extractions - 1));
         verified_in_debug("rewrite", || verify::graph(&rewritten))?;
