@@ -34,6 +34,10 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
         if matches!(node.op, Op::Input | Op::Param(_) | Op::Reshape(_)) {
             continue;
         }
+        if is_planar(graph, id) {
+            inlined[i] = true;
+            continue;
+        }
         if is_free(&node.op) {
             inlined[i] = uses[i] > 0 && !graph.outputs.contains(&id) && needs_no_memory(graph, id);
             continue;
@@ -103,6 +107,34 @@ fn is_elementwise(op: &Op) -> bool {
 /// Whether the operator is only another way to index, which costs nothing inside a consumer.
 fn is_free(op: &Op) -> bool {
     matches!(op, Op::Splat(..) | Op::Broadcast(_))
+}
+
+/// Channels that are read as planes at most: of more, neighbouring ones are worth having side by side.
+const FEW_CHANNELS: usize = 8;
+
+/// Whether the node gives an image whose few channels are planes the usual order, and only convolutions of all channels read
+/// it: these read single elements, wherever they are.
+fn is_planar(graph: &Graph, id: NodeId) -> bool {
+    let few = |channels: &sonar_ir::graph::Dim| channels.fixed().is_some_and(|channels| channels <= FEW_CHANNELS);
+    let turned = matches!(&graph.node(id).op, Op::Transpose(perm) if *perm == [0, 2, 3, 1]);
+    let turned = turned && graph.ty(id).shape.last().is_some_and(few);
+    let reads = |node: &sonar_ir::graph::Node| match &node.op {
+        Op::Conv2d(attrs) => attrs.groups == 1 && node.operands[1] != id,
+        Op::FusedSum { terms, .. } => {
+            let mut first = 0;
+            terms.iter().all(|term| {
+                let mine = &node.operands[first..first + term.arity()];
+                first += term.arity();
+                match term {
+                    Term::Conv2d { attrs, .. } => !mine.contains(&id) || (attrs.groups == 1 && mine[1] != id),
+                    Term::MatMul { .. } | Term::Add => !mine.contains(&id),
+                }
+            })
+        }
+        _ => false,
+    };
+    let mut readers = graph.nodes.iter().filter(|node| node.operands.contains(&id)).peekable();
+    turned && !graph.outputs.contains(&id) && readers.peek().is_some() && readers.all(reads)
 }
 
 /// Whether every consumer computes its operand element by element rather than loading it from memory.

@@ -162,7 +162,8 @@ impl Lower<'_> {
     fn prepare_conv2d(&mut self, attrs: &Conv2dAttrs, relu: bool, x: NodeId, w: NodeId, result: NodeId) -> Prepared {
         let (shape, out) = (self.shape(w), self.shape(result));
         let weight_shape = [shape[0], shape[1], shape[2], shape[3]];
-        let in_tiles = shape[..2] == [3, 3] && (attrs.stride, attrs.dilation, attrs.groups) == ([1, 1], [1, 1], 1);
+        let planes = matches!(self.graph.node(x).op, Op::Transpose(_)) && !self.in_memory(x);
+        let in_tiles = !planes && shape[..2] == [3, 3] && (attrs.stride, attrs.dilation, attrs.groups) == ([1, 1], [1, 1], 1);
         let copied = attrs.pad != [0; 4] || relu || !self.in_memory(x);
         let reach = |i: usize| {
             // A copy has whole tiles, for which there are other ways to compute a convolution.
@@ -170,7 +171,10 @@ impl Lower<'_> {
             (out - 1) * attrs.stride[i] + attrs.dilation[i] * (shape[i] - 1) + 1
         };
         let place = Placement { offset: [attrs.pad[0] as i64, attrs.pad[1] as i64], step: [1, 1], extent: [reach(0), reach(1)] };
-        let image = self.placed("xp", x, place, 0.0, activation(relu));
+        let image = match planes {
+            true => self.placed_planes("xp", self.operand(x, 0), place, activation(relu)),
+            false => self.placed("xp", x, place, 0.0, activation(relu)),
+        };
         let weight = self.node_input(w);
         Prepared::Conv2d { attrs: *attrs, image, weight, weight_shape }
     }

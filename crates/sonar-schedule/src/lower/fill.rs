@@ -4,14 +4,14 @@ use sonar_ir::NodeId;
 use sonar_ir::loops::{Affine, Bound, BufId, BufferKind, Expr, Stmt};
 
 use super::Lower;
-use crate::nest::{at, flat, nest};
+use crate::nest::{at, flat, load, nest};
 
-/// An image `[N, height, width, channels]` in memory.
+/// An image in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Image {
     pub(super) buffer: BufId,
-    /// `[N, H, W, C]`.
-    pub(super) shape: [usize; 4],
+    /// Elements from image to image, row to row, pixel to pixel, and channel to channel.
+    pub(super) strides: [usize; 4],
 }
 
 /// Where the pixels of an image go in a larger one: pixel `(y, x)` to `(y · step + offset)`, in each direction.
@@ -26,9 +26,14 @@ pub(super) struct Placement {
 }
 
 impl Image {
+    /// An image of shape `[N, H, W, C]`, the last axis fastest.
+    pub(super) fn dense(buffer: BufId, [_, h, w, c]: [usize; 4]) -> Self {
+        Image { buffer, strides: [h * w * c, w * c, c, 1] }
+    }
+
     /// The address of an element.
     pub(super) fn index(&self, index: &[Affine]) -> Affine {
-        flat(&self.shape, index)
+        index.iter().zip(self.strides).fold(Affine::default(), |sum, (index, stride)| sum.add(&index.scale(stride as i64)))
     }
 }
 
@@ -59,13 +64,38 @@ impl Lower<'_> {
         // Rows and columns that no window reaches may be missing at the end of the placement without a copy.
         let in_place = place.offset == [0, 0] && place.step == [1, 1] && place.extent[0] <= h && place.extent[1] <= w;
         if in_place && prologue.is_none() && self.in_memory(id) {
-            return Image { buffer: self.node_input(id), shape: [n, h, w, c] };
+            return Image::dense(self.node_input(id), [n, h, w, c]);
         }
         let place = if in_place { Placement { extent: [h, w], ..place } } else { place };
         self.fill(name, [n, h, w, c], place, background, &mut |lower, index| {
             let value = lower.value(id, index);
             prologue.map_or(value.clone(), |f| f(value))
         })
+    }
+
+    /// The same of an image that is the turned form of one whose channels are planes: it is read, or copied, as it lies.
+    pub(super) fn placed_planes(
+        &mut self,
+        name: &str,
+        planes: NodeId,
+        place: Placement,
+        prologue: Option<&dyn Fn(Expr) -> Expr>,
+    ) -> Image {
+        let shape = self.shape(planes);
+        let [n, c, h, w] = [shape[0], shape[1], shape[2], shape[3]];
+        let source = self.node_input(planes);
+        let in_place = place.offset == [0, 0] && place.extent[0] <= h && place.extent[1] <= w && prologue.is_none();
+        let (buffer, [h, w]) = if in_place {
+            (source, [h, w])
+        } else {
+            // Each plane is an image of one channel.
+            let copy = self.fill(name, [n * c, h, w, 1], place, 0.0, &mut |_, index| {
+                let value = load(source, flat(&[n * c, h, w, 1], index));
+                prologue.map_or(value.clone(), |f| f(value))
+            });
+            (copy.buffer, place.extent)
+        };
+        Image { buffer, strides: [c * h * w, w, 1, h * w] }
     }
 
     /// A new temporary of shape `[n, extent, c]`: `value` of the pixels of an image where they are placed, `background` elsewhere.
@@ -80,7 +110,7 @@ impl Lower<'_> {
         let [height, width] = place.extent;
         let shape = [n, height, width, c];
         let buffer = self.builder.buffer(name, shape.iter().product(), BufferKind::Temp);
-        self.fill_buffer(name, Image { buffer, shape }, [n, h, w, c], place, background, value)
+        self.fill_buffer(name, Image::dense(buffer, shape), [n, h, w, c], place, background, value)
     }
 
     /// [`fill`](Self::fill) of a given buffer.
@@ -175,7 +205,7 @@ impl Lower<'_> {
         if from >= to {
             return vec![];
         }
-        let c = image.shape[3];
+        let c = image.strides[2];
         let axes = self.named_axes(name, &[part], &[(to - from) * c]);
         let target = row.add(&axes.index[0]).shift((from * c) as i64);
         nest(&axes.loops, vec![Stmt::Store { target: at(image.buffer, target), value: Expr::Const(value) }])

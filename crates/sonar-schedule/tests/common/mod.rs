@@ -165,6 +165,20 @@ pub fn graphs() -> Vec<(&'static str, Graph)> {
             s.op(Op::Conv2dGradWeight(attrs, [k; 2]), &[x, dy])
         });
     }
+    for (name, pad, stride) in [("planes", 0, 1), ("padded planes", 1, 2)] {
+        case(name, &|s| {
+            let (x, w) = (s.input(&[2, 3, 9, 10]), s.param(&[3, 3, 3, 20]));
+            let x = s.op(Op::Transpose(vec![0, 2, 3, 1]), &[x]);
+            s.op(Op::Conv2d(conv(stride, pad, 1, 1)), &[x, w])
+        });
+    }
+    case("depthwise with everything", &|s| {
+        let (x, w) = (s.input(&[2, 9, 11, 32]), s.param(&[3, 3, 1, 32]));
+        let (b, r) = (s.param(&[32]), s.input(&[2, 5, 6, 32]));
+        let terms = vec![Term::Add, Term::Conv2d { attrs: conv(2, 1, 1, 32), relu: false }, Term::Add];
+        let y = s.op(Op::FusedSum { terms, relu: true }, &[r, x, w, b]);
+        s.op(Op::Unary(UnaryOp::Sqrt), &[y])
+    });
     case("prologue and epilogue", &|s| {
         let x = s.input(&[1, 6, 6, 12]);
         let (w, b) = (s.param(&[3, 3, 12, 20]), s.param(&[20]));
