@@ -20,6 +20,7 @@
 
 use sonar_ir::loops::Program;
 use sonar_ir::schedule::{Schedule, Step};
+use sonar_ir::tile::Tile;
 
 use crate::leaf::{Leaf, leaves, main_leaf};
 use crate::primitives::{PART, STRIP, apply_step, filterable};
@@ -36,9 +37,9 @@ const UNROLLS: [usize; 4] = [1, 2, 4, 8];
 /// Blocks of a loop that are tried at most.
 const MOST_BLOCKS: usize = 8;
 
-/// Tiles of Winograd's filtering, with the largest error over the largest output after 25 layers of it: what a bound on the
-/// error must leave room for.
-const FILTERS: [(usize, f64); 2] = [(2, 4e-6), (4, FILTER_TOLERANCE)];
+/// Tiles of Winograd's filtering, with the largest error over the largest output after 25 layers of it, what a bound on the
+/// error must leave room for; and with the vector registers that their transforms need.
+const FILTERS: [(usize, f64, usize); 2] = [(2, 4e-6, Tile::REGISTERS_256), (4, FILTER_TOLERANCE, Tile::REGISTERS_512)];
 /// The tolerance from which on convolutions may be filtered in any way.
 pub const FILTER_TOLERANCE: f64 = 1e-5;
 /// Rows of tiles in a strip that are tried.
@@ -67,7 +68,7 @@ impl Options {
 
 /// Whether a schedule rounds within a tolerance, as [`Options::tolerance`] has it.
 pub fn allows(schedule: &Schedule, tolerance: f64) -> bool {
-    let error = |tile: usize| FILTERS.iter().find(|(t, _)| *t == tile).map_or(f64::INFINITY, |(_, error)| *error);
+    let error = |tile: usize| FILTERS.iter().find(|filter| filter.0 == tile).map_or(f64::INFINITY, |filter| filter.1);
     schedule.steps.iter().all(|step| !matches!(step, Step::Winograd { tile, .. } if error(*tile) > tolerance))
 }
 
@@ -144,8 +145,9 @@ pub fn space(task: &Task, options: &Options) -> ScheduleSpace {
         }
     }
     blocks.sort_unstable();
-    let allowed = FILTERS.iter().filter(|(_, error)| *error <= options.tolerance).map(|(tile, _)| *tile);
-    let filters: Vec<usize> = allowed.filter(|&tile| !strips(&program, &weights, tile).is_empty()).collect();
+    let allowed = |(tile, error, registers)| (error <= options.tolerance && registers <= Tile::registers(lanes)).then_some(tile);
+    let filters: Vec<usize> =
+        FILTERS.into_iter().filter_map(allowed).filter(|&tile| !strips(&program, &weights, tile).is_empty()).collect();
     if !filters.is_empty() {
         for tile in filter_tiles(lanes) {
             if !tiles.contains(&tile) {
@@ -343,7 +345,7 @@ fn strips(program: &Program, weights: &[String], tile: usize) -> Vec<usize> {
 
 /// Register tiles of the products of transformed tiles, which are matrices.
 fn filter_tiles(lanes: usize) -> impl Iterator<Item = TileShape> {
-    let fits = move |tile: &TileShape| tile.mr * tile.nv + tile.nv + 2 <= sonar_ir::tile::Tile::registers(lanes);
+    let fits = move |tile: &TileShape| tile.mr * tile.nv + tile.nv + 2 <= Tile::registers(lanes);
     ROWS.into_iter().flat_map(|mr| VECTORS.into_iter().map(move |nv| TileShape { mr, nv, unroll: 1 })).filter(fits)
 }
 

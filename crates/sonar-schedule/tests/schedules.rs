@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::{error, graphs, run_program};
+use common::{Sketch, conv, error, graphs, run_program};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use sonar_ir::loops::Stmt;
 use sonar_ir::schedule::Schedule;
 use sonar_ir::{Op, Term};
 use sonar_schedule::{Options, Task, apply, default_schedule, space, tasks};
@@ -19,6 +20,39 @@ fn check(name: &str, task: &Task, schedule: &Schedule, lanes: usize) {
     let found = run_program(&program, 3);
     let error = error(&found, &expected);
     assert!(error < TOLERANCE, "{name} is off by {error} for {lanes} lanes\n{schedule}\n{program}");
+}
+
+fn only_calls(stmts: &[Stmt]) -> bool {
+    stmts.iter().all(|stmt| match stmt {
+        Stmt::For { body, .. } | Stmt::If { body, .. } => only_calls(body),
+        Stmt::Call { .. } => true,
+        Stmt::Store { .. } | Stmt::Reduce(_) => false,
+    })
+}
+
+/// Nothing of a convolution is left to plain loops: not the transforms of Winograd's filtering either.
+#[test]
+fn every_way_to_compute_a_convolution_is_made_of_micro_kernels() {
+    let mut s = Sketch::new();
+    let (x, w, b) = (s.input(&[1, 10, 9, 20]), s.param(&[3, 3, 20, 40]), s.param(&[40]));
+    let r = s.input(&[1, 10, 9, 40]);
+    let y = s.op(Op::Conv2d(conv(1, 1, 1, 1)), &[x, w]);
+    let y = s.add(y, b);
+    let y = s.add(y, r);
+    let y = s.relu(y);
+    let tasks = tasks(&s.finish(&[y])).unwrap();
+    for lanes in [4, 8, 16] {
+        let space = space(&tasks.tasks[0], &Options::new(lanes));
+        let algorithm = space.knobs().iter().position(|knob| knob.name == "algorithm").unwrap();
+        assert!(space.knobs()[algorithm].choices.len() > 1);
+        for choice in 0..space.knobs()[algorithm].choices.len() {
+            let mut point = sonar_schedule::default_point(&space);
+            point[algorithm] = choice;
+            let schedule = space.schedule(&point);
+            let program = apply(&tasks.tasks[0].program, &schedule, lanes).unwrap();
+            assert!(only_calls(&program.body) && only_calls(&program.setup), "{schedule}{program}");
+        }
+    }
 }
 
 #[test]
