@@ -13,7 +13,7 @@ use crate::leaf::{Leaf, leaves, main_leaf};
 use crate::primitives::{apply, filterable};
 use crate::space::{Choice, Filter, Options, Point, Replay, ScheduleSpace, space};
 use crate::task::Task;
-use crate::tilegen::TileShape;
+use crate::tilegen::{Candidate, Nest, TileShape};
 use crate::walk;
 use crate::work;
 
@@ -42,12 +42,12 @@ pub fn default_schedule(task: &Task, options: &Options) -> Schedule {
 /// The point of a space that the model finds best: that of the [`default_schedule`].
 pub fn default_point(space: &ScheduleSpace) -> Point {
     let &Options { lanes, threads, .. } = space.options();
-    let (fuse, tile, cycles) = best_tile(space, lanes);
+    let (fuse, tile) = best_tile(space, lanes);
     let mut choice = Choice { fuse, block: 0, tile, order: false, pack: true, parallel: threads > 1, filter: None };
     choice.order = panel_bytes(space) > FIRST_LEVEL;
     let blocks = space.blocks().iter().map(|&block| {
         let choice = Choice { block, ..choice };
-        (outline_cycles(space, choice, cycles, lanes, threads), choice)
+        (outline_cycles(space, choice, lanes, threads), choice)
     });
     let filters = filters(space).map(|(cycles, filter, tile)| (cycles, Choice { filter: Some(filter), tile, ..choice }));
     let best = blocks.chain(filters).min_by(|a, b| a.0.total_cmp(&b.0)).map_or(choice, |best| best.1);
@@ -61,17 +61,17 @@ pub fn estimate(task: &Task, schedule: &Schedule, lanes: usize, threads: usize) 
     Ok(stmt_cycles(&program.body, &tiles, threads, &walk::extents(&program.body, program.vars.len())))
 }
 
-/// The number of fused loops and the register tile with the fewest cycles for the main nest, and these cycles.
-fn best_tile(space: &ScheduleSpace, lanes: usize) -> (usize, TileShape, f64) {
+/// The number of fused loops and the register tile with the fewest cycles for the main nest.
+fn best_tile(space: &ScheduleSpace, lanes: usize) -> (usize, TileShape) {
     let fusions = space.knobs()[0].choices.len() - 1;
-    let mut best = (fusions, space.tiles()[0], f64::INFINITY);
+    let mut best = (fusions, space.tiles()[0]);
+    let mut fewest = f64::INFINITY;
     for fuse in (0..=fusions).rev() {
         let mut replay = Replay::new(space.program(), lanes);
         replay.fuse(fuse);
         let Some(leaf) = main_leaf(&replay.program) else { continue };
         let Some((nest, candidate)) = leaf.candidate() else { continue };
-        let reduced = if nest.across { 1 } else { nest.cols.1 };
-        let outside = leaf.trips() as f64 / (nest.rows.map_or(1, |rows| rows.1) * reduced) as f64;
+        let outside = outside(&leaf, &nest);
         let panels_matter = panel_bytes(space) > FIRST_LEVEL;
         for &tile in space.tiles() {
             let tile = TileShape { unroll: UNROLL, ..tile };
@@ -79,12 +79,18 @@ fn best_tile(space: &ScheduleSpace, lanes: usize) -> (usize, TileShape, f64) {
             let strided = if panels_matter && !whole_panels { STRIDED } else { 1.0 };
             let cycles = outside * candidate.cycles(tile, lanes) * strided;
             // A choice must pay: with equal cycles, the first one stays.
-            if cycles < best.2 * 0.995 && candidate.fits(tile, lanes) {
-                best = (fuse, tile, cycles);
+            if cycles < fewest * 0.995 && candidate.fits(tile, lanes) {
+                (best, fewest) = ((fuse, tile), cycles);
             }
         }
     }
     best
+}
+
+/// How often a nest runs.
+fn outside(leaf: &Leaf, nest: &Nest<'_>) -> f64 {
+    let reduced = if nest.across { 1 } else { nest.cols.1 };
+    leaf.trips() as f64 / (nest.rows.map_or(1, |rows| rows.1) * reduced) as f64
 }
 
 /// Every way to compute a convolution by Winograd's filtering, with its cycles and the best register tile for it.
@@ -155,9 +161,13 @@ fn panel_bytes(space: &ScheduleSpace) -> usize {
     buffers.map(|buffer| buffer.len * 4).max().unwrap_or(0)
 }
 
-/// Cycles of a whole program before nests become micro-kernels, where the main nest takes `main`.
-fn outline_cycles(space: &ScheduleSpace, choice: Choice, main: f64, lanes: usize, threads: usize) -> f64 {
+/// Cycles of a whole program before nests become micro-kernels.
+fn outline_cycles(space: &ScheduleSpace, choice: Choice, lanes: usize, threads: usize) -> f64 {
     let program = space.outline(choice);
+    let main = main_leaf(&program).map_or(0.0, |leaf| {
+        let cycles = |(nest, candidate): (Nest<'_>, Candidate)| outside(&leaf, &nest) * candidate.cycles(choice.tile, lanes);
+        leaf.candidate().map_or(leaf.work() as f64, cycles)
+    });
     let temporaries: usize = program.buffers.iter().filter(|b| b.kind == BufferKind::Temp).map(|b| b.len * 4).sum();
     let (read, write) = match temporaries {
         0..=FIRST_LEVEL => (1.0, 1.0),

@@ -1,10 +1,10 @@
 //! Operators that only move data.
 
+use sonar_ir::NodeId;
 use sonar_ir::loops::{Affine, Expr, Stmt};
-use sonar_ir::{NodeId, Op};
 
 use super::Lower;
-use crate::nest::{at, flat};
+use crate::nest::{at, flat, nest};
 use crate::task::TaskKind;
 
 impl Lower<'_> {
@@ -39,19 +39,29 @@ impl Lower<'_> {
         self.end(TaskKind::Movement);
     }
 
-    /// A nest for each operand.
+    /// A nest for each operand, inside of the loops over leading axes that all have in common: there is work for threads, while
+    /// two axes are left to each nest.
     pub(super) fn concat(&mut self, anchor: NodeId, axis: usize) {
         let shape = self.shape(anchor);
         let out = self.output();
+        let common = axis.min(shape.len().saturating_sub(2));
+        let names: Vec<String> = (0..shape.len()).map(|i| format!("i{i}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let outer = self.builder.axes(&names[..common], &shape[..common]);
         let mut start = 0;
+        let mut body = Vec::new();
         for x in self.graph.node(anchor).operands.clone() {
             let part = self.shape(x);
-            let element = |lower: &mut Self, index: &[Affine]| lower.value(x, index);
-            let mut offset = vec![0; shape.len()];
-            offset[axis] = start;
-            self.place_part(anchor, out, &part, &offset, &element);
+            let inner = self.builder.axes(&names[common..], &part[common..]);
+            let index: Vec<Affine> = outer.index.iter().chain(&inner.index).cloned().collect();
+            let mut target = index.clone();
+            target[axis] = target[axis].clone().shift(start);
+            let value = self.value(x, &index);
+            let value = self.epilogue(anchor, value, &target);
+            body.extend(nest(&inner.loops, vec![Stmt::Store { target: at(out, flat(&shape, &target)), value }]));
             start += part[axis] as i64;
         }
+        self.emit(nest(&outer.loops, body));
         self.end(TaskKind::Movement);
     }
 
@@ -76,7 +86,6 @@ impl Lower<'_> {
         offset: &[i64],
         element: &dyn Fn(&mut Self, &[Affine]) -> Expr,
     ) {
-        debug_assert!(matches!(self.graph.node(anchor).op, Op::Concat { .. } | Op::Pad(_)));
         let shape = self.shape(anchor);
         let axes = self.axes_of(part);
         let target: Vec<Affine> = axes.index.iter().zip(offset).map(|(index, &by)| index.clone().shift(by)).collect();
