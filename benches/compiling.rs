@@ -10,9 +10,8 @@ use sonar_codegen::Model;
 use sonar_ir::fold::fold_params;
 use sonar_ir::text::parse_graph;
 use sonar_rewrite::{Options, rewrite};
-use sonar_schedule::{Task, default_schedule, plan, tasks};
+use sonar_schedule::{default_program, plan, tasks};
 use sonar_tune::{CompileOptions, compile};
-use std::collections::HashMap;
 use std::time::Duration;
 
 fn whole(criterion: &mut Criterion) {
@@ -38,26 +37,17 @@ fn passes(criterion: &mut Criterion) {
         let graph = parse_graph(&source).expect("examples are valid").specialise(1);
         let compiled = compile(&graph, &CompileOptions::new(&target)).expect("examples compile");
         let lowered = &compiled.lowered;
-        let keys = lowered.tasks.tasks.iter().map(|task| task.key.as_str());
-        let schedules: HashMap<_, _> = keys.zip(&compiled.schedules).collect();
-        let schedule_of = |task: &Task| schedules[task.key.as_str()].clone();
+        let goal = sonar_schedule::Options::new(lanes);
+        let programs = || lowered.tasks.tasks.iter().map(|task| default_program(task, &goal).1).collect::<Vec<_>>();
+        let scheduled = programs();
 
         let mut group = group(criterion, &format!("passes of {name}"));
         group.bench_function("parse", |bencher| bencher.iter(|| parse_graph(&source)));
         group.bench_function("rewrite", |bencher| bencher.iter(|| rewrite(&graph, &Options::default())));
         group.bench_function("fold", |bencher| bencher.iter(|| fold_params(&lowered.rewritten)));
         group.bench_function("lower", |bencher| bencher.iter(|| tasks(&lowered.folded.main)));
-        group.bench_function("schedule", |bencher| {
-            bencher.iter(|| {
-                lowered
-                    .tasks
-                    .tasks
-                    .iter()
-                    .map(|task| default_schedule(task, &sonar_schedule::Options::new(lanes)))
-                    .collect::<Vec<_>>()
-            });
-        });
-        group.bench_function("plan", |bencher| bencher.iter(|| plan(&lowered.tasks, &schedule_of, lanes)));
+        group.bench_function("schedule", |bencher| bencher.iter(programs));
+        group.bench_function("plan", |bencher| bencher.iter(|| plan(&lowered.tasks, scheduled.clone())));
         group.bench_function("codegen", |bencher| {
             bencher.iter_with_large_drop(|| Model::compile(&compiled.plan, &target, 1));
         });

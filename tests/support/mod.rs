@@ -138,8 +138,8 @@ pub fn run_compiled(graph: &Graph, values: &Values, target: &Target, rewrite: bo
     let tasks = sonar_schedule::tasks(&folded.main).expect("it lowers");
     let lanes = target.lanes();
     let goal = sonar_schedule::Options { threads, ..sonar_schedule::Options::new(lanes) };
-    let schedule = |task: &sonar_schedule::Task| sonar_schedule::default_schedule(task, &goal);
-    let plan = sonar_schedule::plan(&tasks, &schedule, lanes).expect("it plans");
+    let programs = tasks.tasks.iter().map(|task| sonar_schedule::default_program(task, &goal).1).collect();
+    let plan = sonar_schedule::plan(&tasks, programs);
     sonar_ir::verify::plan(&plan).expect("the plan is valid");
     let mut model = sonar_codegen::Model::compile(&plan, target, threads).expect("it compiles");
     model.load(&weights).expect("the weights load");

@@ -12,9 +12,10 @@ use sonar_ir::loops::{BufferKind, Program};
 /// ```
 /// use sonar_codegen::{Kernel, Target};
 /// use sonar_ir::loops::*;
+/// use std::sync::Arc;
 /// let buffer = |name: &str, kind| Buffer { name: name.into(), len: 8, kind };
 /// let element = |b| Access { buffer: BufId(b), index: Affine::var(Var(0), 1) };
-/// let double = Expr::Binary(sonar_ir::BinaryOp::Add, Box::new(Expr::Load(element(0))), Box::new(Expr::Load(element(0))));
+/// let double = Expr::Binary(sonar_ir::BinaryOp::Add, Arc::new(Expr::Load(element(0))), Arc::new(Expr::Load(element(0))));
 /// let program = Program {
 ///     name: "double".into(),
 ///     buffers: vec![buffer("x", BufferKind::Input), buffer("y", BufferKind::Output)],

@@ -12,6 +12,7 @@
 use crate::scalar::{BinaryOp, ReduceOp, UnaryOp, any_f32};
 use crate::tile::Tile;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// One kernel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -175,15 +176,15 @@ pub enum Expr {
     /// The accumulator of the enclosing [`Reduce`].
     Acc,
     /// A function of one value.
-    Unary(UnaryOp, Box<Expr>),
+    Unary(UnaryOp, Arc<Expr>),
     /// A function of two values.
-    Binary(BinaryOp, Box<Expr>, Box<Expr>),
+    Binary(BinaryOp, Arc<Expr>, Arc<Expr>),
     /// `value` where every bound holds (loads in it happen only then), else `otherwise`.
     Guard {
         /// All must hold.
         bounds: Vec<Bound>,
         /// The value inside.
-        value: Box<Expr>,
+        value: Arc<Expr>,
         /// The value outside.
         #[serde(with = "any_f32")]
         otherwise: f32,
@@ -191,13 +192,13 @@ pub enum Expr {
     /// `value` where `left > right`, else `otherwise`.
     Select {
         /// Left side of the comparison.
-        left: Box<Expr>,
+        left: Arc<Expr>,
         /// Right side of the comparison.
-        right: Box<Expr>,
+        right: Arc<Expr>,
         /// If it holds.
-        value: Box<Expr>,
+        value: Arc<Expr>,
         /// If it does not.
-        otherwise: Box<Expr>,
+        otherwise: Arc<Expr>,
     },
 }
 

@@ -5,6 +5,7 @@ use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind,
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_measure::{Budget, Cause, Job, MeasureError, Measurer, Outcome};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 const LEN: usize = 64;
@@ -17,7 +18,7 @@ fn measurer(time_limit: Duration) -> WorkerMeasurer {
 /// `y[i] = x[i] + addend`, in `nests` further loops of `repeats` iterations each that change nothing.
 fn add(addend: f32, nests: usize, repeats: usize) -> Program {
     let element = |buffer| Access { buffer: BufId(buffer), index: Affine::var(Var(0), 1) };
-    let sum = Expr::Binary(BinaryOp::Add, Box::new(Expr::Load(element(0))), Box::new(Expr::Const(addend)));
+    let sum = Expr::Binary(BinaryOp::Add, Arc::new(Expr::Load(element(0))), Arc::new(Expr::Const(addend)));
     let mut body = vec![Stmt::Store { target: element(1), value: sum }];
     let mut vars = vec!["i".to_string()];
     for nest in 0..nests {

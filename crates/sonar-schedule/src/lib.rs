@@ -16,7 +16,7 @@
 //!
 //! ```
 //! use sonar_ir::{Graph, Init, Op, TensorType};
-//! use sonar_schedule::{Options, default_schedule, plan, tasks};
+//! use sonar_schedule::{Options, default_program, default_schedule, plan, tasks};
 //!
 //! let mut graph = Graph::new("dense");
 //! let x = graph.input("x", TensorType::fixed(&[8, 64]));
@@ -27,7 +27,8 @@
 //! let tasks = tasks(&graph).unwrap();
 //! let schedule = default_schedule(&tasks.tasks[0], &Options::new(16));
 //! assert!(schedule.to_string().contains("tensorize rows=m cols=n"));
-//! let plan = plan(&tasks, &|task| default_schedule(task, &Options::new(16)), 16).unwrap();
+//! let programs = tasks.tasks.iter().map(|task| default_program(task, &Options::new(16)).1).collect();
+//! let plan = plan(&tasks, programs);
 //! assert_eq!(plan.kernels.len(), 1);
 //! ```
 
@@ -47,7 +48,7 @@ mod walk;
 mod work;
 
 pub use error::{LowerError, ScheduleError};
-pub use model::{default_point, default_schedule, estimate};
+pub use model::{default_point, default_program, default_schedule, estimate};
 pub use plan::plan;
 pub use primitives::{apply, apply_step};
 pub use space::{FILTER_TOLERANCE, Knob, Options, Point, ScheduleSpace, allows, space};

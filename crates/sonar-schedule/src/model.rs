@@ -4,7 +4,7 @@
 //! 32 KiB or more. They rank schedules; they do not predict times.
 
 use sonar_ir::UnaryOp;
-use sonar_ir::loops::{BufferKind, Expr, LoopKind, Stmt};
+use sonar_ir::loops::{BufferKind, Expr, LoopKind, Program, Stmt};
 use sonar_ir::schedule::Schedule;
 use sonar_ir::tile::{Inst, Tile, TileStmt};
 
@@ -35,8 +35,13 @@ const THIRD_LEVEL: usize = 6 << 20;
 
 /// The schedule that the model finds best.
 pub fn default_schedule(task: &Task, options: &Options) -> Schedule {
+    default_program(task, options).0
+}
+
+/// The same with the program that it gives.
+pub fn default_program(task: &Task, options: &Options) -> (Schedule, Program) {
     let space = space(task, options);
-    space.schedule(&default_point(&space))
+    space.scheduled(&default_point(&space))
 }
 
 /// The point of a space that the model finds best: that of the [`default_schedule`].

@@ -4,6 +4,7 @@ use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind,
 use sonar_ir::{BinaryOp, ReduceOp, UnaryOp};
 
 use crate::walk;
+use std::sync::Arc;
 
 /// A program under construction.
 pub(crate) struct Builder {
@@ -134,12 +135,12 @@ pub(crate) fn load(buffer: BufId, index: Affine) -> Expr {
 
 /// A unary application.
 pub(crate) fn unary(op: UnaryOp, a: Expr) -> Expr {
-    Expr::Unary(op, Box::new(a))
+    Expr::Unary(op, Arc::new(a))
 }
 
 /// A binary application.
 pub(crate) fn binary(op: BinaryOp, a: Expr, b: Expr) -> Expr {
-    Expr::Binary(op, Box::new(a), Box::new(b))
+    Expr::Binary(op, Arc::new(a), Arc::new(b))
 }
 
 /// `a + b`, or the other if one is the constant 0.

@@ -3,27 +3,22 @@
 use sonar_ir::Op;
 use sonar_ir::loops::{BufferKind, Program};
 use sonar_ir::plan::{KernelCall, Plan, Slot, SlotKind};
-use sonar_ir::schedule::Schedule;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use crate::error::ScheduleError;
-use crate::primitives::apply;
-use crate::task::{Task, Tasks, Value};
+use crate::task::{Tasks, Value};
 
 /// Offsets and sizes in the arena are multiples of this many elements: a cache line.
 const ALIGNMENT: usize = 16;
 
-/// Schedules every task with `schedule_of`, and plans the memory of all tensors and temporaries.
+/// Plans the memory of all tensors and temporaries of a graph, given the scheduled program of each task.
 ///
 /// Tensors between kernels live in one arena; a tensor's place is free again after the last kernel that reads it.
-pub fn plan(tasks: &Tasks, schedule_of: &dyn Fn(&Task) -> Schedule, lanes: usize) -> Result<Plan, ScheduleError> {
+pub fn plan(tasks: &Tasks, programs: Vec<Program>) -> Plan {
     let mut kernels: Vec<Program> = Vec::new();
     let mut kernel_of_task = Vec::new();
-    for task in &tasks.tasks {
-        let program = apply(&task.program, &schedule_of(task), lanes)?;
-        let same = |kernel: &Program| Program { name: program.name.clone(), ..kernel.clone() } == program;
-        let position = kernels.iter().position(same).unwrap_or(kernels.len());
+    for program in programs {
+        let position = kernels.iter().position(|kernel| same(kernel, &program)).unwrap_or(kernels.len());
         if position == kernels.len() {
             kernels.push(program);
         }
@@ -76,7 +71,12 @@ pub fn plan(tasks: &Tasks, schedule_of: &dyn Fn(&Task) -> Schedule, lanes: usize
             }
         }
     }
-    Ok(Plan { name: tasks.graph.name.clone(), kernels, slots, calls, arena: arena.size })
+    Plan { name: tasks.graph.name.clone(), kernels, slots, calls, arena: arena.size }
+}
+
+/// Whether two programs differ in nothing but their names.
+fn same(a: &Program, b: &Program) -> bool {
+    (&a.buffers, &a.vars, &a.tiles) == (&b.buffers, &b.vars, &b.tiles) && (&a.setup, &a.body) == (&b.setup, &b.body)
 }
 
 /// The last kernel that reads each value.

@@ -223,6 +223,11 @@ impl ScheduleSpace {
 
     /// The schedule at a point. Choices beyond the last of a knob count as the last.
     pub fn schedule(&self, point: &Point) -> Schedule {
+        self.scheduled(point).0
+    }
+
+    /// The same with the program that it gives.
+    pub fn scheduled(&self, point: &Point) -> (Schedule, Program) {
         compose(&self.program, &self.weights, self.choice(point), self.options.lanes)
     }
 
@@ -388,10 +393,10 @@ fn block_sizes(leaf: &Leaf, lanes: usize) -> Vec<usize> {
 }
 
 /// Puts a schedule together; steps that are not legal are left out.
-fn compose(program: &Program, weights: &[String], choice: Choice, lanes: usize) -> Schedule {
+fn compose(program: &Program, weights: &[String], choice: Choice, lanes: usize) -> (Schedule, Program) {
     let mut replay = outline(program, weights, choice, lanes);
     tensorize_all(&mut replay, choice);
-    Schedule { steps: replay.steps }
+    (Schedule { steps: replay.steps }, replay.program)
 }
 
 /// All steps of a schedule but the micro-kernels.
@@ -509,6 +514,12 @@ fn tensorize_all(replay: &mut Replay, choice: Choice) {
     let setup = leaves(&replay.program.setup);
     let main = |leaf: &Leaf| leaf.work() == main;
     for (leaf, main) in all.iter().map(|leaf| (leaf, main(leaf))).chain(setup.iter().map(|leaf| (leaf, false))) {
+        if let (2.., Some(nest)) = (leaf.stmts.len(), leaf.tile_loops()) {
+            // There is only one shape for several stores, and the step is refused if it does not fit.
+            let rows = nest.rows.map_or("-".to_owned(), |rows| replay.name(rows.0));
+            replay.step(Step::Tensorize { rows, cols: replay.name(nest.cols.0), mr: 1, nv: 1, unroll: 1 });
+            continue;
+        }
         let Some((nest, candidate)) = leaf.candidate() else { continue };
         let shape = if main { choice.tile } else { side_tile(leaf, replay.lanes) };
         if !candidate.fits(shape, replay.lanes) {

@@ -1,6 +1,7 @@
 //! Visiting every part of a loop program.
 
 use sonar_ir::loops::{Access, Affine, Bound, Expr, Stmt, Var};
+use std::sync::Arc;
 
 /// Calls `f` for every access below these statements, reads and writes, with whether it is a write.
 pub(crate) fn accesses(stmts: &[Stmt], f: &mut impl FnMut(&Access, bool)) {
@@ -69,15 +70,15 @@ fn reads_mut(expr: &mut Expr, f: &mut impl FnMut(&mut Access)) {
     match expr {
         Expr::Const(_) | Expr::Acc => {}
         Expr::Load(access) => f(access),
-        Expr::Unary(_, a) => reads_mut(a, f),
+        Expr::Unary(_, a) => reads_mut(Arc::make_mut(a), f),
         Expr::Binary(_, a, b) => {
-            reads_mut(a, f);
-            reads_mut(b, f);
+            reads_mut(Arc::make_mut(a), f);
+            reads_mut(Arc::make_mut(b), f);
         }
-        Expr::Guard { value, .. } => reads_mut(value, f),
+        Expr::Guard { value, .. } => reads_mut(Arc::make_mut(value), f),
         Expr::Select { left, right, value, otherwise } => {
             for part in [left, right, value, otherwise] {
-                reads_mut(part, f);
+                reads_mut(Arc::make_mut(part), f);
             }
         }
     }
@@ -117,22 +118,36 @@ pub(crate) fn bounds_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Bound)) {
 }
 
 fn guard_bounds_mut(expr: &mut Expr, f: &mut impl FnMut(&mut Bound)) {
+    // What is shared is copied when it may change.
+    if !has_guard(expr) {
+        return;
+    }
     match expr {
         Expr::Const(_) | Expr::Acc | Expr::Load(_) => {}
-        Expr::Unary(_, a) => guard_bounds_mut(a, f),
+        Expr::Unary(_, a) => guard_bounds_mut(Arc::make_mut(a), f),
         Expr::Binary(_, a, b) => {
-            guard_bounds_mut(a, f);
-            guard_bounds_mut(b, f);
+            guard_bounds_mut(Arc::make_mut(a), f);
+            guard_bounds_mut(Arc::make_mut(b), f);
         }
         Expr::Guard { bounds, value, .. } => {
             bounds.iter_mut().for_each(&mut *f);
-            guard_bounds_mut(value, f);
+            guard_bounds_mut(Arc::make_mut(value), f);
         }
         Expr::Select { left, right, value, otherwise } => {
             for part in [left, right, value, otherwise] {
-                guard_bounds_mut(part, f);
+                guard_bounds_mut(Arc::make_mut(part), f);
             }
         }
+    }
+}
+
+fn has_guard(expr: &Expr) -> bool {
+    match expr {
+        Expr::Const(_) | Expr::Acc | Expr::Load(_) => false,
+        Expr::Unary(_, a) => has_guard(a),
+        Expr::Binary(_, a, b) => has_guard(a) || has_guard(b),
+        Expr::Guard { .. } => true,
+        Expr::Select { left, right, value, otherwise } => [left, right, value, otherwise].into_iter().any(|part| has_guard(part)),
     }
 }
 

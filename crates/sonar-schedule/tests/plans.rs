@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use sonar_ir::loops::BufferKind;
 use sonar_ir::plan::{Plan, SlotKind};
 use sonar_ir::{Graph, Op, Values};
-use sonar_schedule::{Options, default_schedule, plan, tasks};
+use sonar_schedule::{Options, default_program, plan, tasks};
 
 /// Runs a plan with the loop interpreter; tensors of the arena share its memory as planned.
 fn run(plan: &Plan, graph: &Graph, values: &Values) -> Vec<Vec<f32>> {
@@ -48,7 +48,8 @@ fn check(name: &str, graph: &Graph) -> Plan {
     let values = random_values(graph, &mut StdRng::seed_from_u64(5));
     let expected = sonar_ir::interp::run(graph, &values).expect("the reference runs");
     let tasks = tasks(graph).expect("it lowers");
-    let plan = plan(&tasks, &|task| default_schedule(task, &Options::new(16)), 16).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let programs = tasks.tasks.iter().map(|task| default_program(task, &Options::new(16)).1).collect();
+    let plan = plan(&tasks, programs);
     sonar_ir::verify::plan(&plan).unwrap_or_else(|e| panic!("{name}: {e}"));
     for (found, expected) in run(&plan, graph, &values).iter().zip(&expected) {
         let error = error(found, &expected.data);
@@ -77,7 +78,8 @@ fn a_chain_needs_few_buffers_and_one_kernel() {
     check("chain", &graph);
     // Without the temporaries of algorithms that trade memory for time.
     let exact = Options { tolerance: 0.0, ..Options::new(16) };
-    let plan = plan(&tasks(&graph).unwrap(), &|task| default_schedule(task, &exact), 16).unwrap();
+    let tasks = tasks(&graph).unwrap();
+    let plan = plan(&tasks, tasks.tasks.iter().map(|task| default_program(task, &exact).1).collect());
     assert_eq!((plan.kernels.len(), plan.calls.len()), (1, 8));
     let tensor = 8 * 8 * 16;
     assert!(plan.arena < 4 * tensor, "{} elements for tensors of {tensor}", plan.arena);

@@ -147,18 +147,17 @@ pub fn generate(lowered: Lowered, options: &CompileOptions<'_>) -> Result<Compil
     let goal = sonar_schedule::Options { lanes, threads: options.threads, tolerance: options.tolerance };
     let mut passes = Passes(lowered.passes.clone());
 
-    let schedules = passes.time("schedule", || {
-        let default = |task| sonar_schedule::default_schedule(task, &goal);
+    let (schedules, programs) = passes.time("schedule", || {
         let known = |task| (options.schedules)(task).filter(|schedule| sonar_schedule::allows(schedule, options.tolerance));
-        Ok(lowered.tasks.tasks.iter().map(|task| known(task).unwrap_or_else(|| default(task))).collect::<Vec<_>>())
+        let scheduled = |task| match known(task) {
+            Some(schedule) => sonar_schedule::apply(&task.program, &schedule, lanes).map(|program| (schedule, program)),
+            None => Ok(sonar_schedule::default_program(task, &goal)),
+        };
+        Ok(lowered.tasks.tasks.iter().map(scheduled).collect::<Result<(Vec<_>, Vec<_>), _>>()?)
     })?;
 
     let plan = passes.time("plan", || {
-        let schedule_of = |task: &Task| {
-            let index = lowered.tasks.tasks.iter().position(|t| t.key == task.key);
-            index.map(|index| schedules[index].clone()).unwrap_or_default()
-        };
-        let plan = sonar_schedule::plan(&lowered.tasks, &schedule_of, lanes)?;
+        let plan = sonar_schedule::plan(&lowered.tasks, programs);
         verified_in_debug("plan", || verify::plan(&plan))?;
         Ok(plan)
     })?;

@@ -4,9 +4,10 @@ use crate::{affine, at, binary, buffer, check, compiled, load, repeat, targets, 
 use sonar_codegen::{CodegenError, Kernel, Target};
 use sonar_ir::loops::{Bound, BufferKind, Expr, LoopKind, Program, Reduce, Stmt, Update, Var};
 use sonar_ir::{BinaryOp, ReduceOp, UnaryOp};
+use std::sync::Arc;
 
 fn unary(op: UnaryOp, a: Expr) -> Expr {
-    Expr::Unary(op, Box::new(a))
+    Expr::Unary(op, Arc::new(a))
 }
 
 fn with_kind(stmt: Stmt, kind: LoopKind) -> Stmt {
@@ -27,7 +28,7 @@ fn convolution(kind: LoopKind) -> Program {
     let weight = load(1, &[(3, 3 * c * o), (4, c * o), (5, o), (2, 1)], 0);
     let guarded = Expr::Guard {
         bounds: vec![bound(&[(0, 1), (3, 1)], -1, h), bound(&[(1, 1), (4, 1)], -1, w)],
-        value: Box::new(x),
+        value: Arc::new(x),
         otherwise: 0.0,
     };
     let update = Update {
@@ -153,10 +154,10 @@ fn scalar_functions() {
         check(&elementwise(op.name(), 37, LoopKind::Serial, binary(*op, x(), z())));
     }
     let select = Expr::Select {
-        left: Box::new(x()),
-        right: Box::new(z()),
-        value: Box::new(Expr::Const(1.0)),
-        otherwise: Box::new(binary(BinaryOp::Add, x(), z())),
+        left: Arc::new(x()),
+        right: Arc::new(z()),
+        value: Arc::new(Expr::Const(1.0)),
+        otherwise: Arc::new(binary(BinaryOp::Add, x(), z())),
     };
     check(&elementwise("select", 37, LoopKind::Serial, select));
 }
@@ -172,7 +173,7 @@ fn conditions_around_statements() {
             op: ReduceOp::Max,
             value: Expr::Guard {
                 bounds: vec![bound(&[(0, 4), (1, 1), (2, 1)], -1, 18)],
-                value: Box::new(load(0, &[(0, 4), (1, 1), (2, 1)], -1)),
+                value: Arc::new(load(0, &[(0, 4), (1, 1), (2, 1)], -1)),
                 otherwise: f32::NEG_INFINITY,
             },
         }],

@@ -7,6 +7,7 @@ mod tiles;
 use sonar_codegen::{Kernel, Target};
 use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind, Program, Stmt, Var};
 use sonar_ir::{BinaryOp, loops_interp};
+use std::sync::Arc;
 
 /// The targets that this machine runs.
 fn targets() -> Vec<Target> {
@@ -90,7 +91,7 @@ fn load(buffer: u32, terms: &[(u32, i64)], offset: i64) -> Expr {
 }
 
 fn binary(op: BinaryOp, a: Expr, b: Expr) -> Expr {
-    Expr::Binary(op, Box::new(a), Box::new(b))
+    Expr::Binary(op, Arc::new(a), Arc::new(b))
 }
 
 fn repeat(var: u32, extent: usize, body: Vec<Stmt>) -> Stmt {

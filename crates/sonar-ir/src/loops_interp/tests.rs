@@ -5,6 +5,7 @@ use crate::scalar::{BinaryOp, UnaryOp};
 use crate::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
 use crate::verify::ProgramProblem;
 use expect_test::expect;
+use std::sync::Arc;
 
 fn buffer(name: &str, len: usize, kind: BufferKind) -> Buffer {
     Buffer { name: name.to_string(), len, kind }
@@ -24,7 +25,7 @@ fn load(buffer: u32, index: Affine) -> Expr {
 }
 
 fn binary(op: BinaryOp, a: Expr, b: Expr) -> Expr {
-    Expr::Binary(op, Box::new(a), Box::new(b))
+    Expr::Binary(op, Arc::new(a), Arc::new(b))
 }
 
 fn serial(var: Var, extent: usize, body: Vec<Stmt>) -> Stmt {
@@ -38,14 +39,14 @@ const K: Var = Var(1);
 fn filter() -> Program {
     let position = Affine::var(O, 1).plus(K, 1).shift(-1);
     let inside = Bound { expr: position.clone(), low: 0, high: 5 };
-    let padded = Expr::Guard { bounds: vec![inside], value: Box::new(load(0, position)), otherwise: 0.0 };
+    let padded = Expr::Guard { bounds: vec![inside], value: Arc::new(load(0, position)), otherwise: 0.0 };
     let update =
         Update { loops: vec![(K, 3)], op: ReduceOp::Sum, value: binary(BinaryOp::Mul, padded, load(1, Affine::var(K, 1))) };
     let reduce = Reduce {
         target: access(2, Affine::var(O, 1)),
         init: Expr::Const(0.5),
         updates: vec![update],
-        finish: Expr::Unary(UnaryOp::Relu, Box::new(Expr::Acc)),
+        finish: Expr::Unary(UnaryOp::Relu, Arc::new(Expr::Acc)),
     };
     let buffers = vec![buffer("x", 5, BufferKind::Input), buffer("w", 3, BufferKind::Input), buffer("y", 5, BufferKind::Output)];
     let nest = Stmt::For { var: O, extent: 5, kind: LoopKind::Parallel, body: vec![Stmt::Reduce(reduce)] };
@@ -91,8 +92,8 @@ fn reductions_guards_and_tiles() {
 #[test]
 fn select_and_if() {
     // y[o] = x[o] > 0 ? x[o] : -1 where o >= 1; nothing is stored elsewhere.
-    let x = || Box::new(load(0, Affine::var(O, 1)));
-    let (right, otherwise) = (Box::new(Expr::Const(0.0)), Box::new(Expr::Const(-1.0)));
+    let x = || Arc::new(load(0, Affine::var(O, 1)));
+    let (right, otherwise) = (Arc::new(Expr::Const(0.0)), Arc::new(Expr::Const(-1.0)));
     let value = Expr::Select { left: x(), right, value: x(), otherwise };
     let store = Stmt::Store { target: access(1, Affine::var(O, 1)), value };
     let guarded = Stmt::If { bounds: vec![Bound { expr: Affine::var(O, 1), low: 1, high: 9 }], body: vec![store] };
@@ -165,7 +166,7 @@ fn the_canonical_text_does_not_depend_on_names() {
     reduce.target.index = Affine::var(K, 1);
     reduce.updates[0].loops[0].0 = O;
     let Expr::Binary(_, _, weight) = &mut reduce.updates[0].value else { unreachable!() };
-    **weight = load(1, Affine::var(O, 1));
+    *Arc::make_mut(weight) = load(1, Affine::var(O, 1));
     assert_eq!(swapped.canonical_text(), filter().canonical_text());
     let mut longer = program.clone();
     longer.buffers[0].len = 6;

@@ -16,6 +16,7 @@
 use crate::loops::*;
 use crate::scalar::BinaryOp;
 use std::fmt::{self, Display, Formatter, Write};
+use std::sync::Arc;
 
 /// What buffers and variables are called; those beyond the lists are called by their number.
 #[derive(Clone, Copy)]
@@ -365,7 +366,7 @@ fn rename_update(update: &Update, rename: &impl Fn(Var) -> Var) -> Update {
 }
 
 fn rename_expr(expr: &Expr, rename: &impl Fn(Var) -> Var) -> Expr {
-    let boxed = |expr: &Expr| Box::new(rename_expr(expr, rename));
+    let boxed = |expr: &Expr| Arc::new(rename_expr(expr, rename));
     match expr {
         Expr::Const(_) | Expr::Acc => expr.clone(),
         Expr::Load(access) => Expr::Load(rename_access(access, rename)),

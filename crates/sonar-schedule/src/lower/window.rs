@@ -10,6 +10,7 @@ use super::fill::{Image, Placement};
 use super::regions::{Sliding, reaches_over};
 use crate::nest::{Axes, at, binary, flat, load, mul, nest, unary};
 use crate::task::TaskKind;
+use std::sync::Arc;
 
 /// Larger than any index of a window element.
 const NO_ELEMENT: f32 = 1e9;
@@ -192,7 +193,7 @@ impl Lower<'_> {
                 high: (attrs.pad[i] + source[i]) as i64,
             })
             .collect();
-        let value = Expr::Guard { bounds, value: Box::new(Expr::Const(1.0)), otherwise: 0.0 };
+        let value = Expr::Guard { bounds, value: Arc::new(Expr::Const(1.0)), otherwise: 0.0 };
         let reduce = Reduce {
             target: at(table, flat(&windows, &axes.index)),
             init: Expr::Const(0.0),

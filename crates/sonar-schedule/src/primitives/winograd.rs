@@ -7,6 +7,7 @@ use crate::error::ScheduleError;
 use crate::nest::{add, at, flat, fresh_var, load, nest, product};
 use crate::transform::{self, Transform};
 use crate::walk;
+use std::sync::Arc;
 
 /// The loop over strips of the program that [`winograd`] gives, and the one around it, over parts of the output channels.
 pub(crate) const STRIP: &str = "strip";
@@ -385,22 +386,22 @@ impl Build {
         let stores = results.map(|((i, j), value)| {
             let y = strip.scale(in_strip as i64).add(&y).scale(size as i64).shift(i as i64);
             let x = x.scale(size as i64).shift(j as i64);
-            let value = add(value, self.conv.reduce.init.clone());
-            let value = with_accumulator(&self.conv.reduce.finish, &value);
             let c = self.part.scale(outputs as i64).add(&c);
-            let mut store = [Stmt::Store { target: self.conv.reduce.target.clone(), value }];
+            // In terms of the loops that were there before; the value is not, and stays shared.
+            let mut before = [Stmt::Reduce(Reduce { updates: vec![], ..self.conv.reduce.clone() })];
             for (var, by) in [(self.conv.y.0, &y), (self.conv.x.0, &x), (self.conv.channel.0, &c)] {
-                walk::substitute(&mut store, var, by);
+                walk::substitute(&mut before, var, by);
             }
-            store
+            let [Stmt::Reduce(Reduce { target, init, finish, .. })] = before else { unreachable!("it is a reduction") };
+            Stmt::Store { target, value: with_accumulator(&finish, &add(value, init)) }
         });
-        nest(&loops, stores.flatten().collect())
+        nest(&loops, stores.collect())
     }
 }
 
 /// An expression with the accumulator replaced by a value.
 fn with_accumulator(expr: &Expr, value: &Expr) -> Expr {
-    let of = |e: &Expr| Box::new(with_accumulator(e, value));
+    let of = |e: &Expr| Arc::new(with_accumulator(e, value));
     match expr {
         Expr::Acc => value.clone(),
         Expr::Const(_) | Expr::Load(Access { .. }) => expr.clone(),

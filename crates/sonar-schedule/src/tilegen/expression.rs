@@ -3,6 +3,8 @@
 use sonar_ir::loops::{Access, Affine, BufId, Expr, Stmt, Var};
 use sonar_ir::tile::BitsOp;
 use sonar_ir::{BinaryOp, ReduceOp, UnaryOp};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{Nest, TileShape, reduction, without};
 
@@ -42,13 +44,25 @@ pub(super) struct UpdateDag {
 /// Expressions without repeated parts; operands come first, and the last node is the value where there is only one.
 pub(super) struct Dag {
     pub(super) nodes: Vec<DagNode>,
+    /// How many operands each node is.
+    uses: Vec<u32>,
+    /// The number of each kind of node there is.
+    numbers: HashMap<Key, usize>,
+    /// Shared expressions that have been added, and the nodes that they are.
+    added: HashMap<*const Expr, usize>,
     /// Constants that are kept in registers; if there are more, each is loaded wherever it is used.
     most_constants: usize,
 }
 
 impl Default for Dag {
     fn default() -> Self {
-        Dag { nodes: Vec::new(), most_constants: MOST_CONSTANTS }
+        Dag {
+            nodes: Vec::new(),
+            uses: Vec::new(),
+            numbers: HashMap::new(),
+            added: HashMap::new(),
+            most_constants: MOST_CONSTANTS,
+        }
     }
 }
 
@@ -76,7 +90,7 @@ pub(super) enum Kind {
 }
 
 /// An element relative to a pointer.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Location {
     pub(super) pointer: usize,
     pub(super) offset: i64,
@@ -305,7 +319,7 @@ impl Dag {
     pub(super) fn hoisted(&self) -> Vec<usize> {
         let mut hoisted: Vec<usize> = Vec::new();
         for user in (0..self.nodes.len()).filter(|&i| self.nodes[i].reduced) {
-            hoisted.extend(self.operands(user).into_iter().filter(|&i| !self.nodes[i].reduced && !self.anew(i)));
+            hoisted.extend(self.operands(user).filter(|&i| !self.nodes[i].reduced && !self.anew(i)));
         }
         if !self.nodes[self.root()].reduced {
             hoisted.push(self.root());
@@ -316,13 +330,8 @@ impl Dag {
     }
 
     /// The nodes that a node applies something to.
-    fn operands(&self, node: usize) -> Vec<usize> {
-        match self.nodes[node].kind {
-            Kind::Const(_) | Kind::Load(_) | Kind::Acc => vec![],
-            Kind::Unary(_, a) | Kind::Bits(_, a, _) => vec![a],
-            Kind::Binary(_, a, b) => vec![a, b],
-            Kind::Fma(a, b, c) => vec![a, b, c],
-        }
+    fn operands(&self, node: usize) -> impl Iterator<Item = usize> + use<> {
+        operands(self.nodes[node].kind)
     }
 
     /// Whether it is a constant that is loaded wherever it is used.
@@ -335,9 +344,7 @@ impl Dag {
         let mut held = Vec::new();
         for user in 0..self.nodes.len() {
             let varies = (self.nodes[user].rows, self.nodes[user].cols);
-            held.extend(
-                self.operands(user).into_iter().filter(|&i| (self.nodes[i].rows, self.nodes[i].cols) != varies && !self.anew(i)),
-            );
+            held.extend(self.operands(user).filter(|&i| (self.nodes[i].rows, self.nodes[i].cols) != varies && !self.anew(i)));
         }
         held.sort_unstable();
         held.dedup();
@@ -349,14 +356,24 @@ impl Dag {
         let held = self.held();
         let mut last = vec![0; self.nodes.len()];
         for user in 0..self.nodes.len() {
-            self.operands(user).into_iter().for_each(|i| last[i] = user);
+            self.operands(user).for_each(|i| last[i] = user);
         }
         let counts = |i: usize| self.nodes[i].kind != Kind::Acc && !held.contains(&i);
         let live = |at: usize| {
             let kept = (0..at).filter(|&i| counts(i) && !self.anew(i) && last[i] >= at).count();
-            kept + self.operands(at).into_iter().filter(|&i| self.anew(i)).count() + usize::from(counts(at))
+            kept + self.operands(at).filter(|&i| self.anew(i)).count() + usize::from(counts(at))
         };
         (0..self.nodes.len()).map(live).max().unwrap_or(0)
+    }
+
+    /// The node of an operand, which others may share.
+    fn shared(&mut self, expr: &Arc<Expr>, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<usize, String> {
+        if let Some(&node) = self.added.get(&Arc::as_ptr(expr)) {
+            return Ok(node);
+        }
+        let node = self.add(expr, scope, pointers)?;
+        self.added.insert(Arc::as_ptr(expr), node);
+        Ok(node)
     }
 
     fn add(&mut self, expr: &Expr, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<usize, String> {
@@ -371,11 +388,11 @@ impl Dag {
             Expr::Unary(UnaryOp::Recip, a) => return self.reciprocal(a, false, scope, pointers),
             Expr::Unary(UnaryOp::Rsqrt, a) => return self.reciprocal(a, true, scope, pointers),
             Expr::Unary(op @ (UnaryOp::Neg | UnaryOp::Relu | UnaryOp::Step | UnaryOp::Abs | UnaryOp::Sqrt), a) => {
-                let a = self.add(a, scope, pointers)?;
+                let a = self.shared(a, scope, pointers)?;
                 self.applied(Kind::Unary(*op, a), &[a])
             }
             Expr::Unary(op, a) => {
-                let a = self.add(a, scope, pointers)?;
+                let a = self.shared(a, scope, pointers)?;
                 let value = self.function(*op, a).ok_or_else(|| format!("there is no vector instruction for {op}"))?;
                 return Ok(value);
             }
@@ -385,13 +402,13 @@ impl Dag {
                     Some(factors) => (a, factors),
                     None => (b, product(a).unwrap_or((a, a))),
                 };
-                let c = self.add(c, scope, pointers)?;
-                let (a, b) = (self.add(factors.0, scope, pointers)?, self.add(factors.1, scope, pointers)?);
+                let c = self.shared(c, scope, pointers)?;
+                let (a, b) = (self.shared(factors.0, scope, pointers)?, self.shared(factors.1, scope, pointers)?);
                 self.applied(Kind::Fma(a, b, c), &[a, b, c])
             }
             Expr::Binary(op, a, b) => {
-                let a = self.add(a, scope, pointers)?;
-                let b = self.add(b, scope, pointers)?;
+                let a = self.shared(a, scope, pointers)?;
+                let b = self.shared(b, scope, pointers)?;
                 self.applied(Kind::Binary(*op, a, b), &[a, b])
             }
             Expr::Guard { .. } => return Err("a value is guarded".to_owned()),
@@ -400,8 +417,8 @@ impl Dag {
         Ok(self.number(node))
     }
 
-    fn reciprocal(&mut self, a: &Expr, root: bool, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<usize, String> {
-        let mut a = self.add(a, scope, pointers)?;
+    fn reciprocal(&mut self, a: &Arc<Expr>, root: bool, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<usize, String> {
+        let mut a = self.shared(a, scope, pointers)?;
         if root {
             let node = self.applied(Kind::Unary(UnaryOp::Sqrt, a), &[a]);
             a = self.number(node);
@@ -413,9 +430,8 @@ impl Dag {
 
     /// Whether a value is used once, by a node that differs as it does: nothing needs it after that.
     pub(super) fn only_for(&self, value: usize, user: usize) -> bool {
-        let uses = (0..self.nodes.len()).flat_map(|i| self.operands(i)).filter(|&i| i == value).count();
         let varies = |i: usize| (self.nodes[i].rows, self.nodes[i].cols, self.nodes[i].reduced);
-        uses == 1 && varies(value) == varies(user)
+        self.uses[value] == 1 && varies(value) == varies(user)
     }
 
     /// Whether constants stay in registers; many of them are loaded anew where they are needed.
@@ -436,10 +452,16 @@ impl Dag {
 
     /// The number of a node: that of an equal one, if there is one and it may move to the end, or a new one.
     fn number(&mut self, node: DagNode) -> usize {
-        if let Some(i) = self.nodes.iter().position(|n| n.kind == node.kind) {
+        let key = Key::of(node.kind);
+        if let Some(&i) = self.numbers.get(&key) {
             return i;
         }
+        for operand in operands(node.kind) {
+            self.uses[operand] += 1;
+        }
         self.nodes.push(node);
+        self.uses.push(0);
+        self.numbers.insert(key, self.nodes.len() - 1);
         self.nodes.len() - 1
     }
 }
@@ -481,8 +503,45 @@ impl Scope<'_> {
     }
 }
 
+/// A node up to equality, which of numbers is that of their bits.
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    Const(u32),
+    Load(Location),
+    Acc,
+    Unary(UnaryOp, usize),
+    Binary(BinaryOp, usize, usize),
+    Bits(BitsOp, usize, u32),
+    Fma(usize, usize, usize),
+}
+
+impl Key {
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Const(value) => Key::Const(value.to_bits()),
+            Kind::Load(location) => Key::Load(location),
+            Kind::Acc => Key::Acc,
+            Kind::Unary(op, a) => Key::Unary(op, a),
+            Kind::Binary(op, a, b) => Key::Binary(op, a, b),
+            Kind::Bits(op, a, constant) => Key::Bits(op, a, constant),
+            Kind::Fma(a, b, c) => Key::Fma(a, b, c),
+        }
+    }
+}
+
+/// The nodes that something is applied to.
+fn operands(kind: Kind) -> impl Iterator<Item = usize> + use<> {
+    let operands = match kind {
+        Kind::Const(_) | Kind::Load(_) | Kind::Acc => [None; 3],
+        Kind::Unary(_, a) | Kind::Bits(_, a, _) => [Some(a), None, None],
+        Kind::Binary(_, a, b) => [Some(a), Some(b), None],
+        Kind::Fma(a, b, c) => [Some(a), Some(b), Some(c)],
+    };
+    operands.into_iter().flatten()
+}
+
 /// The factors of a product.
-fn product(expr: &Expr) -> Option<(&Expr, &Expr)> {
+fn product(expr: &Expr) -> Option<(&Arc<Expr>, &Arc<Expr>)> {
     match expr {
         Expr::Binary(BinaryOp::Mul, a, b) => Some((a, b)),
         _ => None,
