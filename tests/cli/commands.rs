@@ -1,10 +1,8 @@
 //! What every subcommand answers when all is well.
 
-use crate::command::{command, ran, sonar};
+use crate::command::sonar;
 use crate::{SPACE, Scratch, data, example};
 use std::fs;
-use std::io::Write;
-use std::process::Stdio;
 
 #[test]
 fn check_and_compile() {
@@ -15,7 +13,10 @@ fn check_and_compile() {
             sonar(&["compile", &example("kernels/residual_block.sonar"), "--target", target, "--format", "json"]).json();
         assert_eq!(compiled["schema"], 1);
         assert!(compiled["kernel_calls"].as_u64() > Some(0) && compiled["parameters"].as_u64() > Some(0));
+        assert!(compiled["arena_bytes"].as_u64() > Some(0));
+        assert!(compiled["weight_bytes"].as_u64() >= Some(4), "{compiled:#}");
         let passes = compiled["pass_seconds"].as_object().expect("there are passes");
+        assert!(["read", "rewrite", "codegen"].iter().all(|pass| passes.contains_key(*pass)), "{passes:?}");
         let sum: f64 = passes.values().filter_map(|s| s.as_f64()).sum();
         let total = compiled["seconds"].as_f64().expect("a number");
         assert!((sum - total).abs() < 1e-9, "{sum} of {total}");
@@ -46,37 +47,6 @@ fn run_agrees_with_the_interpreter() {
     assert_eq!(runs[0], runs[1]);
 
     sonar(&["run", &example("models/nb201_resnet.sonar"), "--check", "0"]).fails(5, &["the output is off by", "is allowed"]);
-}
-
-#[test]
-fn bench_tells_time() {
-    let document = sonar(&["bench", &example("models/dense.sonar"), "--runs", "5", "--profile", "--format", "json"]).json();
-    assert_eq!(document["samples_ns"].as_array().map(Vec::len), Some(5));
-    assert!(document["min_us"].as_f64() <= document["median_us"].as_f64());
-    assert!(document["kernels"].as_array().is_some_and(|k| !k.is_empty()));
-    assert!(sonar(&["bench", &example("models/dense.sonar"), "--runs", "5"]).succeeds().contains("median"));
-}
-
-#[test]
-fn bench_serves_timings() {
-    let dense = example("models/dense.sonar");
-    let serve = |requests: &str| {
-        let args = ["bench", &dense, "--serve"];
-        let mut child = command(&args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        child.stdin.take().expect("it is piped").write_all(requests.as_bytes()).expect("it listens");
-        ran(&args, child.wait_with_output().expect("it ends"))
-    };
-    let answer = serve("3 5\n0 2\n").succeeds();
-    let lines: Vec<serde_json::Value> = answer.lines().map(|l| serde_json::from_str(l).expect("JSON lines")).collect();
-    assert_eq!(lines.len(), 3);
-    assert!(lines[0]["compile_s"].as_f64() > Some(0.0));
-    assert_eq!([&lines[1], &lines[2]].map(|l| l.as_array().map(Vec::len)), [Some(5), Some(2)]);
-    serve("five\n").fails(2, &["expected two numbers", "five"]);
 }
 
 #[test]

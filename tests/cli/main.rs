@@ -1,10 +1,14 @@
 //! The program as a user meets it: what it answers, what it refuses and how, and what a search survives.
 
+mod bench;
 #[path = "../support/command.rs"]
 mod command;
 mod commands;
 mod faults;
 mod inputs;
+mod onnx;
+#[path = "../support/onnx_file.rs"]
+mod onnx_file;
 mod runs;
 
 use std::fs;

@@ -9,7 +9,8 @@
 //! | `module` | all of them as functions of one module in executable memory |
 //! | `kernel`, `model` | one program, or a whole plan, with its memory, ready to run |
 //! | `pool`, `affinity` | threads, and the processor they stay on |
-//! | `inspect`, `peak` | code as text; the speed limit of a core |
+//! | `inspect` | code as text |
+//! | `peak`, `bandwidth` | the speed limits of a core |
 //!
 //! This is the only crate with `unsafe` code. It rests on three things: programs are verified before they are compiled,
 //! so their accesses are within their buffers; the lengths of arguments are checked at every call; and code is freed only
@@ -18,6 +19,7 @@
 #![allow(unsafe_code)]
 
 mod affinity;
+mod bandwidth;
 mod buffer;
 mod emit_clif;
 mod emit_loops;
@@ -33,6 +35,7 @@ mod target;
 mod tile_alloc;
 
 pub use affinity::pin_to_one_processor;
+pub use bandwidth::{Bandwidth, bandwidth};
 pub use error::CodegenError;
 pub use inspect::{asm, clif};
 pub use kernel::Kernel;

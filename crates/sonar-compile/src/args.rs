@@ -66,6 +66,20 @@ pub enum Format {
     Json,
 }
 
+/// How timings are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum BenchFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document, with every sample.
+    Json,
+    /// One line for each model, or with --profile for each kernel.
+    Csv,
+    /// Tables for a page.
+    Markdown,
+}
+
 /// Options of `search`.
 #[derive(Debug, Args)]
 pub struct SearchArgs {
@@ -268,6 +282,9 @@ pub struct RunArgs {
 pub struct BenchArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    /// More models, timed in turns with the first and compared with it
+    #[arg(value_name = "OTHERS")]
+    pub others: Vec<PathBuf>,
     #[command(flatten)]
     pub target: TargetArgs,
     /// Runs before timing
@@ -276,16 +293,16 @@ pub struct BenchArgs {
     /// Timed runs
     #[arg(long, default_value_t = 200)]
     pub runs: usize,
-    /// Time of each kernel too, with its share of the measured peak
+    /// Time of each kernel too, beside what the machine's measured arithmetic and bandwidth allow
     #[arg(long)]
     pub profile: bool,
     /// Answer `W N` lines on standard input with N timings each, for outside harnesses
     #[arg(long)]
     pub serve: bool,
-    /// Raw little-endian f32 input for --serve
+    /// Raw little-endian f32 input [default: random]
     #[arg(long)]
     pub input: Option<PathBuf>,
-    /// Where --serve writes the output of one run
+    /// Where to write the raw little-endian f32 output of one run
     #[arg(long)]
     pub output: Option<PathBuf>,
     /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
@@ -293,7 +310,7 @@ pub struct BenchArgs {
     pub weights: Option<PathBuf>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: BenchFormat,
 }
 
 /// A stage between text and machine code.

@@ -1,4 +1,4 @@
-//! Aligned text tables.
+//! Tables: aligned text, comma-separated values, Markdown.
 
 /// How a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,31 @@ pub fn render(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Comma-separated values (RFC 4180) under a header.
+pub fn csv(names: &[&str], rows: &[Vec<String>]) -> String {
+    let field = |cell: &str| {
+        let quoted = cell.contains([',', '"', '\n', '\r']);
+        if quoted { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_string() }
+    };
+    let mut text = names.join(",") + "\n";
+    for row in rows {
+        text.push_str(&(row.iter().map(|cell| field(cell)).collect::<Vec<_>>().join(",") + "\n"));
+    }
+    text
+}
+
+/// A table of Markdown.
+pub fn markdown(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let rule = |align| if align == Align::Left { ":---" } else { "---:" }.to_string();
+    let mut text = line(columns.iter().map(|c| c.0.to_string()).collect());
+    text.push_str(&line(columns.iter().map(|c| rule(c.1)).collect()));
+    for row in rows {
+        text.push_str(&line(row.iter().map(|cell| cell.replace('|', "\\|")).collect()));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +72,18 @@ mod tests {
         let rows = vec![vec!["a".into(), "1".into()], vec!["long".into(), "100".into()]];
         let text = render(&[("name", Align::Left), ("n", Align::Right)], &rows);
         assert_eq!(text, "name    n\n─────────\na       1\nlong  100\n");
+    }
+
+    #[test]
+    fn values_are_separated_by_commas() {
+        let rows = vec![vec!["a,\"b\"".into(), "1".into()]];
+        assert_eq!(csv(&["name", "n"], &rows), "name,n\n\"a,\"\"b\"\"\",1\n");
+    }
+
+    #[test]
+    fn markdown_has_a_rule() {
+        let rows = vec![vec!["a|b".into(), "1".into()]];
+        let text = markdown(&[("name", Align::Left), ("n", Align::Right)], &rows);
+        assert_eq!(text, "| name | n |\n| :--- | ---: |\n| a\\|b | 1 |\n");
     }
 }

@@ -5,6 +5,9 @@
 
 use bytes::Bytes;
 
+/// Decoding and encoding of the messages.
+pub use prost::Message;
+
 /// A whole file.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ModelProto {

@@ -1,0 +1,154 @@
+//! How fast a core moves data that stays in one of its caches, or in none.
+
+use crate::buffer::AlignedBuffer;
+use crate::error::CodegenError;
+use crate::module::Code;
+use crate::target::Target;
+use sonar_ir::scalar::BinaryOp;
+use sonar_ir::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
+use std::time::Instant;
+
+/// Vectors that one iteration moves.
+const UNROLLED: u32 = 8;
+/// What one timing moves at least, in bytes: enough for the clock.
+const MOVED: usize = 4 << 20;
+/// Timings of each size, of which the fastest counts, so that interruptions do not.
+const RUNS: usize = 5;
+/// The smallest and the largest amount of data, in bytes.
+const SIZES: std::ops::RangeInclusive<usize> = 16 << 10..=64 << 20;
+
+/// How fast one core moves an amount of data that it goes over again and again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bandwidth {
+    /// The amount, in bytes.
+    pub bytes: usize,
+    /// 10⁹ bytes a second, those that are read and those that are written together: of reading or of copying, whichever moves more.
+    pub gigabytes_per_second: f64,
+}
+
+/// Measures the bandwidth for growing amounts of data, from what every cache holds to what few do: it never grows with the amount.
+pub fn bandwidth(target: &Target) -> Result<Vec<Bandwidth>, CodegenError> {
+    let lanes = target.lanes();
+    let step = UNROLLED as usize * lanes;
+    // One and a half between the powers of two, for caches of such sizes.
+    let powers = std::iter::successors(Some(*SIZES.start()), |&bytes| Some(2 * bytes));
+    let sizes: Vec<usize> = powers.flat_map(|bytes| [bytes, bytes + bytes / 2]).take_while(|b| SIZES.contains(b)).collect();
+    let tiles: Vec<[Tile; 2]> = sizes.iter().map(|&bytes| [reading(lanes, bytes / 4), copying(lanes, bytes / 8)]).collect();
+    let (code, ids) = Code::build(target, |definitions| {
+        tiles.iter().flatten().map(|tile| definitions.tile(tile)).collect::<Result<Vec<_>, _>>()
+    })?;
+
+    // Copies are to the second half, and sums are stored behind it all.
+    let half = SIZES.end() / 8;
+    let mut buffer = AlignedBuffer::new(2 * half + step);
+    // Memory that was never written may be one page, many times over.
+    for offset in (0..2 * half).step_by(1 << 20) {
+        buffer.write(offset, &vec![1.0; (1 << 20).min(2 * half - offset)]);
+    }
+    let mut result = Vec::with_capacity(sizes.len());
+    for (&bytes, ids) in sizes.iter().zip(ids.chunks(2)) {
+        let mut fastest = f64::INFINITY;
+        for (&id, other) in ids.iter().zip([2 * half, bytes / 8]) {
+            let entry = code.tile_entry(id);
+            let pointers = [buffer.at(0), buffer.at(other)];
+            for _ in 0..RUNS {
+                let start = Instant::now();
+                // SAFETY: the tile stays within `bytes / 4` elements behind the first pointer, or within half as many behind
+                // both, or within `step` behind the second; the buffer has them all, and the code is alive.
+                unsafe { entry(pointers.as_ptr()) };
+                fastest = fastest.min(start.elapsed().as_secs_f64());
+            }
+        }
+        // All sizes are multiples of what an iteration moves, so both tiles move the same.
+        let moved = bytes * repeats(bytes / 4) as usize;
+        result.push(Bandwidth { bytes, gigabytes_per_second: moved as f64 / fastest / 1e9 });
+    }
+    for i in (1..result.len()).rev() {
+        result[i - 1].gigabytes_per_second = result[i - 1].gigabytes_per_second.max(result[i].gigabytes_per_second);
+    }
+    Ok(result)
+}
+
+/// How often a tile goes over `elements`.
+fn repeats(elements: usize) -> u32 {
+    MOVED.div_ceil(4 * elements) as u32
+}
+
+/// Adds up `elements` behind the first pointer, many times over, and stores the sums behind the second.
+fn reading(lanes: usize, elements: usize) -> Tile {
+    let sums = 0..UNROLLED;
+    let zero = sums.clone().map(|i| TileStmt::Inst(Inst::Const { dst: Reg(i), value: 0.0 }));
+    let body = sums.clone().flat_map(|i| {
+        let (sum, element) = (Reg(i), Reg(UNROLLED + i));
+        let load = Inst::Load { dst: element, addr: address(0, i, lanes), masked: false };
+        [load, Inst::Binary { op: BinaryOp::Add, dst: sum, a: sum, b: element }].map(TileStmt::Inst)
+    });
+    let stores = sums.clone().map(|i| TileStmt::Inst(Inst::Store { src: Reg(i), addr: address(1, i, lanes), masked: false }));
+    let over = over_and_over(lanes, elements, repeats(elements), &[Ptr(0)], body.collect());
+    let body = zero.chain([over]).chain(stores).collect();
+    Tile { name: "reading".into(), lanes, tail: 0, pointers: 2, body }
+}
+
+/// Copies `elements` from behind the first pointer to behind the second, many times over.
+fn copying(lanes: usize, elements: usize) -> Tile {
+    let loads = (0..UNROLLED).map(|i| Inst::Load { dst: Reg(i), addr: address(0, i, lanes), masked: false });
+    let stores = (0..UNROLLED).map(|i| Inst::Store { src: Reg(i), addr: address(1, i, lanes), masked: false });
+    let body = loads.chain(stores).map(TileStmt::Inst).collect();
+    // Every element is moved twice: in, and out.
+    let over = over_and_over(lanes, elements, repeats(2 * elements), &[Ptr(0), Ptr(1)], body);
+    Tile { name: "copying".into(), lanes, tail: 0, pointers: 2, body: vec![over] }
+}
+
+fn address(pointer: u32, vector: u32, lanes: usize) -> Addr {
+    Addr { ptr: Ptr(pointer), offset: (vector as usize * lanes) as i32 }
+}
+
+/// `body` for all elements, and that as often as `times`.
+fn over_and_over(lanes: usize, elements: usize, times: u32, pointers: &[Ptr], mut body: Vec<TileStmt>) -> TileStmt {
+    let step = UNROLLED as usize * lanes;
+    let trips = elements / step;
+    body.extend(pointers.iter().map(|&ptr| TileStmt::Advance { ptr, by: step as i32 }));
+    let mut once = vec![TileStmt::Loop { trips: trips as u32, body }];
+    once.extend(pointers.iter().map(|&ptr| TileStmt::Advance { ptr, by: -((trips * step) as i32) }));
+    TileStmt::Loop { trips: times, body: once }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sonar_ir::tile_interp::{self, Address};
+
+    /// Elements of three iterations with four lanes.
+    const ELEMENTS: usize = 3 * UNROLLED as usize * 4;
+
+    /// Runs a tile on the data and as many zeros, and gives both back.
+    fn run(tile: &Tile) -> (Vec<f32>, Vec<f32>) {
+        let data: Vec<f32> = (0..ELEMENTS).map(|i| (i % 7) as f32).collect();
+        let mut memory = [data, vec![0.0; ELEMENTS]];
+        let pointers = [0, 1].map(|buffer| Address { buffer, element: 0 });
+        tile_interp::run(tile, &mut memory, &pointers).expect("the tile is valid and stays within its data");
+        let [from, to] = memory;
+        (from, to)
+    }
+
+    #[test]
+    fn every_element_is_read() {
+        let (data, sums) = run(&reading(4, ELEMENTS));
+        assert_eq!(sums.iter().sum::<f32>(), data.iter().sum::<f32>() * repeats(ELEMENTS) as f32);
+    }
+
+    #[test]
+    fn every_element_is_copied() {
+        let (data, copy) = run(&copying(4, ELEMENTS));
+        assert_eq!(data, copy);
+    }
+
+    #[test]
+    fn bandwidths_fall_with_the_amount() {
+        let levels = bandwidth(&Target::native().expect("this machine is a target")).expect("it can be measured");
+        assert!(levels.iter().all(|l| l.gigabytes_per_second.is_finite() && l.gigabytes_per_second > 0.0), "{levels:?}");
+        for pair in levels.windows(2) {
+            assert!(pair[0].bytes < pair[1].bytes && pair[0].gigabytes_per_second >= pair[1].gigabytes_per_second, "{levels:?}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `bench`: time of compiled models, one beside the other, as a whole or by kernel.
+
+mod print;
+mod profile;
+mod serve;
+
+use crate::args::{BenchArgs, ModelArgs};
+use crate::compiled::{Arguments, Prepared, prepare, runnable_target, write_f32};
+use crate::exit::{Exit, Failure, OrExit, fail};
+use profile::KernelTime;
+use sonar_codegen::Bandwidth;
+use sonar_measure::{Summary, stats};
+use std::time::Instant;
+
+/// Models take turns at most this often; their runs within a turn follow each other, as they would in a program that has one.
+const ROUNDS: usize = 20;
+
+/// A model that runs, with what it runs on.
+struct Subject {
+    prepared: Prepared,
+    arguments: Arguments,
+}
+
+/// What the machine can do with all threads.
+struct Machine {
+    /// Multiply-adds, in 10⁹ floating-point operations a second.
+    peak: f64,
+    threads: usize,
+    /// Of one core; empty unless it is asked for.
+    bandwidth: Vec<Bandwidth>,
+}
+
+/// What was found out about one model.
+struct Timed {
+    name: String,
+    inputs: Vec<Vec<usize>>,
+    compile_seconds: f64,
+    ready_seconds: f64,
+    flops: u64,
+    /// Nanoseconds of each run.
+    samples: Vec<f64>,
+    summary: Summary,
+    /// For all but the first model: its time over that of the first, round by round.
+    ratio: Option<Summary>,
+    kernels: Vec<KernelTime>,
+}
+
+/// Runs the subcommand.
+pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
+    let target = runnable_target(&args.target.target)?;
+    let single = [args.serve, args.input.is_some(), args.output.is_some(), args.weights.is_some()];
+    if !args.others.is_empty() && single.contains(&true) {
+        return Err(fail(Exit::Usage, "--serve, --input, --output and --weights are for one model"));
+    }
+    if args.runs == 0 {
+        return Err(fail(Exit::Usage, "--runs must be at least 1"));
+    }
+    let mut subjects = Vec::new();
+    for path in [&args.model.model].into_iter().chain(&args.others) {
+        let model = ModelArgs { model: path.clone(), ..args.model.clone() };
+        let mut prepared = prepare(&model, &args.target)?;
+        let (_, mut arguments) = prepared.load(0, args.input.as_deref(), args.weights.as_deref())?;
+        prepared.run(&mut arguments)?;
+        if let Some(path) = &args.output {
+            write_f32(path, &arguments.outputs)?;
+        }
+        if args.serve {
+            return serve::serve(&mut Subject { prepared, arguments });
+        }
+        subjects.push(Subject { prepared, arguments });
+    }
+
+    let bandwidth = if args.profile { sonar_codegen::bandwidth(&target).or_exit(Exit::Internal)? } else { Vec::new() };
+    let threads = args.target.threads;
+    let peak = sonar_codegen::peak_gflops(&target).or_exit(Exit::Internal)? * threads as f64;
+    let machine = Machine { peak, threads, bandwidth };
+    let rounds = time(&mut subjects, args.warmup, args.runs)?;
+    let mut results = Vec::new();
+    for (subject, own) in subjects.iter_mut().zip(&rounds) {
+        let kernels = if args.profile { profile::profile(subject, args.runs, &machine)? } else { Vec::new() };
+        let ratio = if results.is_empty() { None } else { ratio(own, &rounds[0]) };
+        results.push(timed(&subject.prepared, own.concat(), ratio, kernels)?);
+    }
+    print::print(args, &target.key(), &machine, &results)
+}
+
+/// Nanoseconds of each run: by model, then by round.
+fn time(subjects: &mut [Subject], warmup: usize, runs: usize) -> Result<Vec<Vec<Vec<f64>>>, Failure> {
+    for subject in subjects.iter_mut() {
+        subject.time(warmup)?;
+    }
+    let several = subjects.len() > 1;
+    let rounds = ROUNDS.min(runs);
+    let mut samples = vec![Vec::with_capacity(rounds); subjects.len()];
+    for round in 0..rounds {
+        for (subject, samples) in subjects.iter_mut().zip(&mut samples) {
+            // The caches still hold the data of another model.
+            subject.time(usize::from(several))?;
+            samples.push(subject.time(runs / rounds + usize::from(round < runs % rounds))?);
+        }
+    }
+    Ok(samples)
+}
+
+/// The medians of the rounds of one model over those of another.
+fn ratio(own: &[Vec<f64>], first: &[Vec<f64>]) -> Option<Summary> {
+    let ratios: Vec<f64> = own.iter().zip(first).map(|(a, b)| stats::median(a) / stats::median(b)).collect();
+    Summary::of(&ratios)
+}
+
+fn timed(prepared: &Prepared, samples: Vec<f64>, ratio: Option<Summary>, kernels: Vec<KernelTime>) -> Result<Timed, Failure> {
+    let lowered = &prepared.compiled.lowered;
+    let Some(summary) = Summary::of(&samples) else { return Err(fail(Exit::Internal, "there are no samples")) };
+    Ok(Timed {
+        name: lowered.graph.name.clone(),
+        inputs: lowered.graph.inputs().into_iter().filter_map(|id| lowered.graph.ty(id).extents()).collect(),
+        compile_seconds: prepared.compiled.seconds(),
+        ready_seconds: prepared.seconds(),
+        flops: lowered.tasks.kernels.iter().map(|k| lowered.tasks.tasks[k.task].flops).sum(),
+        samples,
+        summary,
+        ratio,
+        kernels,
+    })
+}
+
+impl Subject {
+    /// Nanoseconds of each of some runs.
+    fn time(&mut self, runs: usize) -> Result<Vec<f64>, Failure> {
+        let mut samples = Vec::with_capacity(runs);
+        for _ in 0..runs {
+            let start = Instant::now();
+            self.prepared.run(&mut self.arguments)?;
+            samples.push(start.elapsed().as_nanos() as f64);
+        }
+        Ok(samples)
+    }
+}
+
+impl Timed {
+    /// How many runs took more than one and a half times the median.
+    fn outliers(&self) -> usize {
+        self.samples.iter().filter(|&&s| s > 1.5 * self.summary.median).count()
+    }
+
+    /// Microseconds below which a share of the runs stayed.
+    fn quantile_us(&self, share: f64) -> f64 {
+        stats::quantile(&self.samples, share) / 1e3
+    }
+
+    /// Mean and standard deviation, in microseconds.
+    fn mean_us(&self) -> (f64, f64) {
+        let count = self.samples.len() as f64;
+        let mean = self.samples.iter().sum::<f64>() / count;
+        let variance = self.samples.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+        (mean / 1e3, variance.sqrt() / 1e3)
+    }
+
+    /// 10⁹ floating-point operations a second, in the run that took the median.
+    fn gflops(&self) -> f64 {
+        self.flops as f64 / self.summary.median
+    }
+}

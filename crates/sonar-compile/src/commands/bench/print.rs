@@ -1,0 +1,260 @@
+//! What `bench` prints.
+
+use super::profile::{Bound, KernelTime};
+use super::{Machine, Timed};
+use crate::args::{BenchArgs, BenchFormat};
+use crate::exit::{Exit, Failure, OrExit};
+use crate::output::{out, outln};
+use crate::table::{Align, csv, markdown, render};
+use serde_json::{Value, json};
+use sonar_measure::{Summary, stats::Warning};
+
+/// Prints the results; what is doubtful about them goes to standard error.
+pub fn print(args: &BenchArgs, target: &str, machine: &Machine, results: &[Timed]) -> Result<(), Failure> {
+    match args.format {
+        BenchFormat::Json => {
+            let document = document(args, target, machine, results);
+            outln!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
+        }
+        BenchFormat::Csv if args.profile => out!("{}", csv(&KERNEL_NAMES, &kernel_values(machine, results))),
+        BenchFormat::Csv => out!("{}", csv(&MODEL_NAMES, &model_values(machine, results))),
+        BenchFormat::Markdown => {
+            out!("{}", markdown(&MODEL_COLUMNS, &results.iter().map(|r| model_cells(machine, r)).collect::<Vec<_>>()));
+            for result in results.iter().filter(|r| !r.kernels.is_empty()) {
+                out!("\n{}\n\n{}", result.name, markdown(&KERNEL_COLUMNS, &kernel_cells(machine, &result.kernels)));
+            }
+        }
+        BenchFormat::Text => results.iter().for_each(|result| text(target, machine, result, &results[0])),
+    }
+    for result in results {
+        for warning in &result.summary.warnings {
+            eprintln!("warning: {}: {}", result.name, explain(*warning, result));
+        }
+    }
+    Ok(())
+}
+
+/// What a warning means for the person who reads it.
+fn explain(warning: Warning, result: &Timed) -> String {
+    match warning {
+        Warning::FewSamples => "too few runs for a 95% interval; it is their whole range".to_string(),
+        Warning::WideInterval => "the interval is wider than a tenth of the median: more --runs may help".to_string(),
+        Warning::Outliers => format!(
+            "{} of {} runs took more than one and a half times the median: other programs may be running",
+            result.outliers(),
+            result.samples.len()
+        ),
+        Warning::Drift => {
+            "the first and the second half of the runs differ by more than a tenth: the machine changed meanwhile, \
+                           or needs more --warmup"
+                .to_string()
+        }
+    }
+}
+
+fn text(target: &str, machine: &Machine, r: &Timed, first: &Timed) {
+    let ((low, high), (mean, deviation)) = (us(r.summary.interval), r.mean_us());
+    let shapes: Vec<String> = r.inputs.iter().map(|shape| format!("{shape:?}")).collect();
+    outln!("{}, input {}, {} thread(s), {target}", r.name, shapes.join(", "), machine.threads);
+    outln!("  median {:.1} µs  [{low:.1}, {high:.1}] 95% interval", r.summary.median / 1e3);
+    outln!(
+        "  min {:.1}  p90 {:.1}  p95 {:.1}  p99 {:.1}  max {:.1}  mean {mean:.1} ± {deviation:.1}  ({} runs, {} outliers)",
+        r.summary.min / 1e3,
+        r.quantile_us(0.9),
+        r.quantile_us(0.95),
+        r.quantile_us(0.99),
+        r.summary.max / 1e3,
+        r.summary.count,
+        r.outliers()
+    );
+    outln!(
+        "  {:.1} MFLOP, {:.0} GFLOP/s, {:.0}% of the FMA peak of {:.0}; {:.0} runs a second; ready in {:.1} ms",
+        r.flops as f64 / 1e6,
+        r.gflops(),
+        100.0 * r.gflops() / machine.peak,
+        machine.peak,
+        1e9 / r.summary.median,
+        1e3 * r.ready_seconds
+    );
+    if let Some(ratio) = &r.ratio {
+        let (low, high) = ratio.interval;
+        outln!("  takes {:.3} [{low:.3}, {high:.3}] times as long as {}", ratio.median, first.name);
+    }
+    if !r.kernels.is_empty() {
+        let (seconds, floor) = together(&r.kernels);
+        out!("\n{}", render(&KERNEL_COLUMNS, &kernel_cells(machine, &r.kernels)));
+        outln!("all kernels {:.1} µs, by the roofline {:.1} µs ({:.0}%)\n", 1e6 * seconds, 1e6 * floor, 100.0 * floor / seconds);
+    }
+}
+
+/// Seconds and least seconds of kernels.
+fn together(kernels: &[KernelTime]) -> (f64, f64) {
+    (kernels.iter().map(|k| k.seconds).sum(), kernels.iter().map(KernelTime::floor).sum())
+}
+
+fn document(args: &BenchArgs, target: &str, machine: &Machine, results: &[Timed]) -> Value {
+    let mut models: Vec<Value> = results.iter().map(|r| model_document(machine, r)).collect();
+    let mut document = models.remove(0);
+    let bandwidth: Vec<Value> =
+        machine.bandwidth.iter().map(|b| json!({ "bytes": b.bytes, "gb_per_s": b.gigabytes_per_second })).collect();
+    let common = json!({
+        "schema": 1, "target": target, "threads": machine.threads, "batch": args.target.batch, "peak_gflops": machine.peak,
+        "bandwidth_one_core": bandwidth, "compared": models,
+    });
+    if let (Value::Object(document), Value::Object(common)) = (&mut document, common) {
+        document.extend(common);
+    }
+    document
+}
+
+fn model_document(machine: &Machine, r: &Timed) -> Value {
+    let kernels: Vec<Value> = r.kernels.iter().map(|k| kernel_document(machine, k, together(&r.kernels).0)).collect();
+    let ratio = |r: &Summary| json!({ "median": r.median, "interval": [r.interval.0, r.interval.1] });
+    let ((low, high), (mean, deviation)) = (us(r.summary.interval), r.mean_us());
+    json!({
+        "model": r.name, "inputs": r.inputs, "compile_seconds": r.compile_seconds, "ready_seconds": r.ready_seconds, "flops": r.flops,
+        "median_us": r.summary.median / 1e3, "interval_us": [low, high], "mean_us": mean, "deviation_us": deviation,
+        "min_us": r.summary.min / 1e3, "p90_us": r.quantile_us(0.9), "p95_us": r.quantile_us(0.95), "p99_us": r.quantile_us(0.99),
+        "max_us": r.summary.max / 1e3, "outliers": r.outliers(), "gflops": r.gflops(), "peak_share": r.gflops() / machine.peak,
+        "ratio": r.ratio.as_ref().map(ratio), "warnings": r.summary.warnings, "kernels": kernels, "samples_ns": r.samples,
+    })
+}
+
+fn kernel_document(machine: &Machine, k: &KernelTime, all: f64) -> Value {
+    json!({
+        "kernel": k.name, "calls": k.calls, "microseconds": 1e6 * k.seconds, "share": k.seconds / all, "flops": k.flops,
+        "bytes": k.bytes, "gflops": k.gflops(), "gb_per_s": k.gigabytes(), "peak_share": k.gflops() / machine.peak,
+        "floor_us": 1e6 * k.floor(), "roofline_share": k.floor() / k.seconds, "bound": k.bound(),
+    })
+}
+
+const MODEL_COLUMNS: [(&str, Align); 9] = [
+    ("model", Align::Left),
+    ("median, µs", Align::Right),
+    ("95% interval", Align::Right),
+    ("min", Align::Right),
+    ("p90", Align::Right),
+    ("p99", Align::Right),
+    ("GFLOP/s", Align::Right),
+    ("of peak", Align::Right),
+    ("ratio", Align::Right),
+];
+
+fn model_cells(machine: &Machine, r: &Timed) -> Vec<String> {
+    let interval = |low: f64, high: f64, digits: usize| format!("{low:.digits$}–{high:.digits$}");
+    let (low, high) = us(r.summary.interval);
+    let ratio = |r: &Summary| format!("{:.3} ({})", r.median, interval(r.interval.0, r.interval.1, 3));
+    vec![
+        r.name.clone(),
+        format!("{:.1}", r.summary.median / 1e3),
+        interval(low, high, 1),
+        format!("{:.1}", r.summary.min / 1e3),
+        format!("{:.1}", r.quantile_us(0.9)),
+        format!("{:.1}", r.quantile_us(0.99)),
+        format!("{:.1}", r.gflops()),
+        format!("{:.0}%", 100.0 * r.gflops() / machine.peak),
+        r.ratio.as_ref().map_or("1".to_string(), ratio),
+    ]
+}
+
+const MODEL_NAMES: [&str; 19] = [
+    "model",
+    "threads",
+    "runs",
+    "median_us",
+    "low_us",
+    "high_us",
+    "mean_us",
+    "deviation_us",
+    "min_us",
+    "p90_us",
+    "p95_us",
+    "p99_us",
+    "max_us",
+    "outliers",
+    "gflops",
+    "peak_share",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+];
+
+fn model_values(machine: &Machine, results: &[Timed]) -> Vec<Vec<String>> {
+    let values = |r: &Timed| {
+        let ((low, high), (mean, deviation)) = (us(r.summary.interval), r.mean_us());
+        let ratio = r.ratio.as_ref().map_or([1.0; 3], |r| [r.median, r.interval.0, r.interval.1]);
+        let times = [r.summary.median / 1e3, low, high, mean, deviation, r.summary.min / 1e3];
+        let quantiles = [r.quantile_us(0.9), r.quantile_us(0.95), r.quantile_us(0.99), r.summary.max / 1e3];
+        let mut row = vec![r.name.clone(), machine.threads.to_string(), r.summary.count.to_string()];
+        row.extend(times.iter().chain(&quantiles).map(f64::to_string));
+        row.push(r.outliers().to_string());
+        row.extend([r.gflops(), r.gflops() / machine.peak].iter().chain(&ratio).map(f64::to_string));
+        row
+    };
+    results.iter().map(values).collect()
+}
+
+const KERNEL_COLUMNS: [(&str, Align); 9] = [
+    ("kernel", Align::Left),
+    ("calls", Align::Right),
+    ("µs", Align::Right),
+    ("share", Align::Right),
+    ("GFLOP/s", Align::Right),
+    ("of peak", Align::Right),
+    ("GB/s", Align::Right),
+    ("of roofline", Align::Right),
+    ("bound", Align::Left),
+];
+
+fn kernel_cells(machine: &Machine, kernels: &[KernelTime]) -> Vec<Vec<String>> {
+    let (all, _) = together(kernels);
+    let percent = |share: f64| format!("{:.0}%", 100.0 * share);
+    let cells = |k: &KernelTime| {
+        vec![
+            k.name.clone(),
+            k.calls.to_string(),
+            format!("{:.1}", 1e6 * k.seconds),
+            percent(k.seconds / all),
+            format!("{:.1}", k.gflops()),
+            percent(k.gflops() / machine.peak),
+            format!("{:.1}", k.gigabytes()),
+            percent(k.floor() / k.seconds),
+            bound(k).to_string(),
+        ]
+    };
+    kernels.iter().map(cells).collect()
+}
+
+const KERNEL_NAMES: [&str; 11] =
+    ["model", "kernel", "calls", "us", "share", "gflops", "peak_share", "gb_per_s", "floor_us", "roofline_share", "bound"];
+
+fn kernel_values(machine: &Machine, results: &[Timed]) -> Vec<Vec<String>> {
+    let values = |r: &Timed, k: &KernelTime| {
+        let numbers = [
+            1e6 * k.seconds,
+            k.seconds / together(&r.kernels).0,
+            k.gflops(),
+            k.gflops() / machine.peak,
+            k.gigabytes(),
+            1e6 * k.floor(),
+            k.floor() / k.seconds,
+        ];
+        let mut row = vec![r.name.clone(), k.name.clone(), k.calls.to_string()];
+        row.extend(numbers.iter().map(f64::to_string));
+        row.push(bound(k).to_string());
+        row
+    };
+    results.iter().flat_map(|r| r.kernels.iter().map(move |k| values(r, k))).collect()
+}
+
+fn bound(kernel: &KernelTime) -> &'static str {
+    match kernel.bound() {
+        Bound::Compute => "compute",
+        Bound::Memory => "memory",
+    }
+}
+
+/// Nanoseconds to microseconds.
+fn us((low, high): (f64, f64)) -> (f64, f64) {
+    (low / 1e3, high / 1e3)
+}

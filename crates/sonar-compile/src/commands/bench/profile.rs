@@ -1,0 +1,138 @@
+//! `bench --profile`: the time of each kernel, and its floor by the roofline model (Williams, Waterman, Patterson, 2009): no
+//! kernel is faster than its arithmetic at the peak, nor than its data at the bandwidth of the memory that they fit in.
+
+use super::{Machine, Subject};
+use crate::compiled::tune_failure;
+use crate::exit::Failure;
+use serde::Serialize;
+
+/// Runs of which each kernel's fastest counts, at most.
+const RUNS: usize = 100;
+
+/// All calls of one kernel together.
+pub struct KernelTime {
+    /// Its name, and its number among the kernels.
+    pub name: String,
+    /// How often it is called in one inference.
+    pub calls: usize,
+    /// The fastest of the runs, calls added up.
+    pub seconds: f64,
+    /// Floating-point operations as the graph says them: an algorithm that needs less, such as Winograd's, may seem to be
+    /// above the peak.
+    pub flops: u64,
+    /// Bytes of its arguments.
+    pub bytes: u64,
+    /// Seconds that the arithmetic takes at the least.
+    pub compute: f64,
+    /// Seconds that the data take at the least.
+    pub memory: f64,
+}
+
+/// What keeps a kernel from being faster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bound {
+    /// Its arithmetic.
+    Compute,
+    /// Its data.
+    Memory,
+}
+
+impl KernelTime {
+    /// 10⁹ floating-point operations a second.
+    pub fn gflops(&self) -> f64 {
+        self.flops as f64 / self.seconds / 1e9
+    }
+
+    /// 10⁹ bytes a second.
+    pub fn gigabytes(&self) -> f64 {
+        self.bytes as f64 / self.seconds / 1e9
+    }
+
+    /// The time that the machine allows, in seconds.
+    pub fn floor(&self) -> f64 {
+        self.compute.max(self.memory)
+    }
+
+    /// Which of the floors is the higher one.
+    pub fn bound(&self) -> Bound {
+        if self.compute >= self.memory { Bound::Compute } else { Bound::Memory }
+    }
+}
+
+impl Machine {
+    /// Seconds that arithmetic takes at the least.
+    fn compute(&self, flops: u64) -> f64 {
+        flops as f64 / self.peak / 1e9
+    }
+
+    /// Seconds that data take at the least, each thread having its part of them.
+    fn memory(&self, bytes: u64) -> f64 {
+        let part = bytes / self.threads as u64;
+        let level = self.bandwidth.iter().find(|level| level.bytes as u64 >= part).or(self.bandwidth.last());
+        level.map_or(0.0, |level| part as f64 / level.gigabytes_per_second / 1e9)
+    }
+}
+
+/// Time of each kernel, the longest first.
+pub fn profile(subject: &mut Subject, runs: usize, machine: &Machine) -> Result<Vec<KernelTime>, Failure> {
+    let inputs: Vec<&[f32]> = subject.arguments.inputs.iter().map(Vec::as_slice).collect();
+    let mut outputs: Vec<&mut [f32]> = subject.arguments.outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    let compiled = &mut subject.prepared.compiled;
+    let calls = compiled.profile(&inputs, &mut outputs, runs.min(RUNS)).map_err(tune_failure)?;
+    let tasks = &compiled.lowered.tasks;
+    let mut kernels: Vec<Option<KernelTime>> = tasks.tasks.iter().map(|_| None).collect();
+    for (call, kernel) in calls.iter().zip(&tasks.kernels) {
+        let task = &tasks.tasks[kernel.task];
+        let total = kernels[kernel.task].get_or_insert_with(|| KernelTime {
+            name: format!("{} #{}", call.kernel, kernel.task),
+            calls: 0,
+            seconds: 0.0,
+            flops: 0,
+            bytes: 0,
+            compute: 0.0,
+            memory: 0.0,
+        });
+        total.calls += 1;
+        total.seconds += call.seconds;
+        total.flops += task.flops;
+        total.bytes += task.bytes;
+        total.compute += machine.compute(task.flops);
+        total.memory += machine.memory(task.bytes);
+    }
+    let mut kernels: Vec<KernelTime> = kernels.into_iter().flatten().collect();
+    kernels.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    Ok(kernels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sonar_codegen::Bandwidth;
+
+    #[test]
+    fn the_roofline_is_that_of_the_level_that_holds_the_data() {
+        let level = |bytes, gigabytes_per_second| Bandwidth { bytes, gigabytes_per_second };
+        let machine = Machine { peak: 200.0, threads: 2, bandwidth: vec![level(1000, 400.0), level(100_000, 50.0)] };
+        assert_eq!(machine.compute(200_000), 1e-6);
+        // Two threads with a thousand bytes each, at 400 bytes a nanosecond.
+        assert!((machine.memory(2000) - 2.5e-9).abs() < 1e-18);
+        assert!((machine.memory(2002) - 20.02e-9).abs() < 1e-18);
+        // What no level holds moves as from the last one.
+        assert!((machine.memory(1_000_000) - 1e-5).abs() < 1e-15);
+
+        let kernel = |compute, memory| KernelTime {
+            name: "k".to_string(),
+            calls: 1,
+            seconds: 4e-6,
+            flops: 200_000,
+            bytes: 2000,
+            compute,
+            memory,
+        };
+        assert_eq!(kernel(1e-6, 2e-6).bound(), Bound::Memory);
+        assert_eq!(kernel(2e-6, 1e-6).bound(), Bound::Compute);
+        assert_eq!(kernel(1e-6, 2e-6).floor(), 2e-6);
+        assert_eq!((kernel(0.0, 0.0).gflops(), kernel(0.0, 0.0).gigabytes()), (50.0, 0.5));
+    }
+}

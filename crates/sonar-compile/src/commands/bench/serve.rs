@@ -1,0 +1,24 @@
+//! `bench --serve`: timings on demand, for outside harnesses.
+
+use super::Subject;
+use crate::exit::{Exit, Failure, OrExit, fail};
+use serde_json::json;
+use std::io::{BufRead, Write};
+
+/// Tells how long the model took to be ready, then answers each line `W N` with the nanoseconds of N runs after W that do not count.
+pub fn serve(subject: &mut Subject) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    let mut say = |line: String| writeln!(out, "{line}").and_then(|()| out.flush()).or_exit(Exit::Internal);
+    say(json!({ "compile_s": subject.prepared.seconds() }).to_string())?;
+    for line in std::io::stdin().lock().lines() {
+        let line = line.or_exit(Exit::BadInput)?;
+        let numbers: Vec<usize> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>().unwrap_or_default();
+        let [warmup, runs] = numbers[..] else {
+            return Err(fail(Exit::Usage, format!("expected two numbers, warm-up and timed runs; found `{line}`")));
+        };
+        subject.time(warmup)?;
+        let samples: Vec<u64> = subject.time(runs)?.into_iter().map(|ns| ns as u64).collect();
+        say(json!(samples).to_string())?;
+    }
+    Ok(())
+}
