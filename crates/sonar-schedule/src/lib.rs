@@ -53,3 +53,4 @@ pub use plan::plan;
 pub use primitives::{apply, apply_step};
 pub use space::{FILTER_TOLERANCE, Knob, Options, Point, ScheduleSpace, allows, space};
 pub use task::{Kernel, Task, TaskKind, Tasks, Value, tasks};
+pub use work::executed_flops;

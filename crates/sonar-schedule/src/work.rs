@@ -1,6 +1,7 @@
 //! How much a program computes.
 
-use sonar_ir::loops::{Bound, Expr, Stmt, Var};
+use sonar_ir::loops::{Bound, Expr, Program, Stmt, Var};
+use sonar_ir::tile::{Inst, TileStmt};
 
 /// Counts of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,9 +10,19 @@ pub(crate) struct Work {
     pub(crate) flops: u64,
 }
 
+/// Floating-point operations that one run of a scheduled program executes, those of its tiles included, in which all lanes of
+/// a vector count.
+///
+/// They may be more than the task asks for, where rows are padded to whole vectors; and less, where an algorithm needs less, as
+/// Winograd's does.
+pub fn executed_flops(program: &Program) -> u64 {
+    let calls: Vec<u64> = program.tiles.iter().map(|tile| tile_flops(&tile.body, tile.lanes as u64)).collect();
+    flops(&program.body, &calls, &mut Vec::new()).round() as u64
+}
+
 /// The work of some statements without calls.
 pub(crate) fn of(stmts: &[Stmt]) -> Work {
-    Work { flops: flops(stmts, &mut Vec::new()).round() as u64 }
+    Work { flops: flops(stmts, &[], &mut Vec::new()).round() as u64 }
 }
 
 /// The share of iterations of loops with these extents for which a bound holds, if each value of its expression between
@@ -27,19 +38,20 @@ pub(crate) fn share(bound: &Bound, extent: impl Fn(Var) -> usize) -> f64 {
     inside.max(0) as f64 / (most + 1 - least) as f64
 }
 
-/// Floating-point operations of statements inside of loops with these extents.
-fn flops(stmts: &[Stmt], loops: &mut Vec<(Var, usize)>) -> f64 {
+/// Floating-point operations of statements inside of loops with these extents, where each call of a tile has as many as `calls`
+/// says.
+fn flops(stmts: &[Stmt], calls: &[u64], loops: &mut Vec<(Var, usize)>) -> f64 {
     let flops = stmts.iter().map(|stmt| match stmt {
         Stmt::For { var, extent, body, .. } => {
             loops.push((*var, *extent));
-            let once = flops(body, loops);
+            let once = flops(body, calls, loops);
             loops.pop();
             *extent as f64 * once
         }
         Stmt::If { bounds, body } => {
             let extent = |var| loops.iter().find(|l| l.0 == var).map_or(1, |l| l.1);
             let share: f64 = bounds.iter().map(|bound| share(bound, extent)).product();
-            share * flops(body, loops)
+            share * flops(body, calls, loops)
         }
         Stmt::Store { value, .. } => operations(value) as f64,
         Stmt::Reduce(reduce) => {
@@ -49,9 +61,20 @@ fn flops(stmts: &[Stmt], loops: &mut Vec<(Var, usize)>) -> f64 {
             });
             (operations(&reduce.init) + updates.sum::<u64>() + operations(&reduce.finish)) as f64
         }
-        Stmt::Call { .. } => 0.0,
+        Stmt::Call { tile, .. } => calls.get(*tile).map_or(0.0, |&flops| flops as f64),
     });
     flops.sum()
+}
+
+/// Operations of one call of a tile.
+fn tile_flops(body: &[TileStmt], lanes: u64) -> u64 {
+    let each = body.iter().map(|stmt| match stmt {
+        TileStmt::Loop { trips, body } => u64::from(*trips) * tile_flops(body, lanes),
+        TileStmt::Inst(Inst::Fma { .. } | Inst::FmaBroadcast { .. }) => 2 * lanes,
+        TileStmt::Inst(Inst::Unary { .. } | Inst::Binary { .. }) => lanes,
+        TileStmt::Inst(_) | TileStmt::Advance { .. } => 0,
+    });
+    each.sum()
 }
 
 fn operations(expr: &Expr) -> u64 {
@@ -63,5 +86,27 @@ fn operations(expr: &Expr) -> u64 {
         Expr::Select { left, right, value, otherwise } => {
             1 + operations(left) + operations(right) + operations(value).max(operations(otherwise))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, default_schedule, plan, tasks};
+    use sonar_ir::{Graph, Init, Op, TensorType};
+
+    #[test]
+    fn tiles_execute_what_the_task_asks_for() {
+        let mut graph = Graph::new("dense");
+        let x = graph.input("x", TensorType::fixed(&[8, 64]));
+        let w = graph.param("w", &[64, 32], Init::He);
+        let y = graph.push(Op::MatMul, &[x, w]).expect("the shapes fit");
+        graph.outputs = vec![y];
+        let tasks = tasks(&graph).expect("it can be lowered");
+        let plan = plan(&tasks, &|task| default_schedule(task, &Options::new(16)), 16).expect("it can be planned");
+        // Thirty-two columns are whole vectors: nothing is executed in vain.
+        assert_eq!(executed_flops(&plan.kernels[0]), 2 * 8 * 64 * 32);
+        assert!(!plan.kernels[0].tiles.is_empty());
+        assert_eq!(executed_flops(&tasks.tasks[0].program), tasks.tasks[0].flops);
     }
 }

@@ -5,6 +5,7 @@ use super::{Machine, Subject};
 use crate::compiled::tune_failure;
 use crate::exit::Failure;
 use serde::Serialize;
+use sonar_schedule::executed_flops;
 
 /// Runs of which each kernel's fastest counts, at most.
 const RUNS: usize = 100;
@@ -17,12 +18,12 @@ pub struct KernelTime {
     pub calls: usize,
     /// The fastest of the runs, calls added up.
     pub seconds: f64,
-    /// Floating-point operations as the graph says them: an algorithm that needs less, such as Winograd's, may seem to be
-    /// above the peak.
+    /// Floating-point operations that the graph asks for: with an algorithm that needs less, such as Winograd's, they may be
+    /// done faster than the peak.
     pub flops: u64,
     /// Bytes of its arguments.
     pub bytes: u64,
-    /// Seconds that the arithmetic takes at the least.
+    /// Seconds that the arithmetic takes at the least: what the graph asks for, or what the code executes, whichever is less.
     pub compute: f64,
     /// Seconds that the data take at the least.
     pub memory: f64,
@@ -82,7 +83,8 @@ pub fn profile(subject: &mut Subject, runs: usize, machine: &Machine) -> Result<
     let calls = compiled.profile(&inputs, &mut outputs, runs.min(RUNS)).map_err(tune_failure)?;
     let tasks = &compiled.lowered.tasks;
     let mut kernels: Vec<Option<KernelTime>> = tasks.tasks.iter().map(|_| None).collect();
-    for (call, kernel) in calls.iter().zip(&tasks.kernels) {
+    let executed: Vec<u64> = compiled.plan.kernels.iter().map(executed_flops).collect();
+    for ((call, planned), kernel) in calls.iter().zip(&compiled.plan.calls).zip(&tasks.kernels) {
         let task = &tasks.tasks[kernel.task];
         let total = kernels[kernel.task].get_or_insert_with(|| KernelTime {
             name: format!("{} #{}", call.kernel, kernel.task),
@@ -97,7 +99,7 @@ pub fn profile(subject: &mut Subject, runs: usize, machine: &Machine) -> Result<
         total.seconds += call.seconds;
         total.flops += task.flops;
         total.bytes += task.bytes;
-        total.compute += machine.compute(task.flops);
+        total.compute += machine.compute(task.flops.min(executed[planned.kernel]));
         total.memory += machine.memory(task.bytes);
     }
     let mut kernels: Vec<KernelTime> = kernels.into_iter().flatten().collect();
