@@ -92,7 +92,7 @@ fn operations(expr: &Expr) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Options, default_schedule, plan, tasks};
+    use crate::{Options, default_program, plan, tasks};
     use sonar_ir::{Graph, Init, Op, TensorType};
 
     #[test]
@@ -103,7 +103,8 @@ mod tests {
         let y = graph.push(Op::MatMul, &[x, w]).expect("the shapes fit");
         graph.outputs = vec![y];
         let tasks = tasks(&graph).expect("it can be lowered");
-        let plan = plan(&tasks, &|task| default_schedule(task, &Options::new(16)), 16).expect("it can be planned");
+        let programs = tasks.tasks.iter().map(|task| default_program(task, &Options::new(16)).1).collect();
+        let plan = plan(&tasks, programs);
         // Thirty-two columns are whole vectors: nothing is executed in vain.
         assert_eq!(executed_flops(&plan.kernels[0]), 2 * 8 * 64 * 32);
         assert!(!plan.kernels[0].tiles.is_empty());
