@@ -92,7 +92,7 @@ pub trait Evaluator {
     fn tune(&mut self, job: &TuneJob<'_>, report: &mut dyn FnMut(Timed) -> ControlFlow<()>) -> Result<(), EvaluateError>;
 
     /// Times whole models with the best schedules known, the candidates taking turns so that a slow minute of the machine
-    /// hits all of them. Each comes with its trials so far.
+    /// hits all of them, as far as they fit into memory together. Each comes with its trials so far.
     fn measure(&mut self, candidates: &[(&Candidate, Option<usize>)]) -> Result<Timed, EvaluateError>;
 
     /// Says that a candidate will not be trained or timed any more.

@@ -4,14 +4,14 @@ use crate::candidate::{Candidate, CandidateId, Cost, Description, Epoch};
 use crate::describe::describe;
 use crate::evaluator::{EvaluateError, Evaluator, Probe, Timed, TrainJob, TuneJob};
 use crate::training::{Training, forget};
-use crate::tuning::{Subject, Tuning};
+use crate::tuning::Tuning;
 use sonar_ir::Graph;
 use sonar_ir::space::{Assignment, Space};
 use sonar_train::Backend;
 use std::ops::ControlFlow;
 
 /// Graphs come from a space, accuracies from training on a data set, latencies from this machine. Nothing of a candidate stays
-/// in memory between two calls.
+/// in memory between two calls, and within one only what is being worked on.
 pub struct RealEvaluator {
     /// Where architectures come from.
     pub space: Space,
@@ -23,10 +23,8 @@ pub struct RealEvaluator {
     pub tuning: Tuning,
 }
 
-impl RealEvaluator {
-    fn graph(&self, candidate: &Candidate) -> Result<Graph, EvaluateError> {
-        Ok(describe(&self.space, &candidate.assignment)?.0)
-    }
+fn graph(space: &Space, candidate: &Candidate) -> Result<Graph, EvaluateError> {
+    Ok(describe(space, &candidate.assignment)?.0)
 }
 
 impl Evaluator for RealEvaluator {
@@ -43,7 +41,7 @@ impl Evaluator for RealEvaluator {
     }
 
     fn probe(&mut self, candidate: &Candidate) -> Result<(Probe, Cost), EvaluateError> {
-        let graph = self.graph(candidate)?;
+        let graph = graph(&self.space, candidate)?;
         let (epoch, compiling) = self.training.probe(&graph, self.backend.as_ref())?;
         let (latency, mut cost) = self.tuning.probe(&graph)?;
         cost.training += epoch;
@@ -52,24 +50,18 @@ impl Evaluator for RealEvaluator {
     }
 
     fn train(&mut self, job: &TrainJob<'_>, report: &mut dyn FnMut(Epoch, Cost) -> ControlFlow<()>) -> Result<(), EvaluateError> {
-        let graph = self.graph(job.candidate)?;
+        let graph = graph(&self.space, job.candidate)?;
         self.training.train(&graph, self.backend.as_ref(), job, report)
     }
 
     fn tune(&mut self, job: &TuneJob<'_>, report: &mut dyn FnMut(Timed) -> ControlFlow<()>) -> Result<(), EvaluateError> {
-        let mut subjects = Vec::with_capacity(job.candidates.len());
-        for &(candidate, trials) in &job.candidates {
-            subjects.push(Subject { id: candidate.id, graph: self.graph(candidate)?, trials });
-        }
-        self.tuning.tune(&subjects, job.to, job.seconds, report)
+        let space = &self.space;
+        self.tuning.tune(job, &|candidate| graph(space, candidate), report)
     }
 
     fn measure(&mut self, candidates: &[(&Candidate, Option<usize>)]) -> Result<Timed, EvaluateError> {
-        let mut subjects = Vec::with_capacity(candidates.len());
-        for &(candidate, trials) in candidates {
-            subjects.push(Subject { id: candidate.id, graph: self.graph(candidate)?, trials });
-        }
-        self.tuning.measure(&subjects)
+        let space = &self.space;
+        self.tuning.measure(candidates, &|candidate| graph(space, candidate))
     }
 
     fn forget(&mut self, candidate: CandidateId) {

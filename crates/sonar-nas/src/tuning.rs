@@ -3,8 +3,8 @@
 //! All candidates share one [`Tuner`], and so the trials of every kernel that they have in common. A candidate's latency is
 //! always that of the whole model with the best schedules known at the time, with random weights.
 
-use crate::candidate::{CandidateId, Cost, Latency};
-use crate::evaluator::{EvaluateError, Timed};
+use crate::candidate::{Candidate, CandidateId, Cost, Latency};
+use crate::evaluator::{EvaluateError, Timed, TuneJob};
 use sonar_ir::{Graph, init};
 use sonar_measure::{Budget, Summary};
 use sonar_tune::{
@@ -20,6 +20,8 @@ const QUICK: Budget = Budget { samples: 30, seconds: 0.1 };
 const THOROUGH: Budget = Budget { samples: 200, seconds: 0.6 };
 /// Seconds of tuning between two reports.
 const REPORT_SECONDS: f64 = 0.5;
+/// Models that are in memory at a time, to be timed in turns.
+pub const TOGETHER: usize = 32;
 
 /// How all candidates are tuned and timed.
 pub struct Tuning {
@@ -33,43 +35,35 @@ pub struct Tuning {
     pub seed: u64,
 }
 
-/// A candidate to tune.
-pub struct Subject {
-    /// Which.
-    pub id: CandidateId,
-    /// Its graph.
-    pub graph: Graph,
-    /// Its trials so far, or nothing if it was never timed.
-    pub trials: Option<usize>,
-}
+/// Makes the graph of a candidate.
+pub type Graphs<'a> = dyn Fn(&Candidate) -> Result<Graph, EvaluateError> + 'a;
 
-/// A candidate as kernels.
-struct Kernels {
-    id: CandidateId,
-    lowered: Lowered,
+/// A candidate as kernels, which is all that is kept of it in memory.
+struct Kernels<'a> {
+    candidate: &'a Candidate,
     /// Each kernel with how often the model runs it.
     weights: Vec<(TaskId, f64)>,
 }
 
 impl Tuning {
-    /// Times candidates that were never timed, then tunes all until every kernel has `to` trials or `seconds` are over, then
-    /// times them again.
+    /// Times candidates that were never timed, then tunes all until every kernel has as many trials as the job says or its
+    /// time is over, then times them again. Of candidates that wait, only the names of their kernels are in memory.
     pub fn tune(
         &mut self,
-        subjects: &[Subject],
-        to: usize,
-        seconds: Option<f64>,
+        job: &TuneJob<'_>,
+        graphs: &Graphs<'_>,
         report: &mut dyn FnMut(Timed) -> ControlFlow<()>,
     ) -> Result<(), EvaluateError> {
+        let TuneJob { to, seconds, .. } = *job;
         let begun = Instant::now();
         let mut prepared = Vec::new();
         let mut unreported = Cost::default();
-        for subject in subjects {
+        for &(candidate, trials) in &job.candidates {
             let mut timed = Timed { cost: std::mem::take(&mut unreported), ..Timed::default() };
-            match self.prepare(subject, to, &mut timed) {
+            match self.prepare(candidate, &graphs(candidate)?, trials.is_none().then_some(to), &mut timed) {
                 Ok(kernels) if timed.failures.is_empty() => prepared.push(kernels),
                 Ok(_) => {}
-                Err(error) => timed.failures.push((subject.id, blame(error)?)),
+                Err(error) => timed.failures.push((candidate.id, blame(error)?)),
             }
             if timed.latencies.is_empty() && timed.failures.is_empty() {
                 unreported = timed.cost;
@@ -81,7 +75,7 @@ impl Tuning {
             return Ok(());
         }
 
-        // Generating and timing the models once more must fit too.
+        // Compiling and timing the models once more must fit too.
         let elapsed = begun.elapsed().as_secs_f64();
         let after = elapsed + prepared.len() as f64 * QUICK.seconds;
         let left = seconds.map(|seconds| Duration::from_secs_f64((seconds - elapsed - after).max(0.0)));
@@ -92,10 +86,12 @@ impl Tuning {
         }
         for kernels in &prepared {
             let trials = if reason == StopReason::Finished { to } else { self.trials(kernels, to) };
+            let id = kernels.candidate.id;
             let mut timed = Timed::default();
-            match self.time(kernels.lowered.clone(), trials, QUICK, &mut timed.cost) {
-                Ok(latency) => timed.add(kernels.id, latency),
-                Err(error) => timed.failures.push((kernels.id, blame(error)?)),
+            let lowered = self.lower(&graphs(kernels.candidate)?, &mut timed.cost);
+            match lowered.and_then(|lowered| self.time(lowered, trials, QUICK, &mut timed.cost)) {
+                Ok(latency) => timed.add(id, latency),
+                Err(error) => timed.failures.push((id, blame(error)?)),
             }
             if report(timed).is_break() {
                 return Ok(());
@@ -104,15 +100,27 @@ impl Tuning {
         Ok(())
     }
 
-    /// Times whole models with the best schedules known, in turns.
-    pub fn measure(&mut self, subjects: &[Subject]) -> Result<Timed, EvaluateError> {
+    /// Times whole models with the best schedules known, in turns, up to [`TOGETHER`] of them at a time.
+    pub fn measure(&mut self, candidates: &[(&Candidate, Option<usize>)], graphs: &Graphs<'_>) -> Result<Timed, EvaluateError> {
         let mut timed = Timed::default();
+        for group in candidates.chunks(TOGETHER) {
+            self.measure_group(group, graphs, &mut timed)?;
+        }
+        Ok(timed)
+    }
+
+    fn measure_group(
+        &mut self,
+        group: &[(&Candidate, Option<usize>)],
+        graphs: &Graphs<'_>,
+        timed: &mut Timed,
+    ) -> Result<(), EvaluateError> {
         let mut models: Vec<(CandidateId, Option<usize>, Compiled)> = Vec::new();
-        for subject in subjects {
-            let lowered = self.lower(&subject.graph, &mut timed.cost);
+        for &(candidate, trials) in group {
+            let lowered = self.lower(&graphs(candidate)?, &mut timed.cost);
             match lowered.and_then(|lowered| self.load(lowered, &mut timed.cost)) {
-                Ok(model) => models.push((subject.id, subject.trials, model)),
-                Err(error) => timed.failures.push((subject.id, blame(error)?)),
+                Ok(model) => models.push((candidate.id, trials, model)),
+                Err(error) => timed.failures.push((candidate.id, blame(error)?)),
             }
         }
         let begun = Instant::now();
@@ -122,7 +130,7 @@ impl Tuning {
         for ((id, trials, _), samples) in models.iter().zip(samples) {
             timed.add(*id, latency(&samples, trials.unwrap_or(0)));
         }
-        Ok(timed)
+        Ok(())
     }
 
     /// Seconds from a graph to a latency that is measured thoroughly.
@@ -137,19 +145,25 @@ impl Tuning {
         }
     }
 
-    /// Lowers a candidate, adds its kernels to the tuner, and times it if it was never timed.
-    fn prepare(&mut self, subject: &Subject, to: usize, timed: &mut Timed) -> Result<Kernels, TuneError> {
-        let lowered = self.lower(&subject.graph, &mut timed.cost)?;
+    /// Lowers a candidate, adds its kernels to the tuner, and times it if `first`, the trials that it may have, is given.
+    fn prepare<'a>(
+        &mut self,
+        candidate: &'a Candidate,
+        graph: &Graph,
+        first: Option<usize>,
+        timed: &mut Timed,
+    ) -> Result<Kernels<'a>, TuneError> {
+        let lowered = self.lower(graph, &mut timed.cost)?;
         let mut weights = Vec::with_capacity(lowered.tasks.tasks.len());
         for (index, task) in lowered.tasks.tasks.iter().enumerate() {
             let runs = lowered.tasks.kernels.iter().filter(|kernel| kernel.task == index).count();
             weights.push((self.tuner.add(task)?, runs as f64));
         }
-        let kernels = Kernels { id: subject.id, lowered, weights };
-        if subject.trials.is_none() {
+        let kernels = Kernels { candidate, weights };
+        if let Some(to) = first {
             let trials = self.trials(&kernels, to);
-            let latency = self.time(kernels.lowered.clone(), trials, QUICK, &mut timed.cost)?;
-            timed.add(subject.id, latency);
+            let latency = self.time(lowered, trials, QUICK, &mut timed.cost)?;
+            timed.add(candidate.id, latency);
         }
         Ok(kernels)
     }
@@ -157,7 +171,7 @@ impl Tuning {
     /// Tunes the kernels of all candidates, each weighted by the runs it has over all of them.
     fn search(
         &mut self,
-        candidates: &[Kernels],
+        candidates: &[Kernels<'_>],
         limits: Limits,
         mut unreported: Cost,
         report: &mut dyn FnMut(Timed) -> ControlFlow<()>,
@@ -193,7 +207,7 @@ impl Tuning {
     }
 
     /// Trials that the mean kernel of a candidate has, of `to` that it may have.
-    fn trials(&self, candidate: &Kernels, to: usize) -> usize {
+    fn trials(&self, candidate: &Kernels<'_>, to: usize) -> usize {
         let sum: usize = candidate.weights.iter().map(|&(id, _)| self.tuner.trials(id).min(to)).sum();
         sum / candidate.weights.len().max(1)
     }
