@@ -109,6 +109,8 @@ fn options_that_make_no_sense() {
     sonar(&["run", &dense, "--target", "aarch64-unknown-linux-gnu"]).fails(3, &["this machine cannot run", "aarch64"]);
     sonar(&["compile", &dense, "--threads", "0"]).fails(2, &["--threads", "at least 1"]);
     sonar(&["compile", &dense, "--batch", "0"]).fails(2, &["--batch", "at least 1"]);
+    let large = sonar(&["compile", &dense, "--batch", "99999999999"]).fails(3, &["too many elements"]);
+    assert_eq!(large.stderr.matches("too many elements").count(), 1, "a cause is told once: {large:#?}");
     sonar(&["bench", &dense, "--runs", "0"]).fails(2, &["--runs", "at least 1"]);
     sonar(&["compile", &dense, "--set", "nonsense"]).fails(2, &["--set nonsense", "NAME=VALUE"]);
     sonar(&["check", &nb201, "--set", "chanels=4"]).fails(3, &["chanels", "channels"]);
@@ -116,7 +118,9 @@ fn options_that_make_no_sense() {
     sonar(&["compile", &nb201]).fails(2, &["search space", "--arch baseline"]);
     sonar(&["compile", &nb201, "--arch", "e01=nothing"]).fails(2, &["nothing"]);
     sonar(&["compile", &nb201, "--arch", "e01=none"]).fails(2, &["e02"]);
-    sonar(&["inspect", &dense, "--stage", "asm", "--kernel", "99"]).fails(2, &["no kernel 99"]);
+    for stage in ["schedule", "loops", "clif", "asm"] {
+        sonar(&["inspect", &dense, "--stage", stage, "--kernel", "99"]).fails(2, &["no kernel 99"]);
+    }
     sonar(&["inspect", &dense, "--stage", "dream"]).fails(2, &["dream", "rewritten"]);
     sonar(&["tune", &dense, "--time", "5 parsecs"]).fails(2, &["parsecs", "10m"]);
     sonar(&["search", "--algorithm", "annealing"]).fails(2, &["annealing", "sequential"]);

@@ -42,10 +42,19 @@ pub enum Report {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.report {
-            Report::Plain(error) => write!(f, "error: {error:#}"),
+            Report::Plain(error) => write!(f, "error: {}", chain(error)),
             Report::Source(report) => write!(f, "{report:?}"),
         }
     }
+}
+
+/// A message and its causes, but for those that the message before them already ends with.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        said if said.ends_with(&cause) => said.to_string(),
+        said => format!("{said}: {cause}"),
+    })
 }
 
 /// Attaches an exit code to an error.

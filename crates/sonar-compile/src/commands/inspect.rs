@@ -32,6 +32,7 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
         }
         Stage::Schedule => {
             let prepared = prepare(&args.model, &args.target)?;
+            exists(args.kernel, prepared.compiled.schedules.len())?;
             for (i, (task, schedule)) in
                 prepared.compiled.lowered.tasks.tasks.iter().zip(&prepared.compiled.schedules).enumerate()
             {
@@ -50,9 +51,7 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
         Stage::Loops | Stage::Clif | Stage::Asm => {
             let prepared = prepare(&args.model, &args.target)?;
             let kernels = &prepared.compiled.plan.kernels;
-            if let Some(k) = args.kernel.filter(|&k| k >= kernels.len()) {
-                return Err(fail(Exit::Usage, format!("there is no kernel {k}: the model has {} kernels", kernels.len())));
-            }
+            exists(args.kernel, kernels.len())?;
             for (i, program) in kernels.iter().enumerate().filter(|(i, _)| args.kernel.is_none_or(|k| k == *i)) {
                 let text = match args.stage {
                     Stage::Clif => sonar_codegen::clif(program, &prepared.target).or_exit(Exit::Internal)?,
@@ -64,6 +63,14 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Refuses the number of a kernel that is not there.
+fn exists(kernel: Option<usize>, kernels: usize) -> Result<(), Failure> {
+    match kernel {
+        Some(k) if k >= kernels => Err(fail(Exit::Usage, format!("there is no kernel {k}: the model has {kernels} kernels"))),
+        _ => Ok(()),
+    }
 }
 
 /// Counts the candidates of a space, and the distinct ones.
