@@ -80,6 +80,16 @@ fn targets_change_the_code() {
 }
 
 #[test]
+fn the_tolerance_decides_what_may_be_filtered() {
+    let resnet = example("models/nb201_resnet.sonar");
+    let steps = |tolerance: &str| sonar(&["inspect", &resnet, "--stage", "schedule", "--tolerance", tolerance]).succeeds();
+    assert!(steps("1e-4").contains("winograd tile="));
+    assert!(!steps("exact").contains("winograd"));
+    assert!(!steps("6e-6").contains("winograd tile=4"));
+    sonar(&["bench", &resnet, "--tolerance=2"]).fails(2, &["expected a number from 0 to 1"]);
+}
+
+#[test]
 fn doctor_and_completions() {
     let findings = sonar(&["doctor", "--format", "json"]).json();
     assert!(findings["peak_gflops"].as_f64() > Some(0.0) && findings["cores"].as_u64() > Some(0));

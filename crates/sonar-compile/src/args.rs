@@ -212,6 +212,9 @@ pub struct TargetArgs {
     /// Compile the graph as it is written, without equality saturation
     #[arg(long)]
     pub no_rewrite: bool,
+    /// Largest error that rounding may cause, over the largest output; `exact` forbids algorithms that round more than sums do
+    #[arg(long, value_parser = parse_tolerance, default_value = "1e-4")]
+    pub tolerance: f64,
     /// Tuning records [default: one database for this machine]
     #[arg(long, env = "SONAR_RECORDS")]
     pub records: Option<PathBuf>,
@@ -370,6 +373,15 @@ pub struct DoctorArgs {
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// A number from 0 to 1, or `exact`, which is 0.
+fn parse_tolerance(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        _ if text == "exact" => Ok(0.0),
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1, such as 1e-4, or `exact`".to_string()),
+    }
 }
 
 /// Reads `90s`, `10m`, `1.5h`, or a plain number of seconds.

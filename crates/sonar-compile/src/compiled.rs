@@ -55,6 +55,7 @@ pub fn prepare(model: &ModelArgs, options: &TargetArgs) -> Result<Prepared, Fail
         threads: options.threads,
         batch: options.batch,
         rewrite: !options.no_rewrite,
+        tolerance: options.tolerance,
         schedules: &schedules,
         ..CompileOptions::new(&target)
     };

@@ -45,7 +45,9 @@ pub struct TunerOptions {
     pub seed: u64,
     /// How long to time one candidate.
     pub budget: Budget,
-    /// Largest accepted error of a kernel's output over the largest output, and of a network's.
+    /// What rounding may cost: see [`sonar_schedule::Options::tolerance`].
+    pub rounding: f64,
+    /// Largest accepted error of a kernel's output over the largest output.
     pub tolerance: f64,
 }
 
@@ -128,12 +130,12 @@ struct Best {
 impl TunerOptions {
     /// One thread, seed 0, and the default budget.
     pub fn new(target: Target) -> Self {
-        TunerOptions { target, threads: 1, seed: 0, budget: Budget::default(), tolerance: 1e-4 }
+        TunerOptions { target, threads: 1, seed: 0, budget: Budget::default(), rounding: 1e-4, tolerance: 1e-4 }
     }
 
     /// For what schedules are made.
     fn goal(&self) -> sonar_schedule::Options {
-        sonar_schedule::Options { lanes: self.target.lanes(), threads: self.threads, tolerance: self.tolerance }
+        sonar_schedule::Options { lanes: self.target.lanes(), threads: self.threads, tolerance: self.rounding }
     }
 }
 
@@ -150,11 +152,14 @@ impl Tuner {
         }
         let key = recorded::key(task, &self.options.target, self.options.threads);
         let mut tried = HashMap::new();
-        for trial in self.records.trials(&key)?.into_iter().filter(|trial| !trial.confirmed) {
+        let allowed = |schedule: &str| {
+            schedule.parse().is_ok_and(|schedule: Schedule| sonar_schedule::allows(&schedule, self.options.rounding))
+        };
+        for trial in self.records.trials(&key)?.into_iter().filter(|trial| !trial.confirmed && allowed(&trial.schedule)) {
             tried.entry(trial.schedule).or_insert(trial.outcome);
         }
         let best = self.records.best(&key)?;
-        let best = best.and_then(|trial| {
+        let best = best.filter(|trial| allowed(&trial.schedule)).and_then(|trial| {
             Some(Best { nanoseconds: trial.outcome.time()?, schedule: trial.schedule, confirmed: trial.confirmed })
         });
         let id = TaskId(self.states.len());

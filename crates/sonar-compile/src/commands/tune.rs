@@ -27,12 +27,18 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         threads: args.target.threads,
         batch: args.target.batch,
         rewrite: !args.target.no_rewrite,
+        tolerance: args.target.tolerance,
         ..CompileOptions::new(&target)
     };
     let lowered = lower(&graph, &options).map_err(tune_failure)?;
 
     let worker = WorkerMeasurer::new(WorkerOptions::current_executable().or_exit(Exit::Internal)?);
-    let tuner_options = TunerOptions { threads: args.target.threads, seed: args.seed, ..TunerOptions::new(target.clone()) };
+    let tuner_options = TunerOptions {
+        threads: args.target.threads,
+        seed: args.seed,
+        rounding: args.target.tolerance,
+        ..TunerOptions::new(target.clone())
+    };
     let mut tuner = Tuner::new(tuner_options, Box::new(worker), records, Box::new(SystemClock::default()));
     let ids: Vec<TaskId> =
         lowered.tasks.tasks.iter().map(|task| tuner.add(task)).collect::<Result<_, _>>().map_err(tune_failure)?;
