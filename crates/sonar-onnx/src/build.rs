@@ -339,6 +339,31 @@ impl Builder {
         }
     }
 
+    /// Every element of an axis `factor` times in a row.
+    pub fn repeat(&mut self, value: &Value, axis: usize, factor: usize) -> Result<Value, Fault> {
+        let mut shape = value.shape().to_vec();
+        shape[axis] = shape[axis].saturating_mul(factor);
+        let laid = match value {
+            Value::Known(known) => {
+                let rows: Vec<usize> = (0..shape[axis]).map(|i| i / factor).collect();
+                return Ok(Value::Known(known.rows(axis, &rows)?));
+            }
+            Value::Run(laid) => laid,
+        };
+        if elements(&shape).is_none() {
+            return Err(Fault::invalid(format!("axis {axis} of the shape {:?} repeated {factor} times", value.shape())));
+        }
+        let position = laid.layout.position(axis);
+        let mut apart = laid.layout.to_ir(value.shape());
+        apart.insert(position + 1, 1);
+        let mut repeated = apart.clone();
+        repeated[position + 1] = factor;
+        let apart = self.reshape_node(laid.node, &apart)?;
+        let repeated = self.push(Op::Broadcast(dims(&repeated)), &[apart])?;
+        let together = self.reshape_node(repeated, &laid.layout.to_ir(&shape))?;
+        Ok(self.laid(together, laid.layout.clone()))
+    }
+
     /// Values laid end to end along an axis.
     pub fn concat(&mut self, values: &[&Value], axis: usize) -> Result<Value, Fault> {
         let parts: Vec<&Value> = values.iter().copied().filter(|v| elements(v.shape()) != Some(0)).collect();

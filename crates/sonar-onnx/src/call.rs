@@ -4,6 +4,7 @@ use crate::build::Value;
 use crate::error::Fault;
 use crate::known::Known;
 use crate::proto::{AttributeProto, AttributeType, NodeProto, TensorProto};
+use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -129,6 +130,12 @@ impl<'a> Call<'a> {
         Ok(self
             .find(name, AttributeType::String)?
             .map_or_else(|| default.to_string(), |a| String::from_utf8_lossy(&a.s).into_owned()))
+    }
+
+    /// Texts.
+    pub fn texts(&self, name: &'static str) -> Result<Option<Vec<String>>, Fault> {
+        let lossy = |text: &Bytes| String::from_utf8_lossy(text).into_owned();
+        Ok(self.find(name, AttributeType::Strings)?.map(|a| a.strings.iter().map(lossy).collect()))
     }
 
     /// A tensor.

@@ -4,7 +4,7 @@ use crate::build::{Builder, Value, elements};
 use crate::call::Call;
 use crate::error::{Fault, ImportError, Problem};
 use crate::layout::Layout;
-use crate::proto::{DataType, Dimension, GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use crate::proto::{DataType, Dimension, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use crate::{OPSETS, ops, weights};
 use prost::Message;
 use sonar_ir::{Graph, TensorType, Values, verify};
@@ -49,15 +49,29 @@ impl Default for ImportOptions {
 ///
 /// Fails with every problem of the graph at once, not with the first one.
 pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, ImportError> {
-    let read = |source| ImportError::Read { path: path.to_path_buf(), source };
-    let size = std::fs::metadata(path).map_err(read)?.len();
+    let model = read_model(path)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    import_model(&model, folder, options)
+}
+
+/// Reads a model without its files of weights.
+pub fn read_model(path: &Path) -> Result<ModelProto, ImportError> {
+    let bytes = read(path)?;
+    ModelProto::decode(bytes).map_err(|e| ImportError::Malformed(e.to_string()))
+}
+
+/// Reads a file that holds a single tensor, as the test data that comes with ONNX does.
+pub fn read_tensor(path: &Path) -> Result<TensorProto, ImportError> {
+    TensorProto::decode(read(path)?).map_err(|e| ImportError::Malformed(e.to_string()))
+}
+
+fn read(path: &Path) -> Result<bytes::Bytes, ImportError> {
+    let failed = |source| ImportError::Read { path: path.to_path_buf(), source };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > MAX_FILE {
         return Err(ImportError::TooLarge { path: path.to_path_buf(), size, limit: MAX_FILE });
     }
-    let bytes = bytes::Bytes::from(std::fs::read(path).map_err(read)?);
-    let model = ModelProto::decode(bytes).map_err(|e| ImportError::Malformed(e.to_string()))?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    import_model(&model, folder, options)
+    Ok(std::fs::read(path).map_err(failed)?.into())
 }
 
 /// Imports a decoded model; files with weights are sought in `folder`.

@@ -3,6 +3,7 @@
 //! Every primitive of [`crate::build`] computes with them at once, so shapes that a file calculates are plain numbers
 //! before any operator of the IR is made.
 
+use crate::build::elements;
 use crate::error::Fault;
 use std::rc::Rc;
 
@@ -107,6 +108,22 @@ impl Known {
             Data::Int(data) => Data::Int(pick(data, shape, strides, offset)),
         };
         Known { shape: shape.to_vec(), data, name: None }
+    }
+
+    /// Chosen indices of an axis, in any order.
+    pub fn rows(&self, axis: usize, rows: &[usize]) -> Result<Known, Fault> {
+        let mut shape = self.shape.clone();
+        shape[axis] = rows.len();
+        let count = elements(&shape).filter(|&count| count <= MAX_COMPUTED.max(self.len()));
+        count.ok_or_else(|| Fault::unsupported(format!("choosing {} parts of a constant", rows.len())))?;
+        let inner: usize = self.shape[axis + 1..].iter().product();
+        let outer: usize = self.shape[..axis].iter().product();
+        let source = (0..outer).flat_map(|o| rows.iter().map(move |row| (o * self.shape[axis] + row) * inner));
+        let data = match &self.data {
+            Data::Float(data) => Data::Float(source.flat_map(|at| &data[at..at + inner]).copied().collect()),
+            Data::Int(data) => Data::Int(source.flat_map(|at| &data[at..at + inner]).copied().collect()),
+        };
+        Ok(Known { shape, data, name: None })
     }
 
     /// Distances of neighbours along each axis.

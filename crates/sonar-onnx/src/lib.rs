@@ -26,7 +26,8 @@ pub mod proto;
 mod weights;
 
 pub use error::{Fault, ImportError, Problem};
-pub use import::{ImportOptions, Imported, import, import_model};
+pub use import::{ImportOptions, Imported, import, import_model, read_model, read_tensor};
+pub use weights::values;
 
 /// The versions of ONNX's operators that are supported.
 pub const OPSETS: std::ops::RangeInclusive<i64> = 9..=23;

@@ -1,10 +1,11 @@
 //! From a file's tensors to known ones: every way in which ONNX writes elements.
 
 use crate::error::Fault;
-use crate::known::Known;
+use crate::known::{Data, Known};
 use crate::proto::{DataType, TensorProto};
 use bytes::Bytes;
 use half::{bf16, f16};
+use sonar_ir::Tensor;
 use sonar_ir::verify::MAX_ELEMENTS;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -26,6 +27,19 @@ pub fn tensor(tensor: &TensorProto, folder: &Path) -> Result<Known, Fault> {
     };
     known.name = (!tensor.name.is_empty()).then(|| Rc::from(tensor.name.as_str()));
     Ok(known)
+}
+
+/// The elements of a tensor that is whole by itself, as numbers of 32 bits, whatever its type is.
+pub fn values(of: &TensorProto) -> Result<Tensor, Fault> {
+    if of.data_location != 0 {
+        return Err(Fault::unsupported("elements in another file"));
+    }
+    let known = tensor(of, Path::new(""))?;
+    let data = match &known.data {
+        Data::Float(data) => data.to_vec(),
+        Data::Int(data) => data.iter().map(|&v| v as f32).collect(),
+    };
+    Ok(Tensor::new(known.shape, data))
 }
 
 /// Extents and their product.

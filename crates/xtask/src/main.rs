@@ -1,6 +1,7 @@
 //! A claim is a command: `cargo xtask experiment NAME [--quick]` measures what the documentation says, writes
 //! `docs/experiments/NAME.md`, and prints one last line `NAME: key=value …`.
 
+mod conformance;
 mod inference;
 mod peers;
 
@@ -21,6 +22,8 @@ enum Task {
     /// Measure what the documentation claims
     #[command(subcommand)]
     Experiment(Experiment),
+    /// Run the node tests of the `onnx` package, and write docs/onnx-conformance.md
+    OnnxConformance(conformance::Options),
 }
 
 #[derive(Subcommand)]
@@ -52,6 +55,7 @@ pub struct Options {
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Experiment(Experiment::Inference(options)) => inference::run(&options),
+        Task::OnnxConformance(options) => conformance::run(&options),
     }
 }
 
@@ -62,8 +66,18 @@ pub fn root() -> PathBuf {
 
 /// Builds the program in release mode and gives its path.
 pub fn program() -> Result<PathBuf> {
+    build(&[], "sonar-compile")
+}
+
+/// Builds an example of the program's crate in release mode and gives its path.
+pub fn example(name: &str) -> Result<PathBuf> {
+    build(&["--example", name], &format!("examples/{name}"))
+}
+
+fn build(what: &[&str], file: &str) -> Result<PathBuf> {
     let status = Command::new(env!("CARGO"))
         .args(["build", "--release", "--quiet", "--package", "sonar-compile"])
+        .args(what)
         .current_dir(root())
         .status()
         .context("cargo cannot be run")?;
@@ -71,7 +85,7 @@ pub fn program() -> Result<PathBuf> {
         bail!("the program does not build");
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("release/sonar-compile"))
+    Ok(target.join("release").join(file))
 }
 
 /// Writes an experiment's page and prints its last line.

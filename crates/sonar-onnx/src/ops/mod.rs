@@ -4,7 +4,9 @@ mod elementwise;
 mod movement;
 mod normalise;
 mod product;
+mod recurrent;
 mod reduce;
+mod resize;
 mod shape;
 mod window;
 
@@ -63,6 +65,9 @@ const TABLE: &[(&str, Operator)] = &[
     ("ConvTranspose",           window::conv_transpose),
     ("Gemm",                    product::gemm),
     ("MatMul",                  product::matmul),
+    ("LSTM",                    recurrent::lstm),
+    ("GRU",                     recurrent::gru),
+    ("RNN",                     recurrent::rnn),
     // Windows and reductions.
     ("MaxPool",                 window::max_pool),
     ("AveragePool",             window::average_pool),
@@ -95,6 +100,8 @@ const TABLE: &[(&str, Operator)] = &[
     ("Tile",                    movement::tile),
     ("Pad",                     movement::pad),
     ("Gather",                  movement::gather),
+    ("Resize",                  resize::resize),
+    ("Upsample",                resize::upsample),
     ("DepthToSpace",            movement::depth_to_space),
     ("SpaceToDepth",            movement::space_to_depth),
     // The arithmetic of shapes: of what is known at import only.

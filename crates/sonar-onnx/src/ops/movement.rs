@@ -3,7 +3,6 @@
 use crate::build::{Builder, MAX_REPEATS, Value, axes, axis, elements};
 use crate::call::Call;
 use crate::error::Fault;
-use crate::known::{Data, Known};
 
 type Results = Result<Vec<Value>, Fault>;
 
@@ -251,26 +250,10 @@ pub fn gather(b: &mut Builder, call: &Call<'_>) -> Results {
         .map_err(|_| Fault::invalid(format!("an index beyond axis {axis} of the shape {:?}", x.shape())))?;
     let shape = [&x.shape()[..axis], &indices.shape, &x.shape()[axis + 1..]].concat();
     let picked = match x {
-        Value::Known(known) => Value::Known(pick(known, axis, &rows)?),
+        Value::Known(known) => Value::Known(known.rows(axis, &rows)?),
         Value::Run(_) => b.rows(x, axis, &rows)?,
     };
     Ok(vec![b.reshape(&picked, &shape)?])
-}
-
-/// Chosen indices of an axis of a known tensor.
-fn pick(known: &Known, axis: usize, rows: &[usize]) -> Result<Known, Fault> {
-    let mut shape = known.shape.clone();
-    shape[axis] = rows.len();
-    let count = elements(&shape).filter(|&count| count <= crate::known::MAX_COMPUTED.max(known.len()));
-    count.ok_or_else(|| Fault::unsupported(format!("gathering {} parts of a constant", rows.len())))?;
-    let inner: usize = known.shape[axis + 1..].iter().product();
-    let outer: usize = known.shape[..axis].iter().product();
-    let source = (0..outer).flat_map(|o| rows.iter().map(move |row| (o * known.shape[axis] + row) * inner));
-    let data = match &known.data {
-        Data::Float(data) => Data::Float(source.flat_map(|at| &data[at..at + inner]).copied().collect()),
-        Data::Int(data) => Data::Int(source.flat_map(|at| &data[at..at + inner]).copied().collect()),
-    };
-    Ok(Known { shape, data, name: None })
 }
 
 /// The size of the blocks, and the operand's shape, which must be that of an image.
