@@ -196,6 +196,17 @@ impl Builder {
         self.in_layout(value, &Layout::file(value.rank()))
     }
 
+    /// A value that the graph returns, in the file's order: integers that are known become numbers, if they are exact.
+    pub fn output(&mut self, value: &Value) -> Result<NodeId, Fault> {
+        let Value::Known(known) = value else { return self.in_file_order(value) };
+        if let Data::Int(data) = &known.data
+            && data.iter().any(|v| v.unsigned_abs() > 1 << f32::MANTISSA_DIGITS)
+        {
+            return Err(Fault::unsupported("an output of integers too large for 32-bit floating point"));
+        }
+        self.in_file_order(&Value::Known(known.to_floats()))
+    }
+
     /// The value with axis 1, the channels, last.
     pub fn in_channels_last(&mut self, value: &Value) -> Result<NodeId, Fault> {
         if value.rank() < 2 {
@@ -241,7 +252,7 @@ impl Builder {
     }
 
     /// Whether a result of this shape may be computed here; if not, it is left to constant folding.
-    fn may_compute(&mut self, shape: &[usize]) -> bool {
+    pub fn may_compute(&mut self, shape: &[usize]) -> bool {
         match elements(shape) {
             Some(count) if count <= MAX_COMPUTED && self.computed + count <= COMPUTED_BUDGET => {
                 self.computed += count;
@@ -305,6 +316,7 @@ impl Builder {
             Value::Run(laid) => laid,
         };
         match step {
+            _ if count == 0 => Err(Fault::unsupported("a tensor without elements")),
             1 => {
                 let op = Op::Slice { axis: laid.layout.position(axis), start, end: start + count };
                 let node = self.push(op, &[laid.node])?;
@@ -542,7 +554,7 @@ impl Builder {
                 let (condition, a, b) = (condition.broadcast(&shape), a.broadcast(&shape), b.broadcast(&shape));
                 let condition = condition.as_ints()?;
                 Ok(Value::Known(match (&a.data, &b.data) {
-                    (Data::Int(a), Data::Int(b)) => Known::ints(shape, choose(condition, a, b)),
+                    (Data::Int(x), Data::Int(y)) => Known::typed(a.int, shape, choose(condition, x, y)),
                     (Data::Float(a), Data::Float(b)) => Known::floats(shape, choose(condition, a, b)),
                     _ => return Err(Fault::invalid("one operand has integers, the other floating-point numbers")),
                 }))

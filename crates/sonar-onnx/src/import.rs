@@ -190,12 +190,12 @@ impl<'a> Importer<'a> {
                 let mut shape = Vec::new();
                 for (axis, extent) in declared.into_iter().enumerate() {
                     shape.push(match (extent, given.map(|g| g[axis])) {
-                        (Some(extent), Some(given)) if extent != given => {
+                        (Some(extent), Some(given)) if extent != given && extent != 0 => {
                             return Err(Fault::invalid(format!(
                                 "axis {axis} has extent {extent} in the file and {given} in the options"
                             )));
                         }
-                        (Some(extent), _) | (None, Some(extent)) => extent,
+                        (Some(0) | None, Some(extent)) | (Some(extent), _) => extent,
                         (None, None) if axis == 0 => self.options.batch,
                         (None, None) => {
                             let what = format!("an input whose axis {axis} has no fixed extent: its shape must be given");
@@ -208,7 +208,8 @@ impl<'a> Importer<'a> {
         };
         match elements(&shape) {
             Some(count) if count > 0 => Ok(shape),
-            _ => Err(Fault::unsupported(format!("an input of shape {shape:?}"))),
+            Some(_) => Err(Fault::unsupported(format!("an input without elements, of shape {shape:?}"))),
+            None => Err(Fault::unsupported(format!("an input of shape {shape:?}"))),
         }
     }
 
@@ -279,7 +280,7 @@ impl<'a> Importer<'a> {
             match self.values.get(output.name.as_str()).cloned() {
                 None => self.problem(&output.name, None, Fault::invalid("nothing computes this output")),
                 Some(None) => {}
-                Some(Some(value)) => match self.builder.in_file_order(&value) {
+                Some(Some(value)) => match self.builder.output(&value) {
                     Ok(node) => self.builder.graph.outputs.push(node),
                     Err(fault) => self.problem(&output.name, None, fault),
                 },
@@ -302,7 +303,7 @@ fn declared(info: &ValueInfoProto) -> Result<Option<Vec<Option<usize>>>, Fault> 
         Err(_) => return Err(Fault::unsupported(format!("elements of type {}", tensor.elem_type))),
     }
     let extent = |value: &Option<Dimension>| match value {
-        Some(Dimension::DimValue(extent)) => usize::try_from(*extent).ok().filter(|&extent| extent > 0),
+        Some(Dimension::DimValue(extent)) => usize::try_from(*extent).ok(),
         Some(Dimension::DimParam(_)) | None => None,
     };
     Ok(tensor.shape.as_ref().map(|shape| shape.dim.iter().map(|d| extent(&d.value)).collect()))

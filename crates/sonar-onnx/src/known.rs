@@ -5,6 +5,7 @@
 
 use crate::build::elements;
 use crate::error::Fault;
+use crate::proto::DataType;
 use std::rc::Rc;
 
 /// The most elements of a tensor that import computes by itself; larger ones are left to constant folding.
@@ -17,8 +18,73 @@ pub struct Known {
     pub shape: Vec<usize>,
     /// Elements, last axis fastest.
     pub data: Data,
+    /// The type of the elements, if they are integers.
+    pub int: Int,
     /// What the file calls it, if it is an initializer.
     pub name: Option<Rc<str>>,
+}
+
+/// Types of integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Int {
+    /// Truth values, 0 and 1.
+    Bool,
+    /// Signed, of 4 bits.
+    I4,
+    /// Unsigned, of 4 bits.
+    U4,
+    /// Signed, of 8 bits.
+    I8,
+    /// Unsigned, of 8 bits.
+    U8,
+    /// Signed, of 16 bits.
+    I16,
+    /// Unsigned, of 16 bits.
+    U16,
+    /// Signed, of 32 bits.
+    I32,
+    /// Unsigned, of 32 bits.
+    U32,
+    /// Signed, of 64 bits.
+    I64,
+    /// Unsigned, of 64 bits, of which 63 are supported.
+    U64,
+}
+
+impl Int {
+    /// The integers of a file's type, if it is one of integers.
+    pub fn of(ty: DataType) -> Option<Int> {
+        Some(match ty {
+            DataType::Bool => Int::Bool,
+            DataType::Int4 => Int::I4,
+            DataType::Uint4 => Int::U4,
+            DataType::Int8 => Int::I8,
+            DataType::Uint8 => Int::U8,
+            DataType::Int16 => Int::I16,
+            DataType::Uint16 => Int::U16,
+            DataType::Int32 => Int::I32,
+            DataType::Uint32 => Int::U32,
+            DataType::Int64 => Int::I64,
+            DataType::Uint64 => Int::U64,
+            _ => return None,
+        })
+    }
+
+    /// A number as this type has it, without the bits that it has no room for.
+    pub fn wrap(self, v: i64) -> i64 {
+        match self {
+            Int::Bool => i64::from(v != 0),
+            Int::I4 => (v << 60) >> 60,
+            Int::U4 => v & 15,
+            Int::I8 => i64::from(v as i8),
+            Int::U8 => i64::from(v as u8),
+            Int::I16 => i64::from(v as i16),
+            Int::U16 => i64::from(v as u16),
+            Int::I32 => i64::from(v as i32),
+            Int::U32 => i64::from(v as u32),
+            Int::I64 | Int::U64 => v,
+        }
+    }
 }
 
 /// Elements of a known tensor.
@@ -26,19 +92,32 @@ pub struct Known {
 pub enum Data {
     /// Numbers of any floating-point type.
     Float(Rc<[f32]>),
-    /// Numbers of any integer type; truth values are 0 and 1.
+    /// Numbers of any integer type.
     Int(Rc<[i64]>),
 }
 
 impl Known {
     /// Numbers of this shape.
     pub fn floats(shape: Vec<usize>, data: Vec<f32>) -> Self {
-        Known { shape, data: Data::Float(data.into()), name: None }
+        Known { shape, data: Data::Float(data.into()), int: Int::I64, name: None }
     }
 
-    /// Integers of this shape.
+    /// Integers of this shape, of 64 bits.
     pub fn ints(shape: Vec<usize>, data: Vec<i64>) -> Self {
-        Known { shape, data: Data::Int(data.into()), name: None }
+        Known { shape, data: Data::Int(data.into()), int: Int::I64, name: None }
+    }
+
+    /// Integers of this shape and type, each without the bits that the type has no room for.
+    pub fn typed(int: Int, shape: Vec<usize>, data: impl IntoIterator<Item = i64>) -> Self {
+        Known { int, ..Known::ints(shape, data.into_iter().map(|v| int.wrap(v)).collect()) }
+    }
+
+    /// The elements as floating-point numbers, whatever they are.
+    pub fn to_floats(&self) -> Known {
+        match &self.data {
+            Data::Float(_) => self.clone(),
+            Data::Int(data) => Known::floats(self.shape.clone(), data.iter().map(|&v| v as f32).collect()),
+        }
     }
 
     /// A single number, of rank 0.
@@ -107,7 +186,7 @@ impl Known {
             Data::Float(data) => Data::Float(pick(data, shape, strides, offset)),
             Data::Int(data) => Data::Int(pick(data, shape, strides, offset)),
         };
-        Known { shape: shape.to_vec(), data, name: None }
+        Known { shape: shape.to_vec(), data, int: self.int, name: None }
     }
 
     /// Chosen indices of an axis, in any order.
@@ -123,7 +202,7 @@ impl Known {
             Data::Float(data) => Data::Float(source.flat_map(|at| &data[at..at + inner]).copied().collect()),
             Data::Int(data) => Data::Int(source.flat_map(|at| &data[at..at + inner]).copied().collect()),
         };
-        Ok(Known { shape, data, name: None })
+        Ok(Known { shape, data, int: self.int, name: None })
     }
 
     /// Distances of neighbours along each axis.
@@ -166,7 +245,7 @@ impl Known {
         let row = |part: &Known| part.shape[axis..].iter().product();
         if parts.iter().all(|p| matches!(p.data, Data::Int(_))) {
             let ints = parts.iter().map(|p| Ok((p.as_ints()?, row(p)))).collect::<Result<Vec<_>, Fault>>()?;
-            return Ok(Known::ints(shape, join(&ints, outer)));
+            return Ok(Known::typed(parts[0].int, shape, join(&ints, outer)));
         }
         let floats = parts.iter().map(|p| Ok((&p.as_floats()?[..], row(p)))).collect::<Result<Vec<_>, Fault>>()?;
         Ok(Known::floats(shape, join(&floats, outer)))
@@ -176,9 +255,9 @@ impl Known {
     pub fn map(&self, float: impl Fn(f64) -> f64, int: impl Fn(i64) -> i64) -> Known {
         let data = match &self.data {
             Data::Float(data) => Data::Float(data.iter().map(|&v| float(f64::from(v)) as f32).collect()),
-            Data::Int(data) => Data::Int(data.iter().map(|&v| int(v)).collect()),
+            Data::Int(data) => Data::Int(data.iter().map(|&v| self.int.wrap(int(v))).collect()),
         };
-        Known { shape: self.shape.clone(), data, name: None }
+        Known { shape: self.shape.clone(), data, int: self.int, name: None }
     }
 
     /// A function of two elements, with NumPy broadcasting to `shape`; both are of one type.
@@ -195,12 +274,17 @@ impl Known {
                 Data::Float(a.iter().zip(&b[..]).map(|(&a, &b)| float(f64::from(a), f64::from(b)) as f32).collect())
             }
             (Data::Int(a), Data::Int(b)) => {
-                let values = a.iter().zip(&b[..]).map(|(&a, &b)| int(a, b));
-                Data::Int(values.collect::<Option<_>>().ok_or_else(|| Fault::invalid("a division of integers by zero"))?)
+                let values = a.iter().zip(&b[..]).map(|(&a, &b)| int(a, b).map(|v| self.int.wrap(v)));
+                let values: Vec<i64> =
+                    values.collect::<Option<_>>().ok_or_else(|| Fault::invalid("a division of integers by zero"))?;
+                if self.int == Int::U64 && values.iter().any(|&v| v < 0) {
+                    return Err(Fault::unsupported("unsigned integers of more than 63 bits"));
+                }
+                Data::Int(values.into())
             }
             _ => return Err(Fault::invalid("one operand has integers, the other floating-point numbers")),
         };
-        Ok(Known { shape: shape.to_vec(), data, name: None })
+        Ok(Known { shape: shape.to_vec(), data, int: self.int, name: None })
     }
 }
 

@@ -225,6 +225,18 @@ pub enum DataType {
     Complex128 = 15,
     /// The upper half of 32-bit floating point.
     Bfloat16 = 16,
+    /// 8-bit floating point with 4 bits of exponent, no infinities.
+    Float8e4m3fn = 17,
+    /// The same with one zero and another bias.
+    Float8e4m3fnuz = 18,
+    /// 8-bit floating point with 5 bits of exponent.
+    Float8e5m2 = 19,
+    /// The same with one zero, no infinities and another bias.
+    Float8e5m2fnuz = 20,
+    /// Unsigned 4-bit.
+    Uint4 = 21,
+    /// Signed 4-bit.
+    Int4 = 22,
 }
 
 /// A name and a text.

@@ -215,7 +215,7 @@ impl Table {
             "# Conformance to ONNX\n\nThe single-node tests of the Python package `{PACKAGE}` for the operators that Sonar imports, on the \
              interpreter and compiled for this machine: `cargo xtask onnx-conformance` on {}.\n\n\
              A test passes if every element of every output is within `1e-7 + 1e-3 · |expected|` of the expected one, the bounds of \
-             ONNX's own runner. A test is a float one if its outputs are floating-point tensors. Inputs of integers and truth values \
+             ONNX's own runner (`1/128` instead of `1e-3` for outputs of type `bfloat16`, to which Sonar does not round). A test is a float one if its outputs are floating-point tensors. Inputs of integers and truth values \
              become constants of the model, since shapes and indices are fixed at import; *constants* are tests in which further inputs \
              had to.\n\n",
             machine()

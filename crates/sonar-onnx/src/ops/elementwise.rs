@@ -1,13 +1,17 @@
 //! Functions of each element.
 
-use crate::build::{Builder, Value};
+use crate::build::{Builder, Value, broadcast, elements};
 use crate::call::Call;
 use crate::error::Fault;
-use crate::known::{Data, Known};
+use crate::known::{Data, Int, Known, MAX_COMPUTED};
 use crate::proto::DataType;
 use sonar_ir::{BinaryOp, UnaryOp};
+use std::collections::BTreeSet;
 
 type Results = Result<Vec<Value>, Fault>;
+
+/// The most different exponents of one `Pow`; each becomes operators of its own.
+const MAX_EXPONENTS: usize = 16;
 
 /// Compositions of elementwise primitives.
 impl Builder {
@@ -74,6 +78,26 @@ impl Builder {
             Some(erf) => self.unary(erf, value),
             None => Err(Fault::unsupported("the error function")),
         }
+    }
+
+    /// `value` to a power, in a shape that it has already.
+    fn power_of(&mut self, value: &Value, exponent: f32, shape: &[usize]) -> Result<Value, Fault> {
+        let size = exponent.abs();
+        let power = if exponent == 0.0 {
+            return self.expand(&Value::float(1.0), shape);
+        } else if size.fract() == 0.0 && size <= 64.0 {
+            self.power(value, size as u32)?
+        } else if size == 0.5 {
+            self.unary(UnaryOp::Sqrt, value)?
+        } else if size.fract() == 0.0 || !size.is_finite() {
+            return Err(Fault::unsupported(format!("the exponent {exponent}")));
+        } else {
+            // A power of a negative number with a broken exponent is not a number, and so is its logarithm.
+            let log = self.unary(UnaryOp::Log, value)?;
+            let scaled = self.scale(&log, size)?;
+            self.unary(UnaryOp::Exp, &scaled)?
+        };
+        if exponent < 0.0 { self.unary(UnaryOp::Recip, &power) } else { Ok(power) }
     }
 
     /// `value` to an integer power of at least 1.
@@ -291,104 +315,103 @@ pub fn mish(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.mul(x, &gate)?])
 }
 
-/// Small integer exponents are products, ±½ are roots; others need `x ≥ 0`, and are supported for known values only.
+/// Integer exponents are products, ±½ are roots; others need `x ≥ 0`, as a power of a negative number is none.
 pub fn pow(b: &mut Builder, call: &Call<'_>) -> Results {
     let (x, exponent) = (call.input(0)?, call.input(1)?);
     let Value::Known(exponents) = exponent else {
         return Err(Fault::unsupported("exponents that are not known at import"));
     };
-    let exponents = match &exponents.data {
-        Data::Float(_) => exponents.clone(),
-        Data::Int(data) => Known::floats(exponents.shape.clone(), data.iter().map(|&v| v as f32).collect()),
-    };
+    let shape = broadcast(x.shape(), &exponents.shape)?;
     if let Value::Known(base) = x {
-        let shape = crate::build::broadcast(&base.shape, &exponents.shape)?;
-        let int = base.as_ints().is_ok();
-        let base = if int { base.map(|v| v, |v| v) } else { base.clone() };
-        let base = match &base.data {
-            Data::Int(data) => Known::floats(base.shape.clone(), data.iter().map(|&v| v as f32).collect()),
-            Data::Float(_) => base,
+        if !b.may_compute(&shape) {
+            return Err(Fault::unsupported(format!("powers of {shape:?} known numbers")));
+        }
+        let power = |a: i64, e: i64| match u32::try_from(e) {
+            Ok(e) => Some(a.wrapping_pow(e)),
+            Err(_) => Some((a as f64).powf(e as f64) as i64),
         };
-        let power = base.zip(&exponents, &shape, f64::powf, |a, _| Some(a))?;
-        let power = if int { Known::ints(shape, power.as_floats()?.iter().map(|&v| v as i64).collect()) } else { power };
+        let both_ints = base.as_ints().is_ok() && exponents.as_ints().is_ok();
+        let power = match both_ints {
+            true => base.zip(exponents, &shape, f64::powf, power)?,
+            false => base.to_floats().zip(&exponents.to_floats(), &shape, f64::powf, |a, _| Some(a))?,
+        };
+        let power = match (&power.data, base.as_ints()) {
+            (Data::Float(data), Ok(_)) => Known::typed(base.int, shape, data.iter().map(|&v| v as i64)),
+            _ => power,
+        };
         return Ok(vec![Value::Known(power)]);
     }
-    let Some(exponent) = exponents.uniform() else { return Err(Fault::unsupported("exponents that differ")) };
-    let shape = crate::build::broadcast(x.shape(), &exponents.shape)?;
     let x = b.expand(x, &shape)?;
-    let size = exponent.abs();
-    let power = if exponent == 0.0 {
-        b.expand(&Value::float(1.0), &shape)?
-    } else if size.fract() == 0.0 && size <= 64.0 {
-        b.power(&x, size as u32)?
-    } else if size == 0.5 {
-        b.unary(UnaryOp::Sqrt, &x)?
-    } else {
-        // A power of a negative number with a broken exponent is not a number, and so is its logarithm.
-        if size.fract() == 0.0 {
-            return Err(Fault::unsupported(format!("the exponent {exponent}")));
+    let exponents = exponents.to_floats();
+    match exponents.uniform() {
+        Some(exponent) => Ok(vec![b.power_of(&x, exponent, &shape)?]),
+        None => {
+            // One power for each exponent that occurs, and of these the one that is meant.
+            let all = exponents.as_floats()?;
+            let distinct: BTreeSet<u32> = all.iter().map(|e| e.to_bits()).collect();
+            if distinct.len() > MAX_EXPONENTS {
+                return Err(Fault::unsupported(format!("{} different exponents", distinct.len())));
+            }
+            let mut result = b.power_of(&x, all[0], &shape)?;
+            for bits in distinct.into_iter().filter(|&bits| bits != all[0].to_bits()) {
+                let power = b.power_of(&x, f32::from_bits(bits), &shape)?;
+                let here = all.iter().map(|e| i64::from(e.to_bits() == bits));
+                let here = Known::typed(Int::Bool, exponents.shape.clone(), here);
+                result = b.select(&here, &power, &result)?;
+            }
+            Ok(vec![result])
         }
-        let log = b.unary(UnaryOp::Log, &x)?;
-        let scaled = b.scale(&log, size)?;
-        b.unary(UnaryOp::Exp, &scaled)?
-    };
-    Ok(vec![if exponent < 0.0 { b.unary(UnaryOp::Recip, &power)? } else { power }])
-}
-
-pub fn select(b: &mut Builder, call: &Call<'_>) -> Results {
-    let Some(condition) = call.known(0)? else { return Err(Fault::invalid("argument 1 is missing")) };
-    Ok(vec![b.select(condition, call.input(1)?, call.input(2)?)?])
+    }
 }
 
 pub fn identity(_: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![call.input(0)?.clone()])
 }
 
-/// Nothing is dropped at inference.
+/// Nothing is dropped at inference, nor with the ratio 0; the mask tells what is kept.
 pub fn dropout(_: &mut Builder, call: &Call<'_>) -> Results {
     call.ignore(&["ratio", "seed"]);
-    call.one_output()?;
-    if let Some(training) = call.known(2)?
-        && training.as_ints()?.iter().any(|&v| v != 0)
-    {
+    let x = call.input(0)?;
+    let training = call.known(2)?.map(Known::as_ints).transpose()?.is_some_and(|flags| flags.iter().any(|&v| v != 0));
+    let nothing = matches!(call.optional(1), Some(Value::Known(ratio)) if ratio.uniform() == Some(0.0));
+    if training && !nothing {
         return Err(Fault::unsupported("dropout in training mode"));
     }
-    Ok(vec![call.input(0)?.clone()])
+    let mut results = vec![x.clone()];
+    if call.wants(1) {
+        let count = elements(x.shape()).filter(|&count| count <= MAX_COMPUTED);
+        let count = count.ok_or_else(|| Fault::unsupported("the mask of so large a tensor"))?;
+        results.push(Value::Known(Known::typed(Int::Bool, x.shape().to_vec(), vec![1; count])));
+    }
+    Ok(results)
 }
 
 /// Floating-point types are one here; what is computed at a run stays floating-point.
-pub fn cast(_: &mut Builder, call: &Call<'_>) -> Results {
+pub fn cast(b: &mut Builder, call: &Call<'_>) -> Results {
     use DataType::*;
     call.ignore(&["saturate", "round_mode"]);
     let code = call.int("to", 0)?;
     let to = i32::try_from(code).ok().and_then(|c| DataType::try_from(c).ok()).unwrap_or(Undefined);
     let float = matches!(to, Float | Double | Float16 | Bfloat16);
-    let integer = matches!(to, Bool | Int8 | Uint8 | Int16 | Uint16 | Int32 | Uint32 | Int64 | Uint64);
-    if !float && !integer {
+    if !float && (Int::of(to).is_none() || matches!(to, Int4 | Uint4)) {
         return Err(Fault::unsupported(format!("a cast to type {code}")));
     }
-    let known = match call.input(0)? {
-        value @ Value::Run(_) if float => return Ok(vec![value.clone()]),
-        Value::Run(_) => return Err(Fault::unsupported(format!("a cast to {to:?} of what is not known at import"))),
-        Value::Known(known) => known,
+    let known = match (call.input(0)?, to) {
+        (value @ Value::Run(_), _) if float => return Ok(vec![value.clone()]),
+        // A number is true if it is not 0.
+        (value @ Value::Run(_), Bool) => {
+            let size = b.unary(UnaryOp::Abs, value)?;
+            return Ok(vec![b.unary(UnaryOp::Step, &size)?]);
+        }
+        (Value::Run(_), _) => return Err(Fault::unsupported(format!("a cast to {to:?} of what is not known at import"))),
+        (Value::Known(known), _) => known,
     };
     let shape = known.shape.clone();
-    let narrow = |v: i64| match to {
-        Bool => i64::from(v != 0),
-        Int8 => i64::from(v as i8),
-        Uint8 => i64::from(v as u8),
-        Int16 => i64::from(v as i16),
-        Uint16 => i64::from(v as u16),
-        Int32 => i64::from(v as i32),
-        Uint32 => i64::from(v as u32),
-        _ => v,
-    };
-    let cast = match &known.data {
-        Data::Float(_) if float => known.clone(),
-        Data::Int(data) if float => Known::floats(shape, data.iter().map(|&v| v as f32).collect()),
-        Data::Int(data) => Known::ints(shape, data.iter().map(|&v| narrow(v)).collect()),
-        Data::Float(data) if to == Bool => Known::ints(shape, data.iter().map(|&v| i64::from(v != 0.0)).collect()),
-        Data::Float(data) => Known::ints(shape, data.iter().map(|&v| narrow(v as i64)).collect()),
+    let cast = match (&known.data, Int::of(to)) {
+        (_, None) => known.to_floats(),
+        (Data::Int(data), Some(int)) => Known::typed(int, shape, data.iter().copied()),
+        (Data::Float(data), Some(Int::Bool)) => Known::typed(Int::Bool, shape, data.iter().map(|&v| i64::from(v != 0.0))),
+        (Data::Float(data), Some(int)) => Known::typed(int, shape, data.iter().map(|&v| v as i64)),
     };
     Ok(vec![Value::Known(cast)])
 }

@@ -1,6 +1,7 @@
 //! The operators of ONNX, made of the primitives of [`crate::build`].
 
 mod elementwise;
+mod logic;
 mod movement;
 mod normalise;
 mod product;
@@ -56,10 +57,20 @@ const TABLE: &[(&str, Operator)] = &[
     ("Max",                     elementwise::max),
     ("Sum",                     elementwise::sum),
     ("Mean",                    elementwise::mean),
-    ("Where",                   elementwise::select),
     ("Identity",                elementwise::identity),
     ("Dropout",                 elementwise::dropout),
     ("Cast",                    elementwise::cast),
+    // Comparisons.
+    ("Equal",                   logic::equal),
+    ("Greater",                 logic::greater),
+    ("GreaterOrEqual",          logic::greater_or_equal),
+    ("Less",                    logic::less),
+    ("LessOrEqual",             logic::less_or_equal),
+    ("Not",                     logic::not),
+    ("And",                     logic::and),
+    ("Or",                      logic::or),
+    ("Sign",                    logic::sign),
+    ("Where",                   logic::select),
     // Products.
     ("Conv",                    window::conv),
     ("ConvTranspose",           window::conv_transpose),
@@ -110,17 +121,8 @@ const TABLE: &[(&str, Operator)] = &[
     ("Constant",                shape::constant),
     ("ConstantOfShape",         shape::constant_of_shape),
     ("Range",                   shape::range),
-    ("Equal",                   shape::equal),
-    ("Greater",                 shape::greater),
-    ("GreaterOrEqual",          shape::greater_or_equal),
-    ("Less",                    shape::less),
-    ("LessOrEqual",             shape::less_or_equal),
-    ("Not",                     shape::not),
-    ("And",                     shape::and),
-    ("Or",                      shape::or),
     ("Mod",                     shape::modulo),
     ("Floor",                   shape::floor),
     ("Ceil",                    shape::ceil),
     ("Round",                   shape::round),
-    ("Sign",                    shape::sign),
 ];

@@ -8,12 +8,12 @@ use sonar_ir::{BinaryOp, Init, NodeId, Op, ReduceOp, UnaryOp};
 
 type Results = Result<Vec<Value>, Fault>;
 
-/// Batch normalisation with given statistics.
+/// Batch normalisation with given statistics, or in training mode with those of the batch.
 pub fn batch(b: &mut Builder, call: &Call<'_>) -> Results {
-    call.ignore(&["momentum"]);
     if call.flag("training_mode", false)? {
-        return Err(Fault::unsupported("batch normalisation in training mode"));
+        return batch_training(b, call);
     }
+    call.ignore(&["momentum"]);
     if !call.flag("spatial", true)? {
         return Err(Fault::unsupported("batch normalisation of each element by itself"));
     }
@@ -30,6 +30,30 @@ pub fn batch(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.laid(node, Layout::channels_last(x.rank()))])
 }
 
+/// With the mean and the biased variance of each channel over the batch, and running ones that approach them.
+fn batch_training(b: &mut Builder, call: &Call<'_>) -> Results {
+    let x = call.input(0)?;
+    if x.rank() < 2 {
+        return Err(Fault::invalid(format!("expected channels on axis 1, found the shape {:?}", x.shape())));
+    }
+    let (eps, momentum) = (call.float("epsilon", 1e-5)?, call.float("momentum", 0.9)?);
+    let axes: Vec<usize> = (0..x.rank()).filter(|&axis| axis != 1).collect();
+    let channels = x.shape()[1];
+    let mut shape = vec![1; x.rank()];
+    shape[1] = channels;
+    let standard = b.standardise(x, &axes, eps)?;
+    let scale = b.reshape(call.input(1)?, &shape)?;
+    let bias = b.reshape(call.input(2)?, &shape)?;
+    let scaled = b.binary(BinaryOp::Mul, &standard.value, &scale)?;
+    let mut results = vec![b.binary(BinaryOp::Add, &scaled, &bias)?];
+    for (index, current) in [(3, standard.mean), (4, standard.variance)] {
+        let current = b.reshape(&current, &[channels])?;
+        let (old, new) = (b.scale(call.input(index)?, momentum)?, b.scale(&current, 1.0 - momentum)?);
+        results.push(b.binary(BinaryOp::Add, &old, &new)?);
+    }
+    Ok(results)
+}
+
 /// A vector as a value of the IR.
 fn vector(b: &mut Builder, value: &Value, init: Init) -> Result<NodeId, Fault> {
     match value {
@@ -44,6 +68,8 @@ struct Standardised {
     value: Value,
     /// The mean, with its axes kept.
     mean: Value,
+    /// The biased variance, with its axes kept.
+    variance: Value,
     /// `1 / sqrt(variance + eps)`
     inverse: Value,
 }
@@ -58,7 +84,7 @@ impl Builder {
         let shifted = self.shift(&variance, eps)?;
         let inverse = self.unary(UnaryOp::Rsqrt, &shifted)?;
         let value = self.binary(BinaryOp::Mul, &centred, &inverse)?;
-        Ok(Standardised { value, mean, inverse })
+        Ok(Standardised { value, mean, variance, inverse })
     }
 }
 
@@ -87,7 +113,7 @@ pub fn layer(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let eps = call.float("epsilon", 1e-5)?;
     let axes: Vec<usize> = (axis(call.int("axis", -1)?, x.rank())?..x.rank()).collect();
-    let Standardised { value, mean, inverse } = b.standardise(x, &axes, eps)?;
+    let Standardised { value, mean, inverse, .. } = b.standardise(x, &axes, eps)?;
     let mut result = b.binary(BinaryOp::Mul, &value, call.input(1)?)?;
     if let Some(bias) = call.optional(2) {
         result = b.binary(BinaryOp::Add, &result, bias)?;

@@ -47,7 +47,7 @@ fn reduce_ints(op: ReduceOp, known: &Known, axes: &[usize], keep: bool) -> Resul
     });
     let kept = (0..known.shape.len()).filter(|axis| keep || !axes.contains(axis));
     let shape = kept.map(|axis| if axes.contains(&axis) { 1 } else { known.shape[axis] }).collect();
-    Ok(Known::ints(shape, results.collect()))
+    Ok(Known::typed(known.int, shape, results))
 }
 
 /// A reduction of what `before` makes of the elements.

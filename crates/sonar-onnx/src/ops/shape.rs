@@ -98,68 +98,13 @@ pub fn range(_: &mut Builder, call: &Call<'_>) -> Results {
     }
 }
 
-/// A comparison of two known tensors.
-fn compare(call: &Call<'_>, float: fn(f64, f64) -> bool, int: fn(i64, i64) -> bool) -> Results {
-    let (a, b) = (known(call, 0)?, known(call, 1)?);
-    let shape = broadcast(&a.shape, &b.shape)?;
-    limited(&shape)?;
-    let result = a.zip(b, &shape, |a, b| f64::from(u8::from(float(a, b))), |a, b| Some(int(a, b).into()))?;
-    Ok(vec![Value::Known(truth(&result))])
-}
-
-/// A tensor of 0 and 1 as truth values.
-fn truth(known: &Known) -> Known {
-    match &known.data {
-        Data::Int(_) => known.clone(),
-        Data::Float(data) => Known::ints(known.shape.clone(), data.iter().map(|&v| i64::from(v != 0.0)).collect()),
-    }
-}
-
-fn limited(shape: &[usize]) -> Result<(), Fault> {
-    match elements(shape) {
-        Some(count) if count <= MAX_COMPUTED => Ok(()),
-        _ => Err(Fault::unsupported(format!("computing {shape:?} elements at import"))),
-    }
-}
-
-pub fn equal(_: &mut Builder, call: &Call<'_>) -> Results {
-    compare(call, |a, b| a == b, |a, b| a == b)
-}
-
-pub fn greater(_: &mut Builder, call: &Call<'_>) -> Results {
-    compare(call, |a, b| a > b, |a, b| a > b)
-}
-
-pub fn greater_or_equal(_: &mut Builder, call: &Call<'_>) -> Results {
-    compare(call, |a, b| a >= b, |a, b| a >= b)
-}
-
-pub fn less(_: &mut Builder, call: &Call<'_>) -> Results {
-    compare(call, |a, b| a < b, |a, b| a < b)
-}
-
-pub fn less_or_equal(_: &mut Builder, call: &Call<'_>) -> Results {
-    compare(call, |a, b| a <= b, |a, b| a <= b)
-}
-
-pub fn and(_: &mut Builder, call: &Call<'_>) -> Results {
-    compare(call, |a, b| a != 0.0 && b != 0.0, |a, b| a != 0 && b != 0)
-}
-
-pub fn or(_: &mut Builder, call: &Call<'_>) -> Results {
-    compare(call, |a, b| a != 0.0 || b != 0.0, |a, b| a != 0 || b != 0)
-}
-
-pub fn not(_: &mut Builder, call: &Call<'_>) -> Results {
-    let x = known(call, 0)?;
-    int(x.shape.clone(), x.as_ints()?.iter().map(|&v| i64::from(v == 0)).collect())
-}
-
 /// The remainder has the sign of the divisor, or with `fmod` that of the dividend.
 pub fn modulo(_: &mut Builder, call: &Call<'_>) -> Results {
     let (a, b) = (known(call, 0)?, known(call, 1)?);
     let shape = broadcast(&a.shape, &b.shape)?;
-    limited(&shape)?;
+    if elements(&shape).is_none_or(|count| count > MAX_COMPUTED) {
+        return Err(Fault::unsupported(format!("computing {shape:?} elements at import")));
+    }
     let truncated = call.flag("fmod", false)?;
     let float = |a: f64, b: f64| if truncated { a % b } else { a - b * (a / b).floor() };
     let int = |a: i64, b: i64| {
@@ -184,8 +129,4 @@ pub fn ceil(_: &mut Builder, call: &Call<'_>) -> Results {
 /// Halves go to the even neighbour.
 pub fn round(_: &mut Builder, call: &Call<'_>) -> Results {
     map(call, f64::round_ties_even, |v| v)
-}
-
-pub fn sign(_: &mut Builder, call: &Call<'_>) -> Results {
-    map(call, |v| if v == 0.0 || v.is_nan() { v } else { v.signum() }, i64::signum)
 }

@@ -5,20 +5,29 @@
 use crate::build::{Builder, Value};
 use crate::call::Call;
 use crate::error::Fault;
+use crate::known::Known;
 use crate::layout::Layout;
 use sonar_ir::graph::{Conv2dAttrs, PoolAttrs};
 use sonar_ir::{BinaryOp, NodeId, Op};
 
 type Results = Result<Vec<Value>, Fault>;
 
-/// How a window slides, for each spatial axis of an image.
-struct Window {
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    dilation: [usize; 2],
-    /// Top, left, bottom, right.
-    pad: [usize; 4],
+/// How a window slides along one spatial axis.
+#[derive(Clone, Copy)]
+struct Slide {
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    /// Padding before the operand.
+    before: usize,
+    /// Padding behind the operand.
+    after: usize,
+    /// What is added behind that by rounding the number of positions up.
+    extra: usize,
 }
+
+/// The largest extent of a window that is taken apart, element by element.
+const MAX_APART: usize = 64;
 
 /// Two numbers for an image, from those for its spatial axes: one of a signal is that of the width.
 fn pair(list: &[usize], height: usize) -> [usize; 2] {
@@ -55,46 +64,53 @@ fn value(b: &mut Builder, node: NodeId, rank: usize) -> Result<Value, Fault> {
     }
 }
 
-/// Attributes of a window over an operand; `ceil` rounds its number of positions up.
-fn window(call: &Call<'_>, x: &Value, kernel: &[usize], ceil: bool) -> Result<Window, Fault> {
-    let axes = spatial(x)?;
+/// How a window slides along each spatial axis of an operand; `ceil` rounds its number of positions up.
+fn slides(call: &Call<'_>, x: &Value, kernel: &[usize], ceil: bool) -> Result<Vec<Slide>, Fault> {
+    let axes = kernel.len();
     let stride = call.sizes("strides", axes, 1)?;
     let dilation = call.sizes("dilations", axes, 1)?;
     let auto = call.text("auto_pad", "NOTSET")?;
     let explicit = call.sizes("pads", 2 * axes, 0)?;
-    let (mut before, mut after) = (vec![0; axes], vec![0; axes]);
+    let mut slides = Vec::new();
     for axis in 0..axes {
         let extent = x.shape()[2 + axis];
-        let (kernel, stride) = (kernel[axis], stride[axis]);
-        if kernel == 0 || stride == 0 || dilation[axis] == 0 {
+        let (kernel, stride, dilation) = (kernel[axis], stride[axis], dilation[axis]);
+        if kernel == 0 || stride == 0 || dilation == 0 {
             return Err(Fault::invalid("kernel, stride and dilation must be at least 1"));
         }
-        let reach = dilation[axis].saturating_mul(kernel - 1).saturating_add(1);
-        match auto.as_str() {
-            "NOTSET" | "" => (before[axis], after[axis]) = (explicit[axis], explicit[axes + axis]),
-            "VALID" => {}
+        let reach = dilation.saturating_mul(kernel - 1).saturating_add(1);
+        let (before, after) = match auto.as_str() {
+            "NOTSET" | "" => (explicit[axis], explicit[axes + axis]),
+            "VALID" => (0, 0),
             "SAME_UPPER" | "SAME_LOWER" => {
                 let total = ((extent.div_ceil(stride) - 1) * stride).saturating_add(reach).saturating_sub(extent);
-                before[axis] = if auto == "SAME_UPPER" { total / 2 } else { total.div_ceil(2) };
-                after[axis] = total - before[axis];
+                let less = total / 2;
+                if auto == "SAME_UPPER" { (less, total - less) } else { (total - less, less) }
             }
             other => return Err(Fault::invalid(format!("the padding mode `{other}`"))),
-        }
-        let padded = extent + before[axis] + after[axis];
+        };
+        let padded = extent + before + after;
+        let mut extra = 0;
         if ceil && padded >= reach {
             let positions = (padded - reach).div_ceil(stride) + 1;
             // A window that would begin in the padding behind the operand is none.
-            let positions = if (positions - 1) * stride >= extent + before[axis] { positions - 1 } else { positions };
-            after[axis] += ((positions - 1) * stride + reach).saturating_sub(padded);
+            let positions = if (positions - 1) * stride >= extent + before { positions - 1 } else { positions };
+            extra = ((positions - 1) * stride + reach).saturating_sub(padded);
         }
+        slides.push(Slide { kernel, stride, dilation, before, after, extra });
     }
-    let (before, after) = (pair(&before, 0), pair(&after, 0));
-    Ok(Window {
-        kernel: pair(kernel, 1),
-        stride: pair(&stride, 1),
-        dilation: pair(&dilation, 1),
-        pad: [before[0], before[1], after[0], after[1]],
-    })
+    Ok(slides)
+}
+
+/// What a window has for both axes of an image.
+fn both(slides: &[Slide], of: impl Fn(&Slide) -> usize, height: usize) -> [usize; 2] {
+    pair(&slides.iter().map(of).collect::<Vec<_>>(), height)
+}
+
+/// Padding on top, left, bottom, right.
+fn pads(slides: &[Slide]) -> [usize; 4] {
+    let ([top, left], [bottom, right]) = (both(slides, |s| s.before, 0), both(slides, |s| s.after + s.extra, 0));
+    [top, left, bottom, right]
 }
 
 /// A convolution's weight as the IR has it, `[height, width, inputs, outputs]`, and its spatial extents in the file.
@@ -134,8 +150,13 @@ fn with_bias(b: &mut Builder, call: &Call<'_>, y: Value) -> Result<Value, Fault>
 pub fn conv(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let (w, kernel) = weight(b, call, spatial(x)?, &[2, 3, 1, 0])?;
-    let window = window(call, x, &kernel, false)?;
-    let attrs = Conv2dAttrs { stride: window.stride, pad: window.pad, dilation: window.dilation, groups: groups(call)? };
+    let slides = slides(call, x, &kernel, false)?;
+    let attrs = Conv2dAttrs {
+        stride: both(&slides, |s| s.stride, 1),
+        pad: pads(&slides),
+        dilation: both(&slides, |s| s.dilation, 1),
+        groups: groups(call)?,
+    };
     let input = image(b, x)?;
     let node = b.push(Op::Conv2d(attrs), &[input, w])?;
     let y = value(b, node, x.rank())?;
@@ -164,8 +185,10 @@ pub fn conv_transpose(b: &mut Builder, call: &Call<'_>) -> Results {
             _ => None,
         };
         (before[axis], after[axis]) = match target {
+            // What the input does not reach is zeros behind it.
+            Some(target) if target > full => (0, 0),
             Some(target) => {
-                let total = full.saturating_sub(target);
+                let total = full - target;
                 let less = total / 2;
                 if auto == "SAME_UPPER" { (less, total - less) } else { (total - less, less) }
             }
@@ -173,11 +196,8 @@ pub fn conv_transpose(b: &mut Builder, call: &Call<'_>) -> Results {
             None => (explicit[axis], explicit[axes + axis]),
         };
         let cut = before[axis].saturating_add(after[axis]);
-        extents[axis] =
-            full.checked_sub(cut).filter(|&n| n > 0).ok_or_else(|| Fault::invalid("paddings leave nothing of the result"))?;
-        if target.is_some_and(|target| target != extents[axis]) {
-            return Err(Fault::unsupported("an output_shape larger than what the input reaches"));
-        }
+        let extent = target.or(full.checked_sub(cut)).filter(|&n| n > 0);
+        extents[axis] = extent.ok_or_else(|| Fault::invalid("paddings leave nothing of the result"))?;
     }
     let (top, bottom) = (pair(&before, 0), pair(&after, 0));
     let attrs = Conv2dAttrs {
@@ -193,48 +213,95 @@ pub fn conv_transpose(b: &mut Builder, call: &Call<'_>) -> Results {
 }
 
 /// A pooling's window; its kernel is an attribute.
-fn pool(call: &Call<'_>, x: &Value) -> Result<Window, Fault> {
-    let axes = spatial(x)?;
+fn pool(call: &Call<'_>, x: &Value) -> Result<Vec<Slide>, Fault> {
+    if x.rank() < 3 {
+        return Err(Fault::invalid(format!("expected channels and spatial axes, found the shape {:?}", x.shape())));
+    }
     if !call.has("kernel_shape") {
         return Err(Fault::invalid("the attribute `kernel_shape` is missing"));
     }
-    let kernel = call.sizes("kernel_shape", axes, 1)?;
-    let window = window(call, x, &kernel, call.flag("ceil_mode", false)?)?;
-    match window.dilation {
-        [1, 1] => Ok(window),
-        _ => Err(Fault::unsupported("a pooling with dilation")),
+    let kernel = call.sizes("kernel_shape", x.rank() - 2, 1)?;
+    slides(call, x, &kernel, call.flag("ceil_mode", false)?)
+}
+
+/// The window as a pooling of the IR, if it has such: over an image or a signal, without dilation, padded by less than itself.
+fn attributes(slides: &[Slide]) -> Option<PoolAttrs> {
+    let plain = |s: &Slide| s.dilation == 1 && s.before < s.kernel && s.after + s.extra < s.kernel;
+    (slides.len() <= 2 && slides.iter().all(plain)).then(|| PoolAttrs {
+        kernel: both(slides, |s| s.kernel, 1),
+        stride: both(slides, |s| s.stride, 1),
+        pad: pads(slides),
+        count_include_pad: false,
+    })
+}
+
+/// The sum or the largest of each window, one axis after the other: of the operand shifted by every element of the window.
+fn apart(b: &mut Builder, x: &Value, slides: &[Slide], op: BinaryOp, outside: f32) -> Result<Value, Fault> {
+    let mut value = x.clone();
+    for (axis, s) in (2..).zip(slides) {
+        if s.kernel > MAX_APART {
+            return Err(Fault::unsupported(format!("a window of extent {} with dilation or over more than two axes", s.kernel)));
+        }
+        let mut around = vec![(0, 0); x.rank()];
+        around[axis] = (s.before, s.after.saturating_add(s.extra));
+        let padded = b.pad(&value, &around, outside)?;
+        let reach = (s.kernel - 1).saturating_mul(s.dilation);
+        let places = padded.shape()[axis].checked_sub(reach).filter(|&n| n > 0);
+        let places = places.ok_or_else(|| Fault::invalid("a window larger than the padded operand"))?;
+        let mut total = b.slice(&padded, axis, 0, 1, places)?;
+        for k in 1..s.kernel {
+            let shifted = b.slice(&padded, axis, k * s.dilation, 1, places)?;
+            total = b.binary(op, &total, &shifted)?;
+        }
+        value = b.slice(&total, axis, 0, s.stride as i64, (places - 1) / s.stride + 1)?;
     }
+    Ok(value)
 }
 
 pub fn max_pool(b: &mut Builder, call: &Call<'_>) -> Results {
     call.ignore(&["storage_order"]);
     call.one_output()?;
     let x = call.input(0)?;
-    let Window { kernel, stride, pad, .. } = pool(call, x)?;
+    let slides = pool(call, x)?;
+    let Some(attrs) = attributes(&slides) else {
+        return Ok(vec![apart(b, x, &slides, BinaryOp::Max, f32::NEG_INFINITY)?]);
+    };
     let input = image(b, x)?;
-    let node = b.push(Op::MaxPool(PoolAttrs { kernel, stride, pad, count_include_pad: false }), &[input])?;
+    let node = b.push(Op::MaxPool(attrs), &[input])?;
     Ok(vec![value(b, node, x.rank())?])
 }
 
 /// The mean of each window. Paddings of the file may count in the divisor; what only rounding up adds never does, so if
 /// there are both, those of the file become elements.
 pub fn average_pool(b: &mut Builder, call: &Call<'_>) -> Results {
-    let x = call.input(0)?;
-    let count_include_pad = call.flag("count_include_pad", false)?;
-    let Window { kernel, stride, mut pad, .. } = pool(call, x)?;
-    let ceil = call.flag("ceil_mode", false)?;
-    let mut padded = x.clone();
-    if count_include_pad && ceil && call.has("pads") {
-        let axes = spatial(x)?;
-        let explicit = call.sizes("pads", 2 * axes, 0)?;
-        let mut pads = vec![(0, 0); 2];
-        pads.extend((0..axes).map(|axis| (explicit[axis], explicit[axes + axis])));
-        padded = b.pad(x, &pads, 0.0)?;
-        let after = pair(&explicit[axes..], 0);
-        pad = [0, 0, pad[2].saturating_sub(after[0]), pad[3].saturating_sub(after[1])];
+    let mut x = call.input(0)?.clone();
+    let mut slides = pool(call, &x)?;
+    let mut count_include_pad = call.flag("count_include_pad", false)?;
+    if count_include_pad && slides.iter().any(|s| s.extra > 0) {
+        if slides.iter().any(|s| s.dilation > 1) {
+            let what = "count_include_pad with ceil_mode and dilations: engines disagree on the divisor";
+            return Err(Fault::unsupported(what));
+        }
+        let around: Vec<(usize, usize)> = [(0, 0); 2].into_iter().chain(slides.iter().map(|s| (s.before, s.after))).collect();
+        x = b.pad(&x, &around, 0.0)?;
+        slides.iter_mut().for_each(|s| (s.before, s.after) = (0, 0));
+        count_include_pad = false;
     }
-    let input = image(b, &padded)?;
-    let attrs = PoolAttrs { kernel, stride, pad, count_include_pad: count_include_pad && !ceil };
-    let node = b.push(Op::AvgPool(attrs), &[input])?;
-    Ok(vec![value(b, node, x.rank())?])
+    if let Some(attrs) = attributes(&slides) {
+        let input = image(b, &x)?;
+        let node = b.push(Op::AvgPool(PoolAttrs { count_include_pad, ..attrs }), &[input])?;
+        return Ok(vec![value(b, node, x.rank())?]);
+    }
+    let mut mean = apart(b, &x, &slides, BinaryOp::Add, 0.0)?;
+    for (axis, s) in (2..).zip(&slides) {
+        // Elements of the window that count, for each of its positions.
+        let end = x.shape()[axis] + s.before;
+        let counted = if count_include_pad { 0..end + s.after } else { s.before..end };
+        let count = |i: usize| (0..s.kernel).filter(|k| counted.contains(&(i * s.stride + k * s.dilation))).count();
+        let shares: Vec<f32> = (0..mean.shape()[axis]).map(|i| 1.0 / count(i) as f32).collect();
+        let mut shape = vec![1; x.rank()];
+        shape[axis] = shares.len();
+        mean = b.binary(BinaryOp::Mul, &mean, &Value::Known(Known::floats(shape, shares)))?;
+    }
+    Ok(vec![mean])
 }

@@ -1,0 +1,171 @@
+//! Comparisons and what is done with them.
+//!
+//! Truth values are 0 and 1: integers where they are known at import, and numbers like all others where they are not.
+
+use crate::build::{Builder, Value, broadcast, elements};
+use crate::call::Call;
+use crate::error::Fault;
+use crate::known::{Data, Int, Known, MAX_COMPUTED};
+use sonar_ir::{BinaryOp, UnaryOp};
+
+type Results = Result<Vec<Value>, Fault>;
+
+/// The two operands, if both are known at import; the result must not be too large then.
+fn both<'a>(call: &'a Call<'_>) -> Result<Option<(&'a Known, &'a Known, Vec<usize>)>, Fault> {
+    let (Value::Known(a), Value::Known(b)) = (call.input(0)?, call.input(1)?) else { return Ok(None) };
+    let shape = broadcast(&a.shape, &b.shape)?;
+    match elements(&shape) {
+        Some(count) if count <= MAX_COMPUTED => Ok(Some((a, b, shape))),
+        _ => Err(Fault::unsupported(format!("comparing {shape:?} elements at import"))),
+    }
+}
+
+/// A comparison or connection of two known tensors.
+fn known((a, b, shape): (&Known, &Known, Vec<usize>), float: fn(f64, f64) -> bool, int: fn(i64, i64) -> bool) -> Results {
+    let mixed = matches!(a.data, Data::Int(_)) != matches!(b.data, Data::Int(_));
+    if mixed {
+        return Err(Fault::invalid("one operand has integers, the other floating-point numbers"));
+    }
+    let (a, b) = (a.broadcast(&shape), b.broadcast(&shape));
+    let result: Vec<i64> = match (&a.data, &b.data) {
+        (Data::Int(a), Data::Int(b)) => a.iter().zip(&b[..]).map(|(&a, &b)| int(a, b).into()).collect(),
+        _ => {
+            let pairs = a.as_floats()?.iter().zip(&b.as_floats()?[..]);
+            pairs.map(|(&a, &b)| float(a.into(), b.into()).into()).collect()
+        }
+    };
+    Ok(vec![Value::Known(Known::typed(Int::Bool, shape, result))])
+}
+
+impl Builder {
+    /// Known integers as numbers, to be computed with at every run.
+    fn number(&mut self, value: &Value) -> Value {
+        match value {
+            Value::Known(known) => Value::Known(known.to_floats()),
+            run => run.clone(),
+        }
+    }
+
+    /// Where `a > b`.
+    fn exceeds(&mut self, a: &Value, b: &Value) -> Result<Value, Fault> {
+        let (a, b) = (self.number(a), self.number(b));
+        let difference = self.binary(BinaryOp::Sub, &a, &b)?;
+        self.unary(UnaryOp::Step, &difference)
+    }
+
+    /// Where the condition does not hold.
+    fn inverse(&mut self, condition: &Value) -> Result<Value, Fault> {
+        let condition = self.number(condition);
+        self.binary(BinaryOp::Sub, &Value::float(1.0), &condition)
+    }
+
+    /// `value` where the condition holds, 0 elsewhere; exact for infinite values, too.
+    ///
+    /// With a bound of `∞` or 0 for the condition, it is `min(max(value, 0), bound) - min(max(-value, 0), bound)`.
+    fn where_true(&mut self, condition: &Value, value: &Value) -> Result<Value, Fault> {
+        let shifted = self.shift(condition, -0.5)?;
+        let endless = self.scale(&shifted, f32::INFINITY)?;
+        let bound = self.unary(UnaryOp::Relu, &endless)?;
+        let positive = self.unary(UnaryOp::Relu, value)?;
+        let above = self.binary(BinaryOp::Min, &positive, &bound)?;
+        let negated = self.unary(UnaryOp::Neg, value)?;
+        let negative = self.unary(UnaryOp::Relu, &negated)?;
+        let below = self.binary(BinaryOp::Min, &negative, &bound)?;
+        self.binary(BinaryOp::Sub, &above, &below)
+    }
+}
+
+pub fn select(b: &mut Builder, call: &Call<'_>) -> Results {
+    let (condition, yes, no) = (call.input(0)?, call.input(1)?, call.input(2)?);
+    if let Value::Known(condition) = condition {
+        return Ok(vec![b.select(condition, yes, no)?]);
+    }
+    let otherwise = b.inverse(condition)?;
+    let (yes, no) = (b.number(yes), b.number(no));
+    let (yes, no) = (b.where_true(condition, &yes)?, b.where_true(&otherwise, &no)?);
+    Ok(vec![b.binary(BinaryOp::Add, &yes, &no)?])
+}
+
+pub fn equal(b: &mut Builder, call: &Call<'_>) -> Results {
+    if let Some(both) = both(call)? {
+        return known(both, |a, b| a == b, |a, b| a == b);
+    }
+    let (x, y) = (call.input(0)?, call.input(1)?);
+    let (above, below) = (b.exceeds(x, y)?, b.exceeds(y, x)?);
+    let differs = b.binary(BinaryOp::Max, &above, &below)?;
+    Ok(vec![b.inverse(&differs)?])
+}
+
+pub fn greater(b: &mut Builder, call: &Call<'_>) -> Results {
+    match both(call)? {
+        Some(both) => known(both, |a, b| a > b, |a, b| a > b),
+        None => Ok(vec![b.exceeds(call.input(0)?, call.input(1)?)?]),
+    }
+}
+
+pub fn less(b: &mut Builder, call: &Call<'_>) -> Results {
+    match both(call)? {
+        Some(both) => known(both, |a, b| a < b, |a, b| a < b),
+        None => Ok(vec![b.exceeds(call.input(1)?, call.input(0)?)?]),
+    }
+}
+
+pub fn greater_or_equal(b: &mut Builder, call: &Call<'_>) -> Results {
+    if let Some(both) = both(call)? {
+        return known(both, |a, b| a >= b, |a, b| a >= b);
+    }
+    let less = b.exceeds(call.input(1)?, call.input(0)?)?;
+    Ok(vec![b.inverse(&less)?])
+}
+
+pub fn less_or_equal(b: &mut Builder, call: &Call<'_>) -> Results {
+    if let Some(both) = both(call)? {
+        return known(both, |a, b| a <= b, |a, b| a <= b);
+    }
+    let greater = b.exceeds(call.input(0)?, call.input(1)?)?;
+    Ok(vec![b.inverse(&greater)?])
+}
+
+/// A connection of truth values, as the operator that it is on 0 and 1.
+fn connect(b: &mut Builder, call: &Call<'_>, op: BinaryOp) -> Results {
+    let (x, y) = (b.number(call.input(0)?), b.number(call.input(1)?));
+    Ok(vec![b.binary(op, &x, &y)?])
+}
+
+pub fn and(b: &mut Builder, call: &Call<'_>) -> Results {
+    match both(call)? {
+        Some(both) => known(both, |a, b| a != 0.0 && b != 0.0, |a, b| a != 0 && b != 0),
+        None => connect(b, call, BinaryOp::Min),
+    }
+}
+
+pub fn or(b: &mut Builder, call: &Call<'_>) -> Results {
+    match both(call)? {
+        Some(both) => known(both, |a, b| a != 0.0 || b != 0.0, |a, b| a != 0 || b != 0),
+        None => connect(b, call, BinaryOp::Max),
+    }
+}
+
+pub fn not(b: &mut Builder, call: &Call<'_>) -> Results {
+    match call.input(0)? {
+        Value::Known(x) => {
+            let inverse = x.as_ints()?.iter().map(|&v| i64::from(v == 0));
+            Ok(vec![Value::Known(Known::typed(Int::Bool, x.shape.clone(), inverse))])
+        }
+        run => Ok(vec![b.inverse(run)?]),
+    }
+}
+
+pub fn sign(b: &mut Builder, call: &Call<'_>) -> Results {
+    match call.input(0)? {
+        Value::Known(x) => {
+            let float = |v: f64| if v == 0.0 || v.is_nan() { v } else { v.signum() };
+            Ok(vec![Value::Known(x.map(float, i64::signum))])
+        }
+        run => {
+            let zero = Value::float(0.0);
+            let (above, below) = (b.exceeds(run, &zero)?, b.exceeds(&zero, run)?);
+            Ok(vec![b.binary(BinaryOp::Sub, &above, &below)?])
+        }
+    }
+}

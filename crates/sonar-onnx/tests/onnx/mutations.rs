@@ -1,0 +1,189 @@
+//! Files with bytes changed, cut out or put in: they are imported or refused, and nothing else happens.
+//!
+//! `SONAR_ONNX_MUTATIONS` sets how many there are, `SONAR_ONNX_SEED` from which on.
+
+use super::support::*;
+use prost::Message;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sonar_onnx::proto::*;
+use sonar_onnx::{ImportOptions, import_model};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Mutations in an ordinary run of the tests.
+const MUTATIONS: u64 = 20_000;
+
+/// No file may take longer than this.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// No process may have taken more than this, in kibibytes.
+const MEMORY: u64 = 1 << 20;
+
+/// Small models that between them have every kind of field.
+fn originals() -> Vec<Vec<u8>> {
+    let integers = |name: &str, data: &[i64]| TensorProto {
+        name: name.into(),
+        dims: vec![data.len() as i64],
+        data_type: DataType::Int64 as i32,
+        int64_data: data.to_vec(),
+        ..Default::default()
+    };
+    let raw = |name: &str, shape: &[i64], count: usize| TensorProto {
+        name: name.into(),
+        dims: shape.to_vec(),
+        data_type: DataType::Float as i32,
+        raw_data: (0..count).flat_map(|i| (i as f32 * 0.25).to_le_bytes()).collect::<Vec<u8>>().into(),
+        ..Default::default()
+    };
+    let network = model(
+        13,
+        &[("x", &[1, 3, 8, 8])],
+        vec![raw("w", &[4, 3, 3, 3], 108), raw("b", &[4], 4), raw("m", &[4, 5], 20)],
+        vec![
+            node("Conv", &[ints("pads", &[1, 1, 1, 1]), ints("strides", &[2, 2])], &["x", "w", "b"], &["c"]),
+            node("Relu", &[], &["c"], &["r"]),
+            node("MaxPool", &[ints("kernel_shape", &[2, 2]), text("auto_pad", "SAME_UPPER")], &["r"], &["p"]),
+            node("GlobalAveragePool", &[], &["p"], &["g"]),
+            node("Flatten", &[int("axis", 1)], &["g"], &["f"]),
+            node("MatMul", &[], &["f", "m"], &["y"]),
+        ],
+        &["y"],
+    );
+    let shapes = model(
+        13,
+        &[("x", &[2, 3, 4])],
+        vec![integers("i", &[0, 2]), integers("two", &[2]), integers("pads", &[0, 1, 0, 0, 1, 0])],
+        vec![
+            node("Shape", &[], &["x"], &["s"]),
+            node("Gather", &[int("axis", 0)], &["s", "i"], &["t"]),
+            node("Mul", &[], &["t", "two"], &["u"]),
+            node("Concat", &[int("axis", 0)], &["u", "two"], &["v"]),
+            node("ConstantOfShape", &[], &["v"], &["z"]),
+            node("Pad", &[text("mode", "reflect")], &["x", "pads"], &["p"]),
+            node("Range", &[], &["two", "two", "two"], &["range"]),
+            node("Tile", &[], &["x", "v"], &["tiled"]),
+            node("Transpose", &[ints("perm", &[2, 0, 1])], &["p"], &["y"]),
+        ],
+        &["y", "z"],
+    );
+    let resized = model(
+        13,
+        &[("x", &[1, 2, 4, 4])],
+        vec![constant("scales", &tensor(&[4], &[1.0, 1.0, 1.5, 2.0])), integers("steps", &[-1, 2])],
+        vec![
+            node("Resize", &[text("mode", "linear")], &["x", "", "scales"], &["r"]),
+            node("Slice", &[], &["r", "steps", "steps", "steps", "steps"], &["s"]),
+            node(
+                "AveragePool",
+                &[ints("kernel_shape", &[3, 3]), ints("dilations", &[2, 1]), int("ceil_mode", 1)],
+                &["r"],
+                &["a"],
+            ),
+            node("ReduceMean", &[ints("axes", &[2, 3]), int("keepdims", 0)], &["a"], &["m"]),
+            node("Softmax", &[int("axis", -1)], &["m"], &["y"]),
+        ],
+        &["y"],
+    );
+    let recurrent = model(
+        14,
+        &[("x", &[3, 1, 2])],
+        vec![raw("w", &[1, 8, 2], 16), raw("r", &[1, 8, 2], 16), raw("b", &[1, 16], 16)],
+        vec![node(
+            "LSTM",
+            &[int("hidden_size", 2), texts("activations", &["Sigmoid", "Tanh", "Tanh"])],
+            &["x", "w", "r", "b"],
+            &["y", "h", "c"],
+        )],
+        &["y", "c"],
+    );
+    let transposed = model(
+        11,
+        &[("x", &[1, 2, 3, 3])],
+        vec![raw("w", &[2, 1, 3, 3], 18), constant("slope", &tensor(&[2, 1, 1], &[0.5, 0.25]))],
+        vec![
+            node(
+                "ConvTranspose",
+                &[ints("strides", &[2, 2]), ints("output_padding", &[1, 1]), int("group", 2)],
+                &["x", "w"],
+                &["t"],
+            ),
+            node("PRelu", &[], &["t", "slope"], &["p"]),
+            node("Split", &[int("axis", 1)], &["p"], &["a", "b"]),
+            node("Gemm", &[float("alpha", 0.5)], &["a", "b"], &["none"]),
+            node("Sum", &[], &["a", "b"], &["y"]),
+        ],
+        &["y"],
+    );
+    [network, shapes, resized, recurrent, transposed].iter().map(Message::encode_to_vec).collect()
+}
+
+/// Changes a few bytes, cuts some off or out, or puts in some of the same file or another.
+fn mutate(r: &mut StdRng, originals: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = originals[r.random_range(0..originals.len())].clone();
+    for _ in 0..r.random_range(1..5) {
+        if bytes.is_empty() {
+            break;
+        }
+        let at = r.random_range(0..bytes.len());
+        match r.random_range(0..8) {
+            0 | 1 => bytes[at] ^= 1 << r.random_range(0..8),
+            2 | 3 => bytes[at] = [0, 1, 2, 0x7f, 0x80, 0xff, b'0', r.random()][r.random_range(0..8)],
+            4 => bytes.truncate(at),
+            5 => {
+                let end = r.random_range(at..bytes.len().min(at + 16)) + 1;
+                bytes.drain(at..end);
+            }
+            6 => {
+                let other = &originals[r.random_range(0..originals.len())];
+                let from = r.random_range(0..other.len());
+                let part = &other[from..other.len().min(from + r.random_range(1..64))];
+                bytes.splice(at..at, part.iter().copied());
+            }
+            // A number of many bytes, such as an extent or a length.
+            _ => {
+                let mut number: Vec<u8> = (0..r.random_range(1..9)).map(|_| 0x80 | r.random::<u8>()).collect();
+                number.push(r.random_range(0..128));
+                let end = bytes.len().min(at + r.random_range(0..number.len() + 1));
+                bytes.splice(at..end, number);
+            }
+        }
+    }
+    bytes
+}
+
+/// The most memory that this process had at once, in kibibytes.
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().trim_end_matches(" kB").parse().ok()
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: `{text}` is no number")))
+}
+
+#[test]
+fn mutated_files_do_no_harm() {
+    let originals = originals();
+    let (first, count) = (setting("SONAR_ONNX_SEED", 0), setting("SONAR_ONNX_MUTATIONS", MUTATIONS));
+    let (mut valid, mut slowest) = (0, Duration::ZERO);
+    for seed in first..first + count {
+        let mut r = StdRng::seed_from_u64(seed);
+        let bytes = mutate(&mut r, &originals);
+        let start = Instant::now();
+        if let Ok(model) = ModelProto::decode(&bytes[..])
+            && import_model(&model, Path::new("/nonexistent"), &ImportOptions::default()).is_ok()
+        {
+            valid += 1;
+        }
+        let took = start.elapsed();
+        assert!(took < LIMIT, "seed {seed} took {took:?}");
+        slowest = slowest.max(took);
+        if let Some(peak) = peak().filter(|_| seed % 64 == 0 || took > LIMIT / 10) {
+            assert!(peak < MEMORY, "the process has taken {peak} KiB by seed {seed}");
+        }
+    }
+    // Some mutations change nothing that matters, and most matter: else this tests nothing.
+    assert!(valid > count / 100 && valid < count, "{valid} of {count} mutated files are valid");
+    println!("{count} mutations, {valid} of them valid; the slowest took {slowest:?}; peak memory {:?} KiB", peak());
+}
