@@ -130,6 +130,9 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     let table = Table(outcomes);
+    if table.0.is_empty() {
+        bail!("there are no such tests");
+    }
     if options.only.is_none() {
         let path = root().join("docs/onnx-conformance.md");
         std::fs::write(&path, table.page()).with_context(|| format!("cannot write {}", path.display()))?;
