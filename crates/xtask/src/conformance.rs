@@ -144,6 +144,9 @@ pub fn run(options: &Options) -> Result<()> {
     println!(
         "onnx-conformance: tests={all} passed={passed} refused={refused} wrong={wrong} float={float} float_passed={share:.1}%"
     );
+    if wrong > 0 {
+        bail!("{wrong} tests are wrong");
+    }
     Ok(())
 }
 

@@ -10,8 +10,11 @@ use sonar_ir::{BinaryOp, UnaryOp};
 
 type Results = Result<Vec<Value>, Fault>;
 
+/// Two operands, with the shape that they broadcast to.
+type Both<'a> = (&'a Known, &'a Known, Vec<usize>);
+
 /// The two operands, if both are known at import; the result must not be too large then.
-fn both<'a>(call: &'a Call<'_>) -> Result<Option<(&'a Known, &'a Known, Vec<usize>)>, Fault> {
+fn both<'a>(call: &'a Call<'_>) -> Result<Option<Both<'a>>, Fault> {
     let (Value::Known(a), Value::Known(b)) = (call.input(0)?, call.input(1)?) else { return Ok(None) };
     let shape = broadcast(&a.shape, &b.shape)?;
     match elements(&shape) {
@@ -21,7 +24,7 @@ fn both<'a>(call: &'a Call<'_>) -> Result<Option<(&'a Known, &'a Known, Vec<usiz
 }
 
 /// A comparison or connection of two known tensors.
-fn known((a, b, shape): (&Known, &Known, Vec<usize>), float: fn(f64, f64) -> bool, int: fn(i64, i64) -> bool) -> Results {
+fn known((a, b, shape): Both<'_>, float: fn(f64, f64) -> bool, int: fn(i64, i64) -> bool) -> Results {
     let mixed = matches!(a.data, Data::Int(_)) != matches!(b.data, Data::Int(_));
     if mixed {
         return Err(Fault::invalid("one operand has integers, the other floating-point numbers"));
