@@ -42,6 +42,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Check a model or space for errors, without compiling it
     Check(ModelArgs),
+    /// Write a model as an ONNX file
+    Export(ExportArgs),
     /// Write the report of a run: one HTML file, and its pictures as SVG files
     Report(ReportArgs),
     /// Say what this machine is and whether it measures well
@@ -251,6 +253,25 @@ pub struct CompileArgs {
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// Options of `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The ONNX file to write
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Bind the batch N to this [default: left open, 1 where an ONNX file leaves it open]
+    #[arg(long)]
+    pub batch: Option<usize>,
+    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// Seed of random weights
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
 }
 
 /// Options of `run`.

@@ -4,7 +4,7 @@ use crate::args::{ModelArgs, TargetArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::load::{self, Described};
 use sonar_codegen::{CodegenError, Target};
-use sonar_ir::{Values, init};
+use sonar_ir::{Graph, Values, init};
 use sonar_measure::Records;
 use sonar_tune::{CompileOptions, Compiled, Pass, TuneError};
 use std::path::{Path, PathBuf};
@@ -122,13 +122,7 @@ impl Prepared {
         let graph = self.compiled.lowered.graph.clone();
         let mut values = self.described.weights.take().unwrap_or_else(|| init::randomise(&graph, seed));
         if let Some(path) = weights {
-            let names: Vec<String> = graph.params().iter().filter_map(|&id| graph.node(id).name.clone()).collect();
-            let lengths: Vec<usize> = names.iter().map(|n| values[n].data.len()).collect();
-            for (name, data) in names.iter().zip(split(&read_f32(path)?, &lengths, path, "parameters")?) {
-                if let Some(tensor) = values.get_mut(name) {
-                    tensor.data = data;
-                }
-            }
+            read_weights(path, &graph, &mut values)?;
         }
         let start = Instant::now();
         self.compiled.load(&values).map_err(tune_failure)?;
@@ -158,6 +152,18 @@ impl Prepared {
         let mut outputs: Vec<&mut [f32]> = arguments.outputs.iter_mut().map(Vec::as_mut_slice).collect();
         self.compiled.run(&inputs, &mut outputs).map_err(tune_failure)
     }
+}
+
+/// Takes the values of the parameters, in the order of the graph, from a file of their own.
+pub fn read_weights(path: &Path, graph: &Graph, values: &mut Values) -> Result<(), Failure> {
+    let names: Vec<String> = graph.params().iter().filter_map(|&id| graph.node(id).name.clone()).collect();
+    let lengths: Vec<usize> = names.iter().map(|n| values[n].data.len()).collect();
+    for (name, data) in names.iter().zip(split(&read_f32(path)?, &lengths, path, "parameters")?) {
+        if let Some(tensor) = values.get_mut(name) {
+            tensor.data = data;
+        }
+    }
+    Ok(())
 }
 
 /// Cuts numbers into parts of these lengths.

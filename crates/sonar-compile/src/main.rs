@@ -39,6 +39,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Bench(args) => commands::bench::bench(args),
         Command::Inspect(args) => commands::inspect::inspect(args),
         Command::Check(args) => commands::check::check(args),
+        Command::Export(args) => commands::export::export(args),
         Command::Report(args) => commands::report::report(args),
         Command::Doctor(args) => commands::doctor::doctor(args),
         Command::Completions { shell } => {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The largest file, in bytes: protocol buffers end at two gibibytes, and weights beyond that are in files of their own.
-const MAX_FILE: u64 = 1 << 31;
+pub const MAX_FILE: u64 = 1 << 31;
 
 /// The most problems that are listed.
 const MAX_PROBLEMS: usize = 1000;

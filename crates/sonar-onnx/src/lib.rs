@@ -1,4 +1,4 @@
-//! ONNX files become graphs of the IR.
+//! ONNX files become graphs of the IR, and graphs ONNX files.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -10,6 +10,7 @@
 //! | `call` | one node of the file: arguments and attributes |
 //! | `ops` | the operators of ONNX, made of primitives |
 //! | `import` | from a file to a graph, node by node |
+//! | `export` | from a graph to a file |
 //!
 //! The arithmetic of shapes is gone afterwards, every extent is a number, and images are held with channels last: inputs and
 //! outputs of the graph keep the file's order of axes, weights are transposed at import, and what is between moves no data
@@ -18,6 +19,7 @@
 mod build;
 mod call;
 mod error;
+mod export;
 mod import;
 mod known;
 mod layout;
@@ -26,6 +28,7 @@ pub mod proto;
 mod weights;
 
 pub use error::{Fault, ImportError, Problem};
+pub use export::{ExportError, export, export_model};
 pub use import::{ImportOptions, Imported, import, import_model, read_model, read_tensor};
 pub use weights::values;
 

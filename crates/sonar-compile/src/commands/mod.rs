@@ -4,6 +4,7 @@ pub mod bench;
 pub mod check;
 pub mod compile;
 pub mod doctor;
+pub mod export;
 pub mod inspect;
 pub mod report;
 pub mod run;

@@ -119,7 +119,7 @@ fn casts() {
     refused(19, "Cast", &[int("to", 7)], &[run(&[4], &x)], "a cast to Int64 of what is not known");
     refused(19, "Cast", &[int("to", 8)], &[run(&[4], &x)], "a cast to type 8");
     let known = Arg::Known(tensor(&[4], &x));
-    check(19, "Cast", &[int("to", 7)], &[known.clone()], tensor(&[4], &[-1.0, 0.0, 2.0, 300.0]));
+    check(19, "Cast", &[int("to", 7)], std::slice::from_ref(&known), tensor(&[4], &[-1.0, 0.0, 2.0, 300.0]));
     check(19, "Cast", &[int("to", 2)], &[known], tensor(&[4], &[255.0, 0.0, 2.0, 44.0]));
 }
 

@@ -114,7 +114,7 @@ fn arithmetic_of_shapes() {
         r#type: AttributeType::Tensor as i32,
         ..Default::default()
     };
-    check(13, "ConstantOfShape", &[value.clone()], &[list(&[3])], tensor(&[3], &[2.5; 3]));
+    check(13, "ConstantOfShape", std::slice::from_ref(&value), &[list(&[3])], tensor(&[3], &[2.5; 3]));
     check(13, "Constant", &[value], &[], tensor(&[1], &[2.5]));
     check(13, "Constant", &[ints("value_ints", &[4, 5])], &[], tensor(&[2], &[4.0, 5.0]));
     check(13, "Constant", &[float("value_float", 0.5)], &[], tensor(&[], &[0.5]));

@@ -304,7 +304,7 @@ fn mutated_files_do_no_harm() {
     let (mut valid, mut slowest) = (0, Duration::ZERO);
     for seed in first..first + count {
         let mut r = StdRng::seed_from_u64(seed);
-        let bytes = if seed % 2 == 0 {
+        let bytes = if seed.is_multiple_of(2) {
             mutate(&mut r, &originals)
         } else {
             let original = &originals[r.random_range(0..originals.len())];
@@ -321,7 +321,7 @@ fn mutated_files_do_no_harm() {
         let took = computed(begin).saturating_sub(start);
         assert!(took < LIMIT, "seed {seed} took {took:?}");
         slowest = slowest.max(took);
-        if let Some(peak) = peak().filter(|_| seed % 64 == 0 || took > LIMIT / 10) {
+        if let Some(peak) = peak().filter(|_| seed.is_multiple_of(64) || took > LIMIT / 10) {
             assert!(peak < MEMORY, "the process has taken {peak} KiB by seed {seed}");
         }
     }

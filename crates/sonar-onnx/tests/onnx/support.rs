@@ -27,7 +27,7 @@ pub fn tensor(shape: &[usize], data: &[f32]) -> Tensor {
 
 /// A tensor with the elements 0.5, -1, 1.5, -2, …, which are exact in every arithmetic.
 pub fn ramp(shape: &[usize]) -> Tensor {
-    let element = |i: usize| (i + 1) as f32 * if i % 2 == 0 { 0.5 } else { -0.5 };
+    let element = |i: usize| (i + 1) as f32 * if i.is_multiple_of(2) { 0.5 } else { -0.5 };
     Tensor::new(shape.to_vec(), (0..shape.iter().product()).map(element).collect())
 }
 

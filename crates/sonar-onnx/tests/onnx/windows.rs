@@ -51,7 +51,8 @@ impl Window {
     fn positions(&self, axis: usize, extent: usize) -> usize {
         let room = extent + self.before[axis] + self.after[axis] - self.dilation[axis] * (self.kernel[axis] - 1) - 1;
         let floor = room / self.stride[axis] + 1;
-        let another = self.ceil && room % self.stride[axis] != 0 && floor * self.stride[axis] < extent + self.before[axis];
+        let another =
+            self.ceil && !room.is_multiple_of(self.stride[axis]) && floor * self.stride[axis] < extent + self.before[axis];
         floor + usize::from(another)
     }
 
