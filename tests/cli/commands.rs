@@ -50,6 +50,29 @@ fn run_agrees_with_the_interpreter() {
 }
 
 #[test]
+fn export_writes_what_can_be_read_again() {
+    let scratch = Scratch::new();
+    let (resnet, exported, again) = (example("models/nb201_resnet.sonar"), scratch.arg("net.onnx"), scratch.arg("again.onnx"));
+    assert!(sonar(&["export", &resnet, "-o", &exported, "--seed", "3"]).succeeds().contains("nb201_resnet"));
+    assert!(sonar(&["check", &exported]).succeeds().contains("supported"));
+    sonar(&["export", &exported, "-o", &again]).succeeds();
+    let outputs = [&resnet, &exported, &again].map(|model| {
+        let document = sonar(&["run", model, "--seed", "3", "--check", "1e-4", "--format", "json"]).json();
+        let data = document["outputs"][0]["data"].as_array().expect("an output").clone();
+        data.iter().filter_map(|v| v.as_f64()).collect::<Vec<f64>>()
+    });
+    assert!(!outputs[0].is_empty());
+    for other in &outputs[1..] {
+        assert_eq!(other.len(), outputs[0].len());
+        let largest = outputs[0].iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        assert!(other.iter().zip(&outputs[0]).all(|(a, b)| (a - b).abs() <= 1e-4 * largest), "{outputs:?}");
+    }
+    sonar(&["export", &example("kernels/gradients.sonar"), "-o", &again]).fails(3, &["an operator of training"]);
+    sonar(&["export", &resnet, "-o", &scratch.arg("none/net.onnx")]).fails(3, &["cannot write"]);
+    sonar(&["export", &resnet, "-o", &again, "--batch", "0"]).fails(2, &["--batch must be at least 1"]);
+}
+
+#[test]
 fn tune_records_what_it_finds() {
     let scratch = Scratch::new();
     let (dense, records) = (example("models/dense.sonar"), scratch.arg("records.db"));

@@ -1,6 +1,7 @@
 //! Import against what ONNX's operators mean, on the interpreter; and of files that are wrong.
 
 mod elementwise;
+mod export;
 mod external;
 mod files;
 mod movement;

@@ -5,6 +5,7 @@ use super::windows::Window;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_ir::Tensor;
+use sonar_onnx::export_model;
 use sonar_onnx::proto::*;
 
 /// A model under construction, with the value that each of its results has.
@@ -129,8 +130,13 @@ fn random_models_agree_with_a_direct_computation() {
         }
         let names: Vec<&str> = built.values[1..].iter().map(|(name, _)| name.as_str()).collect();
         let model = model(13, &[("x", &shape)], built.constants, built.nodes, &names);
-        let found = outputs(&imported(&model).unwrap_or_else(|e| panic!("seed {seed}: {e}")), &[x]);
+        let there = imported(&model).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let found = outputs(&there, std::slice::from_ref(&x));
         let expected: Vec<Tensor> = built.values[1..].iter().map(|(_, v)| v.clone()).collect();
         same(&format!("seed {seed}"), &found, &expected);
+        // The same once more, after the graph has become a file.
+        let file = export_model(&there.graph, &there.weights).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let again = outputs(&imported(&file).unwrap_or_else(|e| panic!("seed {seed}: {e}")), &[x]);
+        same(&format!("seed {seed}, exported"), &again, &expected);
     }
 }
