@@ -202,7 +202,8 @@ fn difference(found: &[Tensor], expected: &[Tensor], relative: f64) -> Option<St
         for (i, (&f, &e)) in found.data.iter().zip(&expected.data).enumerate() {
             let (found, expected) = (f64::from(f), f64::from(e));
             let equal = found == expected || (found.is_nan() && expected.is_nan());
-            if !equal && !((found - expected).abs() <= ABSOLUTE + relative * expected.abs()) {
+            let near = (found - expected).abs() <= ABSOLUTE + relative * expected.abs();
+            if !equal && !near {
                 return Some(format!("element {i} of output {output} is {found}, {expected} expected"));
             }
         }
