@@ -6,7 +6,7 @@ mod support;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use sonar_codegen::Model;
+use sonar_codegen::CompiledPlan;
 use sonar_ir::fold::fold_params;
 use sonar_ir::text::parse_graph;
 use sonar_rewrite::{Options, rewrite};
@@ -49,7 +49,7 @@ fn passes(criterion: &mut Criterion) {
         group.bench_function("schedule", |bencher| bencher.iter(programs));
         group.bench_function("plan", |bencher| bencher.iter(|| plan(&lowered.tasks, scheduled.clone())));
         group.bench_function("codegen", |bencher| {
-            bencher.iter_with_large_drop(|| Model::compile(&compiled.plan, &target, 1));
+            bencher.iter_with_large_drop(|| CompiledPlan::compile(&compiled.plan, &target, 1));
         });
         group.finish();
     }

@@ -12,9 +12,9 @@ use sonar_ir::space::Space;
 use sonar_ir::text::parse_graph;
 use sonar_ir::{Graph, init, interp};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use support::command::sonar;
-use support::{run_compiled, targets};
+use support::{examples, run_compiled, targets};
 
 /// What the symbolic batch is bound to.
 const BATCH: usize = 2;
@@ -46,17 +46,6 @@ impl Directive {
         }
         Ok(directive)
     }
-}
-
-/// The files of a folder of `ir-examples/`, in the order of their names.
-fn files(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ir-examples").join(folder);
-    let entries = fs::read_dir(&folder).expect("the folder is part of the repository");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("the folder can be read").path()).collect();
-    files.retain(|path| path.extension().is_some_and(|e| e == "sonar"));
-    files.sort();
-    assert!(!files.is_empty(), "{} holds no example", folder.display());
-    files
 }
 
 /// A file with its directive and the graphs it stands for: itself, or the baseline and random candidates.
@@ -97,7 +86,7 @@ fn check(path: &Path, graph: &Graph, directive: &Directive) {
 }
 
 fn check_folder(folder: &str) {
-    for path in files(folder) {
+    for path in examples(folder) {
         let (directive, graphs) = graphs(&path);
         graphs.iter().for_each(|graph| check(&path, graph, &directive));
     }
@@ -120,7 +109,7 @@ fn candidates_of_spaces_compute_what_the_interpreter_computes() {
 
 #[test]
 fn what_is_printed_reads_back() {
-    for path in ["kernels", "models", "spaces"].into_iter().flat_map(files) {
+    for path in ["kernels", "models", "spaces"].into_iter().flat_map(examples) {
         let (_, graphs) = graphs(&path);
         for graph in graphs {
             let text = graph.to_string();
@@ -133,7 +122,7 @@ fn what_is_printed_reads_back() {
 
 #[test]
 fn every_stage_of_every_file_can_be_printed() {
-    for path in ["kernels", "models", "spaces"].into_iter().flat_map(files) {
+    for path in ["kernels", "models", "spaces"].into_iter().flat_map(examples) {
         let path = path.to_string_lossy();
         for stage in STAGES {
             let mut args = vec!["inspect", &path, "--stage", stage];

@@ -39,14 +39,15 @@ fn functions_keep_their_bounds_over_the_whole_range() {
         let x = graph.input("x", TensorType::fixed(&[COUNT]));
         graph.outputs = vec![graph.push(Op::Unary(op), &[x]).expect("a well-typed graph")];
         for target in support::targets() {
-            let mut model = sonar_tune::compile(&graph, &sonar_tune::CompileOptions::new(&target)).expect("it compiles");
-            model.load(&Default::default()).expect("there are no weights");
+            let compiled = sonar_tune::compile(&graph, &sonar_tune::CompileOptions::new(&target)).expect("it compiles");
+            let model = compiled.load(&Default::default()).expect("there are no weights");
+            let mut context = model.context().expect("threads start");
             let (mut worst, mut at) = (0.0, 0.0);
             for chunk in arguments.chunks(COUNT - special.len()) {
                 let mut x: Vec<f32> = special.iter().chain(chunk).copied().collect();
                 x.resize(COUNT, 1.0);
                 let mut y = vec![0.0; COUNT];
-                model.run(&[&x], &mut [&mut y]).expect("a run");
+                context.run(&[&x], &mut [&mut y]).expect("a run");
                 for (&x, &y) in x.iter().zip(&y) {
                     let error = error(y, op.eval(f64::from(x)));
                     if error > worst {

@@ -23,6 +23,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("egg", &["sonar-rewrite"]),
     ("cranelift-", &["sonar-codegen"]),
     ("iced-x86", &["sonar-codegen"]),
+    ("ar_archive_writer", &["sonar-codegen"]),
     ("prost", &["sonar-onnx"]),
     ("clap", &["sonar-compile", "xtask"]),
     ("anyhow", &["sonar-compile", "xtask"]),

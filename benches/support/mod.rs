@@ -6,7 +6,7 @@
 use sonar_codegen::Target;
 use sonar_ir::space::Space;
 use sonar_ir::{Graph, init, text};
-use sonar_tune::{CompileOptions, Compiled, compile};
+use sonar_tune::{CompileOptions, Compiled, Context, compile};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,7 @@ pub fn pin() {
 /// A graph compiled for one thread of this machine, with random weights, inputs, and room for outputs.
 pub struct Runnable {
     compiled: Compiled,
+    context: Context,
     inputs: Vec<Vec<f32>>,
     outputs: Vec<Vec<f32>>,
 }
@@ -62,12 +63,13 @@ pub struct Runnable {
 impl Runnable {
     /// Compiles with default schedules and a batch of one.
     pub fn new(graph: &Graph) -> Runnable {
-        let mut compiled = compile(graph, &CompileOptions::new(&native())).expect("examples compile");
-        compiled.load(&init::randomise(&compiled.lowered.graph, 1)).expect("the weights fit");
+        let compiled = compile(graph, &CompileOptions::new(&native())).expect("examples compile");
+        let model = compiled.load(&init::randomise(&compiled.lowered.graph, 1)).expect("the weights fit");
+        let context = model.context().expect("threads start");
         let ramp = |length: &usize| (0..*length).map(|i| (i % 101) as f32 / 50.0 - 1.0).collect();
         let inputs = compiled.input_lengths().iter().map(ramp).collect();
         let outputs = compiled.output_lengths().iter().map(|length| vec![0.0; *length]).collect();
-        Runnable { compiled, inputs, outputs }
+        Runnable { compiled, context, inputs, outputs }
     }
 
     /// Floating-point operations of a run.
@@ -93,7 +95,7 @@ impl Runnable {
         let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
         let start = Instant::now();
         for _ in 0..runs {
-            self.compiled.run(&inputs, &mut outputs).expect("compiled code runs");
+            self.context.run(&inputs, &mut outputs).expect("compiled code runs");
         }
         start.elapsed()
     }

@@ -10,6 +10,18 @@ use rand::{RngExt, SeedableRng};
 use sonar_codegen::Target;
 use sonar_ir::graph::{Conv2dAttrs, PoolAttrs};
 use sonar_ir::{BinaryOp, Dim, Graph, Init, NodeId, Op, ReduceOp, Tensor, TensorType, Term, UnaryOp, Values};
+use std::path::{Path, PathBuf};
+
+/// The files of a folder of `ir-examples/`, in the order of their names.
+pub fn examples(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ir-examples").join(folder);
+    let entries = std::fs::read_dir(&folder).expect("the folder is part of the repository");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("the folder can be read").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "sonar"));
+    files.sort();
+    assert!(!files.is_empty(), "{} holds no example", folder.display());
+    files
+}
 
 /// A random graph of a few operators with odd shapes; the same for the same seed.
 pub fn random_graph(seed: u64) -> Graph {
@@ -141,8 +153,8 @@ pub fn run_compiled(graph: &Graph, values: &Values, target: &Target, rewrite: bo
     let programs = tasks.tasks.iter().map(|task| sonar_schedule::default_program(task, &goal).1).collect();
     let plan = sonar_schedule::plan(&tasks, programs);
     sonar_ir::verify::plan(&plan).expect("the plan is valid");
-    let mut model = sonar_codegen::Model::compile(&plan, target, threads).expect("it compiles");
-    model.load(&weights).expect("the weights load");
+    let compiled = sonar_codegen::CompiledPlan::compile(&plan, target, threads).expect("it compiles");
+    let mut context = compiled.load(&weights).and_then(|model| model.context()).expect("the weights load");
     let inputs: Vec<&[f32]> = graph
         .inputs()
         .iter()
@@ -151,7 +163,7 @@ pub fn run_compiled(graph: &Graph, values: &Values, target: &Target, rewrite: bo
     let mut outputs: Vec<Tensor> =
         graph.outputs.iter().map(|&id| Tensor::full(graph.ty(id).extents().expect("the batch is bound"), f32::NAN)).collect();
     let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(|t| t.data.as_mut_slice()).collect();
-    model.run(&inputs, &mut slices).expect("it runs");
+    context.run(&inputs, &mut slices).expect("it runs");
     outputs
 }
 

@@ -34,6 +34,18 @@ impl AlignedBuffer {
         array.align_to(ALIGNMENT).unwrap_or_else(|_| overflow())
     }
 
+    /// Elements.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// All elements.
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        // SAFETY: the memory is initialised, and nothing writes it while it is borrowed: whoever was given an address may
+        // use it only while the buffer is not borrowed.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
     /// Address of an element, which must be in the buffer or just behind it.
     pub(crate) fn at(&self, index: usize) -> *mut f32 {
         assert!(index <= self.len, "element {index} of a buffer of {}", self.len);

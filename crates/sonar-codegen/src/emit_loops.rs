@@ -10,6 +10,7 @@
 //! of the variables decide it.
 
 use crate::error::CodegenError;
+use crate::uses::Uses;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, I64};
 use cranelift_codegen::ir::{BlockArg, FuncRef, Function, InstBuilder, MemFlagsData, StackSlot};
@@ -24,21 +25,28 @@ use std::collections::HashMap;
 pub(crate) struct Callees {
     /// One for each of [`Program::tiles`].
     pub tiles: Vec<FuncRef>,
-    /// One for each of [`MATH`].
-    pub math: Vec<FuncRef>,
+    /// Those of [`MATH`] that the statements call.
+    pub math: Vec<(UnaryOp, FuncRef)>,
 }
 
 /// A scalar function in Rust.
 pub(crate) type MathFunction = extern "C" fn(f32) -> f32;
 
-/// Scalar functions that are called instead of being emitted: operation, symbol, implementation.
-pub(crate) const MATH: [(UnaryOp, &str, MathFunction); 5] = [
-    (UnaryOp::Exp, "sonar_exp", math::exp),
-    (UnaryOp::Log, "sonar_log", math::log),
-    (UnaryOp::Tanh, "sonar_tanh", math::tanh),
-    (UnaryOp::Sigmoid, "sonar_sigmoid", math::sigmoid),
-    (UnaryOp::Erf, "sonar_erf", math::erf),
+/// Scalar functions that are called instead of being emitted: operation, symbol, implementation. The symbols are those of
+/// the C library, so that object files link with it; code in memory is given the implementations.
+pub(crate) const MATH: [(UnaryOp, &str, MathFunction); 4] = [
+    (UnaryOp::Exp, "expf", math::exp),
+    (UnaryOp::Log, "logf", math::log),
+    (UnaryOp::Tanh, "tanhf", math::tanh),
+    (UnaryOp::Erf, "erff", math::erf),
 ];
+
+/// The function that an operation calls, if it does.
+pub(crate) fn called(op: UnaryOp) -> Option<UnaryOp> {
+    // The logistic function is put together from an exponential.
+    let function = if op == UnaryOp::Sigmoid { UnaryOp::Exp } else { op };
+    MATH.iter().any(|(known, ..)| *known == function).then_some(function)
+}
 
 /// Implementations of [`MATH`].
 mod math {
@@ -52,10 +60,6 @@ mod math {
 
     pub(super) extern "C" fn tanh(x: f32) -> f32 {
         x.tanh()
-    }
-
-    pub(super) extern "C" fn sigmoid(x: f32) -> f32 {
-        1.0 / (1.0 + (-x).exp())
     }
 
     pub(super) extern "C" fn erf(x: f32) -> f32 {
@@ -103,7 +107,7 @@ pub(crate) fn emit(
     match stmts {
         [Stmt::For { var, body, extent, .. }] if divided => {
             let range = Range { low: params[1], high: params[2], extent: *extent, may_be_empty: true };
-            emitter.repeat(*var, range, body_uses(body), vec![], |e, _| {
+            emitter.repeat(*var, range, Uses::of(body), vec![], |e, _| {
                 e.block(body)?;
                 Ok(vec![])
             })?;
@@ -146,13 +150,6 @@ struct Range {
     may_be_empty: bool,
 }
 
-/// Accesses and conditions below a loop.
-#[derive(Default)]
-struct BodyUses<'p> {
-    accesses: Vec<&'p Access>,
-    bounds: Vec<&'p Bound>,
-}
-
 struct Emitter<'a> {
     program: &'a Program,
     callees: &'a Callees,
@@ -184,7 +181,7 @@ impl<'a> Emitter<'a> {
             Stmt::For { var, extent: 1, body, .. } => self.unroll(*var, 1, body),
             Stmt::For { var, extent, body, .. } => {
                 let range = self.whole(*extent);
-                self.repeat(*var, range, body_uses(body), vec![], |e, _| {
+                self.repeat(*var, range, Uses::of(body), vec![], |e, _| {
                     e.block(body)?;
                     Ok(vec![])
                 })?;
@@ -254,9 +251,8 @@ impl<'a> Emitter<'a> {
                 Ok(acc)
             }
             _ => {
-                let mut uses = BodyUses::default();
-                uses.expr(&update.value);
                 let range = self.whole(extent);
+                let uses = Uses::of_expr(&update.value);
                 let carried = self
                     .repeat(var, range, uses, vec![acc], |e, carried| Ok(vec![e.update(update, &loops[1..], carried[0])?]))?;
                 Ok(carried[0])
@@ -276,7 +272,7 @@ impl<'a> Emitter<'a> {
         &mut self,
         var: Var,
         range: Range,
-        uses: BodyUses<'_>,
+        uses: Uses<'_>,
         carried: Vec<Value>,
         body: impl FnOnce(&mut Self, &[Value]) -> Result<Vec<Value>, CodegenError>,
     ) -> Result<Vec<Value>, CodegenError> {
@@ -519,13 +515,22 @@ impl<'a> Emitter<'a> {
                 let root = self.builder.ins().sqrt(a);
                 self.builder.ins().fdiv(one, root)
             }
-            UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Sigmoid | UnaryOp::Erf => {
-                let callee = MATH.iter().zip(&self.callees.math).find(|((known, ..), _)| *known == op).map(|(_, f)| *f);
-                let callee = callee.ok_or_else(|| CodegenError::Backend(format!("`{op}` has no implementation")))?;
-                let call = self.builder.ins().call(callee, &[a]);
-                self.builder.inst_results(call)[0]
+            UnaryOp::Sigmoid => {
+                let negative = self.builder.ins().fneg(a);
+                let power = self.function(UnaryOp::Exp, negative)?;
+                let one = number(self, 1.0);
+                let sum = self.builder.ins().fadd(one, power);
+                self.builder.ins().fdiv(one, sum)
             }
+            UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Erf => self.function(op, a)?,
         })
+    }
+
+    fn function(&mut self, op: UnaryOp, a: Value) -> Result<Value, CodegenError> {
+        let callee = self.callees.math.iter().find(|(known, _)| *known == op).map(|(_, callee)| *callee);
+        let callee = callee.ok_or_else(|| CodegenError::Backend(format!("`{op}` has no implementation")))?;
+        let call = self.builder.ins().call(callee, &[a]);
+        Ok(self.builder.inst_results(call)[0])
     }
 
     /// Cranelift turns the selections into single instructions; like those, they give `b` where `a` or `b` is not a number.
@@ -627,54 +632,4 @@ enum Condition {
     Always,
     Never,
     When(Value),
-}
-
-fn body_uses(body: &[Stmt]) -> BodyUses<'_> {
-    let mut uses = BodyUses::default();
-    uses.block(body);
-    uses
-}
-
-impl<'p> BodyUses<'p> {
-    fn block(&mut self, stmts: &'p [Stmt]) {
-        for stmt in stmts {
-            match stmt {
-                Stmt::For { body, .. } => self.block(body),
-                Stmt::If { bounds, body } => {
-                    self.bounds.extend(bounds);
-                    self.block(body);
-                }
-                Stmt::Store { target, value } => {
-                    self.accesses.push(target);
-                    self.expr(value);
-                }
-                Stmt::Reduce(reduce) => {
-                    self.accesses.push(&reduce.target);
-                    self.expr(&reduce.init);
-                    reduce.updates.iter().for_each(|update| self.expr(&update.value));
-                    self.expr(&reduce.finish);
-                }
-                Stmt::Call { args, .. } => self.accesses.extend(args),
-            }
-        }
-    }
-
-    fn expr(&mut self, expr: &'p Expr) {
-        match expr {
-            Expr::Const(_) | Expr::Acc => {}
-            Expr::Load(access) => self.accesses.push(access),
-            Expr::Unary(_, a) => self.expr(a),
-            Expr::Binary(_, a, b) => {
-                self.expr(a);
-                self.expr(b);
-            }
-            Expr::Guard { bounds, value, .. } => {
-                self.bounds.extend(bounds);
-                self.expr(value);
-            }
-            Expr::Select { left, right, value, otherwise } => {
-                [left, right, value, otherwise].into_iter().for_each(|e| self.expr(e));
-            }
-        }
-    }
 }

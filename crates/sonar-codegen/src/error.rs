@@ -1,5 +1,6 @@
 //! What can go wrong between a program and its machine code.
 
+use crate::object::MAX_CONSTANTS;
 use sonar_ir::verify::VerifyError;
 use thiserror::Error;
 
@@ -9,6 +10,16 @@ pub enum CodegenError {
     /// The name of a target is not one of those known.
     #[error("unknown target `{0}`; expected `native`, `x86-64-v2`, `x86-64-v3`, `x86-64-v4`, or one of the triples {1}")]
     UnknownTarget(String, &'static str),
+    /// The name of a processor is not one of those known for its architecture.
+    #[error("unknown processor `{cpu}` of {triple}; expected `{known}`")]
+    UnknownCpu {
+        /// The name.
+        cpu: String,
+        /// The architecture.
+        triple: &'static str,
+        /// What is known.
+        known: String,
+    },
     /// `native` was asked for on a processor that no target describes.
     #[error("this processor is not supported: {0}")]
     UnsupportedHost(String),
@@ -44,6 +55,9 @@ pub enum CodegenError {
         /// Why.
         reason: String,
     },
+    /// The constants of a model are more than code in an object file can address.
+    #[error("the weights of the model take {0} bytes; an object file can hold {MAX_CONSTANTS}")]
+    TooLarge(usize),
     /// The number of arguments is not that of the compiled function.
     #[error("expected {expected} {what}, found {found}")]
     ArgumentCount {
@@ -79,9 +93,6 @@ pub enum CodegenError {
         /// Shape given.
         found: Vec<usize>,
     },
-    /// The model was run before its parameters were loaded.
-    #[error("the parameters of the model were not loaded")]
-    NotLoaded,
     /// A thread of the pool could not be started.
     #[error("could not start a thread: {0}")]
     Thread(#[from] std::io::Error),

@@ -36,8 +36,8 @@ pub fn asm(program: &Program, target: &Target) -> Result<String, CodegenError> {
 
 fn listings(program: &Program, target: &Target) -> Result<Vec<Listing>, CodegenError> {
     sonar_ir::verify::program(program)?;
-    let builder = ObjectBuilder::new(target.isa()?, program.name.as_str(), default_libcall_names())?;
-    let mut definitions = Definitions::new(ObjectModule::new(builder), target, true)?;
+    let builder = ObjectBuilder::new(target.isa(false)?, program.name.as_str(), default_libcall_names())?;
+    let mut definitions = Definitions::new(ObjectModule::new(builder), target, true);
     definitions.program(program)?;
     Ok(definitions.listing.unwrap_or_default())
 }

@@ -1,8 +1,10 @@
 //! One loop program as a function that can be called.
 
 use crate::buffer::AlignedBuffer;
+use crate::emit_loops::parallel_extent;
 use crate::error::CodegenError;
-use crate::module::{Code, Launch, arguments, layout};
+use crate::launch::{Launch, arguments, layout};
+use crate::module::Code;
 use crate::pool::Pool;
 use crate::target::Target;
 use sonar_ir::loops::{BufferKind, Program};
@@ -57,8 +59,9 @@ impl Kernel {
     pub fn compile_threaded(program: &Program, target: &Target, threads: usize) -> Result<Kernel, CodegenError> {
         sonar_ir::verify::program(program)?;
         let (code, functions) = Code::build(target, |definitions| definitions.program(program))?;
-        let mut body = Launch::new(program, code.program_entry(functions.body), threads);
-        let mut setup = functions.setup.map(|id| Launch::new(program, code.program_entry(id), 1));
+        let launch = |id, extent| Launch::new(code.program_entry(id), extent, program.buffers.len(), threads);
+        let mut body = launch(functions.body, parallel_extent(program));
+        let mut setup = functions.setup.map(|id| launch(id, None));
 
         let (packed_offsets, packed_len) = layout(program, BufferKind::Packed);
         let packed = AlignedBuffer::new(packed_len);

@@ -6,8 +6,11 @@
 //! | `tile_alloc`, `emit_x86` | tiles of 8 and 16 lanes: registers, then instructions |
 //! | `emit_clif` | tiles of 4 lanes to Cranelift IR, on every target |
 //! | `emit_loops` | loop programs to Cranelift IR; they call tiles |
-//! | `module` | all of them as functions of one module in executable memory |
-//! | `kernel`, `model` | one program, or a whole plan, with its memory, ready to run |
+//! | `module` | all of them as functions of one module; those of a module in executable memory can be called |
+//! | `launch`, `kernel` | one program with its memory, ready to run |
+//! | `places`, `constants` | where the buffers of a whole plan lie, and how weights get there |
+//! | `model`, `context` | a plan with its weights, and the memory of one run at a time |
+//! | `object`, `supported`, `archive` | a plan with its weights as a file that C programs link with |
 //! | `pool`, `affinity` | threads, and the processor they stay on |
 //! | `inspect` | code as text |
 //! | `peak`, `bandwidth` | the speed limits of a core |
@@ -19,27 +22,38 @@
 #![allow(unsafe_code)]
 
 mod affinity;
+mod archive;
 mod bandwidth;
 mod buffer;
+mod constants;
+mod context;
 mod emit_clif;
 mod emit_loops;
 mod emit_x86;
 mod error;
 mod inspect;
 mod kernel;
+mod launch;
 mod model;
 mod module;
+mod object;
 mod peak;
+mod places;
 mod pool;
+mod supported;
 mod target;
 mod tile_alloc;
+mod uses;
 
 pub use affinity::pin_to_one_processor;
+pub use archive::archive;
 pub use bandwidth::{Bandwidth, bandwidth};
+pub use context::{CallTime, Context};
 pub use error::CodegenError;
 pub use inspect::{asm, clif};
 pub use kernel::Kernel;
-pub use model::{CallTime, Model};
+pub use model::{CompiledPlan, Model};
+pub use object::{ObjectFile, object};
 pub use peak::peak_gflops;
 pub use pool::Pool;
 pub use target::Target;

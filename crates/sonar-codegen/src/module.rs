@@ -8,13 +8,15 @@ use crate::emit_loops::{self, Callees, MATH};
 use crate::emit_x86;
 use crate::error::CodegenError;
 use crate::target::Target;
+use crate::uses::Uses;
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::types::{F32, I64};
 use cranelift_codegen::ir::{AbiParam, Signature};
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
-use sonar_ir::loops::{BufferKind, Program, Stmt};
+use sonar_ir::loops::{Program, Stmt};
+use sonar_ir::scalar::UnaryOp;
 use sonar_ir::tile::Tile;
 use std::mem::ManuallyDrop;
 
@@ -24,13 +26,14 @@ pub(crate) struct Definitions<M: Module> {
     target: Target,
     /// Tiles defined so far; equal ones are shared.
     tiles: Vec<(Tile, FuncId)>,
-    /// One for each of [`MATH`].
-    math: Vec<FuncId>,
-    context: Context,
-    builder: FunctionBuilderContext,
+    /// Those of [`MATH`] that were called so far.
+    math: Vec<(UnaryOp, FuncId)>,
+    pub context: Context,
+    pub builder: FunctionBuilderContext,
     /// Texts of what was defined, if they are wanted.
     pub listing: Option<Vec<Listing>>,
-    programs: usize,
+    setups: usize,
+    bodies: usize,
 }
 
 /// One function as text.
@@ -56,57 +59,74 @@ pub(crate) struct ProgramFunctions {
 }
 
 impl<M: Module> Definitions<M> {
-    pub(crate) fn new(mut module: M, target: &Target, listing: bool) -> Result<Self, CodegenError> {
-        let mut signature = module.make_signature();
-        signature.params.push(AbiParam::new(F32));
-        signature.returns.push(AbiParam::new(F32));
-        let math = MATH
-            .iter()
-            .map(|(_, symbol, _)| Ok(module.declare_function(symbol, Linkage::Import, &signature)?))
-            .collect::<Result<_, CodegenError>>()?;
-        Ok(Definitions {
+    pub(crate) fn new(module: M, target: &Target, listing: bool) -> Self {
+        Definitions {
             context: module.make_context(),
             module,
             target: target.clone(),
             tiles: Vec::new(),
-            math,
+            math: Vec::new(),
             builder: FunctionBuilderContext::new(),
             listing: listing.then(Vec::new),
-            programs: 0,
-        })
+            setups: 0,
+            bodies: 0,
+        }
     }
 
     /// Defines a program and the tiles that it calls.
     pub(crate) fn program(&mut self, program: &Program) -> Result<ProgramFunctions, CodegenError> {
-        let tiles = program.tiles.iter().map(|tile| self.tile(tile)).collect::<Result<Vec<_>, _>>()?;
-        let number = self.programs;
-        self.programs += 1;
-        let setup = match program.setup.as_slice() {
-            [] => None,
-            stmts => Some(self.loops(&format!("setup{number}"), program, stmts, false, &tiles)?),
-        };
-        let divided = emit_loops::parallel_extent(program).is_some();
-        let body = self.loops(&format!("kernel{number}"), program, &program.body, divided, &tiles)?;
-        Ok(ProgramFunctions { setup, body })
+        Ok(ProgramFunctions { setup: self.setup(program)?, body: self.body(program)? })
     }
 
-    fn loops(
-        &mut self,
-        name: &str,
-        program: &Program,
-        stmts: &[Stmt],
-        divided: bool,
-        tiles: &[FuncId],
-    ) -> Result<FuncId, CodegenError> {
+    /// Defines the setup of a program, if it is not empty.
+    pub(crate) fn setup(&mut self, program: &Program) -> Result<Option<FuncId>, CodegenError> {
+        if program.setup.is_empty() {
+            return Ok(None);
+        }
+        self.setups += 1;
+        self.loops(&format!("setup{}", self.setups - 1), program, &program.setup, false).map(Some)
+    }
+
+    /// Defines the body of a program.
+    pub(crate) fn body(&mut self, program: &Program) -> Result<FuncId, CodegenError> {
+        let divided = emit_loops::parallel_extent(program).is_some();
+        self.bodies += 1;
+        self.loops(&format!("kernel{}", self.bodies - 1), program, &program.body, divided)
+    }
+
+    fn loops(&mut self, name: &str, program: &Program, stmts: &[Stmt], divided: bool) -> Result<FuncId, CodegenError> {
+        let uses = Uses::of(stmts);
+        let called = if uses.tiles { program.tiles.as_slice() } else { &[] };
+        let tiles = called.iter().map(|tile| self.tile(tile)).collect::<Result<Vec<_>, _>>()?;
+        for op in uses.functions.iter().filter_map(|op| emit_loops::called(*op)) {
+            self.declare_math(op)?;
+        }
         let signature = self.signature(3);
         self.context.func.signature = signature;
         let func = &mut self.context.func;
         let tiles = tiles.iter().map(|id| self.module.declare_func_in_func(*id, func)).collect();
-        let math = self.math.iter().map(|id| self.module.declare_func_in_func(*id, func)).collect();
+        let math = self.math.iter().map(|(op, id)| (*op, self.module.declare_func_in_func(*id, func))).collect();
         let callees = Callees { tiles, math };
         let config = self.module.target_config();
         emit_loops::emit(program, stmts, divided, &callees, func, &mut self.builder, config)?;
         self.define(name)
+    }
+
+    /// Declares a function of [`MATH`], unless it is declared already. What is declared must exist when an object is linked.
+    fn declare_math(&mut self, op: UnaryOp) -> Result<(), CodegenError> {
+        let Some((_, symbol, _)) = MATH.iter().find(|(known, ..)| *known == op) else { return Ok(()) };
+        if self.math.iter().all(|(known, _)| *known != op) {
+            let mut signature = self.module.make_signature();
+            signature.params.push(AbiParam::new(F32));
+            signature.returns.push(AbiParam::new(F32));
+            self.math.push((op, self.module.declare_function(symbol, Linkage::Import, &signature)?));
+        }
+        Ok(())
+    }
+
+    /// Whether functions of the C library were called.
+    pub(crate) fn calls_math(&self) -> bool {
+        !self.math.is_empty()
     }
 
     /// Defines a tile, unless an equal one exists already.
@@ -151,7 +171,12 @@ impl<M: Module> Definitions<M> {
 
     /// Compiles what is in the context.
     fn define(&mut self, name: &str) -> Result<FuncId, CodegenError> {
-        let id = self.module.declare_function(name, Linkage::Local, &self.context.func.signature)?;
+        self.define_as(name, Linkage::Local)
+    }
+
+    /// As [`Definitions::define`], with any linkage.
+    pub(crate) fn define_as(&mut self, name: &str, linkage: Linkage) -> Result<FuncId, CodegenError> {
+        let id = self.module.declare_function(name, linkage, &self.context.func.signature)?;
         let clif = self.listing.is_some().then(|| self.context.func.display().to_string());
         self.context.set_disasm(clif.is_some());
         self.module.define_function(id, &mut self.context)?;
@@ -183,11 +208,11 @@ impl Code {
         if !target.runs_here() {
             return Err(CodegenError::NotRunnable(target.to_string()));
         }
-        let mut builder = JITBuilder::with_isa(target.isa()?, default_libcall_names());
+        let mut builder = JITBuilder::with_isa(target.isa(false)?, default_libcall_names());
         for (_, symbol, function) in MATH {
             builder.symbol(symbol, function as *const u8);
         }
-        let mut definitions = Definitions::new(JITModule::new(builder), target, false)?;
+        let mut definitions = Definitions::new(JITModule::new(builder), target, false);
         let result = define(&mut definitions);
         // From here on the module is freed on every path.
         let mut code = Code { module: ManuallyDrop::new(definitions.module) };
@@ -209,90 +234,14 @@ impl Code {
     }
 }
 
+// SAFETY: once built, the module is only asked for the addresses of its functions, which changes nothing, until it is dropped.
+unsafe impl Send for Code {}
+// SAFETY: as above.
+unsafe impl Sync for Code {}
+
 impl Drop for Code {
     fn drop(&mut self) {
         // SAFETY: the module is not used afterwards, and whoever holds an entry holds this too.
         unsafe { ManuallyDrop::take(&mut self.module).free_memory() }
     }
-}
-
-/// Into how many pieces a parallel loop is cut, if it has as many iterations.
-const PIECES_PER_THREAD: usize = 4;
-
-/// A compiled program with the addresses of its buffers.
-pub(crate) struct Launch {
-    entry: ProgramEntry,
-    /// Iterations that threads may share.
-    extent: Option<usize>,
-    /// Addresses of all buffers, for each thread that takes part.
-    tables: Vec<Vec<*mut f32>>,
-}
-
-// SAFETY: the addresses belong to buffers that the owner of the launch owns, or are set before each run.
-unsafe impl Send for Launch {}
-// SAFETY: threads only read the tables; what the code writes is divided between them.
-unsafe impl Sync for Launch {}
-
-impl Launch {
-    /// A launch on `threads` threads (one, unless the body is a parallel loop), with all addresses null.
-    pub(crate) fn new(program: &Program, entry: ProgramEntry, threads: usize) -> Launch {
-        let extent = emit_loops::parallel_extent(program);
-        let threads = if extent.is_some_and(|extent| extent > 1) { threads.max(1) } else { 1 };
-        Launch { entry, extent, tables: vec![vec![std::ptr::null_mut(); program.buffers.len()]; threads] }
-    }
-
-    /// How many threads may take part.
-    pub(crate) fn threads(&self) -> usize {
-        self.tables.len()
-    }
-
-    /// Sets the address of a buffer for every thread.
-    pub(crate) fn set(&mut self, buffer: usize, address: *mut f32) {
-        for table in &mut self.tables {
-            table[buffer] = address;
-        }
-    }
-
-    /// Sets the address of a buffer for one thread.
-    pub(crate) fn set_for(&mut self, thread: usize, buffer: usize, address: *mut f32) {
-        self.tables[thread][buffer] = address;
-    }
-
-    /// Runs the program.
-    ///
-    /// # Safety
-    /// Every address is that of a buffer of the length that the program states; no two that overlap are written, and
-    /// nothing else uses them meanwhile. The code is alive. The pool has no more threads than this, unless this has one.
-    pub(crate) unsafe fn run(&self, pool: &mut crate::Pool) {
-        let extent = self.extent.unwrap_or(1);
-        if self.tables.len() == 1 {
-            // SAFETY: by the contract of this function.
-            return unsafe { (self.entry)(self.tables[0].as_ptr(), 0, extent as i64) };
-        }
-        // More pieces than threads, so that one that is held up does not hold up the others.
-        let pieces = extent.min(PIECES_PER_THREAD * self.tables.len());
-        pool.run(pieces as u32, &|thread, piece| {
-            let bound = |i: usize| (extent * i / pieces) as i64;
-            // SAFETY: by the contract of this function; the iterations of a parallel loop are independent, and each
-            // thread has its own temporaries.
-            unsafe { (self.entry)(self.tables[thread].as_ptr(), bound(piece), bound(piece + 1)) }
-        });
-    }
-}
-
-/// Offsets of the buffers of one kind, laid end to end at multiples of a cache line, and the elements of all together.
-pub(crate) fn layout(program: &Program, kind: BufferKind) -> (Vec<(usize, usize)>, usize) {
-    let mut offsets = Vec::new();
-    let mut end = 0;
-    for (i, buffer) in program.buffers.iter().enumerate().filter(|(_, buffer)| buffer.kind == kind) {
-        offsets.push((i, end));
-        end += crate::buffer::aligned(buffer.len);
-    }
-    (offsets, end)
-}
-
-/// Indices of the buffers that the caller passes.
-pub(crate) fn arguments(program: &Program) -> impl Iterator<Item = usize> + '_ {
-    let passed = |kind| matches!(kind, BufferKind::Input | BufferKind::Output);
-    program.buffers.iter().enumerate().filter(move |(_, buffer)| passed(buffer.kind)).map(|(i, _)| i)
 }

@@ -16,7 +16,7 @@ use std::fmt;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
-    level: Level,
+    pub(crate) level: Level,
     native: Option<String>,
 }
 
@@ -63,11 +63,62 @@ impl Target {
 
     /// The machine that this process runs on, at the highest level that it supports.
     pub fn native() -> Result<Target, CodegenError> {
-        let levels = [Level::X86V4, Level::X86V3, Level::X86V2, Level::Aarch64, Level::Riscv64V, Level::Riscv64];
-        match levels.into_iter().find(|l| l.runs_here()) {
+        match LEVELS.into_iter().find(|l| l.runs_here()) {
             Some(level) => Ok(Target { level, native: Some(cpu_model()) }),
             None => Err(CodegenError::UnsupportedHost(format!("{} below the lowest known level", std::env::consts::ARCH))),
         }
+    }
+
+    /// A target by the name of its architecture (or a level, or `native`) and a processor of it: `x86-64-v2` to `x86-64-v4`,
+    /// `generic` for aarch64, `rv64gc` or `rv64gcv` for RISC-V.
+    ///
+    /// ```
+    /// use sonar_codegen::Target;
+    /// let target = Target::with_cpu("x86_64-unknown-linux-gnu", "x86-64-v3")?;
+    /// assert_eq!((target.triple(), target.cpu()), ("x86_64-unknown-linux-gnu", "x86-64-v3"));
+    /// assert!(Target::with_cpu("aarch64-unknown-linux-gnu", "x86-64-v3").is_err());
+    /// # Ok::<(), sonar_codegen::CodegenError>(())
+    /// ```
+    pub fn with_cpu(name: &str, cpu: &str) -> Result<Target, CodegenError> {
+        let triple = Target::parse(name)?.triple();
+        let found = LEVELS.into_iter().find(|level| level.triple() == triple && level.cpu() == cpu);
+        let known = || LEVELS.iter().filter(|level| level.triple() == triple).map(|level| level.cpu()).collect::<Vec<_>>();
+        match found {
+            Some(level) => Ok(Target { level, native: None }),
+            None => Err(CodegenError::UnknownCpu { cpu: cpu.to_string(), triple, known: known().join("`, `") }),
+        }
+    }
+
+    /// The architecture, its vendor, system and binary interface, as compilers name them.
+    pub fn triple(&self) -> &'static str {
+        self.level.triple()
+    }
+
+    /// The least processor of the architecture that has everything the code uses: what [`Target::with_cpu`] takes.
+    pub fn cpu(&self) -> &'static str {
+        self.level.cpu()
+    }
+
+    /// Instruction set extensions that the code may use, as Linux names them.
+    pub fn features(&self) -> &'static [&'static str] {
+        match self.level {
+            Level::X86V2 => &["sse4_2", "popcnt"],
+            Level::X86V3 => &["sse4_2", "popcnt", "avx", "avx2", "fma", "bmi1", "bmi2", "abm"],
+            Level::X86V4 => &[
+                "sse4_2", "popcnt", "avx", "avx2", "fma", "bmi1", "bmi2", "abm", "avx512f", "avx512bw", "avx512cd", "avx512dq",
+                "avx512vl",
+            ],
+            Level::Aarch64 => &["fp", "asimd"],
+            Level::Riscv64 => &["i", "m", "a", "f", "d", "c"],
+            Level::Riscv64V => &["i", "m", "a", "f", "d", "c", "v"],
+        }
+    }
+
+    /// The target that every processor of this level is, this machine among them: code for it does not depend on where it
+    /// was compiled.
+    #[must_use]
+    pub fn portable(&self) -> Target {
+        Target { level: self.level, native: None }
     }
 
     /// How many `f32` a vector register holds.
@@ -112,32 +163,29 @@ impl Target {
         self.level != Level::Riscv64
     }
 
-    /// Cranelift's description of the target.
-    pub(crate) fn isa(&self) -> Result<OwnedTargetIsa, CodegenError> {
+    /// Cranelift's description of the target, for code that is or is not independent of its position in memory.
+    pub(crate) fn isa(&self, pic: bool) -> Result<OwnedTargetIsa, CodegenError> {
         let backend = |e: &dyn fmt::Display| CodegenError::Backend(format!("{}: {e}", self.level.name()));
         let mut flags = settings::builder();
         for (name, value) in [
             // The optimiser moves every operation to where its value is needed. A tile's operations are in an order that
             // suits the registers, and would spill in any other.
             ("opt_level", "none"),
-            ("is_pic", "false"),
+            ("is_pic", if pic { "true" } else { "false" }),
             ("use_colocated_libcalls", "false"),
             ("unwind_info", "false"),
             ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
         ] {
             flags.set(name, value).map_err(|e| backend(&e))?;
         }
-        let (triple, features): (_, &[&str]) = match self.level {
-            Level::X86V2 => (X86_TRIPLE, &["x86-64-v2"]),
-            Level::X86V3 => (X86_TRIPLE, &["x86-64-v3"]),
-            Level::X86V4 => (X86_TRIPLE, &["x86-64-v4"]),
-            Level::Aarch64 => (AARCH64_TRIPLE, &[]),
-            Level::Riscv64 => (RISCV64_TRIPLE, &[]),
-            Level::Riscv64V => (RISCV64_TRIPLE, &["has_v"]),
+        let features: &[&str] = match self.level {
+            Level::X86V2 | Level::X86V3 | Level::X86V4 => &[self.level.name()],
+            Level::Aarch64 | Level::Riscv64 => &[],
+            Level::Riscv64V => &["has_v"],
         };
         let mut builder = match self.native {
             Some(_) => cranelift_native::builder().map_err(|e| backend(&e))?,
-            None => cranelift_codegen::isa::lookup_by_name(triple).map_err(|e| backend(&e))?,
+            None => cranelift_codegen::isa::lookup_by_name(self.level.triple()).map_err(|e| backend(&e))?,
         };
         for feature in features {
             builder.enable(feature).map_err(|e| backend(&e))?;
@@ -153,7 +201,27 @@ impl fmt::Display for Target {
     }
 }
 
+/// All levels, the highest of each architecture first.
+const LEVELS: [Level; 6] = [Level::X86V4, Level::X86V3, Level::X86V2, Level::Aarch64, Level::Riscv64V, Level::Riscv64];
+
 impl Level {
+    fn triple(self) -> &'static str {
+        match self {
+            Level::X86V2 | Level::X86V3 | Level::X86V4 => X86_TRIPLE,
+            Level::Aarch64 => AARCH64_TRIPLE,
+            Level::Riscv64 | Level::Riscv64V => RISCV64_TRIPLE,
+        }
+    }
+
+    fn cpu(self) -> &'static str {
+        match self {
+            Level::X86V2 | Level::X86V3 | Level::X86V4 => self.name(),
+            Level::Aarch64 => "generic",
+            Level::Riscv64 => "rv64gc",
+            Level::Riscv64V => "rv64gcv",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Level::X86V2 => "x86-64-v2",
@@ -222,7 +290,7 @@ mod tests {
             let target = Target::parse(name).unwrap();
             assert_eq!(target.to_string(), name);
             assert_eq!(Target::parse(&target.to_string()).unwrap(), target);
-            assert!(target.isa().is_ok(), "{name}");
+            assert!(target.isa(false).is_ok(), "{name}");
         }
         assert!(matches!(Target::parse("x86-64-v9"), Err(CodegenError::UnknownTarget(..))));
     }

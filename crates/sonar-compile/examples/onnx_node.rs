@@ -179,14 +179,13 @@ fn interpreted(imported: &Imported, given: &Values) -> Result<Vec<Tensor>> {
 fn compiled(imported: &Imported, given: &Values) -> Result<Vec<Tensor>> {
     let target = Target::native()?;
     let graph = &imported.graph;
-    let mut compiled = sonar_tune::compile(graph, &CompileOptions::new(&target))?;
-    compiled.load(&imported.weights)?;
+    let model = sonar_tune::compile(graph, &CompileOptions::new(&target))?.load(&imported.weights)?;
     let names = graph.inputs().into_iter().map(|id| graph.node(id).name.clone().unwrap_or_default());
     let inputs: Vec<&[f32]> = names.map(|name| given[&name].data.as_slice()).collect();
     let shapes = graph.outputs.iter().map(|&id| graph.ty(id).extents().context("the batch is bound"));
     let mut outputs = shapes.map(|shape| Ok(Tensor::full(shape?, f32::NAN))).collect::<Result<Vec<_>>>()?;
     let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(|t| t.data.as_mut_slice()).collect();
-    compiled.run(&inputs, &mut slices)?;
+    model.context()?.run(&inputs, &mut slices)?;
     Ok(outputs)
 }
 

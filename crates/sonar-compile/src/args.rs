@@ -202,9 +202,12 @@ pub struct ModelArgs {
 /// What to compile for.
 #[derive(Debug, Args, Clone)]
 pub struct TargetArgs {
-    /// Processor to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4
+    /// What to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4, or a triple such as aarch64-unknown-linux-gnu
     #[arg(long, default_value = "native", env = "SONAR_TARGET")]
     pub target: String,
+    /// Processor of that architecture: x86-64-v2, x86-64-v3, x86-64-v4, generic, rv64gc, rv64gcv [default: the least one]
+    #[arg(long)]
+    pub cpu: Option<String>,
     /// Threads that one inference uses
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
@@ -243,6 +246,21 @@ pub struct TuneArgs {
     pub format: Format,
 }
 
+/// A file that `compile` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Emit {
+    /// An object file, STEM.o, with code and weights.
+    Object,
+    /// The object in an archive, STEM.a.
+    StaticLib,
+    /// A shared library, STEM.so, linked by the system's C compiler.
+    SharedLib,
+    /// A header for C and C++, STEM.h.
+    Header,
+    /// A description for programs, STEM.json.
+    Manifest,
+}
+
 /// Options of `compile`.
 #[derive(Debug, Args)]
 pub struct CompileArgs {
@@ -250,6 +268,21 @@ pub struct CompileArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub target: TargetArgs,
+    /// Files to write, for programs without Sonar (repeatable)
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub emit: Vec<Emit>,
+    /// Where to write them: DIR/STEM, to which endings are added [default: the model's name]
+    #[arg(short, long, value_name = "DIR/STEM")]
+    pub out: Option<PathBuf>,
+    /// What the functions' names begin with [default: the model's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// Seed of random weights
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

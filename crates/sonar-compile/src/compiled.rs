@@ -6,30 +6,54 @@ use crate::load::{self, Described};
 use sonar_codegen::{CodegenError, Target};
 use sonar_ir::{Graph, Values, init};
 use sonar_measure::Records;
-use sonar_tune::{CompileOptions, Compiled, Pass, TuneError};
+use sonar_tune::{CallTime, CompileOptions, Compiled, Context, Pass, Planned, TuneError};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// A model that runs, with what it came from.
-pub struct Prepared {
-    /// The model as described; weights that it comes with are taken.
+/// A model before machine code, for any target.
+pub struct Draft {
+    /// The model as described.
     pub described: Described,
     /// For which machine.
     pub target: Target,
-    /// The model.
+    /// All that machine code is made from.
+    pub planned: Planned,
+}
+
+/// The machine code of a model, with what it came from.
+pub struct Prepared {
+    /// The model as described; weights that it comes with are taken.
+    pub described: Described,
+    /// The machine code.
     pub compiled: Compiled,
     /// What it took to get here: reading, the passes of compilation, and, when they are loaded, the weights.
     pub passes: Vec<Pass>,
 }
 
-/// The target of `--target`.
-pub fn target(name: &str) -> Result<Target, Failure> {
-    Target::parse(name).or_exit(Exit::BadInput)
+/// A model that runs: weights in place, and memory for what it reads and writes.
+pub struct Ready {
+    /// Where it runs.
+    pub context: Context,
+    /// Weights and inputs by name, as the interpreter takes them.
+    pub values: Values,
+    /// Values of the inputs.
+    pub inputs: Vec<Vec<f32>>,
+    /// Memory for the outputs.
+    pub outputs: Vec<Vec<f32>>,
 }
 
-/// The target of `--target`, if this machine can run its code.
-pub fn runnable_target(name: &str) -> Result<Target, Failure> {
-    let target = target(name)?;
+/// The target of `--target` and `--cpu`.
+pub fn target(options: &TargetArgs) -> Result<Target, Failure> {
+    match &options.cpu {
+        Some(cpu) => Target::with_cpu(&options.target, cpu),
+        None => Target::parse(&options.target),
+    }
+    .or_exit(Exit::BadInput)
+}
+
+/// The target of `--target` and `--cpu`, if this machine can run its code.
+pub fn runnable_target(options: &TargetArgs) -> Result<Target, Failure> {
+    let target = target(options)?;
     if !target.runs_here() {
         return Err(fail(
             Exit::BadInput,
@@ -39,30 +63,66 @@ pub fn runnable_target(name: &str) -> Result<Target, Failure> {
     Ok(target)
 }
 
-/// Checks and compiles the model that the options name, with the best schedules on record.
-pub fn prepare(model: &ModelArgs, options: &TargetArgs) -> Result<Prepared, Failure> {
+/// Checks the model that the options name, and takes it through all passes before machine code, with the best schedules on
+/// record.
+pub fn draft(model: &ModelArgs, options: &TargetArgs) -> Result<Draft, Failure> {
     if options.threads == 0 || options.batch == 0 {
         return Err(fail(Exit::Usage, "--threads and --batch must be at least 1"));
     }
-    let target = target(&options.target)?;
+    let target = target(options)?;
     let described = load::model(model, options.batch)?;
     let records = open_records(options.records.as_deref(), false)?;
     let schedules = |task: &sonar_schedule::Task| {
         let records = records.as_ref()?;
         sonar_tune::recorded::best_schedule(records, task, &target, options.threads).ok().flatten()
     };
-    let compile_options = CompileOptions {
+    let compile_options = CompileOptions { schedules: &schedules, ..compile_options(&target, options) };
+    let lowered = sonar_tune::lower(&described.graph, &compile_options).map_err(tune_failure)?;
+    let planned = sonar_tune::plan(lowered, &compile_options).map_err(tune_failure)?;
+    Ok(Draft { described, target, planned })
+}
+
+/// Checks the model that the options name and compiles it for this machine.
+pub fn prepare(model: &ModelArgs, options: &TargetArgs) -> Result<Prepared, Failure> {
+    runnable_target(options)?;
+    let Draft { described, target, planned } = draft(model, options)?;
+    let compiled = sonar_tune::generate(planned, &compile_options(&target, options)).map_err(tune_failure)?;
+    let passes = passes(&described, &compiled);
+    Ok(Prepared { described, compiled, passes })
+}
+
+fn compile_options<'a>(target: &'a Target, options: &TargetArgs) -> CompileOptions<'a> {
+    CompileOptions {
         threads: options.threads,
         batch: options.batch,
         rewrite: !options.no_rewrite,
         tolerance: options.tolerance,
-        schedules: &schedules,
-        ..CompileOptions::new(&target)
-    };
-    let compiled = sonar_tune::compile(&described.graph, &compile_options).map_err(tune_failure)?;
+        ..CompileOptions::new(target)
+    }
+}
+
+/// Reading, and the passes of compilation so far.
+pub fn passes(described: &Described, planned: &Planned) -> Vec<Pass> {
     let read = Pass { name: "read", seconds: described.seconds };
-    let passes = [read].into_iter().chain(compiled.passes.iter().cloned()).collect();
-    Ok(Prepared { described, target, compiled, passes })
+    [read].into_iter().chain(planned.passes.iter().cloned()).collect()
+}
+
+/// The parameters of a graph whose batch is bound: those of a file of their own, else the `given` ones that the model comes
+/// with, else random ones from `seed`.
+pub fn weights(graph: &Graph, given: Option<Values>, seed: u64, file: Option<&Path>) -> Result<Values, Failure> {
+    let mut values = given.unwrap_or_else(|| init::randomise(graph, seed));
+    if let Some(path) = file {
+        read_weights(path, graph, &mut values)?;
+    }
+    Ok(values)
+}
+
+fn replace(values: &mut Values, names: &[String], data: Vec<Vec<f32>>) {
+    for (name, data) in names.iter().zip(data) {
+        if let Some(tensor) = values.get_mut(name) {
+            tensor.data = data;
+        }
+    }
 }
 
 /// The exit code of a failed compilation.
@@ -107,50 +167,46 @@ fn default_records() -> Option<PathBuf> {
     Some(data.join("sonar").join("records.db"))
 }
 
-/// Arguments of a model: inputs in order, and memory for outputs.
-pub struct Arguments {
-    /// Values of the inputs.
-    pub inputs: Vec<Vec<f32>>,
-    /// Memory for the outputs.
-    pub outputs: Vec<Vec<f32>>,
-}
-
 impl Prepared {
-    /// Loads weights and makes arguments, once. Weights are those of a file of their own, else the model's, else random from `seed`;
-    /// inputs those of a file, else random.
-    pub fn load(&mut self, seed: u64, input: Option<&Path>, weights: Option<&Path>) -> Result<(Values, Arguments), Failure> {
-        let graph = self.compiled.lowered.graph.clone();
-        let mut values = self.described.weights.take().unwrap_or_else(|| init::randomise(&graph, seed));
-        if let Some(path) = weights {
-            read_weights(path, &graph, &mut values)?;
-        }
+    /// Loads weights and makes arguments, once. Weights are as [`weights`] finds them; inputs are those of a file, else random
+    /// from `seed`.
+    pub fn load(&mut self, seed: u64, input: Option<&Path>, weights_file: Option<&Path>) -> Result<Ready, Failure> {
+        let graph = &self.compiled.lowered.graph;
+        let mut values = weights(graph, self.described.weights.take(), seed, weights_file)?;
         let start = Instant::now();
-        self.compiled.load(&values).map_err(tune_failure)?;
+        let model = self.compiled.load(&values).map_err(tune_failure)?;
+        let context = model.context().or_exit(Exit::Internal)?;
         self.passes.push(Pass { name: "weights", seconds: start.elapsed().as_secs_f64() });
-        values.extend(init::inputs(&graph, seed));
+        values.extend(init::inputs(graph, seed));
         let names: Vec<String> = graph.inputs().iter().filter_map(|&id| graph.node(id).name.clone()).collect();
         if let Some(path) = input {
-            for (name, data) in names.iter().zip(split(&read_f32(path)?, self.compiled.input_lengths(), path, "inputs")?) {
-                if let Some(tensor) = values.get_mut(name) {
-                    tensor.data = data;
-                }
-            }
+            let data = split(&read_f32(path)?, model.input_lengths(), path, "inputs")?;
+            replace(&mut values, &names, data);
         }
         let inputs = names.iter().map(|n| values[n].data.clone()).collect();
-        let outputs = self.compiled.output_lengths().iter().map(|&len| vec![0.0; len]).collect();
-        Ok((values, Arguments { inputs, outputs }))
+        let outputs = model.output_lengths().iter().map(|&len| vec![0.0; len]).collect();
+        Ok(Ready { context, values, inputs, outputs })
     }
 
     /// Seconds of all passes together: when the model is loaded, what it took until it was ready to run.
     pub fn seconds(&self) -> f64 {
         self.passes.iter().map(|pass| pass.seconds).sum()
     }
+}
 
+impl Ready {
     /// Runs once.
-    pub fn run(&mut self, arguments: &mut Arguments) -> Result<(), Failure> {
-        let inputs: Vec<&[f32]> = arguments.inputs.iter().map(Vec::as_slice).collect();
-        let mut outputs: Vec<&mut [f32]> = arguments.outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        self.compiled.run(&inputs, &mut outputs).map_err(tune_failure)
+    pub fn run(&mut self) -> Result<(), Failure> {
+        let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
+        let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        self.context.run(&inputs, &mut outputs).or_exit(Exit::Internal)
+    }
+
+    /// The shortest time of each kernel call in a number of runs.
+    pub fn profile(&mut self, runs: usize) -> Result<Vec<CallTime>, Failure> {
+        let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
+        let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        self.context.profile(&inputs, &mut outputs, runs).or_exit(Exit::Internal)
     }
 }
 
@@ -158,11 +214,7 @@ impl Prepared {
 pub fn read_weights(path: &Path, graph: &Graph, values: &mut Values) -> Result<(), Failure> {
     let names: Vec<String> = graph.params().iter().filter_map(|&id| graph.node(id).name.clone()).collect();
     let lengths: Vec<usize> = names.iter().map(|n| values[n].data.len()).collect();
-    for (name, data) in names.iter().zip(split(&read_f32(path)?, &lengths, path, "parameters")?) {
-        if let Some(tensor) = values.get_mut(name) {
-            tensor.data = data;
-        }
-    }
+    replace(values, &names, split(&read_f32(path)?, &lengths, path, "parameters")?);
     Ok(())
 }
 

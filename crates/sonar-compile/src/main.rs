@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod compiled;
+mod emit;
 mod exit;
 mod interrupt;
 mod load;

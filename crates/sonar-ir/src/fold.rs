@@ -2,7 +2,8 @@
 
 use crate::graph::{Graph, Init, Node, NodeId, Op};
 use crate::interp::{self, InterpError};
-use crate::tensor::Values;
+use crate::tensor::{Tensor, Values};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
 use thiserror::Error;
@@ -83,7 +84,19 @@ fn maximal_weights(graph: &Graph) -> BTreeSet<NodeId> {
 }
 
 impl Folded {
-    /// The values of the parameters of `main`, from those of the whole graph.
+    /// The value of one parameter of `main`, from the parameters of the whole graph. A folded one is computed, which takes
+    /// no memory but for the values it depends on.
+    pub fn weight<'v>(&self, name: &str, params: &'v Values) -> Result<Cow<'v, Tensor>, FoldError> {
+        let number = name.strip_prefix("folded.").and_then(|number| number.parse::<usize>().ok());
+        let Some(&output) = number.and_then(|number| self.setup.outputs.get(number)) else {
+            return params.get(name).map(Cow::Borrowed).ok_or_else(|| FoldError::Missing(name.to_string()));
+        };
+        let setup = Graph { outputs: vec![output], ..self.setup.clone() }.without_dead_nodes();
+        let result = interp::run(&setup, params)?.pop();
+        result.map(Cow::Owned).ok_or_else(|| FoldError::Missing(name.to_string()))
+    }
+
+    /// The values of all parameters of `main`, from those of the whole graph.
     pub fn weights(&self, params: &Values) -> Result<Values, FoldError> {
         let results = interp::run(&self.setup, params)?;
         let mut weights: Values = (0..).zip(results).map(|(k, result)| (format!("folded.{k}"), result)).collect();
@@ -151,6 +164,16 @@ mod tests {
         let twice = fold_params(&once);
         assert_eq!(twice.main, once);
         assert_eq!(twice.setup.nodes, []);
+    }
+
+    #[test]
+    fn one_weight_is_what_it_is_among_all() {
+        let folded = fold_params(&example());
+        let params = init::randomise(&example(), 1);
+        for (name, expected) in folded.weights(&params).unwrap() {
+            assert_eq!(*folded.weight(&name, &params).unwrap(), expected, "{name}");
+        }
+        assert_eq!(folded.weight("folded.2", &params), Err(FoldError::Missing("folded.2".to_string())));
     }
 
     #[test]

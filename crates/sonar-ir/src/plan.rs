@@ -1,7 +1,9 @@
 //! A compiled model before machine code: which kernels run in which order on which memory.
 
-use crate::loops::Program;
+use crate::loops::{BufferKind, Program};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 /// A whole model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +56,27 @@ pub struct KernelCall {
     pub args: Vec<usize>,
     /// Offset into the arena, in elements, for the kernel's temporaries, laid end to end at multiples of 16.
     pub scratch: usize,
+}
+
+impl Plan {
+    /// Elements of the arena that are in use at once, at the call where they are most: tensors that were written and are
+    /// read later, what the call reads and writes, and its temporaries. No arena can be smaller.
+    pub fn largest_live_set(&self) -> usize {
+        let mut lifetimes: BTreeMap<usize, RangeInclusive<usize>> = BTreeMap::new();
+        for (index, call) in self.calls.iter().enumerate() {
+            for &slot in call.args.iter().filter(|&&slot| matches!(self.slots[slot].kind, SlotKind::Arena { .. })) {
+                let first = lifetimes.get(&slot).map_or(index, |lifetime| *lifetime.start());
+                lifetimes.insert(slot, first..=index);
+            }
+        }
+        let live = |(index, call): (usize, &KernelCall)| -> usize {
+            let slots =
+                lifetimes.iter().filter(|(_, lifetime)| lifetime.contains(&index)).map(|(&slot, _)| self.slots[slot].len());
+            let buffers = self.kernels[call.kernel].buffers.iter();
+            slots.chain(buffers.filter(|buffer| buffer.kind == BufferKind::Temp).map(|buffer| buffer.len)).sum()
+        };
+        self.calls.iter().enumerate().map(live).max().unwrap_or(0)
+    }
 }
 
 impl Slot {

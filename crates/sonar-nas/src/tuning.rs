@@ -8,8 +8,8 @@ use crate::evaluator::{EvaluateError, Timed, TuneJob};
 use sonar_ir::{Graph, init};
 use sonar_measure::{Budget, Summary};
 use sonar_tune::{
-    CompileOptions, Compiled, Limits, Lowered, Pass, StopReason, Target, TaskId, TuneError, Tuner, generate, lower,
-    measure_models,
+    CompileOptions, Context, Limits, Lowered, Pass, StopReason, Target, TaskId, TuneError, Tuner, generate, lower,
+    measure_models, plan,
 };
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -115,20 +115,23 @@ impl Tuning {
         graphs: &Graphs<'_>,
         timed: &mut Timed,
     ) -> Result<(), EvaluateError> {
-        let mut models: Vec<(CandidateId, Option<usize>, Compiled)> = Vec::new();
+        let mut models: Vec<Context> = Vec::new();
+        let mut ready: Vec<(CandidateId, Option<usize>)> = Vec::new();
         for &(candidate, trials) in group {
             let lowered = self.lower(&graphs(candidate)?, &mut timed.cost);
             match lowered.and_then(|lowered| self.load(lowered, &mut timed.cost)) {
-                Ok(model) => models.push((candidate.id, trials, model)),
+                Ok(model) => {
+                    models.push(model);
+                    ready.push((candidate.id, trials));
+                }
                 Err(error) => timed.failures.push((candidate.id, blame(error)?)),
             }
         }
         let begun = Instant::now();
-        let mut running: Vec<&mut Compiled> = models.iter_mut().map(|(_, _, model)| model).collect();
-        let samples = measure_models(&mut running, THOROUGH, self.seed).map_err(fatal)?;
+        let samples = measure_models(&mut models, THOROUGH, self.seed).map_err(fatal)?;
         timed.cost.tuning += begun.elapsed().as_secs_f64();
-        for ((id, trials, _), samples) in models.iter().zip(samples) {
-            timed.add(*id, latency(&samples, trials.unwrap_or(0)));
+        for ((id, trials), samples) in ready.into_iter().zip(samples) {
+            timed.add(id, latency(&samples, trials.unwrap_or(0)));
         }
         Ok(())
     }
@@ -213,9 +216,9 @@ impl Tuning {
     }
 
     fn time(&self, lowered: Lowered, trials: usize, budget: Budget, cost: &mut Cost) -> Result<Option<Latency>, TuneError> {
-        let mut model = self.load(lowered, cost)?;
+        let model = self.load(lowered, cost)?;
         let begun = Instant::now();
-        let samples = measure_models(&mut [&mut model], budget, self.seed)?;
+        let samples = measure_models(&mut [model], budget, self.seed)?;
         cost.tuning += begun.elapsed().as_secs_f64();
         Ok(latency(samples.first().map_or(&[], Vec::as_slice), trials))
     }
@@ -226,16 +229,16 @@ impl Tuning {
         Ok(lowered)
     }
 
-    /// Machine code with the best schedules known, and weights in place.
-    fn load(&self, lowered: Lowered, cost: &mut Cost) -> Result<Compiled, TuneError> {
+    /// A model that runs, with the best schedules known.
+    fn load(&self, lowered: Lowered, cost: &mut Cost) -> Result<Context, TuneError> {
         let before = lowered.passes.len();
-        let mut model = self.with_options(|options| generate(lowered, options))?;
-        charge(&model.passes[before..], cost);
+        let compiled = self.with_options(|options| generate(plan(lowered, options)?, options))?;
+        charge(&compiled.passes[before..], cost);
         let begun = Instant::now();
-        let weights = init::params(&model.lowered.graph, self.seed);
-        model.load(&weights)?;
+        let weights = init::params(&compiled.lowered.graph, self.seed);
+        let context = compiled.load(&weights)?.context()?;
         cost.compiling += begun.elapsed().as_secs_f64();
-        Ok(model)
+        Ok(context)
     }
 
     fn with_options<T>(&self, compile: impl FnOnce(&CompileOptions<'_>) -> T) -> T {

@@ -10,7 +10,7 @@
 //! | `transform` | the transforms of Winograd's convolutions |
 //! | `space` | the schedules that are worth trying for a task |
 //! | `model` | an analytic estimate, and the schedule that it finds best |
-//! | `plan` | scheduled kernels and where in memory tensors live |
+//! | `plan`, `arena` | scheduled kernels and where in memory tensors live |
 //!
 //! Nothing here knows machine code or time: a target is its number of vector lanes.
 //!
@@ -32,6 +32,7 @@
 //! assert_eq!(plan.kernels.len(), 1);
 //! ```
 
+mod arena;
 mod error;
 mod leaf;
 mod lower;

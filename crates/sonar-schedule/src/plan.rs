@@ -3,13 +3,11 @@
 use sonar_ir::Op;
 use sonar_ir::loops::{BufferKind, Program};
 use sonar_ir::plan::{KernelCall, Plan, Slot, SlotKind};
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 
-use crate::task::{Tasks, Value};
-
-/// Offsets and sizes in the arena are multiples of this many elements: a cache line.
-const ALIGNMENT: usize = 16;
+use crate::arena::{self, ALIGNMENT, Lifetime};
+use crate::task::{Kernel, Tasks, Value};
 
 /// Plans the memory of all tensors and temporaries of a graph, given the scheduled program of each task.
 ///
@@ -45,33 +43,34 @@ pub fn plan(tasks: &Tasks, programs: Vec<Program>) -> Plan {
         slots.push(Slot { shape: tasks.graph.ty(node).extents().unwrap_or_default(), kind: SlotKind::Output(i) });
     }
 
-    let last_use = last_uses(tasks);
-    let mut arena = Arena::default();
-    let mut calls = Vec::new();
+    let mut tensors = Tensors::default();
     for (step, kernel) in tasks.kernels.iter().enumerate() {
         if let Entry::Vacant(entry) = slot_of.entry(kernel.output) {
-            let offset = arena.take(tasks.len_of(kernel.output));
             entry.insert(slots.len());
-            slots.push(Slot { shape: shape_of(tasks, kernel.output), kind: SlotKind::Arena { offset } });
+            tensors.slots.insert(slots.len(), tensors.lifetimes.len());
+            tensors.lifetimes.push(Lifetime { first: step, last: step, len: tasks.len_of(kernel.output) });
+            slots.push(Slot { shape: shape_of(tasks, kernel.output), kind: SlotKind::Arena { offset: 0 } });
         }
-        let index = kernel_of_task[kernel.task];
-        let scratch_len = scratch_len(&kernels[index]);
-        let scratch = arena.take(scratch_len);
-        arena.give(scratch, scratch_len);
-        let args = kernel.inputs.iter().chain([&kernel.output]).map(|value| slot_of[value]).collect();
-        calls.push(KernelCall { kernel: index, args, scratch });
-        let mut read: Vec<Value> = kernel.inputs.iter().chain([&kernel.output]).copied().collect();
-        read.sort_unstable();
-        read.dedup();
-        for value in read {
-            if let SlotKind::Arena { offset } = slots[slot_of[&value]].kind
-                && last_use.get(&value).is_none_or(|&last| last <= step)
-            {
-                arena.give(offset, tasks.len_of(value));
+        for value in kernel.inputs.iter().chain([&kernel.output]) {
+            if let Some(&tensor) = tensors.slots.get(&slot_of[value]) {
+                tensors.lifetimes[tensor].last = step;
             }
         }
+        let len = scratch_len(&kernels[kernel_of_task[kernel.task]]);
+        tensors.scratch.push(tensors.lifetimes.len());
+        tensors.lifetimes.push(Lifetime { first: step, last: step, len });
     }
-    Plan { name: tasks.graph.name.clone(), kernels, slots, calls, arena: arena.size }
+    let (offsets, arena) = arena::place(&tensors.lifetimes);
+    for (&slot, &tensor) in &tensors.slots {
+        slots[slot].kind = SlotKind::Arena { offset: offsets[tensor] };
+    }
+    let call = |(kernel, &scratch): (&Kernel, &usize)| KernelCall {
+        kernel: kernel_of_task[kernel.task],
+        args: kernel.inputs.iter().chain([&kernel.output]).map(|value| slot_of[value]).collect(),
+        scratch: offsets[scratch],
+    };
+    let calls = tasks.kernels.iter().zip(&tensors.scratch).map(call).collect();
+    Plan { name: tasks.graph.name.clone(), kernels, slots, calls, arena }
 }
 
 /// Whether two programs differ in nothing but their names.
@@ -79,15 +78,14 @@ fn same(a: &Program, b: &Program) -> bool {
     (&a.buffers, &a.vars, &a.tiles) == (&b.buffers, &b.vars, &b.tiles) && (&a.setup, &a.body) == (&b.setup, &b.body)
 }
 
-/// The last kernel that reads each value.
-fn last_uses(tasks: &Tasks) -> HashMap<Value, usize> {
-    let mut last = HashMap::new();
-    for (step, kernel) in tasks.kernels.iter().enumerate() {
-        for &value in &kernel.inputs {
-            last.insert(value, step);
-        }
-    }
-    last
+/// What has a place in the arena: tensors between kernels, and the temporaries of each call.
+#[derive(Default)]
+struct Tensors {
+    lifetimes: Vec<Lifetime>,
+    /// Slots in the arena, with the index of their lifetime.
+    slots: HashMap<usize, usize>,
+    /// For each call, the index of its temporaries' lifetime.
+    scratch: Vec<usize>,
 }
 
 fn shape_of(tasks: &Tasks, value: Value) -> Vec<usize> {
@@ -101,77 +99,4 @@ fn shape_of(tasks: &Tasks, value: Value) -> Vec<usize> {
 fn scratch_len(program: &Program) -> usize {
     let temporaries = program.buffers.iter().filter(|buffer| buffer.kind == BufferKind::Temp);
     temporaries.map(|buffer| buffer.len.next_multiple_of(ALIGNMENT)).sum()
-}
-
-/// Free ranges of an arena that grows as needed: first fit, with neighbouring free ranges joined.
-#[derive(Default)]
-struct Arena {
-    size: usize,
-    /// Start and length of each free range.
-    free: BTreeMap<usize, usize>,
-}
-
-impl Arena {
-    /// The start of a range that is now taken.
-    fn take(&mut self, len: usize) -> usize {
-        let len = len.next_multiple_of(ALIGNMENT);
-        if len == 0 {
-            return 0;
-        }
-        if let Some((&start, &found)) = self.free.iter().find(|(_, found)| **found >= len) {
-            self.free.remove(&start);
-            if found > len {
-                self.free.insert(start + len, found - len);
-            }
-            return start;
-        }
-        // A free range at the end can grow.
-        let start = match self.free.last_key_value() {
-            Some((&start, &found)) if start + found == self.size => {
-                self.free.remove(&start);
-                start
-            }
-            _ => self.size,
-        };
-        self.size = start + len;
-        start
-    }
-
-    /// Makes a range free again.
-    fn give(&mut self, start: usize, len: usize) {
-        let mut len = len.next_multiple_of(ALIGNMENT);
-        if len == 0 {
-            return;
-        }
-        let mut start = start;
-        if let Some((&before, &found)) = self.free.range(..start).next_back()
-            && before + found == start
-        {
-            self.free.remove(&before);
-            start = before;
-            len += found;
-        }
-        if let Some(found) = self.free.remove(&(start + len)) {
-            len += found;
-        }
-        self.free.insert(start, len);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_are_reused_and_joined() {
-        let mut arena = Arena::default();
-        let (a, b, c) = (arena.take(20), arena.take(16), arena.take(5));
-        assert_eq!((a, b, c, arena.size), (0, 32, 48, 64));
-        arena.give(a, 20);
-        arena.give(b, 16);
-        assert_eq!(arena.take(48), 0);
-        arena.give(c, 5);
-        assert_eq!(arena.take(40), 48);
-        assert_eq!(arena.size, 96);
-    }
 }

@@ -1,8 +1,8 @@
 //! Compiled code as a backend of training.
 
-use crate::compile::{CompileOptions, Compiled, Schedules, compile};
+use crate::compile::{CompileOptions, Schedules, compile};
 use crate::error::TuneError;
-use sonar_codegen::Target;
+use sonar_codegen::{CodegenError, Context, Target};
 use sonar_ir::{Graph, Values};
 use sonar_train::{Backend, Executable, TrainError};
 
@@ -17,7 +17,7 @@ pub struct JitBackend {
     pub schedules: Box<Schedules<'static>>,
 }
 
-struct Step(Compiled);
+struct Step(Context);
 
 impl JitBackend {
     /// A backend for this machine, with analytic schedules.
@@ -34,18 +34,21 @@ impl Backend for JitBackend {
             schedules: &self.schedules,
             ..CompileOptions::new(&self.target)
         };
-        let mut compiled = compile(graph, &options).map_err(backend_error)?;
-        compiled.load(&Values::new()).map_err(backend_error)?;
-        Ok(Box::new(Step(compiled)))
+        let model = compile(graph, &options).and_then(|compiled| compiled.load(&Values::new())).map_err(backend_error)?;
+        Ok(Box::new(Step(model.context().map_err(context_error)?)))
     }
 }
 
 impl Executable for Step {
     fn run(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), TrainError> {
-        self.0.run(inputs, outputs).map_err(backend_error)
+        self.0.run(inputs, outputs).map_err(context_error)
     }
 }
 
 fn backend_error(error: TuneError) -> TrainError {
     TrainError::Backend(Box::new(error))
+}
+
+fn context_error(error: CodegenError) -> TrainError {
+    backend_error(error.into())
 }

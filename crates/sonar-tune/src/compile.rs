@@ -1,15 +1,18 @@
-//! The pipeline: from a graph to a model that runs, as two straight functions of named passes.
+//! The pipeline: from a graph to a model that runs, as straight functions of named passes.
 //!
 //! ```text
 //! lower:    specialise ─▶ rewrite ─▶ fold ─▶ tasks
-//! generate: schedule ─▶ plan ─▶ codegen
+//! plan:     schedule ─▶ plan
+//! generate: codegen
 //! ```
+//!
+//! [`compile`] is the three in a row, for this machine; [`Planned::object`] makes an object file for any.
 //!
 //! What a pass hands on is verified: the input always, the results of our own passes in debug builds. (Loop programs are verified
 //! once more by the code generator, always.)
 
 use crate::error::TuneError;
-use sonar_codegen::{CallTime, Model, Target};
+use sonar_codegen::{CompiledPlan, Model, ObjectFile, Target};
 use sonar_ir::fold::{self, Folded};
 use sonar_ir::plan::Plan;
 use sonar_ir::schedule::Schedule;
@@ -17,6 +20,7 @@ use sonar_ir::verify::{self, VerifyError};
 use sonar_ir::{Graph, Values};
 use sonar_rewrite::{Report, Rewritten};
 use sonar_schedule::{Task, Tasks};
+use std::ops::Deref;
 use std::time::Instant;
 
 /// Knows better schedules than the analytic default for some tasks.
@@ -69,20 +73,35 @@ pub struct Lowered {
     pub passes: Vec<Pass>,
 }
 
-/// A model that runs, with everything that it came from.
-pub struct Compiled {
+/// A graph as scheduled kernels in memory that is planned: all that machine code is made from.
+#[derive(Clone, Debug)]
+pub struct Planned {
     /// The stages before schedules.
     pub lowered: Lowered,
     /// The schedule of each of the [`Tasks::tasks`], in their order.
     pub schedules: Vec<Schedule>,
     /// The kernels and their memory.
     pub plan: Plan,
-    /// All passes, in order.
+    /// The passes so far.
     pub passes: Vec<Pass>,
-    model: Model,
 }
 
-/// Compiles a graph: [`lower`], then [`generate`].
+/// The machine code of a graph, which wants weights, with everything that it came from.
+pub struct Compiled {
+    /// What was compiled.
+    pub planned: Planned,
+    code: CompiledPlan,
+}
+
+impl Deref for Compiled {
+    type Target = Planned;
+
+    fn deref(&self) -> &Planned {
+        &self.planned
+    }
+}
+
+/// Compiles a graph: [`lower`], [`plan`], then [`generate`].
 ///
 /// ```
 /// use sonar_codegen::Target;
@@ -91,15 +110,15 @@ pub struct Compiled {
 /// let text = "graph @dense(%x: f32[N,8], param %w: f32[8,4]) {\n  %0 = matmul %x, %w : f32[N,4]\n  return relu(%0)\n}\n";
 /// let graph = sonar_ir::text::parse_graph(text)?;
 /// let target = Target::native()?;
-/// let mut model = compile(&graph, &CompileOptions { batch: 2, ..CompileOptions::new(&target) })?;
-/// model.load(&sonar_ir::init::params(&graph, 1))?;
+/// let compiled = compile(&graph, &CompileOptions { batch: 2, ..CompileOptions::new(&target) })?;
+/// let model = compiled.load(&sonar_ir::init::params(&graph, 1))?;
 /// let mut output = [0.0; 8];
-/// model.run(&[&[1.0; 16]], &mut [&mut output])?;
+/// model.context()?.run(&[&[1.0; 16]], &mut [&mut output])?;
 /// assert!(output.iter().all(|&y| y >= 0.0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<Compiled, TuneError> {
-    generate(lower(graph, options)?, options)
+    generate(plan(lower(graph, options)?, options)?, options)
 }
 
 /// The passes that need no schedule: from a graph to its tasks.
@@ -141,8 +160,8 @@ pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, Tun
     Ok(Lowered { graph, rewritten, extractions, report, folded, tasks, passes: passes.0 })
 }
 
-/// The passes that need schedules: from tasks to machine code.
-pub fn generate(lowered: Lowered, options: &CompileOptions<'_>) -> Result<Compiled, TuneError> {
+/// The passes that need schedules: from tasks to a plan.
+pub fn plan(lowered: Lowered, options: &CompileOptions<'_>) -> Result<Planned, TuneError> {
     let lanes = options.target.lanes();
     let goal = sonar_schedule::Options { lanes, threads: options.threads, tolerance: options.tolerance };
     let mut passes = Passes(lowered.passes.clone());
@@ -162,9 +181,15 @@ pub fn generate(lowered: Lowered, options: &CompileOptions<'_>) -> Result<Compil
         Ok(plan)
     })?;
 
-    let model = passes.time("codegen", || Ok(Model::compile(&plan, options.target, options.threads)?))?;
+    Ok(Planned { lowered, schedules, plan, passes: passes.0 })
+}
 
-    Ok(Compiled { lowered, schedules, plan, passes: passes.0, model })
+/// The last pass: from a plan to machine code in memory.
+pub fn generate(mut planned: Planned, options: &CompileOptions<'_>) -> Result<Compiled, TuneError> {
+    let mut passes = Passes(std::mem::take(&mut planned.passes));
+    let code = passes.time("codegen", || Ok(CompiledPlan::compile(&planned.plan, options.target, options.threads)?))?;
+    planned.passes = passes.0;
+    Ok(Compiled { planned, code })
 }
 
 impl<'a> CompileOptions<'a> {
@@ -174,41 +199,34 @@ impl<'a> CompileOptions<'a> {
     }
 }
 
-impl Compiled {
-    /// Takes the parameters of the graph, by name, and computes what is folded.
-    pub fn load(&mut self, params: &Values) -> Result<(), TuneError> {
-        let weights = self.lowered.folded.weights(params)?;
-        Ok(self.model.load(&weights)?)
-    }
-
-    /// Computes the outputs from the inputs, both in the order of the graph and row-major.
-    pub fn run(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), TuneError> {
-        Ok(self.model.run(inputs, outputs)?)
-    }
-
-    /// Runs a number of times, and tells the shortest time of each kernel call.
-    pub fn profile(
-        &mut self,
-        inputs: &[&[f32]],
-        outputs: &mut [&mut [f32]],
-        repetitions: usize,
-    ) -> Result<Vec<CallTime>, TuneError> {
-        Ok(self.model.profile(inputs, outputs, repetitions)?)
-    }
-
-    /// Elements of each input.
-    pub fn input_lengths(&self) -> &[usize] {
-        self.model.input_lengths()
-    }
-
-    /// Elements of each output.
-    pub fn output_lengths(&self) -> &[usize] {
-        self.model.output_lengths()
+impl Planned {
+    /// An object file for a target, with the parameters of the graph, whose functions begin with `name`: see
+    /// [`sonar_codegen::object()`].
+    pub fn object(&self, params: &Values, target: &Target, name: &str) -> Result<ObjectFile, TuneError> {
+        sonar_codegen::object(&self.plan, target, name, |weight| Ok(self.lowered.folded.weight(weight, params)?))
     }
 
     /// Seconds of all passes together.
     pub fn seconds(&self) -> f64 {
         self.passes.iter().map(|pass| pass.seconds).sum()
+    }
+}
+
+impl Compiled {
+    /// A model with the parameters of the graph, by name: what is folded is computed, what is packed is packed, and nothing
+    /// of `params` is needed afterwards.
+    pub fn load(&self, params: &Values) -> Result<Model, TuneError> {
+        self.code.load_with(|weight| Ok(self.lowered.folded.weight(weight, params)?))
+    }
+
+    /// Elements of each input.
+    pub fn input_lengths(&self) -> &[usize] {
+        self.code.input_lengths()
+    }
+
+    /// Elements of each output.
+    pub fn output_lengths(&self) -> &[usize] {
+        self.code.output_lengths()
     }
 }
 

@@ -1,16 +1,16 @@
 //! Time of whole models, end to end, in this process.
 
-use crate::compile::Compiled;
 use crate::error::TuneError;
-use sonar_ir::NodeId;
-use sonar_ir::init;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sonar_codegen::Context;
 use sonar_measure::{Budget, race};
 use std::time::Instant;
 
-/// Times models whose parameters are loaded, one sample of each a round, so that a slow moment of the machine meets all of them alike.
-/// For each model the nanoseconds of one run, in order of measurement; `budget` is that of each model.
-pub fn measure_models(models: &mut [&mut Compiled], budget: Budget, seed: u64) -> Result<Vec<Vec<f64>>, TuneError> {
-    let mut arguments: Vec<Arguments> = models.iter().map(|model| Arguments::random(model, seed)).collect();
+/// Times models, one sample of each a round, so that a slow moment of the machine meets all of them alike. For each model the
+/// nanoseconds of one run, in order of measurement; `budget` is that of each model.
+pub fn measure_models(models: &mut [Context], budget: Budget, seed: u64) -> Result<Vec<Vec<f64>>, TuneError> {
+    let mut arguments: Vec<Arguments> = models.iter().map(|context| Arguments::random(context, seed)).collect();
     for (model, arguments) in models.iter_mut().zip(&mut arguments) {
         arguments.run(model)?;
     }
@@ -19,7 +19,7 @@ pub fn measure_models(models: &mut [&mut Compiled], budget: Budget, seed: u64) -
         let start = Instant::now();
         for _ in 0..repeats {
             // The same arguments were accepted before.
-            if arguments[index].run(models[index]).is_err() {
+            if arguments[index].run(&mut models[index]).is_err() {
                 return f64::INFINITY;
             }
         }
@@ -35,19 +35,20 @@ struct Arguments {
 }
 
 impl Arguments {
-    fn random(model: &Compiled, seed: u64) -> Self {
-        let graph = &model.lowered.graph;
-        let values = init::inputs(graph, seed);
-        let data = |id: NodeId| graph.node(id).name.as_ref().and_then(|name| values.get(name)).map(|value| value.data.clone());
+    /// Inputs in `-1..1`.
+    fn random(context: &Context, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let model = context.model();
+        let mut numbers = |&len: &usize| (0..len).map(|_| rng.random_range(-1.0f32..1.0)).collect();
         Arguments {
-            inputs: graph.inputs().into_iter().filter_map(data).collect(),
+            inputs: model.input_lengths().iter().map(&mut numbers).collect(),
             outputs: model.output_lengths().iter().map(|&len| vec![0.0; len]).collect(),
         }
     }
 
-    fn run(&mut self, model: &mut Compiled) -> Result<(), TuneError> {
+    fn run(&mut self, context: &mut Context) -> Result<(), TuneError> {
         let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
         let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        model.run(&inputs, &mut outputs)
+        Ok(context.run(&inputs, &mut outputs)?)
     }
 }

@@ -18,8 +18,8 @@ pub mod recorded;
 pub mod tuner;
 
 pub use backend::JitBackend;
-pub use compile::{CompileOptions, Compiled, Lowered, Pass, Schedules, compile, generate, lower};
+pub use compile::{CompileOptions, Compiled, Lowered, Pass, Planned, Schedules, compile, generate, lower, plan};
 pub use error::TuneError;
 pub use latency::measure_models;
-pub use sonar_codegen::Target;
+pub use sonar_codegen::{CallTime, Context, Model, ObjectFile, Target};
 pub use tuner::{Limits, Progress, StopReason, TaskId, Tuner, TunerOptions};

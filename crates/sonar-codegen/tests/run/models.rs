@@ -1,7 +1,7 @@
 //! Plans: memory of every kind, parameters, and errors at the boundary.
 
 use crate::{at, binary, buffer, load, repeat, vars};
-use sonar_codegen::{CodegenError, Model, Target};
+use sonar_codegen::{CodegenError, CompiledPlan, Model, Target};
 use sonar_ir::loops::{BufferKind, LoopKind, Program, Stmt};
 use sonar_ir::plan::{KernelCall, Plan, Slot, SlotKind};
 use sonar_ir::{BinaryOp, Tensor, Values};
@@ -59,20 +59,24 @@ fn values(shape: Vec<usize>) -> Values {
     [("a".to_string(), tensor(3.0)), ("b".to_string(), tensor(2.0))].into()
 }
 
+fn model(threads: usize) -> Model {
+    let plan = CompiledPlan::compile(&plan(), &Target::native().unwrap(), threads).unwrap();
+    plan.load(&values(vec![N / 10, 10])).unwrap()
+}
+
 #[test]
 fn a_plan_runs_on_any_number_of_threads() {
     let x: Vec<f32> = (0..N).map(|i| i as f32).collect();
     let expected: Vec<f32> = x.iter().map(|x| (x + 3.0) * 2.0 + 1.0).collect();
     for threads in 1..4 {
-        let mut model = Model::compile(&plan(), &Target::native().unwrap(), threads).unwrap();
-        model.load(&values(vec![N / 10, 10])).unwrap();
+        let mut context = model(threads).context().unwrap();
         for _ in 0..3 {
             let mut y = vec![0.0; N];
-            model.run(&[&x], &mut [&mut y]).unwrap();
+            context.run(&[&x], &mut [&mut y]).unwrap();
             assert_eq!(y, expected);
         }
         let mut y = vec![0.0; N];
-        let times = model.profile(&[&x], &mut [&mut y], 2).unwrap();
+        let times = context.profile(&[&x], &mut [&mut y], 2).unwrap();
         assert_eq!(y, expected);
         assert_eq!(times.iter().map(|t| t.kernel.as_str()).collect::<Vec<_>>(), ["add", "mul", "add"]);
         assert!(times.iter().all(|t| t.seconds.is_finite()));
@@ -80,28 +84,65 @@ fn a_plan_runs_on_any_number_of_threads() {
 }
 
 #[test]
-fn a_model_may_move_to_another_thread() {
-    let mut model = Model::compile(&plan(), &Target::native().unwrap(), 2).unwrap();
-    model.load(&values(vec![N / 10, 10])).unwrap();
-    let y = std::thread::spawn(move || {
-        let mut y = vec![0.0; N];
-        model.run(&[&[0.0; N]], &mut [&mut y]).map(|()| y)
+fn threads_share_a_model() {
+    let model = model(2);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let model = &model;
+            scope.spawn(move || {
+                let mut context = model.context().unwrap();
+                for run in 0..50 {
+                    let x = (thread * 50 + run) as f32;
+                    let mut y = vec![0.0; N];
+                    context.run(&[&[x; N]], &mut [&mut y]).unwrap();
+                    assert_eq!(y, vec![(x + 3.0) * 2.0 + 1.0; N]);
+                }
+            });
+        }
     });
-    assert_eq!(y.join().unwrap().unwrap(), vec![7.0; N]);
+}
+
+#[test]
+fn weights_outlive_the_code_they_came_from_and_are_kept_once() {
+    let context = model(1).context().unwrap();
+    // Each of the three weights is read by a setup only, so only its packed copy is kept: 100 numbers in 7 cache lines.
+    assert_eq!(context.model().weight_bytes(), 3 * 7 * 64);
+    let mut context = std::thread::spawn(move || context).join().unwrap();
+    let mut y = vec![0.0; N];
+    context.run(&[&[0.0; N]], &mut [&mut y]).unwrap();
+    assert_eq!(y, vec![7.0; N]);
+}
+
+#[test]
+fn calls_that_pack_a_weight_alike_share_it() {
+    let mut plan = plan();
+    plan.calls[2].args[1] = 1;
+    let model = CompiledPlan::compile(&plan, &Target::native().unwrap(), 1).unwrap().load(&values(vec![N / 10, 10])).unwrap();
+    assert_eq!(model.weight_bytes(), 2 * 7 * 64);
+    let mut y = vec![0.0; N];
+    model.context().unwrap().run(&[&[0.0; N]], &mut [&mut y]).unwrap();
+    assert_eq!(y, vec![9.0; N]);
 }
 
 #[test]
 fn wrong_use_is_an_error() {
-    let mut model = Model::compile(&plan(), &Target::native().unwrap(), 1).unwrap();
+    let plan = CompiledPlan::compile(&plan(), &Target::native().unwrap(), 1).unwrap();
+    assert!(matches!(plan.load(&Values::new()), Err(CodegenError::MissingParam(_))));
+    assert!(matches!(plan.load(&values(vec![N])), Err(CodegenError::ParamShape { .. })));
+    let mut context = plan.load(&values(vec![N / 10, 10])).unwrap().context().unwrap();
     let mut y = vec![0.0; N];
-    assert!(matches!(model.run(&[&[0.0; N]], &mut [&mut y]), Err(CodegenError::NotLoaded)));
-    assert!(matches!(model.load(&Values::new()), Err(CodegenError::MissingParam(_))));
-    assert!(matches!(model.load(&values(vec![N])), Err(CodegenError::ParamShape { .. })));
-    model.load(&values(vec![N / 10, 10])).unwrap();
-    let short = model.run(&[&[0.0; N - 1]], &mut [&mut y]);
+    let short = context.run(&[&[0.0; N - 1]], &mut [&mut y]);
     assert!(matches!(short, Err(CodegenError::ArgumentLength { what: "input", .. })));
-    let none = model.run(&[&[0.0; N]], &mut []);
+    let none = context.run(&[&[0.0; N]], &mut []);
     assert!(matches!(none, Err(CodegenError::ArgumentCount { what: "output", .. })));
+}
+
+#[test]
+fn a_setup_that_reads_no_weight_is_refused() {
+    let mut plan = plan();
+    plan.slots[1].kind = SlotKind::Input(1);
+    let refused = CompiledPlan::compile(&plan, &Target::native().unwrap(), 1).map(|_| ());
+    assert!(matches!(refused, Err(CodegenError::Unsupported { .. })), "{refused:?}");
 }
 
 #[test]
@@ -109,7 +150,7 @@ fn invalid_plans_are_errors() {
     let compile = |change: fn(&mut Plan)| {
         let mut plan = plan();
         change(&mut plan);
-        Model::compile(&plan, &Target::native().unwrap(), 1).map(|_| ())
+        CompiledPlan::compile(&plan, &Target::native().unwrap(), 1).map(|_| ())
     };
     assert!(compile(|_| {}).is_ok());
     let changes: [fn(&mut Plan); 7] = [

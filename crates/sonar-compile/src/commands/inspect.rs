@@ -1,7 +1,7 @@
 //! `inspect`: any stage of a model as text, and the size of a search space.
 
 use crate::args::{Format, InspectArgs, Stage};
-use crate::compiled::prepare;
+use crate::compiled::draft;
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::load;
 use crate::output::{out, outln};
@@ -31,13 +31,11 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
             out!("{}", sonar_rewrite::rewrite(&graph, &Options::default()).or_exit(Exit::BadInput)?.graph);
         }
         Stage::Schedule => {
-            let prepared = prepare(&args.model, &args.target)?;
-            exists(args.kernel, prepared.compiled.schedules.len())?;
-            for (i, (task, schedule)) in
-                prepared.compiled.lowered.tasks.tasks.iter().zip(&prepared.compiled.schedules).enumerate()
-            {
+            let draft = draft(&args.model, &args.target)?;
+            exists(args.kernel, draft.planned.schedules.len())?;
+            for (i, (task, schedule)) in draft.planned.lowered.tasks.tasks.iter().zip(&draft.planned.schedules).enumerate() {
                 if args.kernel.is_none_or(|k| k == i) {
-                    let calls = prepared.compiled.lowered.tasks.kernels.iter().filter(|k| k.task == i).count();
+                    let calls = draft.planned.lowered.tasks.kernels.iter().filter(|k| k.task == i).count();
                     outln!(
                         "// kernel {i}: {}, {calls} calls, {:.3} MFLOP, {:.1} KiB",
                         task.program.name,
@@ -49,13 +47,13 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
             }
         }
         Stage::Loops | Stage::Clif | Stage::Asm => {
-            let prepared = prepare(&args.model, &args.target)?;
-            let kernels = &prepared.compiled.plan.kernels;
+            let draft = draft(&args.model, &args.target)?;
+            let kernels = &draft.planned.plan.kernels;
             exists(args.kernel, kernels.len())?;
             for (i, program) in kernels.iter().enumerate().filter(|(i, _)| args.kernel.is_none_or(|k| k == *i)) {
                 let text = match args.stage {
-                    Stage::Clif => sonar_codegen::clif(program, &prepared.target).or_exit(Exit::Internal)?,
-                    Stage::Asm => sonar_codegen::asm(program, &prepared.target).or_exit(Exit::Internal)?,
+                    Stage::Clif => sonar_codegen::clif(program, &draft.target).or_exit(Exit::Internal)?,
+                    Stage::Asm => sonar_codegen::asm(program, &draft.target).or_exit(Exit::Internal)?,
                     _ => program.to_string(),
                 };
                 outln!("// kernel {i}\n{text}");

@@ -1,7 +1,7 @@
 //! `run`: one inference, checked against the interpreter if asked.
 
 use crate::args::{Format, RunArgs};
-use crate::compiled::{prepare, runnable_target, write_f32};
+use crate::compiled::{prepare, write_f32};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::output::outln;
 use serde_json::json;
@@ -12,12 +12,11 @@ const SHOWN: usize = 16;
 
 /// Runs the subcommand.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
-    runnable_target(&args.target.target)?;
     let mut prepared = prepare(&args.model, &args.target)?;
-    let (values, mut arguments) = prepared.load(args.seed, args.input.as_deref(), args.weights.as_deref())?;
-    prepared.run(&mut arguments)?;
+    let mut ready = prepared.load(args.seed, args.input.as_deref(), args.weights.as_deref())?;
+    ready.run()?;
     if let Some(path) = &args.output {
-        write_f32(path, &arguments.outputs)?;
+        write_f32(path, &ready.outputs)?;
     }
 
     let graph = &prepared.compiled.lowered.graph;
@@ -25,20 +24,20 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let error = match args.check {
         None => None,
         Some(_) => {
-            let expected = interp::run(graph, &values).or_exit(Exit::Internal)?;
-            let found = shapes.iter().zip(&arguments.outputs).map(|(s, d)| Tensor::new(s.clone(), d.clone()));
+            let expected = interp::run(graph, &ready.values).or_exit(Exit::Internal)?;
+            let found = shapes.iter().zip(&ready.outputs).map(|(s, d)| Tensor::new(s.clone(), d.clone()));
             Some(found.zip(&expected).map(|(f, e)| f.relative_error(e)).fold(0.0, f64::max))
         }
     };
     match args.format {
         Format::Json => {
-            let outputs: Vec<_> = shapes.iter().zip(&arguments.outputs).map(|(s, d)| json!({ "shape": s, "data": d })).collect();
+            let outputs: Vec<_> = shapes.iter().zip(&ready.outputs).map(|(s, d)| json!({ "shape": s, "data": d })).collect();
             let document =
                 json!({ "schema": 1, "model": prepared.described.graph.name, "outputs": outputs, "relative_error": error });
             outln!("{}", serde_json::to_string(&document).or_exit(Exit::Internal)?);
         }
         Format::Text => {
-            for (shape, data) in shapes.iter().zip(&arguments.outputs) {
+            for (shape, data) in shapes.iter().zip(&ready.outputs) {
                 let shown: Vec<String> = data.iter().take(SHOWN).map(|v| format!("{v:.6}")).collect();
                 let rest = if data.len() > SHOWN { format!(", … ({} numbers)", data.len()) } else { String::new() };
                 outln!("{shape:?}: {}{rest}", shown.join(", "));

@@ -12,13 +12,13 @@ use sonar_ir::init;
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_measure::{Budget, Summary, SystemClock};
 use sonar_tune::tuner::{Limits, StopReason, TaskId, Tuner, TunerOptions};
-use sonar_tune::{CompileOptions, compile, lower, measure_models};
+use sonar_tune::{CompileOptions, TuneError, compile, lower, measure_models};
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 /// Runs the subcommand.
 pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
-    let target = runnable_target(&args.target.target)?;
+    let target = runnable_target(&args.target)?;
     let Described { graph, weights: given, .. } = load::model(&args.model, args.target.batch)?;
     let Some(records) = open_records(args.target.records.as_deref(), true)? else {
         return Err(fail(Exit::Internal, "the records were not created"));
@@ -74,13 +74,11 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     };
 
     let schedules = |task: &sonar_schedule::Task| tuner.schedule(task);
-    let mut tuned = compile(&graph, &CompileOptions { schedules: &schedules, ..options }).map_err(tune_failure)?;
-    let mut untuned = compile(&graph, &options).map_err(tune_failure)?;
-    let values = given.unwrap_or_else(|| init::randomise(&tuned.lowered.graph, args.seed));
-    tuned.load(&values).map_err(tune_failure)?;
-    untuned.load(&values).map_err(tune_failure)?;
-    let samples =
-        measure_models(&mut [&mut untuned, &mut tuned], Budget { samples: 60, seconds: 1.0 }, args.seed).map_err(tune_failure)?;
+    let values = given.unwrap_or_else(|| init::randomise(&lowered.graph, args.seed));
+    let ready = |options: &CompileOptions<'_>| compile(&graph, options)?.load(&values)?.context().map_err(TuneError::from);
+    let untuned = ready(&options).map_err(tune_failure)?;
+    let tuned = ready(&CompileOptions { schedules: &schedules, ..options }).map_err(tune_failure)?;
+    let samples = measure_models(&mut [untuned, tuned], Budget { samples: 60, seconds: 1.0 }, args.seed).map_err(tune_failure)?;
     let (Some(before), Some(after)) = (Summary::of(&samples[0]), Summary::of(&samples[1])) else {
         return Err(fail(Exit::NoCandidate, "the model could not be timed"));
     };

@@ -5,7 +5,7 @@ mod profile;
 mod serve;
 
 use crate::args::{BenchArgs, ModelArgs};
-use crate::compiled::{Arguments, Prepared, prepare, runnable_target, write_f32};
+use crate::compiled::{Prepared, Ready, prepare, runnable_target, write_f32};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use profile::KernelTime;
 use sonar_codegen::Bandwidth;
@@ -18,7 +18,7 @@ const ROUNDS: usize = 20;
 /// A model that runs, with what it runs on.
 struct Subject {
     prepared: Prepared,
-    arguments: Arguments,
+    ready: Ready,
 }
 
 /// What the machine can do with all threads.
@@ -47,7 +47,7 @@ struct Timed {
 
 /// Runs the subcommand.
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
-    let target = runnable_target(&args.target.target)?;
+    let target = runnable_target(&args.target)?;
     let single = [args.serve, args.input.is_some(), args.output.is_some(), args.weights.is_some()];
     if !args.others.is_empty() && single.contains(&true) {
         return Err(fail(Exit::Usage, "--serve, --input, --output and --weights are for one model"));
@@ -59,15 +59,15 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     for path in [&args.model.model].into_iter().chain(&args.others) {
         let model = ModelArgs { model: path.clone(), ..args.model.clone() };
         let mut prepared = prepare(&model, &args.target)?;
-        let (_, mut arguments) = prepared.load(0, args.input.as_deref(), args.weights.as_deref())?;
-        prepared.run(&mut arguments)?;
+        let mut ready = prepared.load(0, args.input.as_deref(), args.weights.as_deref())?;
+        ready.run()?;
         if let Some(path) = &args.output {
-            write_f32(path, &arguments.outputs)?;
+            write_f32(path, &ready.outputs)?;
         }
         if args.serve {
-            return serve::serve(&mut Subject { prepared, arguments });
+            return serve::serve(&mut Subject { prepared, ready });
         }
-        subjects.push(Subject { prepared, arguments });
+        subjects.push(Subject { prepared, ready });
     }
 
     let bandwidth = if args.profile { sonar_codegen::bandwidth(&target).or_exit(Exit::Internal)? } else { Vec::new() };
@@ -130,7 +130,7 @@ impl Subject {
         let mut samples = Vec::with_capacity(runs);
         for _ in 0..runs {
             let start = Instant::now();
-            self.prepared.run(&mut self.arguments)?;
+            self.ready.run()?;
             samples.push(start.elapsed().as_nanos() as f64);
         }
         Ok(samples)

@@ -2,7 +2,6 @@
 //! kernel is faster than its arithmetic at the peak, nor than its data at the bandwidth of the memory that they fit in.
 
 use super::{Machine, Subject};
-use crate::compiled::tune_failure;
 use crate::exit::Failure;
 use serde::Serialize;
 use sonar_schedule::executed_flops;
@@ -77,10 +76,8 @@ impl Machine {
 
 /// Time of each kernel, the longest first.
 pub fn profile(subject: &mut Subject, runs: usize, machine: &Machine) -> Result<Vec<KernelTime>, Failure> {
-    let inputs: Vec<&[f32]> = subject.arguments.inputs.iter().map(Vec::as_slice).collect();
-    let mut outputs: Vec<&mut [f32]> = subject.arguments.outputs.iter_mut().map(Vec::as_mut_slice).collect();
-    let compiled = &mut subject.prepared.compiled;
-    let calls = compiled.profile(&inputs, &mut outputs, runs.min(RUNS)).map_err(tune_failure)?;
+    let calls = subject.ready.profile(runs.min(RUNS))?;
+    let compiled = &subject.prepared.compiled;
     let tasks = &compiled.lowered.tasks;
     let mut kernels: Vec<Option<KernelTime>> = tasks.tasks.iter().map(|_| None).collect();
     let executed: Vec<u64> = compiled.plan.kernels.iter().map(executed_flops).collect();

@@ -1,0 +1,92 @@
+//! The constants of a plan: weights in the order in which kernels read them.
+
+use crate::buffer::AlignedBuffer;
+use crate::error::CodegenError;
+use crate::launch::{Launch, arguments, layout};
+use crate::module::ProgramEntry;
+use crate::places::{Place, Places};
+use crate::pool::Pool;
+use sonar_ir::loops::BufferKind;
+use sonar_ir::plan::{Plan, Slot, SlotKind};
+use sonar_ir::tensor::Tensor;
+use std::borrow::Cow;
+
+/// Fills the constants: copies what kernels read as it is given, and runs setups to pack the rest.
+///
+/// `setups` are the functions of the kernels' setups, which must be alive; `value_of` gives a parameter by its name. Of the
+/// parameters only those of one call are held at a time.
+pub(crate) fn fill<'v, E: From<CodegenError>>(
+    plan: &Plan,
+    places: &Places,
+    setups: &[Option<ProgramEntry>],
+    value_of: &mut dyn FnMut(&str) -> Result<Cow<'v, Tensor>, E>,
+) -> Result<AlignedBuffer, E> {
+    let mut constants = AlignedBuffer::new(places.constants);
+    for &(slot, place) in &places.given {
+        constants.write(place, contents(&plan.slots[slot], value_of)?.as_slice());
+    }
+    let mut pool = Pool::new(1)?;
+    for &index in &places.setups {
+        let call = &plan.calls[index];
+        let (program, buffers) = (&plan.kernels[call.kernel], &places.calls[index]);
+        let Some(entry) = setups[call.kernel] else { continue };
+        let mut launch = Launch::new(entry, None, program.buffers.len(), 1);
+        let read = crate::uses::Uses::of(&program.setup);
+        // These live until the setup has run.
+        let mut sources = Vec::new();
+        for (buffer, &slot) in arguments(program).zip(&call.args).filter(|(buffer, _)| read.touches(*buffer)) {
+            let contents = contents(&plan.slots[slot], value_of)?;
+            launch.set(buffer, contents.as_slice().as_ptr().cast_mut());
+            sources.push(contents);
+        }
+        let (offsets, len) = layout(program, BufferKind::Temp);
+        let temporaries = AlignedBuffer::new(len);
+        offsets.iter().for_each(|&(buffer, offset)| launch.set(buffer, temporaries.at(offset)));
+        for (buffer, place) in buffers.iter().enumerate() {
+            if let Place::Constant(offset) = place
+                && program.buffers[buffer].kind == BufferKind::Packed
+            {
+                launch.set(buffer, constants.at(*offset));
+            }
+        }
+        // SAFETY: the plan is verified. A setup touches temporaries and packed buffers, whose places are set, and reads
+        // arguments, which `places` has found to be weights; those have the lengths that the program states.
+        unsafe { launch.run(&mut pool) };
+    }
+    Ok(constants)
+}
+
+/// The numbers of a weight.
+enum Contents<'a, 'v> {
+    Given(Cow<'v, Tensor>),
+    Known(&'a [f32]),
+}
+
+impl Contents<'_, '_> {
+    fn as_slice(&self) -> &[f32] {
+        match self {
+            Contents::Given(tensor) => &tensor.data,
+            Contents::Known(data) => data,
+        }
+    }
+}
+
+/// What a slot that is a weight holds. A parameter is checked.
+fn contents<'a, 'v, E: From<CodegenError>>(
+    slot: &'a Slot,
+    value_of: &mut dyn FnMut(&str) -> Result<Cow<'v, Tensor>, E>,
+) -> Result<Contents<'a, 'v>, E> {
+    match &slot.kind {
+        SlotKind::Param(name) => {
+            let value = value_of(name)?;
+            if value.shape != slot.shape || value.data.len() != slot.len() {
+                let (name, expected, found) = (name.clone(), slot.shape.clone(), value.shape.clone());
+                return Err(CodegenError::ParamShape { name, expected, found }.into());
+            }
+            Ok(Contents::Given(value))
+        }
+        SlotKind::Const(data) => Ok(Contents::Known(data)),
+        // `places` looks for the contents of weights only.
+        SlotKind::Input(_) | SlotKind::Output(_) | SlotKind::Arena { .. } => Ok(Contents::Known(&[])),
+    }
+}

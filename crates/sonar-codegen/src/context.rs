@@ -1,0 +1,136 @@
+//! The memory and the threads of one run at a time.
+
+use crate::buffer::AlignedBuffer;
+use crate::error::CodegenError;
+use crate::kernel::check_lengths;
+use crate::launch::Launch;
+use crate::model::Model;
+use crate::places::Place;
+use crate::pool::Pool;
+use std::time::Instant;
+
+/// What one thread needs to run a model: the arena, temporaries, and a pool of threads. Runs allocate nothing.
+pub struct Context {
+    calls: Vec<Call>,
+    pool: Pool,
+    /// The owners of addresses in `calls`.
+    model: Model,
+    arena: AlignedBuffer,
+    scratch: AlignedBuffer,
+}
+
+/// One kernel call with the addresses of its buffers.
+struct Call {
+    body: Launch,
+    /// Buffers whose addresses change with every run, and the caller's tensor they are in.
+    bindings: Vec<(usize, Tensor)>,
+}
+
+/// A tensor of the caller.
+#[derive(Clone, Copy)]
+enum Tensor {
+    Input(usize),
+    Output(usize),
+}
+
+/// How long one call of a plan took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallTime {
+    /// Name of the kernel.
+    pub kernel: String,
+    /// The shortest of the repetitions.
+    pub seconds: f64,
+}
+
+impl Context {
+    pub(crate) fn new(model: Model) -> Result<Context, CodegenError> {
+        let code = &model.code;
+        let pool = Pool::new(code.threads)?;
+        let arena = AlignedBuffer::new(code.arena);
+        // The first thread's temporaries are in the arena; every other thread needs room for one call at a time.
+        let scratch = AlignedBuffer::new(code.scratch * (pool.threads() - 1));
+        let mut calls = Vec::with_capacity(code.calls.len());
+        for call in &code.calls {
+            let mut body = Launch::new(call.body, call.extent, call.places.len(), pool.threads());
+            let mut bindings = Vec::new();
+            for (buffer, place) in call.places.iter().enumerate() {
+                match *place {
+                    Place::Input(i) => bindings.push((buffer, Tensor::Input(i))),
+                    Place::Output(i) => bindings.push((buffer, Tensor::Output(i))),
+                    Place::Constant(offset) => body.set(buffer, model.constants.at(offset)),
+                    Place::Arena(offset) => body.set(buffer, arena.at(offset)),
+                    Place::Temp { arena: first, scratch: offset } => {
+                        body.set_for(0, buffer, arena.at(first));
+                        for thread in 1..body.threads() {
+                            body.set_for(thread, buffer, scratch.at((thread - 1) * code.scratch + offset));
+                        }
+                    }
+                    Place::Unused => {}
+                }
+            }
+            calls.push(Call { body, bindings });
+        }
+        Ok(Context { calls, pool, model, arena, scratch })
+    }
+
+    /// Computes the outputs from the inputs, both in the order of the graph and row-major.
+    pub fn run(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), CodegenError> {
+        self.bind(inputs, outputs)?;
+        for call in &self.calls {
+            // SAFETY: the plan was verified when it was compiled, and the arguments by `bind`.
+            unsafe { call.body.run(&mut self.pool) };
+        }
+        Ok(())
+    }
+
+    /// Runs as [`Context::run`] does, several times, and tells how long each call takes.
+    pub fn profile(
+        &mut self,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+        repetitions: usize,
+    ) -> Result<Vec<CallTime>, CodegenError> {
+        self.bind(inputs, outputs)?;
+        let mut seconds = vec![f64::INFINITY; self.calls.len()];
+        for _ in 0..repetitions.max(1) {
+            for (call, seconds) in self.calls.iter().zip(&mut seconds) {
+                let start = Instant::now();
+                // SAFETY: as in `run`.
+                unsafe { call.body.run(&mut self.pool) };
+                *seconds = seconds.min(start.elapsed().as_secs_f64());
+            }
+        }
+        let names = self.model.code.calls.iter().map(|call| call.kernel.clone());
+        Ok(names.zip(seconds).map(|(kernel, seconds)| CallTime { kernel, seconds }).collect())
+    }
+
+    /// The model that is run.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Bytes of memory for tensors between kernels and for temporaries.
+    pub fn workspace_bytes(&self) -> usize {
+        (self.arena.len() + self.scratch.len()) * size_of::<f32>()
+    }
+
+    /// Checks the caller's tensors and sets their addresses.
+    fn bind(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), CodegenError> {
+        let code = &self.model.code;
+        check_lengths("input", code.inputs.iter().copied(), inputs.iter().map(|input| input.len()))?;
+        check_lengths("output", code.outputs.iter().copied(), outputs.iter().map(|output| output.len()))?;
+        for call in &mut self.calls {
+            for &(buffer, tensor) in &call.bindings {
+                call.body.set(
+                    buffer,
+                    match tensor {
+                        // Kernels only read their inputs, which the verifier checks.
+                        Tensor::Input(i) => inputs[i].as_ptr().cast_mut(),
+                        Tensor::Output(i) => outputs[i].as_mut_ptr(),
+                    },
+                );
+            }
+        }
+        Ok(())
+    }
+}

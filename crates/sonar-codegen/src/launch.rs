@@ -1,0 +1,87 @@
+//! Calling the function of a program on buffers.
+
+use crate::buffer::aligned;
+use crate::module::ProgramEntry;
+use crate::pool::Pool;
+use sonar_ir::loops::{BufferKind, Program};
+
+/// Into how many pieces a parallel loop is cut, if it has as many iterations.
+const PIECES_PER_THREAD: usize = 4;
+
+/// A compiled program with the addresses of its buffers.
+pub(crate) struct Launch {
+    entry: ProgramEntry,
+    /// Iterations that threads may share.
+    extent: Option<usize>,
+    /// Addresses of all buffers, for each thread that takes part.
+    tables: Vec<Vec<*mut f32>>,
+}
+
+// SAFETY: the addresses belong to buffers that the owner of the launch owns, or are set before each run.
+unsafe impl Send for Launch {}
+// SAFETY: threads only read the tables; what the code writes is divided between them.
+unsafe impl Sync for Launch {}
+
+impl Launch {
+    /// A launch on `threads` threads (one, unless the function is a parallel loop), with the addresses of so many buffers,
+    /// all null.
+    pub(crate) fn new(entry: ProgramEntry, extent: Option<usize>, buffers: usize, threads: usize) -> Launch {
+        let threads = if extent.is_some_and(|extent| extent > 1) { threads.max(1) } else { 1 };
+        Launch { entry, extent, tables: vec![vec![std::ptr::null_mut(); buffers]; threads] }
+    }
+
+    /// How many threads may take part.
+    pub(crate) fn threads(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// Sets the address of a buffer for every thread.
+    pub(crate) fn set(&mut self, buffer: usize, address: *mut f32) {
+        for table in &mut self.tables {
+            table[buffer] = address;
+        }
+    }
+
+    /// Sets the address of a buffer for one thread.
+    pub(crate) fn set_for(&mut self, thread: usize, buffer: usize, address: *mut f32) {
+        self.tables[thread][buffer] = address;
+    }
+
+    /// Runs the program.
+    ///
+    /// # Safety
+    /// Every address is that of a buffer of the length that the program states; no two that overlap are written, and
+    /// nothing else uses them meanwhile. The code is alive. The pool has no more threads than this, unless this has one.
+    pub(crate) unsafe fn run(&self, pool: &mut Pool) {
+        let extent = self.extent.unwrap_or(1);
+        if self.tables.len() == 1 {
+            // SAFETY: by the contract of this function.
+            return unsafe { (self.entry)(self.tables[0].as_ptr(), 0, extent as i64) };
+        }
+        // More pieces than threads, so that one that is held up does not hold up the others.
+        let pieces = extent.min(PIECES_PER_THREAD * self.tables.len());
+        pool.run(pieces as u32, &|thread, piece| {
+            let bound = |i: usize| (extent * i / pieces) as i64;
+            // SAFETY: by the contract of this function; the iterations of a parallel loop are independent, and each
+            // thread has its own temporaries.
+            unsafe { (self.entry)(self.tables[thread].as_ptr(), bound(piece), bound(piece + 1)) }
+        });
+    }
+}
+
+/// Offsets of the buffers of one kind, laid end to end at multiples of a cache line, and the elements of all together.
+pub(crate) fn layout(program: &Program, kind: BufferKind) -> (Vec<(usize, usize)>, usize) {
+    let mut offsets = Vec::new();
+    let mut end = 0;
+    for (i, buffer) in program.buffers.iter().enumerate().filter(|(_, buffer)| buffer.kind == kind) {
+        offsets.push((i, end));
+        end += aligned(buffer.len);
+    }
+    (offsets, end)
+}
+
+/// Indices of the buffers that the caller passes.
+pub(crate) fn arguments(program: &Program) -> impl Iterator<Item = usize> + '_ {
+    let passed = |kind| matches!(kind, BufferKind::Input | BufferKind::Output);
+    program.buffers.iter().enumerate().filter(move |(_, buffer)| passed(buffer.kind)).map(|(i, _)| i)
+}

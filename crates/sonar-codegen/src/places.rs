@@ -1,0 +1,106 @@
+//! Where the buffers of every call of a plan lie: what code in memory and code in object files have in common.
+
+use crate::buffer::aligned;
+use crate::error::CodegenError;
+use crate::launch::{arguments, layout};
+use crate::uses::Uses;
+use sonar_ir::loops::{BufferKind, Program};
+use sonar_ir::plan::{KernelCall, Plan, SlotKind};
+use std::collections::HashMap;
+
+/// Where one buffer of a call lies; offsets are in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The caller's input.
+    Input(usize),
+    /// The caller's output.
+    Output(usize),
+    /// Among the constants: weights as they are given, and packed ones.
+    Constant(usize),
+    /// In the arena.
+    Arena(usize),
+    /// A temporary: in the arena for the first thread, and where temporaries of the call start in memory of its own for
+    /// every other one.
+    Temp { arena: usize, scratch: usize },
+    /// Nowhere: the function does not touch it.
+    Unused,
+}
+
+/// The places of a plan.
+pub(crate) struct Places {
+    /// For each call, the place of each buffer of its kernel's body.
+    pub calls: Vec<Vec<Place>>,
+    /// Slots whose contents kernels read as they are given, and where they lie among the constants.
+    pub given: Vec<(usize, usize)>,
+    /// Calls whose setup is to be run. The packed weights of other calls are the same as those of one of these.
+    pub setups: Vec<usize>,
+    /// Elements of the constants.
+    pub constants: usize,
+    /// Elements of the temporaries of the call that has most.
+    pub scratch: usize,
+}
+
+/// Finds places for everything. A weight that only setups read has none; a weight that calls pack in the same way is packed once.
+pub(crate) fn places(plan: &Plan) -> Result<Places, CodegenError> {
+    let kernels: Vec<KernelUses> = plan.kernels.iter().map(KernelUses::of).collect();
+    let mut result = Places { calls: Vec::new(), given: Vec::new(), setups: Vec::new(), constants: 0, scratch: 0 };
+    let mut given: HashMap<usize, usize> = HashMap::new();
+    let mut packed: HashMap<(usize, Vec<usize>), usize> = HashMap::new();
+    for (index, call) in plan.calls.iter().enumerate() {
+        let (program, uses) = (&plan.kernels[call.kernel], &kernels[call.kernel]);
+        let mut buffers = vec![Place::Unused; program.buffers.len()];
+        for (buffer, &slot) in arguments(program).zip(&call.args).filter(|(buffer, _)| uses.body[*buffer]) {
+            buffers[buffer] = match plan.slots[slot].kind {
+                SlotKind::Input(i) => Place::Input(i),
+                SlotKind::Output(i) => Place::Output(i),
+                SlotKind::Arena { offset } => Place::Arena(offset),
+                SlotKind::Param(_) | SlotKind::Const(_) => Place::Constant(*given.entry(slot).or_insert_with(|| {
+                    let place = result.constants;
+                    result.constants += aligned(plan.slots[slot].len());
+                    result.given.push((slot, place));
+                    place
+                })),
+            };
+        }
+        let (offsets, len) = layout(program, BufferKind::Packed);
+        if len > 0 {
+            let start = *packed.entry((call.kernel, sources(plan, call, uses)?)).or_insert_with(|| {
+                result.setups.push(index);
+                result.constants += len;
+                result.constants - len
+            });
+            offsets.iter().for_each(|&(buffer, offset)| buffers[buffer] = Place::Constant(start + offset));
+        }
+        let (offsets, len) = layout(program, BufferKind::Temp);
+        for (buffer, offset) in offsets {
+            buffers[buffer] = Place::Temp { arena: call.scratch + offset, scratch: offset };
+        }
+        result.scratch = result.scratch.max(len);
+        result.calls.push(buffers);
+    }
+    Ok(result)
+}
+
+/// Which buffers the two parts of a kernel touch.
+struct KernelUses {
+    setup: Vec<bool>,
+    body: Vec<bool>,
+}
+
+impl KernelUses {
+    fn of(program: &Program) -> Self {
+        let touched = |uses: Uses<'_>| (0..program.buffers.len()).map(|buffer| uses.touches(buffer)).collect();
+        KernelUses { setup: touched(Uses::of(&program.setup)), body: touched(Uses::of(&program.body)) }
+    }
+}
+
+/// The slots that the setup of a call reads, which must be weights.
+fn sources(plan: &Plan, call: &KernelCall, uses: &KernelUses) -> Result<Vec<usize>, CodegenError> {
+    let program = &plan.kernels[call.kernel];
+    let read = arguments(program).zip(&call.args).filter(|(buffer, _)| uses.setup[*buffer]);
+    let slots: Vec<usize> = read.map(|(_, &slot)| slot).collect();
+    if slots.iter().all(|&slot| matches!(plan.slots[slot].kind, SlotKind::Param(_) | SlotKind::Const(_))) {
+        return Ok(slots);
+    }
+    Err(CodegenError::Unsupported { name: program.name.clone(), reason: "its setup reads what is not a weight".to_string() })
+}

@@ -1,0 +1,127 @@
+//! Files that hand a model over to programs without Sonar: objects, libraries, a header, a manifest.
+
+mod header;
+mod link;
+mod manifest;
+
+use crate::args::Emit;
+use crate::exit::{Exit, Failure, OrExit, fail};
+use sonar_codegen::{ObjectFile, Target, archive};
+use sonar_ir::{Graph, NodeId};
+use sonar_tune::Planned;
+use std::path::{Path, PathBuf};
+
+/// What a program must know of a model in an object file.
+pub struct Interface<'a> {
+    /// What its functions' names begin with.
+    pub name: String,
+    /// For which machine.
+    pub target: &'a Target,
+    /// What it was made from.
+    pub planned: &'a Planned,
+    /// The file.
+    pub object: &'a ObjectFile,
+    /// In the order in which pointers to them are passed.
+    pub inputs: Vec<Port>,
+    /// In the same way.
+    pub outputs: Vec<Port>,
+}
+
+/// A tensor that crosses the boundary: 32-bit numbers, row-major.
+pub struct Port {
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+impl<'a> Interface<'a> {
+    /// The interface of an object.
+    pub fn new(name: String, target: &'a Target, planned: &'a Planned, object: &'a ObjectFile) -> Self {
+        let graph = &planned.lowered.graph;
+        let (inputs, outputs) = (ports(graph, &graph.inputs()), ports(graph, &graph.outputs));
+        Interface { name, target, planned, object, inputs, outputs }
+    }
+}
+
+fn ports(graph: &Graph, ids: &[NodeId]) -> Vec<Port> {
+    let port = |&id| Port { name: graph.node(id).name.clone(), shape: graph.ty(id).extents().unwrap_or_default() };
+    ids.iter().map(port).collect()
+}
+
+impl Port {
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// A name in C, as like the given one as can be.
+pub fn identifier(name: &str) -> String {
+    let mut identifier: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if !identifier.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        identifier.insert_str(0, "model_");
+    }
+    identifier
+}
+
+/// Writes the files that are asked for, and tells which they are.
+pub fn write(interface: &Interface<'_>, kinds: &[Emit], stem: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let Some(file_name) = stem.file_name().map(|name| name.to_string_lossy().into_owned()) else {
+        return Err(fail(Exit::Usage, format!("`--out {}` does not end in the name of a file", stem.display())));
+    };
+    if let Some(folder) = stem.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|e| fail(Exit::BadInput, format!("cannot create {}: {e}", folder.display())))?;
+    }
+    let mut files = Vec::new();
+    for (i, &kind) in kinds.iter().enumerate() {
+        if kinds[..i].contains(&kind) {
+            continue;
+        }
+        let path = stem.with_file_name(format!("{file_name}.{}", ending(kind)));
+        match kind {
+            Emit::Object => save(&path, &interface.object.bytes)?,
+            Emit::StaticLib => {
+                let member = format!("{file_name}.{}", ending(Emit::Object));
+                save(&path, &archive(&member, &interface.object.bytes).or_exit(Exit::Internal)?)?;
+            }
+            Emit::SharedLib => link::shared_library(interface, &path)?,
+            Emit::Header => save(&path, header::text(interface).as_bytes())?,
+            Emit::Manifest => {
+                let text = serde_json::to_string_pretty(&manifest::document(interface)).or_exit(Exit::Internal)?;
+                save(&path, format!("{text}\n").as_bytes())?;
+            }
+        }
+        files.push(path);
+    }
+    Ok(files)
+}
+
+fn ending(kind: Emit) -> &'static str {
+    match kind {
+        Emit::Object => "o",
+        Emit::StaticLib => "a",
+        Emit::SharedLib => "so",
+        Emit::Header => "h",
+        Emit::Manifest => "json",
+    }
+}
+
+fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, bytes).map_err(|e| fail(Exit::BadInput, format!("cannot write {}: {e}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_names_in_c() {
+        assert_eq!(identifier("nb201_resnet"), "nb201_resnet");
+        assert_eq!(identifier("torch-jit.export"), "torch_jit_export");
+        assert_eq!(identifier("2021 net"), "model_2021_net");
+        assert_eq!(identifier("_x"), "model__x");
+        assert_eq!(identifier(""), "model_");
+        assert_eq!(identifier("größe"), "gr__e");
+    }
+}
