@@ -47,7 +47,7 @@ pub struct Buffer {
 pub enum BufferKind {
     /// An argument that the kernel reads.
     Input,
-    /// An argument that the kernel writes, every element of it.
+    /// An argument that the kernel writes. It may be part of a larger result: elements that are not written stay as they are.
     Output,
     /// Scratch memory of one call; its content is undefined before.
     Temp,

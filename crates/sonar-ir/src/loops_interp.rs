@@ -55,7 +55,8 @@ pub enum LoopsError {
     },
 }
 
-/// Runs a program, its setup first. `args` are the buffers of kind input and output, in order.
+/// Runs a program, its setup first. `args` are the buffers of kind input and output, in order; what of an output the program
+/// does not write stays as it is.
 ///
 /// ```
 /// use sonar_ir::loops::*;
@@ -84,9 +85,7 @@ pub fn run(program: &Program, args: &mut [Vec<f32>]) -> Result<(), LoopsError> {
     let arguments = check_arguments(program, args)?;
     let mut memory: Vec<Vec<f32>> = program.buffers.iter().map(|buffer| vec![f32::NAN; buffer.len]).collect();
     for (&buffer, arg) in arguments.iter().zip(&mut *args) {
-        if program.buffers[buffer].kind == BufferKind::Input {
-            std::mem::swap(&mut memory[buffer], arg);
-        }
+        std::mem::swap(&mut memory[buffer], arg);
     }
     let mut machine = Machine { program, memory, vars: vec![0; program.vars.len()] };
     let result = machine.block(&program.setup).and_then(|()| machine.block(&program.body));

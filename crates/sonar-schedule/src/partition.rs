@@ -16,6 +16,17 @@ pub(crate) struct Partition {
     pub(crate) anchor: Vec<Option<NodeId>>,
     /// Roots in topological order.
     pub(crate) roots: Vec<NodeId>,
+    /// For each root that is written where a concatenation wants it: the concatenation, which then needs no kernel, and the axis
+    /// and the index there from which on it is.
+    pub(crate) destination: Vec<Option<Destination>>,
+}
+
+/// A part of a concatenation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Destination {
+    pub(crate) whole: NodeId,
+    pub(crate) axis: usize,
+    pub(crate) start: usize,
 }
 
 /// Partitions a graph without dead nodes.
@@ -72,12 +83,39 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
         }
     }
 
-    let roots = graph
+    let mut roots: Vec<NodeId> = graph
         .iter()
         .filter(|(id, node)| !inlined[id.0 as usize] && !matches!(node.op, Op::Input | Op::Param(_) | Op::Reshape(_)))
         .map(|(id, _)| id)
         .collect();
-    Partition { inlined, anchor, roots }
+    let destination = destinations(graph, &uses, &anchor, &mut roots);
+    Partition { inlined, anchor, roots, destination }
+}
+
+/// Concatenations whose every operand is the result of a kernel, for nothing else, that can write it anywhere: they are no roots
+/// any more.
+fn destinations(graph: &Graph, uses: &[usize], anchor: &[Option<NodeId>], roots: &mut Vec<NodeId>) -> Vec<Option<Destination>> {
+    let mut destination = vec![None; graph.nodes.len()];
+    let anywhere = |id: NodeId| match anchor[id.0 as usize].map(|anchor| &graph.node(anchor).op) {
+        None => true,
+        Some(op) => matches!(op, Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. } | Op::MaxPool(_) | Op::AvgPool(_)),
+    };
+    let written = roots.clone();
+    roots.retain(|&id| {
+        let Op::Concat { axis } = graph.node(id).op else { return true };
+        let operands = &graph.node(id).operands;
+        let free = |o: &NodeId| written.contains(o) && uses[o.0 as usize] == 1 && !graph.outputs.contains(o) && anywhere(*o);
+        if !operands.iter().all(free) {
+            return true;
+        }
+        let mut start = 0;
+        for operand in operands {
+            destination[operand.0 as usize] = Some(Destination { whole: id, axis, start });
+            start += graph.ty(*operand).shape[axis].fixed().unwrap_or(0);
+        }
+        false
+    });
+    destination
 }
 
 /// The node whose memory holds the value: the source of a chain of reshapes.

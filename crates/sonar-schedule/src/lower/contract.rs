@@ -69,7 +69,7 @@ impl Lower<'_> {
                     add(sum, value)
                 })
             } else {
-                load(out, flat(&shape, &axes.index))
+                load(out, self.place(&axes.index))
             };
             let chunk = prepared.iter().skip(pass * in_one_pass).take(in_one_pass);
             let updates: Vec<Update> = chunk.map(|term| self.update(term, &axes, groups, &shape)).collect();
@@ -81,7 +81,7 @@ impl Lower<'_> {
             } else {
                 sum
             };
-            let target = at(out, flat(&shape, &axes.index));
+            let target = at(out, self.place(&axes.index));
             let stmt = if updates.is_empty() {
                 Stmt::Store { target, value: finish }
             } else {
@@ -134,7 +134,7 @@ impl Lower<'_> {
             });
             let sum = if relu { unary(UnaryOp::Relu, Expr::Acc) } else { Expr::Acc };
             let finish = lower.epilogue(anchor, sum, &region.index);
-            Reduce { target: at(out, flat(&shape, &region.index)), init, updates: vec![product(k.loops, x, w)], finish }
+            Reduce { target: at(out, lower.place(&region.index)), init, updates: vec![product(k.loops, x, w)], finish }
         });
         self.end(TaskKind::Contraction);
         true

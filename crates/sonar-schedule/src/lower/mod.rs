@@ -17,11 +17,11 @@ mod reduce;
 mod regions;
 mod window;
 
-use sonar_ir::loops::{BufId, BufferKind, Expr, Program, Stmt};
+use sonar_ir::loops::{Affine, BufId, BufferKind, Expr, Program, Stmt};
 use sonar_ir::{Graph, NodeId, Op};
 
 use crate::nest::{Axes, Builder, flat, load, nest};
-use crate::partition::{Partition, storage};
+use crate::partition::{Destination, Partition, storage};
 use crate::primitives::fuse_into;
 use crate::task::{TaskKind, Value};
 
@@ -146,10 +146,25 @@ impl Lower<'_> {
         !inlined(id) && !inlined(storage(self.graph, id)) && id != self.root && !anchor
     }
 
-    /// The buffer that the last stage writes.
+    /// The buffer that the last stage writes: the result's own, or that of the concatenation that it is a part of.
     fn output(&mut self) -> BufId {
-        let len = self.shape(self.root).iter().product();
+        let len = self.shape(self.result()).iter().product();
         self.builder.buffer("out", len, BufferKind::Output)
+    }
+
+    /// The node whose memory the last stage writes.
+    fn result(&self) -> NodeId {
+        self.parts.destination[self.root.0 as usize].map_or(self.root, |destination| destination.whole)
+    }
+
+    /// Where in the output buffer an element of the result is.
+    fn place(&self, index: &[Affine]) -> Affine {
+        let Some(Destination { whole, axis, start }) = self.parts.destination[self.root.0 as usize] else {
+            return flat(&self.shape(self.root), index);
+        };
+        let mut index = index.to_vec();
+        index[axis] = index[axis].clone().shift(start as i64);
+        flat(&self.shape(whole), &index)
     }
 
     /// The buffer of a tensor between this stage and later ones; this stage writes it.
@@ -169,7 +184,7 @@ impl Lower<'_> {
 
     /// Ends the last stage.
     fn end(&mut self, kind: TaskKind) {
-        self.end_stage(Value::Node(self.root), kind);
+        self.end_stage(Value::Node(self.result()), kind);
     }
 
     /// Appends statements to the body.
@@ -214,7 +229,7 @@ impl Lower<'_> {
         let axes = self.axes_of(&shape);
         let out = self.output();
         let value = self.computed(self.root, &axes.index);
-        let store = Stmt::Store { target: crate::nest::at(out, flat(&shape, &axes.index)), value };
+        let store = Stmt::Store { target: crate::nest::at(out, self.place(&axes.index)), value };
         self.emit_flat(&axes, vec![store]);
         self.end(TaskKind::Elementwise);
     }

@@ -26,7 +26,7 @@ impl Lower<'_> {
         let axes = self.axes_of(&shape);
         let update = self.window_update(attrs, &image, &axes.index, ReduceOp::Max);
         let finish = self.epilogue(anchor, Expr::Acc, &axes.index);
-        let target = at(self.output(), flat(&shape, &axes.index));
+        let target = at(self.output(), self.place(&axes.index));
         let reduce = Reduce { target, init: Expr::Const(f32::NEG_INFINITY), updates: vec![update], finish };
         self.emit(nest(&axes.loops, vec![Stmt::Reduce(reduce)]));
         self.end(TaskKind::Window);
@@ -48,7 +48,7 @@ impl Lower<'_> {
             Some(table) => mul(Expr::Acc, load(table, flat(&shape[1..3], &axes.index[1..3]))),
         };
         let finish = self.epilogue(anchor, mean, &axes.index);
-        let target = at(self.output(), flat(&shape, &axes.index));
+        let target = at(self.output(), self.place(&axes.index));
         let reduce = Reduce { target, init: Expr::Const(0.0), updates: vec![update], finish };
         self.emit(nest(&axes.loops, vec![Stmt::Reduce(reduce)]));
         self.end(TaskKind::Window);
@@ -82,7 +82,7 @@ impl Lower<'_> {
             let count = if attrs.count_include_pad { all } else { counts[0] * counts[1] };
             let result = if op == ReduceOp::Max { Expr::Acc } else { scaled(1.0 / count as f32) };
             let finish = lower.epilogue(anchor, result, &region.index);
-            let target = at(out, flat(&shape, &region.index));
+            let target = at(out, lower.place(&region.index));
             Reduce { target, init: init.clone(), updates: vec![Update { loops, op, value }], finish }
         });
         self.end(TaskKind::Window);

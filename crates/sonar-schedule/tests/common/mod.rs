@@ -65,7 +65,8 @@ pub fn run_tasks(tasks: &Tasks, values: &Values, program_of: &mut dyn FnMut(&Tas
     for kernel in &tasks.kernels {
         let program = program_of(&tasks.tasks[kernel.task]);
         let mut args: Vec<Vec<f32>> = kernel.inputs.iter().map(|input| memory[input].clone()).collect();
-        args.push(vec![f32::NAN; tasks.len_of(kernel.output)]);
+        // A concatenation is written part by part.
+        args.push(memory.remove(&kernel.output).unwrap_or_else(|| vec![f32::NAN; tasks.len_of(kernel.output)]));
         sonar_ir::verify::program(&program).unwrap_or_else(|e| panic!("{e}\n{program}"));
         sonar_ir::loops_interp::run(&program, &mut args).unwrap_or_else(|e| panic!("{e}\n{program}"));
         memory.insert(kernel.output, args.pop().expect("the output"));
@@ -172,6 +173,16 @@ pub fn graphs() -> Vec<(&'static str, Graph)> {
             s.op(Op::Conv2d(conv(stride, pad, 1, 1)), &[x, w])
         });
     }
+    case("concatenation in place", &|s| {
+        let x = s.input(&[2, 6, 5, 16]);
+        let (w, v) = (s.param(&[3, 3, 16, 24]), s.param(&[1, 1, 16, 8]));
+        let a = s.op(Op::Conv2d(conv(1, 1, 1, 1)), &[x, w]);
+        let a = s.relu(a);
+        let b = s.op(Op::Conv2d(conv(1, 0, 1, 1)), &[x, v]);
+        let c = s.op(Op::MaxPool(pool(3, 1, 1, false)), &[x]);
+        let d = s.op(Op::Unary(UnaryOp::Tanh), &[x]);
+        s.op(Op::Concat { axis: 3 }, &[a, b, c, d])
+    });
     case("depthwise with everything", &|s| {
         let (x, w) = (s.input(&[2, 9, 11, 32]), s.param(&[3, 3, 1, 32]));
         let (b, r) = (s.param(&[32]), s.input(&[2, 5, 6, 32]));
