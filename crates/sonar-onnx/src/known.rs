@@ -163,21 +163,40 @@ impl Known {
 
     /// Element `index` of the result, for every index into `shape`, is the operand's at `offset + Σ index · strides`.
     pub fn gather(&self, shape: &[usize], strides: &[isize], offset: usize) -> Known {
-        fn pick<T: Copy>(data: &[T], shape: &[usize], strides: &[isize], offset: usize) -> Rc<[T]> {
+        /// Elements of the last axis that are moved together: a cache line of them is written, from as many places.
+        const BLOCK: usize = 16;
+        fn pick<T: Copy + Default>(data: &[T], shape: &[usize], strides: &[isize], offset: usize) -> Rc<[T]> {
             let count: usize = shape.iter().product();
-            let mut result = Vec::with_capacity(count);
-            let mut index = vec![0; shape.len()];
-            let mut at = offset as isize;
-            for _ in 0..count {
-                result.push(data[at as usize]);
-                for axis in (0..shape.len()).rev() {
-                    index[axis] += 1;
-                    at += strides[axis];
-                    if index[axis] < shape[axis] {
-                        break;
+            let Some(((&columns, &across), outer)) = shape.last().zip(strides.last()).zip(shape.len().checked_sub(1)) else {
+                return data[offset..offset + 1].into();
+            };
+            let mut result = vec![T::default(); count];
+            let mut places = vec![columns; outer];
+            for axis in (1..outer).rev() {
+                places[axis - 1] = places[axis] * shape[axis];
+            }
+            // The other axes in the order in which their elements lie in the operand.
+            let mut order: Vec<usize> = (0..outer).collect();
+            order.sort_by_key(|&axis| std::cmp::Reverse(strides[axis].unsigned_abs()));
+            for first in (0..columns).step_by(BLOCK) {
+                let block = first..columns.min(first + BLOCK);
+                let mut index = vec![0; outer];
+                let (mut from, mut to) = (offset as isize, 0);
+                for _ in 0..count / columns.max(1) {
+                    for column in block.clone() {
+                        result[to + column] = data[(from + column as isize * across) as usize];
                     }
-                    at -= strides[axis] * shape[axis] as isize;
-                    index[axis] = 0;
+                    for &axis in order.iter().rev() {
+                        index[axis] += 1;
+                        from += strides[axis];
+                        to += places[axis];
+                        if index[axis] < shape[axis] {
+                            break;
+                        }
+                        from -= strides[axis] * shape[axis] as isize;
+                        to -= places[axis] * shape[axis];
+                        index[axis] = 0;
+                    }
                 }
             }
             result.into()
