@@ -15,9 +15,10 @@
 //! | `inspect` | code as text |
 //! | `peak`, `bandwidth` | the speed limits of a core |
 //!
-//! This is the only crate with `unsafe` code. It rests on three things: programs are verified before they are compiled,
-//! so their accesses are within their buffers; the lengths of arguments are checked at every call; and code is freed only
-//! together with what calls it.
+//! This is the only crate with `unsafe` code. It rests on four things: programs are verified before they are compiled,
+//! so their accesses are within their buffers; the lengths of arguments are checked at every call; code is freed only
+//! together with what calls it; and the iterations of a parallel loop are independent. The last one no verifier checks:
+//! it is up to who makes the loop parallel.
 
 #![allow(unsafe_code)]
 

@@ -3,8 +3,8 @@
 //! Work is cut into pieces, and every thread has a share of neighbouring ones, the same for every job of as many pieces:
 //! what it reads is likely in its own cache from the job before. A thread that has finished its share takes pieces of the
 //! others. The calling thread takes part, so it never waits for a thread that the system has not run yet: it takes all the
-//! pieces itself. Threads that wait for work spin for a short while and then sleep, so that kernels in quick succession find them awake and an idle
-//! model costs nothing.
+//! pieces itself. Threads that wait for work spin for a short while and then sleep, so that kernels in quick succession
+//! find them awake and an idle model costs nothing.
 
 use crate::error::CodegenError;
 use std::ops::Range;

@@ -6,11 +6,13 @@
 //! | `lower` | kernels to unscheduled loop programs |
 //! | `task` | kernels that compute the same thing are one [`Task`] |
 //! | [`primitives`] | the steps of schedules, and [`apply`], which replays them |
-//! | `tilegen` | an inner nest to a micro-kernel: what `tensorize` puts in its place |
+//! | `tilegen` | an inner nest to a micro-kernel: what `tensorize` and `tensorize_across` put in its place |
 //! | `transform` | the transforms of Winograd's convolutions |
 //! | `space` | the schedules that are worth trying for a task |
 //! | `model` | an analytic estimate, and the schedule that it finds best |
 //! | `plan`, `arena` | scheduled kernels and where in memory tensors live |
+//! | `nest`, `walk` | building loop programs, and visiting every part of them |
+//! | `leaf`, `work` | the innermost statements of a program, and how much it computes |
 //!
 //! Nothing here knows machine code or time: a target is its number of vector lanes.
 //!

@@ -5,7 +5,8 @@
 //! stage is a nest that can be scheduled and run in parallel by itself.
 //!
 //! Loops over the result are called `n`, `y`, `x`, `c` for images and `i0`, `i1` … otherwise; loops of extent 1 are left out.
-//! A temporary that holds the zero-padded copy of `x` is called `xp`, and the loops that fill it `xp_…`.
+//! A temporary that holds the zero-padded copy of `x` is called `xp`, and the loops that fill it `xp_…`. Depthwise
+//! convolutions and poolings of an image in memory have none: their result falls into [`regions`].
 
 mod contract;
 mod element;

@@ -450,7 +450,7 @@ impl Dag {
         DagNode { kind, rows: any(|n| n.rows), cols: any(|n| n.cols), reduced: any(|n| n.reduced) }
     }
 
-    /// The number of a node: that of an equal one, if there is one and it may move to the end, or a new one.
+    /// The number of a node: that of an equal one, if there is one, or a new one.
     fn number(&mut self, node: DagNode) -> usize {
         let key = Key::of(node.kind);
         if let Some(&i) = self.numbers.get(&key) {

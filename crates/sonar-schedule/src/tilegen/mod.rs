@@ -1,9 +1,9 @@
 //! The one generator of tile programs: from an inner loop nest to a micro-kernel.
 //!
 //! The nest is one reduction, or one or several stores, inside of a loop over **columns**, consecutive elements of the
-//! target, and perhaps one over **rows**. Every load must be of consecutive elements in the column variable, or not depend on it (then it is
-//! broadcast). From this, batch-reduce matrix products, convolutions, depthwise convolutions, poolings, statistics and
-//! elementwise rows all come out:
+//! target, and perhaps one over **rows**. Every load must be of consecutive elements in the column variable, or not depend
+//! on it (then it is broadcast). From this, batch-reduce matrix products, convolutions, depthwise convolutions, poolings,
+//! statistics, the transforms of Winograd's filtering and elementwise rows all come out:
 //!
 //! - an accumulator for each of `mr` rows × `nv` vectors stays in a register from its first value to its last use;
 //! - reduction loops become loops of the tile; neighbouring ones that walk through memory as one are merged, and the
