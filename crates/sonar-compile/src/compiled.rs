@@ -130,7 +130,9 @@ pub fn tune_failure(error: TuneError) -> Failure {
     let exit = match &error {
         TuneError::Verify { pass: "specialise", .. }
         | TuneError::Lower(_)
-        | TuneError::Codegen(CodegenError::UnknownTarget(..)) => Exit::BadInput,
+        | TuneError::Codegen(
+            CodegenError::UnknownTarget(..) | CodegenError::TooLarge(_) | CodegenError::UnsupportedLanes { .. },
+        ) => Exit::BadInput,
         TuneError::Measure(_) => Exit::BadInput,
         _ => Exit::Internal,
     };

@@ -29,9 +29,9 @@ const OTHER_RATE: f64 = 20e9;
 /// The share of the shorter of computing and moving data that is not hidden by the longer.
 const EXPOSED: f64 = 0.25;
 
-/// How much faster 3 × 3 convolutions are with Winograd's filtering, by the bytes of the weight: the transformed weight is up to
-/// four times as large, and is read again at every run.
-const FILTERING: [(f64, f64); 3] = [(1e6, 2.3), (4e6, 1.8), (f64::INFINITY, 1.1)];
+/// How much faster 3 × 3 convolutions are with Winograd's filtering in tiles of 2 and of 4, by the bytes of the weight: the
+/// transformed weight is up to four times as large, and is read again at every run.
+const FILTERING: [(f64, [f64; 2]); 3] = [(1e6, [1.6, 2.3]), (4e6, [1.5, 1.8]), (f64::INFINITY, [1.1, 1.1])];
 /// Channels, and rows and columns of the result, from which filtering pays.
 const FILTERED_CHANNELS: usize = 8;
 const FILTERED_SIDE: usize = 4;
@@ -42,9 +42,14 @@ pub fn exact(kernel: &KernelShape<'_>) -> f64 {
     time(kernel, 1.0)
 }
 
-/// The default model: [`exact`], but convolutions that kernels can filter take less time.
+/// The default model: [`exact`], but convolutions that kernels can filter in tiles of 4 take less time.
 pub fn roofline(kernel: &KernelShape<'_>) -> f64 {
-    time(kernel, kernel.filtering())
+    time(kernel, kernel.filtering(1))
+}
+
+/// As [`roofline`], where tiles are of 2.
+pub fn roofline_of_small_tiles(kernel: &KernelShape<'_>) -> f64 {
+    time(kernel, kernel.filtering(0))
 }
 
 fn time(kernel: &KernelShape<'_>, filtering: f64) -> f64 {
@@ -96,8 +101,9 @@ impl KernelShape<'_> {
         }
     }
 
-    /// How much faster the convolutions of the kernel are with Winograd's filtering: 1 if one of them cannot be filtered.
-    fn filtering(&self) -> f64 {
+    /// How much faster the convolutions of the kernel are with Winograd's filtering, in tiles of 2 (0) or 4 (1): 1 if one of them
+    /// cannot be filtered.
+    fn filtering(&self, tile: usize) -> f64 {
         let convolutions: Vec<(&Conv2dAttrs, &TensorType)> = match (self.op, self.operands) {
             (Op::Conv2d(attrs), [_, w]) => vec![(attrs, w)],
             (Op::FusedSum { terms, .. }, operands) => {
@@ -123,7 +129,7 @@ impl KernelShape<'_> {
             return 1.0;
         }
         let bytes: f64 = convolutions.iter().map(|(_, w)| 4.0 * elements(w)).sum();
-        FILTERING.iter().find(|(most, _)| bytes <= *most).map_or(1.0, |(_, faster)| *faster)
+        FILTERING.iter().find(|(most, _)| bytes <= *most).map_or(1.0, |(_, faster)| faster[tile])
     }
 
     /// An activation of an operand costs twice as much as one of the result: it is applied anew for each use of an element.

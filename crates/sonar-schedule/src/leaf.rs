@@ -61,7 +61,7 @@ impl Leaf {
 
     /// Operations, counting a copied element as one. Several stores share most of what they compute: each counts as a few.
     pub(crate) fn work(&self) -> u64 {
-        let once = if self.stmts.len() > 1 { SHARED * self.stmts.len() as u64 } else { 1 + work::of(&self.stmts).flops };
+        let once = if self.stmts.len() > 1 { SHARED * self.stmts.len() as u64 } else { 1 + work::of(&self.stmts) };
         self.trips() * once
     }
 

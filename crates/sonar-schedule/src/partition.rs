@@ -156,6 +156,8 @@ fn is_planar(graph: &Graph, id: NodeId) -> bool {
     let few = |channels: &sonar_ir::graph::Dim| channels.fixed().is_some_and(|channels| channels <= FEW_CHANNELS);
     let turned = matches!(&graph.node(id).op, Op::Transpose(perm) if *perm == [0, 2, 3, 1]);
     let turned = turned && graph.ty(id).shape.last().is_some_and(few);
+    // The planes must be in memory.
+    let turned = turned && !is_free(&graph.node(storage(graph, graph.node(id).operands[0])).op);
     let reads = |node: &sonar_ir::graph::Node| match &node.op {
         Op::Conv2d(attrs) => attrs.groups == 1 && node.operands[1] != id,
         Op::FusedSum { terms, .. } => {

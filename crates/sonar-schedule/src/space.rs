@@ -39,9 +39,7 @@ const MOST_BLOCKS: usize = 8;
 
 /// Tiles of Winograd's filtering, with the largest error over the largest output after 25 layers of it, what a bound on the
 /// error must leave room for; and with the vector registers that their transforms need.
-const FILTERS: [(usize, f64, usize); 2] = [(2, 4e-6, Tile::REGISTERS_256), (4, FILTER_TOLERANCE, Tile::REGISTERS_512)];
-/// The tolerance from which on convolutions may be filtered in any way.
-pub const FILTER_TOLERANCE: f64 = 1e-5;
+const FILTERS: [(usize, f64, usize); 2] = [(2, 4e-6, Tile::REGISTERS_256), (4, 1e-5, Tile::REGISTERS_512)];
 /// Rows of tiles in a strip that are tried.
 const STRIPS: [usize; 6] = [1, 2, 4, 7, 8, 14];
 /// Parts of the output channels that are tried.
@@ -54,8 +52,8 @@ pub struct Options {
     pub lanes: usize,
     /// Threads of one run.
     pub threads: usize,
-    /// The largest error of a network's output that rounding may cause, over the largest output; 0 forbids every schedule
-    /// that rounds differently from the definition of its operators by more than the order of sums.
+    /// The largest error of a network's output that rounding may cause, over the largest output; 0 forbids algorithms that
+    /// round more than sums of products in any order do.
     pub tolerance: f64,
 }
 
@@ -64,6 +62,18 @@ impl Options {
     pub fn new(lanes: usize) -> Self {
         Options { lanes, threads: 1, tolerance: 1e-4 }
     }
+}
+
+/// The tiles that convolutions may be filtered with.
+fn allowed(options: &Options) -> impl Iterator<Item = usize> + use<> {
+    let Options { lanes, tolerance, .. } = *options;
+    let fits = move |&(_, error, registers): &(usize, f64, usize)| error <= tolerance && registers <= Tile::registers(lanes);
+    FILTERS.into_iter().filter(fits).map(|(tile, ..)| tile)
+}
+
+/// The largest tile that convolutions may be filtered with, if they may be.
+pub fn largest_filter(options: &Options) -> Option<usize> {
+    allowed(options).max()
 }
 
 /// Whether a schedule rounds within a tolerance, as [`Options::tolerance`] has it.
@@ -145,9 +155,7 @@ pub fn space(task: &Task, options: &Options) -> ScheduleSpace {
         }
     }
     blocks.sort_unstable();
-    let allowed = |(tile, error, registers)| (error <= options.tolerance && registers <= Tile::registers(lanes)).then_some(tile);
-    let filters: Vec<usize> =
-        FILTERS.into_iter().filter_map(allowed).filter(|&tile| !strips(&program, &weights, tile).is_empty()).collect();
+    let filters: Vec<usize> = allowed(options).filter(|&tile| !strips(&program, &weights, tile).is_empty()).collect();
     if !filters.is_empty() {
         for tile in filter_tiles(lanes) {
             if !tiles.contains(&tile) {

@@ -6,7 +6,7 @@ use sonar_ir::{Graph, NodeId, Op};
 use crate::error::LowerError;
 use crate::lower::{Stage, lower, lower_copy};
 use crate::partition::{partition, storage};
-use crate::work::{self, Work};
+use crate::work;
 
 /// A loop program to find a schedule for; kernels that compute the same thing share one.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,7 +137,7 @@ impl Tasks {
 
 impl Task {
     fn new(key: String, program: Program, weights: Vec<bool>, kind: TaskKind) -> Self {
-        let Work { flops } = work::of(&program.body);
+        let flops = work::of(&program.body);
         let arguments = program.buffers.iter().filter(|b| matches!(b.kind, BufferKind::Input | BufferKind::Output));
         let bytes = arguments.map(|b| b.len as u64 * 4).sum();
         Task { key, program, weights, flops, bytes, kind }

@@ -3,13 +3,6 @@
 use sonar_ir::loops::{Bound, Expr, Program, Stmt, Var};
 use sonar_ir::tile::{Inst, TileStmt};
 
-/// Counts of one run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Work {
-    /// Floating-point operations; a guarded value counts as always there.
-    pub(crate) flops: u64,
-}
-
 /// Floating-point operations that one run of a scheduled program executes, those of its tiles included, in which all lanes of
 /// a vector count.
 ///
@@ -20,9 +13,9 @@ pub fn executed_flops(program: &Program) -> u64 {
     flops(&program.body, &calls, &mut Vec::new()).round() as u64
 }
 
-/// The work of some statements without calls.
-pub(crate) fn of(stmts: &[Stmt]) -> Work {
-    Work { flops: flops(stmts, &[], &mut Vec::new()).round() as u64 }
+/// Floating-point operations of some statements without calls; a guarded value counts as always there.
+pub(crate) fn of(stmts: &[Stmt]) -> u64 {
+    flops(stmts, &[], &mut Vec::new()).round() as u64
 }
 
 /// The share of iterations of loops with these extents for which a bound holds, if each value of its expression between

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Sketch, conv, error, run_program};
-use sonar_ir::loops::Program;
+use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, LoopKind, Program, Stmt, Var};
 use sonar_ir::{BinaryOp, Op, ReduceOp, UnaryOp};
 use sonar_schedule::primitives::{
     compute_at, fuse, pack, parallel, reorder, split, tensorize, tensorize_across, unroll, winograd,
@@ -104,6 +104,32 @@ fn parallel_refuses_a_shared_target() {
     assert!(matches!(parallel(&program, "m"), Err(ScheduleError::Dependent { .. })));
 }
 
+/// Stores of one iteration that reach into the next one are seen, also if they are several.
+#[test]
+fn parallel_refuses_stores_that_meet_others() {
+    let store = |offset: i64| sonar_ir::loops::Stmt::Store {
+        target: Access { buffer: BufId(0), index: Affine::var(Var(0), 10).plus(Var(1), 1).shift(offset) },
+        value: sonar_ir::loops::Expr::Const(1.0),
+    };
+    let body = |offset: i64| {
+        let inner = Stmt::For { var: Var(1), extent: 10, kind: LoopKind::Serial, body: vec![store(0), store(offset)] };
+        vec![Stmt::For { var: Var(0), extent: 4, kind: LoopKind::Serial, body: vec![inner] }]
+    };
+    let program = |offset: i64| Program {
+        name: "stores".to_owned(),
+        buffers: vec![Buffer { name: "out".to_owned(), len: 100, kind: BufferKind::Output }],
+        vars: vec!["i".to_owned(), "j".to_owned()],
+        setup: vec![],
+        body: body(offset),
+        tiles: vec![],
+    };
+    assert!(parallel(&program(0), "i").is_ok());
+    assert!(parallel(&program(50), "i").is_ok(), "the second half of the output");
+    for offset in [5, 10, 15] {
+        assert!(matches!(parallel(&program(offset), "i"), Err(ScheduleError::Dependent { .. })), "{offset}");
+    }
+}
+
 #[test]
 fn unroll_short_serial_loops() {
     let program = product();
@@ -194,6 +220,7 @@ fn winograd_refuses_what_is_no_such_convolution() {
     refused(&program, 4, 2, 0);
     refused(&program, 2, 3, 16);
     refused(&product(), 2, 1, 16);
+    assert!(winograd(&program, [2, 1, 1 << 40, 1 << 40]).is_err());
     for attrs in [conv(2, 1, 1, 1), conv(1, 1, 2, 1), conv(1, 1, 1, 2), conv(1, 0, 1, 1)] {
         let mut s = Sketch::new();
         let (x, w) = (s.input(&[1, 9, 9, 4]), s.param(&[3, 3, 4 / attrs.groups, 8]));
@@ -235,6 +262,8 @@ fn tensorize_refuses_what_no_tile_can_do() {
     assert!(matches!(tensorize(&program, "n", "m", [1, 1, 1], 8), Err(ScheduleError::Illegal { .. })), "a stride");
     assert!(matches!(tensorize(&program, "-", "m", [1, 1, 1], 8), Err(ScheduleError::Illegal { .. })), "not innermost");
     assert!(matches!(tensorize(&program, "m", "q", [1, 1, 1], 8), Err(ScheduleError::NoLoop(_))));
+    // As wide as the columns are, whatever a text says.
+    check(&program, tensorize(&program, "m", "n", [1, 1 << 60, 1 << 60], 16));
 }
 
 #[test]

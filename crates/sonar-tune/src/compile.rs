@@ -135,8 +135,11 @@ pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, Tun
         if !options.rewrite {
             return Ok((graph.clone(), 1, None));
         }
-        let filters = sonar_schedule::FILTER_TOLERANCE <= options.tolerance;
-        let cost: &sonar_rewrite::Cost<'_> = if filters { &sonar_rewrite::cost::roofline } else { &sonar_rewrite::cost::exact };
+        let cost: &sonar_rewrite::Cost<'_> = match sonar_schedule::largest_filter(&options.goal()) {
+            None => &sonar_rewrite::cost::exact,
+            Some(2) => &sonar_rewrite::cost::roofline_of_small_tiles,
+            Some(_) => &sonar_rewrite::cost::roofline,
+        };
         let rewriting = sonar_rewrite::Options { cost, ..sonar_rewrite::Options::default() };
         let Rewritten { mut candidates, report, .. } = sonar_rewrite::rewrite(&graph, &rewriting)?;
         let extractions = candidates.len();
@@ -163,7 +166,7 @@ pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, Tun
 /// The passes that need schedules: from tasks to a plan.
 pub fn plan(lowered: Lowered, options: &CompileOptions<'_>) -> Result<Planned, TuneError> {
     let lanes = options.target.lanes();
-    let goal = sonar_schedule::Options { lanes, threads: options.threads, tolerance: options.tolerance };
+    let goal = options.goal();
     let mut passes = Passes(lowered.passes.clone());
 
     let (schedules, programs) = passes.time("schedule", || {
@@ -196,6 +199,11 @@ impl<'a> CompileOptions<'a> {
     /// One thread, a batch of one, rewriting, a tolerance of 1e-4, and analytic schedules.
     pub fn new(target: &'a Target) -> Self {
         CompileOptions { target, threads: 1, batch: 1, rewrite: true, extraction: 0, tolerance: 1e-4, schedules: &|_| None }
+    }
+
+    /// For what schedules are made.
+    fn goal(&self) -> sonar_schedule::Options {
+        sonar_schedule::Options { lanes: self.target.lanes(), threads: self.threads, tolerance: self.tolerance }
     }
 }
 

@@ -90,7 +90,9 @@ fn build(what: &[&str], file: &str) -> Result<PathBuf> {
 
 /// Writes an experiment's page and prints its last line.
 pub fn publish(name: &str, page: &str, keys: &[(&str, String)]) -> Result<()> {
-    let path = root().join("docs/experiments").join(format!("{name}.md"));
+    let folder = root().join("docs/experiments");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let path = folder.join(format!("{name}.md"));
     std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
     let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
     println!("{name}: {}", keys.join(" "));

@@ -1,6 +1,7 @@
 //! Running a loop's iterations on several threads.
 
 use sonar_ir::loops::{Access, BufferKind, LoopKind, Program, Stmt, Var};
+use std::collections::BTreeMap;
 
 use crate::error::ScheduleError;
 use crate::primitives::find;
@@ -52,30 +53,44 @@ fn shared(program: &Program, var: Var) -> Option<String> {
             (BufferKind::Input | BufferKind::Packed, _) => {}
         }
     });
-    let is_output = |access: &&Access| program.buffers[access.buffer.0 as usize].kind == BufferKind::Output;
-    let clash = writes.iter().filter(is_output).find(|write| !private(write, var, &extents));
-    let stray = reads.iter().find(|read| writes.iter().filter(is_output).any(|w| w.index != read.index));
-    let mixed = writes.iter().filter(is_output).find(|write| {
-        let stride = write.index.coefficient(var);
-        writes.iter().any(|other| other.buffer == write.buffer && other.index.coefficient(var) != stride)
-    });
-    let access = clash.or(mixed).cloned().or(stray.cloned()).or(early)?;
+    let outputs: Vec<&Access> =
+        writes.iter().filter(|access| program.buffers[access.buffer.0 as usize].kind == BufferKind::Output).collect();
+    let clash = (0..outputs.len()).find(|&i| outputs[..=i].iter().any(|other| !apart(outputs[i], other, var, &extents)));
+    let stray = reads.iter().find(|read| outputs.iter().any(|write| write.buffer == read.buffer && write.index != read.index));
+    let access = clash.map(|i| outputs[i].clone()).or(stray.cloned()).or(early)?;
     Some(program.buffers[access.buffer.0 as usize].name.clone())
 }
 
-/// Whether different values of `var` always give different addresses: each coefficient is larger than everything that
-/// the smaller ones can add up to, so that an address determines every variable.
-fn private(access: &Access, var: Var, extents: &[usize]) -> bool {
-    if access.index.coefficient(var) == 0 {
-        return extents[var.0 as usize] == 1;
+/// Whether two writes, or one by itself, never meet in different iterations of `var`.
+///
+/// The variable moves both by the same stride. What moves an address by less adds up to less than the stride, and what moves it
+/// by more moves it by multiples of something larger than everything before.
+fn apart(a: &Access, b: &Access, var: Var, extents: &[usize]) -> bool {
+    if a.buffer != b.buffer {
+        return true;
     }
-    let mut terms: Vec<(i64, i64)> =
-        access.index.terms.iter().map(|&(v, c)| (c.abs(), extents[v.0 as usize] as i64)).filter(|t| t.1 > 1).collect();
-    terms.sort_unstable();
-    let mut reach = 0;
-    terms.iter().all(|&(coefficient, extent)| {
-        let distinct = coefficient > reach;
-        reach += coefficient * (extent - 1);
-        distinct
-    })
+    let (stride, extent) = (a.index.coefficient(var).abs(), extents[var.0 as usize] as i64);
+    if a.index.coefficient(var) != b.index.coefficient(var) {
+        return false;
+    }
+    if stride == 0 || extent == 1 {
+        return extent == 1;
+    }
+    // Both lie within one pattern: of terms with one coefficient, the longest, and the distance of their starts.
+    let mut reaches: BTreeMap<i64, i64> = BTreeMap::new();
+    for &(v, coefficient) in a.index.terms.iter().chain(&b.index.terms).filter(|term| term.0 != var) {
+        let reach = coefficient.abs() * (extents[v.0 as usize] as i64 - 1);
+        let longest = reaches.entry(coefficient.abs()).or_insert(0);
+        *longest = reach.max(*longest);
+    }
+    let distance = (a.index.offset - b.index.offset).abs();
+    let below: i64 = reaches.range(..stride).map(|(_, reach)| reach).sum();
+    let below = below + if distance < stride { distance } else { 0 };
+    let above = reaches.range(stride..).filter(|(_, reach)| **reach > 0).map(|(coefficient, _)| *coefficient);
+    let above = above.chain((distance >= stride).then_some(distance)).reduce(gcd);
+    below < stride && above.is_none_or(|step| step > below + stride * (extent - 1))
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }

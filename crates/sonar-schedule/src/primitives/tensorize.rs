@@ -100,6 +100,8 @@ fn calls(
         inner = body;
     }
     let nest = Nest { stmts: inner, rows: rows.map(|var| (var, row_extent)), cols: (cols, col_extent), across: false };
+    // Wider than the columns is as wide as they are.
+    let shape = TileShape { nv: shape.nv.min(col_extent.div_ceil(lanes)), ..shape };
     let width = shape.nv * lanes;
     let (blocks, rest) = (col_extent / width, col_extent % width);
     let (vectors, tail) = (rest.div_ceil(lanes), rest % lanes);

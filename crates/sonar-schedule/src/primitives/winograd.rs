@@ -43,7 +43,7 @@ pub fn winograd(program: &Program, [m, rows, width, parts]: [usize; 4]) -> Resul
     if width == 0 || parts == 0 {
         return Err(refuse("a panel has no columns, or there are no parts"));
     }
-    if parts > 1 && !conv.channel.1.is_multiple_of(parts * width) {
+    if parts > 1 && !parts.checked_mul(width).is_some_and(|channels| conv.channel.1.is_multiple_of(channels)) {
         return Err(refuse("parts of the output channels are not made of whole panels"));
     }
     if !conv.sources.iter().all(|source| source.covers(&tiles, &conv, program)) {
@@ -392,10 +392,14 @@ impl Build {
             for (var, by) in [(self.conv.y.0, &y), (self.conv.x.0, &x), (self.conv.channel.0, &c)] {
                 walk::substitute(&mut before, var, by);
             }
-            let [Stmt::Reduce(Reduce { target, init, finish, .. })] = before else { unreachable!("it is a reduction") };
-            Stmt::Store { target, value: with_accumulator(&finish, &add(value, init)) }
+            before.map(|stmt| match stmt {
+                Stmt::Reduce(Reduce { target, init, finish, .. }) => {
+                    Stmt::Store { target, value: with_accumulator(&finish, &add(value.clone(), init)) }
+                }
+                other => other,
+            })
         });
-        nest(&loops, stores.collect())
+        nest(&loops, stores.flatten().collect())
     }
 }
 

@@ -3,7 +3,7 @@
 use sonar_ir::ReduceOp;
 use sonar_ir::tile::{Inst, TileStmt};
 
-use super::emit::{Accumulators, Block, Emitter, Known, MASKED, Place, combine, identity};
+use super::emit::{Accumulators, Block, Copy, Emitter, Known, Place, combine, identity};
 use super::expression::{Dag, Kind};
 
 impl Emitter<'_> {
@@ -26,9 +26,9 @@ impl Emitter<'_> {
             *last = vectors;
         }
         let hoisted = self.hoisted(update, block, &mut out);
-        let body = |emitter: &mut Self, copy: usize, out: &mut Vec<TileStmt>| match copy.checked_sub(MASKED) {
-            None => emitter.copy(update, copy, block, &accumulators, copy % sets, &hoisted, out),
-            Some(copy) => emitter.masked(&update.value, op, copy, &accumulators, &hoisted, out),
+        let body = |emitter: &mut Self, copy: Copy, out: &mut Vec<TileStmt>| match copy {
+            Copy::Whole(copy) => emitter.copy(update, copy, block, &accumulators, copy % sets, &hoisted, out),
+            Copy::Masked(copy) => emitter.masked(&update.value, op, copy, &accumulators, &hoisted, out),
         };
         self.level(0, &trips, 0, &body, &mut moved, &mut out);
 

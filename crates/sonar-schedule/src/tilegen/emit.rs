@@ -34,8 +34,13 @@ pub(super) struct Place {
     pub(super) vector: usize,
 }
 
-/// Added to the number of a copy of a loop body that works on the masked vector behind the others.
-pub(super) const MASKED: usize = 1 << 20;
+/// A copy of the body of the innermost loop, by its number.
+#[derive(Clone, Copy)]
+pub(super) enum Copy {
+    Whole(usize),
+    /// The one that works on the masked vector behind the others.
+    Masked(usize),
+}
 
 /// Registers of values that have been computed: by node, row and vector, where these matter.
 pub(super) type Known = HashMap<(usize, usize, usize), Reg>;
@@ -108,10 +113,9 @@ impl<'a> Emitter<'a> {
         }
         let op = self.kernel.updates.first().map_or(ReduceOp::Sum, |update| update.op);
         for set in 1..sets {
-            self.each(block, |emitter, row, vector| {
+            self.each(block, |_, row, vector| {
                 let dst = accumulators.at(set, row, vector);
                 out.push(TileStmt::Inst(Inst::Const { dst, value: identity(op) }));
-                let _ = emitter;
             });
         }
         let kernel = self.kernel;
@@ -148,7 +152,8 @@ impl<'a> Emitter<'a> {
         out: &mut Vec<TileStmt>,
     ) {
         let hoisted = self.hoisted(update, block, out);
-        let body = |emitter: &mut Self, copy: usize, out: &mut Vec<TileStmt>| {
+        let body = |emitter: &mut Self, copy: Copy, out: &mut Vec<TileStmt>| {
+            let (Copy::Whole(copy) | Copy::Masked(copy)) = copy;
             emitter.copy(update, copy, block, accumulators, copy % sets, &hoisted, out);
         };
         self.level(number, &update.trips, 0, &body, moved, out);
@@ -173,13 +178,13 @@ impl<'a> Emitter<'a> {
         number: usize,
         trips: &[usize],
         level: usize,
-        body: &dyn Fn(&mut Self, usize, &mut Vec<TileStmt>),
+        body: &dyn Fn(&mut Self, Copy, &mut Vec<TileStmt>),
         moved: &mut [i64],
         out: &mut Vec<TileStmt>,
     ) {
         let all = trips;
         let Some(&trips) = all.get(level) else {
-            return body(self, 0, out);
+            return body(self, Copy::Whole(0), out);
         };
         if level + 1 == all.len() {
             let (wide, tail) = match self.kernel.across {
@@ -187,25 +192,25 @@ impl<'a> Emitter<'a> {
                 None => (1, 0),
             };
             if trips == 0 {
-                return body(self, MASKED, out);
+                return body(self, Copy::Masked(0), out);
             }
             let copies = self.shape.unroll.clamp(1, trips);
             let (blocks, rest) = (trips / copies, trips % copies);
             if blocks == 1 {
-                (0..trips).for_each(|copy| body(self, copy, out));
-                (0..tail).for_each(|_| body(self, MASKED + trips, out));
+                (0..trips).for_each(|copy| body(self, Copy::Whole(copy), out));
+                (0..tail).for_each(|_| body(self, Copy::Masked(trips), out));
                 return;
             }
             let mut inside = Vec::new();
-            (0..copies).for_each(|copy| body(self, copy, &mut inside));
+            (0..copies).for_each(|copy| body(self, Copy::Whole(copy), &mut inside));
             for (pointer, moved) in moved.iter_mut().enumerate() {
                 let step = self.kernel.step(pointer, number, level) * wide;
                 self.advance(pointer, step * copies as i64, &mut inside);
                 *moved += step * (copies * blocks) as i64;
             }
             out.push(TileStmt::Loop { trips: blocks as u32, body: inside });
-            (0..rest).for_each(|copy| body(self, copy, out));
-            (0..tail).for_each(|_| body(self, MASKED + rest, out));
+            (0..rest).for_each(|copy| body(self, Copy::Whole(copy), out));
+            (0..tail).for_each(|_| body(self, Copy::Masked(rest), out));
             return;
         }
         let mut inside = Vec::new();

@@ -396,20 +396,22 @@ impl Dag {
                 let value = self.function(*op, a).ok_or_else(|| format!("there is no vector instruction for {op}"))?;
                 return Ok(value);
             }
-            Expr::Binary(BinaryOp::Add, a, b) if product(a).or(product(b)).is_some() => {
-                // Of two products, the first is the one that is added.
-                let (c, factors) = match product(b) {
-                    Some(factors) => (a, factors),
-                    None => (b, product(a).unwrap_or((a, a))),
-                };
-                let c = self.shared(c, scope, pointers)?;
-                let (a, b) = (self.shared(factors.0, scope, pointers)?, self.shared(factors.1, scope, pointers)?);
-                self.applied(Kind::Fma(a, b, c), &[a, b, c])
-            }
             Expr::Binary(op, a, b) => {
-                let a = self.shared(a, scope, pointers)?;
-                let b = self.shared(b, scope, pointers)?;
-                self.applied(Kind::Binary(*op, a, b), &[a, b])
+                // Of two products, the first is the one that is added.
+                let sum = match (op, product(a), product(b)) {
+                    (BinaryOp::Add, _, Some(factors)) => Some((factors, a)),
+                    (BinaryOp::Add, Some(factors), None) => Some((factors, b)),
+                    _ => None,
+                };
+                if let Some(((a, b), c)) = sum {
+                    let c = self.shared(c, scope, pointers)?;
+                    let (a, b) = (self.shared(a, scope, pointers)?, self.shared(b, scope, pointers)?);
+                    self.applied(Kind::Fma(a, b, c), &[a, b, c])
+                } else {
+                    let a = self.shared(a, scope, pointers)?;
+                    let b = self.shared(b, scope, pointers)?;
+                    self.applied(Kind::Binary(*op, a, b), &[a, b])
+                }
             }
             Expr::Guard { .. } => return Err("a value is guarded".to_owned()),
             Expr::Select { .. } => return Err("a value is selected".to_owned()),

@@ -183,6 +183,12 @@ pub fn graphs() -> Vec<(&'static str, Graph)> {
         let d = s.op(Op::Unary(UnaryOp::Tanh), &[x]);
         s.op(Op::Concat { axis: 3 }, &[a, b, c, d])
     });
+    case("planes that are one", &|s| {
+        let (x, w) = (s.input(&[1, 1, 8, 8]), s.param(&[3, 3, 3, 16]));
+        let x = s.op(Op::Broadcast([1, 3, 8, 8].map(sonar_ir::Dim::Fixed).to_vec()), &[x]);
+        let x = s.op(Op::Transpose(vec![0, 2, 3, 1]), &[x]);
+        s.op(Op::Conv2d(conv(1, 1, 1, 1)), &[x, w])
+    });
     case("depthwise with everything", &|s| {
         let (x, w) = (s.input(&[2, 9, 11, 32]), s.param(&[3, 3, 1, 32]));
         let (b, r) = (s.param(&[32]), s.input(&[2, 5, 6, 32]));
