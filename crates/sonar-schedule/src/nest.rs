@@ -21,29 +21,12 @@ impl Builder {
 
     /// A new buffer; a name that is taken gets a number.
     pub(crate) fn buffer(&mut self, name: &str, len: usize, kind: BufferKind) -> BufId {
-        let name = unique(name, |name| self.program.buffers.iter().any(|b| b.name == name));
-        self.program.buffers.push(Buffer { name, len, kind });
-        BufId(self.program.buffers.len() as u32 - 1)
-    }
-
-    /// A new variable; a name that is taken gets a number.
-    pub(crate) fn var(&mut self, name: &str) -> Var {
-        fresh_var(&mut self.program, name)
+        fresh_buffer(&mut self.program, name, len, kind)
     }
 
     /// A loop nest variable for each axis of a shape; an axis of extent 1 needs none and has index 0.
     pub(crate) fn axes(&mut self, names: &[&str], shape: &[usize]) -> Axes {
-        let mut axes = Axes { loops: vec![], index: vec![] };
-        for (name, &extent) in names.iter().zip(shape) {
-            if extent == 1 {
-                axes.index.push(Affine::default());
-            } else {
-                let var = self.var(name);
-                axes.loops.push((var, extent));
-                axes.index.push(Affine::var(var, 1));
-            }
-        }
-        axes
+        axes(&mut self.program, names, shape)
     }
 
     /// Appends a statement to the body.
@@ -91,6 +74,28 @@ pub(crate) struct Axes {
     pub(crate) loops: Vec<(Var, usize)>,
     /// One index for each axis.
     pub(crate) index: Vec<Affine>,
+}
+
+/// A new buffer; a name that is taken gets a number.
+pub(crate) fn fresh_buffer(program: &mut Program, name: &str, len: usize, kind: BufferKind) -> BufId {
+    let name = unique(name, |name| program.buffers.iter().any(|b| b.name == name));
+    program.buffers.push(Buffer { name, len, kind });
+    BufId(program.buffers.len() as u32 - 1)
+}
+
+/// A loop for each axis of a shape, and its index; an axis of extent 1 needs no loop and has index 0.
+pub(crate) fn axes(program: &mut Program, names: &[&str], shape: &[usize]) -> Axes {
+    let mut axes = Axes { loops: vec![], index: vec![] };
+    for (name, &extent) in names.iter().zip(shape) {
+        if extent == 1 {
+            axes.index.push(Affine::default());
+        } else {
+            let var = fresh_var(program, name);
+            axes.loops.push((var, extent));
+            axes.index.push(Affine::var(var, 1));
+        }
+    }
+    axes
 }
 
 /// A variable with a name that no other has.

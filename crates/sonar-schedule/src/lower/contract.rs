@@ -7,7 +7,7 @@ use sonar_ir::{NodeId, Op, Term, UnaryOp};
 
 use super::Lower;
 use super::fill::{Image, Placement};
-use super::regions::{Sliding, reaches_over};
+use super::regions::{Sliding, regions};
 use crate::nest::{Axes, add, at, flat, load, mul, nest, product, unary};
 use crate::task::TaskKind;
 
@@ -113,12 +113,10 @@ impl Lower<'_> {
             pad: attrs.pad[i],
         });
         let each = attrs.groups == source[3] && attrs.groups == shape[3];
-        if !each || !self.in_memory(x) || !reaches_over(&sliding) {
-            return false;
-        }
+        let Some(regions) = regions(&sliding).filter(|_| each && self.in_memory(x)) else { return false };
         let (image, weight, out) = (self.node_input(x), self.node_input(w), self.output());
         let shape = [shape[0], shape[1], shape[2], shape[3]];
-        self.by_region(shape, [&sliding[0], &sliding[1]], &mut |lower, region| {
+        self.by_region(shape, &sliding, &regions, &mut |lower, region| {
             let k = lower.builder.axes(&["ky", "kx"], &region.inside.map(|(low, high)| high - low));
             let [ky, kx] = [0, 1].map(|i| k.index[i].clone().shift(region.inside[i].0 as i64));
             let place = |i: usize, k: &Affine| {

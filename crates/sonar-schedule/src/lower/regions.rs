@@ -3,7 +3,7 @@
 //! Where a window reaches over the edge, the elements outside are left out: the result falls into regions, each with the same
 //! elements in all its windows. Most of it is one region, the inside.
 
-use sonar_ir::loops::{Affine, Bound, Reduce, Stmt, Var};
+use sonar_ir::loops::{Affine, Bound, Reduce, Stmt};
 
 use super::Lower;
 use crate::nest::nest;
@@ -68,10 +68,10 @@ impl Sliding {
     }
 }
 
-/// Whether there are several regions, but not too many.
-pub(super) fn reaches_over(sliding: &[Sliding; 2]) -> bool {
-    let segments = sliding.each_ref().map(|s| s.segments().map(|segments| segments.len()));
-    matches!(segments, [Some(down), Some(across)] if down > 1 || across > 1)
+/// The segments of both directions, if there are several regions, but not too many.
+pub(super) fn regions(sliding: &[Sliding; 2]) -> Option<[Vec<Segment>; 2]> {
+    let [down, across] = [sliding[0].segments()?, sliding[1].segments()?];
+    (down.len() > 1 || across.len() > 1).then_some([down, across])
 }
 
 impl Lower<'_> {
@@ -79,21 +79,20 @@ impl Lower<'_> {
     /// before the next channels, so that the rows under a window stay in the cache.
     pub(super) fn by_region(
         &mut self,
-        shape: [usize; 4],
-        [rows, columns]: [&Sliding; 2],
+        [images, height, _, channels]: [usize; 4],
+        [rows, columns]: &[Sliding; 2],
+        [down, across]: &[Vec<Segment>; 2],
         reduction: &mut dyn FnMut(&mut Self, &Region) -> Reduce,
-    ) -> bool {
-        let (Some(down), Some(across)) = (rows.segments(), columns.segments()) else { return false };
-        let [images, height, _, channels] = shape;
+    ) {
         let together = channels_together(channels, rows.kernel * columns.image * 4);
         let block = (1..=MOST_ROWS.min(height.div_ceil(2))).rev().find(|rows| height.is_multiple_of(*rows)).unwrap_or(1);
         let outer = self.builder.axes(&["n", "y.o", "c.o", "y"], &[images, height / block, channels / together, block]);
         let row = outer.index[1].scale(block as i64).add(&outer.index[3]);
         let channel = outer.index[2].scale(together as i64);
         let mut body = Vec::new();
-        for segment in &down {
+        for segment in down {
             let mut stmts = Vec::new();
-            for column in &across {
+            for column in across {
                 let inner = self.builder.axes(&["x", "c"], &[column.count, together]);
                 let x = inner.index[0].clone().shift(column.first as i64);
                 let index = [outer.index[0].clone(), row.clone(), x, channel.add(&inner.index[1])];
@@ -108,9 +107,7 @@ impl Lower<'_> {
                 false => body.push(Stmt::If { bounds: vec![Bound { expr: row.clone(), low, high }], body: stmts }),
             }
         }
-        let loops: Vec<(Var, usize)> = outer.loops;
-        self.emit(nest(&loops, body));
-        true
+        self.emit(nest(&outer.loops, body));
     }
 }
 

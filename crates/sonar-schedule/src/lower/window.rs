@@ -7,7 +7,7 @@ use sonar_ir::{BinaryOp, NodeId, ReduceOp, UnaryOp};
 use super::Lower;
 use super::contract::scaled;
 use super::fill::{Image, Placement};
-use super::regions::{Sliding, reaches_over};
+use super::regions::{Sliding, regions};
 use crate::nest::{Axes, at, binary, flat, load, mul, nest, unary};
 use crate::task::TaskKind;
 use std::sync::Arc;
@@ -65,12 +65,10 @@ impl Lower<'_> {
             stride: attrs.stride[i],
             pad: attrs.pad[i],
         });
-        if !self.in_memory(x) || !reaches_over(&sliding) {
-            return false;
-        }
+        let Some(regions) = regions(&sliding).filter(|_| self.in_memory(x)) else { return false };
         let (image, out) = (self.node_input(x), self.output());
         let init = Expr::Const(if op == ReduceOp::Max { f32::NEG_INFINITY } else { 0.0 });
-        self.by_region(shape, [&sliding[0], &sliding[1]], &mut |lower, region| {
+        self.by_region(shape, &sliding, &regions, &mut |lower, region| {
             let counts = region.inside.map(|(low, high)| high - low);
             let Axes { loops, index: k } = lower.builder.axes(&["ky", "kx"], &counts);
             let [y, x] = [0, 1].map(|i| {

@@ -1,10 +1,10 @@
 //! Convolutions with fewer multiplications: Winograd's minimal filtering.
 
 use sonar_ir::ReduceOp;
-use sonar_ir::loops::{Access, Affine, Bound, BufId, Buffer, BufferKind, Expr, LoopKind, Program, Reduce, Stmt, Update, Var};
+use sonar_ir::loops::{Access, Affine, Bound, BufId, BufferKind, Expr, LoopKind, Program, Reduce, Stmt, Update, Var};
 
 use crate::error::ScheduleError;
-use crate::nest::{add, at, flat, fresh_var, load, nest, product};
+use crate::nest::{Axes, add, at, axes, flat, fresh_buffer, load, nest, product};
 use crate::transform::{self, Transform};
 use crate::walk;
 use std::sync::Arc;
@@ -228,24 +228,14 @@ impl Build {
     }
 
     fn buffer(&mut self, name: &str, len: usize, kind: BufferKind) -> BufId {
-        let taken = |name: &str| self.program.buffers.iter().any(|buffer| buffer.name == name);
-        let name = (0..).map(|i| format!("{name}{i}")).find(|name| !taken(name)).unwrap_or_default();
-        self.program.buffers.push(Buffer { name, len, kind });
-        BufId(self.program.buffers.len() as u32 - 1)
+        fresh_buffer(&mut self.program, name, len, kind)
     }
 
-    /// Loops with these names and extents, and the index of each; one of extent 1 has the index 0 and no loop.
-    fn loops<const N: usize>(&mut self, axes: [(&str, usize); N]) -> (Vec<(Var, usize)>, [Affine; N]) {
-        let mut loops = Vec::new();
-        let indices = axes.map(|(name, extent)| match extent {
-            1 => Affine::default(),
-            _ => {
-                let var = fresh_var(&mut self.program, name);
-                loops.push((var, extent));
-                Affine::var(var, 1)
-            }
-        });
-        (loops, indices)
+    /// Loops with these names and extents, and the index of each.
+    fn loops<const N: usize>(&mut self, named: [(&str, usize); N]) -> (Vec<(Var, usize)>, [Affine; N]) {
+        let Axes { loops, index } = axes(&mut self.program, &named.map(|(name, _)| name), &named.map(|(_, extent)| extent));
+        let mut index = index.into_iter();
+        (loops, named.map(|_| index.next().unwrap_or_default()))
     }
 
     /// Panels of some output channels: the first channel, how many panels there are, and how wide.
@@ -316,8 +306,8 @@ impl Build {
         let matrix = self.matrix_len(outputs);
         let buffer = self.buffer("m", self.matrices() * matrix, BufferKind::Temp);
         for (first, panels, wide) in self.panels(outputs) {
-            let axes = [("m_xi", self.matrices()), ("m_panel", panels), ("m_t", self.tiles.count()), ("m_c", wide)];
-            let (loops, [xi, panel, tile, c]) = self.loops(axes);
+            let named = [("m_xi", self.matrices()), ("m_panel", panels), ("m_t", self.tiles.count()), ("m_c", wide)];
+            let (loops, [xi, panel, tile, c]) = self.loops(named);
             let updates = factors.iter().map(|&(channels, image, weight)| {
                 let (reduced, [k]) = self.loops([("m_k", channels)]);
                 let image_at = xi.scale(self.matrix_len(channels) as i64).add(&tile.scale(channels as i64)).add(&k);
