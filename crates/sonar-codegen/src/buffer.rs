@@ -12,6 +12,8 @@ const LINE: usize = ALIGNMENT / size_of::<f32>();
 
 /// A fixed number of elements, aligned to a cache line, zero at first.
 pub(crate) struct AlignedBuffer {
+    /// The allocation, which has room for the elements from its first boundary on.
+    allocation: NonNull<u8>,
     start: NonNull<f32>,
     len: usize,
 }
@@ -20,25 +22,31 @@ impl AlignedBuffer {
     /// `len` zeros.
     pub(crate) fn new(len: usize) -> Self {
         let len = aligned(len.max(1));
-        let layout = Self::layout(len);
-        let start = if layout.align() == HUGE_PAGE {
-            huge_zeroed(layout)
-        } else {
-            // SAFETY: the layout is not empty.
-            unsafe { std::alloc::alloc_zeroed(layout) }
-        };
-        match NonNull::new(start.cast()) {
-            Some(start) => AlignedBuffer { start, len },
-            None => handle_alloc_error(layout),
+        let (layout, alignment) = Self::layout(len);
+        // SAFETY: the layout is not empty. It asks for no more than the usual alignment, so that the system's fresh pages are
+        // not cleared once more.
+        let allocation = unsafe { std::alloc::alloc_zeroed(layout) };
+        let Some(allocation) = NonNull::new(allocation) else { handle_alloc_error(layout) };
+        let padding = allocation.as_ptr().align_offset(alignment);
+        // SAFETY: the layout has an alignment's worth of room before the elements.
+        let start = unsafe { allocation.add(padding) }.cast::<f32>();
+        #[cfg(target_os = "linux")]
+        if alignment == HUGE_PAGE {
+            // SAFETY: the range is within the allocation; the advice does not change what is in it. Where there are no huge
+            // pages it is in vain.
+            unsafe { libc::madvise(start.as_ptr().cast(), len * size_of::<f32>(), libc::MADV_HUGEPAGE) };
         }
+        AlignedBuffer { allocation, start, len }
     }
 
-    fn layout(len: usize) -> Layout {
+    /// The layout of an allocation for `len` elements, and the alignment that they get in it.
+    fn layout(len: usize) -> (Layout, usize) {
+        let huge = len.checked_mul(size_of::<f32>()).is_some_and(|bytes| bytes >= HUGE_PAGE);
+        let alignment = if huge { HUGE_PAGE } else { ALIGNMENT };
         // A length whose size overflows is as impossible to serve as one that memory cannot hold.
-        let overflow = || handle_alloc_error(Layout::new::<f32>());
-        let array = Layout::array::<f32>(len).unwrap_or_else(|_| overflow());
-        let alignment = if array.size() >= HUGE_PAGE { HUGE_PAGE } else { ALIGNMENT };
-        array.align_to(alignment).unwrap_or_else(|_| overflow())
+        let padded = len.checked_add(alignment / size_of::<f32>());
+        let layout = padded.and_then(|len| Layout::array::<f32>(len).ok());
+        (layout.unwrap_or_else(|| handle_alloc_error(Layout::new::<f32>())), alignment)
     }
 
     /// Elements.
@@ -68,26 +76,10 @@ impl AlignedBuffer {
     }
 }
 
-/// Zeroed memory of a layout aligned to huge pages, which the system is asked to use before any of it is touched.
-fn huge_zeroed(layout: Layout) -> *mut u8 {
-    // SAFETY: the layout is not empty.
-    let start = unsafe { std::alloc::alloc(layout) };
-    if !start.is_null() {
-        #[cfg(target_os = "linux")]
-        // SAFETY: the range was just allocated; the advice does not change what is in it. Without huge pages it is in vain.
-        unsafe {
-            libc::madvise(start.cast(), layout.size(), libc::MADV_HUGEPAGE);
-        }
-        // SAFETY: the range was just allocated.
-        unsafe { start.write_bytes(0, layout.size()) };
-    }
-    start
-}
-
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
         // SAFETY: the memory was allocated with this layout.
-        unsafe { std::alloc::dealloc(self.start.as_ptr().cast(), Self::layout(self.len)) }
+        unsafe { std::alloc::dealloc(self.allocation.as_ptr(), Self::layout(self.len).0) }
     }
 }
 

@@ -12,7 +12,6 @@ use crate::layout::Layout;
 use sonar_ir::verify::MAX_ELEMENTS;
 use sonar_ir::{BinaryOp, Dim, Graph, Init, NodeId, Op, ReduceOp, Tensor, UnaryOp, Values};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 
 /// The most elements of all tensors together that import computes by itself.
 const COMPUTED_BUDGET: usize = 1 << 24;
@@ -228,14 +227,14 @@ impl Builder {
         if let Some(value) = known.uniform() {
             return self.push(Op::Splat(value, dims(&shape)), &[]);
         }
-        let key = (Rc::as_ptr(floats).cast::<f32>() as usize, known.shape.clone(), layout.clone());
+        let key = (floats.as_ptr() as usize, known.shape.clone(), layout.clone());
         if let Some(&node) = self.lifted.get(&key) {
             return Ok(node);
         }
         let moved = known.transposed(&Layout::file(known.shape.len()).permutation_to(layout));
         let name = self.unique(known.name.as_deref().unwrap_or(""), "constant");
         let node = self.graph.param(name.clone(), &shape, init);
-        self.weights.insert(name, Tensor::new(shape, moved.as_floats()?.to_vec()));
+        self.weights.insert(name, Tensor::new(shape, moved.into_floats()?));
         self.kept.push(known.clone());
         self.lifted.insert(key, node);
         Ok(node)

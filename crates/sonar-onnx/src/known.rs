@@ -91,20 +91,20 @@ impl Int {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
     /// Numbers of any floating-point type.
-    Float(Rc<[f32]>),
+    Float(Rc<Vec<f32>>),
     /// Numbers of any integer type.
-    Int(Rc<[i64]>),
+    Int(Rc<Vec<i64>>),
 }
 
 impl Known {
     /// Numbers of this shape.
     pub fn floats(shape: Vec<usize>, data: Vec<f32>) -> Self {
-        Known { shape, data: Data::Float(data.into()), int: Int::I64, name: None }
+        Known { shape, data: Data::Float(Rc::new(data)), int: Int::I64, name: None }
     }
 
     /// Integers of this shape, of 64 bits.
     pub fn ints(shape: Vec<usize>, data: Vec<i64>) -> Self {
-        Known { shape, data: Data::Int(data.into()), int: Int::I64, name: None }
+        Known { shape, data: Data::Int(Rc::new(data)), int: Int::I64, name: None }
     }
 
     /// Integers of this shape and type, each without the bits that the type has no room for.
@@ -134,11 +134,18 @@ impl Known {
     }
 
     /// The elements, if they are floating-point numbers.
-    pub fn as_floats(&self) -> Result<&Rc<[f32]>, Fault> {
+    pub fn as_floats(&self) -> Result<&Rc<Vec<f32>>, Fault> {
         match &self.data {
             Data::Float(data) => Ok(data),
             Data::Int(_) => Err(Fault::unsupported("integers where floating-point numbers are computed")),
         }
+    }
+
+    /// The elements themselves, if they are floating-point numbers; a copy only if others hold them too.
+    pub fn into_floats(self) -> Result<Vec<f32>, Fault> {
+        let floats = Rc::clone(self.as_floats()?);
+        drop(self);
+        Ok(Rc::unwrap_or_clone(floats))
     }
 
     /// The elements, if they are integers.
@@ -165,10 +172,10 @@ impl Known {
     pub fn gather(&self, shape: &[usize], strides: &[isize], offset: usize) -> Known {
         /// Elements of the last axis that are moved together: a cache line of them is written, from as many places.
         const BLOCK: usize = 16;
-        fn pick<T: Copy + Default>(data: &[T], shape: &[usize], strides: &[isize], offset: usize) -> Rc<[T]> {
+        fn pick<T: Copy + Default>(data: &[T], shape: &[usize], strides: &[isize], offset: usize) -> Rc<Vec<T>> {
             let count: usize = shape.iter().product();
             let Some(((&columns, &across), outer)) = shape.last().zip(strides.last()).zip(shape.len().checked_sub(1)) else {
-                return data[offset..offset + 1].into();
+                return Rc::new(vec![data[offset]]);
             };
             let mut result = vec![T::default(); count];
             let mut places = vec![columns; outer];
@@ -199,7 +206,7 @@ impl Known {
                     }
                 }
             }
-            result.into()
+            Rc::new(result)
         }
         let data = match &self.data {
             Data::Float(data) => Data::Float(pick(data, shape, strides, offset)),
@@ -218,8 +225,8 @@ impl Known {
         let outer: usize = self.shape[..axis].iter().product();
         let source = (0..outer).flat_map(|o| rows.iter().map(move |row| (o * self.shape[axis] + row) * inner));
         let data = match &self.data {
-            Data::Float(data) => Data::Float(source.flat_map(|at| &data[at..at + inner]).copied().collect()),
-            Data::Int(data) => Data::Int(source.flat_map(|at| &data[at..at + inner]).copied().collect()),
+            Data::Float(data) => Data::Float(Rc::new(source.flat_map(|at| &data[at..at + inner]).copied().collect())),
+            Data::Int(data) => Data::Int(Rc::new(source.flat_map(|at| &data[at..at + inner]).copied().collect())),
         };
         Ok(Known { shape, data, int: self.int, name: None })
     }
@@ -273,8 +280,8 @@ impl Known {
     /// A function of every element, computed in double precision or in 64 bits.
     pub fn map(&self, float: impl Fn(f64) -> f64, int: impl Fn(i64) -> i64) -> Known {
         let data = match &self.data {
-            Data::Float(data) => Data::Float(data.iter().map(|&v| float(f64::from(v)) as f32).collect()),
-            Data::Int(data) => Data::Int(data.iter().map(|&v| self.int.wrap(int(v))).collect()),
+            Data::Float(data) => Data::Float(Rc::new(data.iter().map(|&v| float(f64::from(v)) as f32).collect())),
+            Data::Int(data) => Data::Int(Rc::new(data.iter().map(|&v| self.int.wrap(int(v))).collect())),
         };
         Known { shape: self.shape.clone(), data, int: self.int, name: None }
     }
@@ -290,7 +297,7 @@ impl Known {
         let (a, b) = (self.broadcast(shape), other.broadcast(shape));
         let data = match (&a.data, &b.data) {
             (Data::Float(a), Data::Float(b)) => {
-                Data::Float(a.iter().zip(&b[..]).map(|(&a, &b)| float(f64::from(a), f64::from(b)) as f32).collect())
+                Data::Float(Rc::new(a.iter().zip(&b[..]).map(|(&a, &b)| float(f64::from(a), f64::from(b)) as f32).collect()))
             }
             (Data::Int(a), Data::Int(b)) => {
                 let values = a.iter().zip(&b[..]).map(|(&a, &b)| int(a, b).map(|v| self.int.wrap(v)));
@@ -299,7 +306,7 @@ impl Known {
                 if self.int == Int::U64 && values.iter().any(|&v| v < 0) {
                     return Err(Fault::unsupported("unsigned integers of more than 63 bits"));
                 }
-                Data::Int(values.into())
+                Data::Int(Rc::new(values))
             }
             _ => return Err(Fault::invalid("one operand has integers, the other floating-point numbers")),
         };

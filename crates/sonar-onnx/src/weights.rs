@@ -73,7 +73,7 @@ fn unsupported(ty: DataType) -> Fault {
 fn from_bytes(ty: DataType, shape: Vec<usize>, count: usize, bytes: &[u8]) -> Result<Known, Fault> {
     /// Elements of `SIZE` bytes.
     fn read<T, const SIZE: usize>(bytes: &[u8], element: impl Fn([u8; SIZE]) -> T) -> Vec<T> {
-        bytes.chunks_exact(SIZE).filter_map(|chunk| chunk.try_into().ok()).map(element).collect()
+        bytes.as_chunks::<SIZE>().0.iter().map(|&chunk| element(chunk)).collect()
     }
     let expected = raw_bytes(ty, count)?;
     if bytes.len() != expected {
