@@ -22,6 +22,30 @@ fn check(name: &str, task: &Task, schedule: &Schedule, lanes: usize) {
     assert!(error < TOLERANCE, "{name} is off by {error} for {lanes} lanes\n{schedule}\n{program}");
 }
 
+/// Schedules name buffers; kernels that are one task must give these the same names, whatever graph they come from.
+#[test]
+fn a_schedule_fits_the_same_task_of_another_graph() {
+    let graph = |before: usize| {
+        let mut s = Sketch::new();
+        let mut x = s.input(&[1, 8, 8, 16]);
+        for _ in 0..before {
+            let w = s.param(&[1, 1, 16, 16]);
+            x = s.op(Op::Conv2d(conv(1, 0, 1, 1)), &[x, w]);
+        }
+        let (w, b) = (s.param(&[3, 3, 16, 128]), s.param(&[128]));
+        let y = s.op(Op::Conv2d(conv(2, 1, 1, 1)), &[x, w]);
+        let y = s.add(y, b);
+        tasks(&s.finish(&[y])).unwrap()
+    };
+    let (first, second) = (graph(0), graph(2));
+    let (task, other) = (&first.tasks[0], &second.tasks[1]);
+    assert_eq!(task.key, other.key);
+    assert_eq!(task.program.buffers, other.program.buffers);
+    let schedule = default_schedule(task, &Options::new(16));
+    assert!(schedule.to_string().contains("pack"), "{schedule}");
+    check("another graph", other, &schedule, 16);
+}
+
 fn only_calls(stmts: &[Stmt]) -> bool {
     stmts.iter().all(|stmt| match stmt {
         Stmt::For { body, .. } | Stmt::If { body, .. } => only_calls(body),

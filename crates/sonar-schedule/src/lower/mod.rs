@@ -120,15 +120,10 @@ impl Lower<'_> {
         if let Some(&(_, buffer)) = self.inputs.iter().find(|(v, _)| *v == value) {
             return buffer;
         }
-        let name = match value {
-            Value::Node(id) => {
-                let hint = self.graph.node(id).name.as_deref().unwrap_or("");
-                let plain = hint.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !hint.is_empty();
-                if plain { hint.to_owned() } else { format!("v{}", id.0) }
-            }
-            Value::Internal(i) => format!("t{i}"),
-        };
-        let buffer = self.builder.buffer(&name, len, BufferKind::Input);
+        // Names tell nothing of the graph: schedules name buffers, and equal kernels of different graphs share schedules.
+        let weight = matches!(value, Value::Node(id) if matches!(self.graph.node(id).op, Op::Param(_)));
+        let name = if weight { "w" } else { "x" };
+        let buffer = self.builder.buffer(name, len, BufferKind::Input);
         self.inputs.push((value, buffer));
         buffer
     }
