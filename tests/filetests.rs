@@ -14,7 +14,7 @@ use sonar_ir::{Graph, init, interp};
 use std::fs;
 use std::path::Path;
 use support::command::sonar;
-use support::{examples, run_compiled, targets};
+use support::{Variant, examples, run_compiled, targets};
 
 /// What the symbolic batch is bound to.
 const BATCH: usize = 2;
@@ -72,7 +72,7 @@ fn check(path: &Path, graph: &Graph, directive: &Directive) {
     let widest = targets.last().expect("this machine runs some target");
     let one_thread = targets.iter().flat_map(|target| [(target, true, 1), (target, false, 1)]);
     for (target, rewrite, threads) in one_thread.chain([(widest, true, 2), (widest, false, 2)]) {
-        let found = run_compiled(&graph, &values, target, rewrite, threads);
+        let found = run_compiled(&graph, &values, &Variant::new(target, rewrite, threads));
         assert_eq!(found.len(), expected.len());
         for (output, (found, expected)) in found.iter().zip(&expected).enumerate() {
             let error = found.relative_error(expected);

@@ -194,7 +194,7 @@ fn outline_cycles(space: &ScheduleSpace, choice: Choice, lanes: usize, threads: 
     let calls: usize = all
         .iter()
         .filter(|leaf| leaf.work() == most)
-        .map(|leaf| leaf.loops[..main_loops].iter().map(|l| l.1).product::<usize>())
+        .map(|leaf| leaf.loops.iter().take(main_loops).map(|l| l.1).product::<usize>())
         .sum();
     let total = main * read + side + calls as f64 * CALL;
     match program.body.as_slice() {

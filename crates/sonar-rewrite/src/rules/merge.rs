@@ -10,12 +10,16 @@ use std::collections::BTreeMap;
 /// `conv(x,v) + conv(x,w) → conv(x, v + pad w)`
 ///
 /// The smaller window must lie inside the larger one at every position, which is a matter of their paddings; an undilated
-/// 1x1 kernel within a 3x3 one with padding 1 is the usual case.
+/// 1x1 kernel within a 3x3 one with padding 1 is the usual case. Both have as many output channels: one alone may be repeated
+/// over the channels of the sum.
 pub fn convolutions(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let mut groups: BTreeMap<_, Vec<(usize, Conv2dAttrs, Id)>> = BTreeMap::new();
     for (i, x, attrs, w) in terms_with(egraph, m, |op| if let Op::Conv2d(attrs) = op { Some(*attrs) } else { None }) {
         let (Some(&w), true) = (w.first(), w.iter().all(|&w| is_konst(egraph, w))) else { continue };
-        groups.entry((x, attrs.stride, attrs.dilation, attrs.groups)).or_default().push((i, attrs, w));
+        groups
+            .entry((x, attrs.stride, attrs.dilation, attrs.groups, egraph[w].data.ty.shape[3]))
+            .or_default()
+            .push((i, attrs, w));
     }
     let mut equal = Vec::new();
     for ((x, ..), mut group) in groups {
@@ -191,10 +195,11 @@ pub fn can_merge(egraph: &EGraph, (s, [x, v]): &Dense, (t, [y, w]): &Dense) -> b
     let fits = match (s, t) {
         (Term::Conv2d { attrs: a, relu: f }, Term::Conv2d { attrs: b, relu: g }) => {
             let (k, l) = (window(egraph, *v), window(egraph, *w));
-            let alike = (a.stride, a.dilation, a.groups, f) == (b.stride, b.dilation, b.groups, g);
+            let out = |w: &Id| egraph[*w].data.ty.shape[3];
+            let alike = (a.stride, a.dilation, a.groups, f, out(v)) == (b.stride, b.dilation, b.groups, g, out(w));
             alike && (margin(a, k, b, l).is_some() || margin(b, l, a, k).is_some())
         }
-        (Term::MatMul { relu: f }, Term::MatMul { relu: g }) => f == g,
+        (Term::MatMul { relu: f }, Term::MatMul { relu: g }) => f == g && egraph[*v].data.ty == egraph[*w].data.ty,
         _ => false,
     };
     konst && fits && x == y

@@ -311,6 +311,13 @@ fn merge_convolutions() {
         let other = b.same_conv(y, 3, 6);
         b.add(one, other)
     });
+    // One channel that is repeated over those of the other.
+    alone("merge-convs", &[], false, |b, rng| {
+        let x = image(b, rng, 4);
+        let one = b.same_conv(x, 3, 1);
+        let many = b.same_conv(x, 3, 6);
+        b.add(one, many)
+    });
 }
 
 #[test]

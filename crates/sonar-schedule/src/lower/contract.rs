@@ -1,6 +1,7 @@
 //! Convolutions, matrix products and fused sums of them: one reduction with an update for each term.
 
 use sonar_ir::graph::Conv2dAttrs;
+use sonar_ir::infer::window;
 use sonar_ir::loops::{Affine, BufId, Expr, Reduce, Stmt, Update};
 use sonar_ir::tile::Tile;
 use sonar_ir::{NodeId, Op, Term, UnaryOp};
@@ -20,7 +21,7 @@ const TILE: usize = 4;
 
 /// A term of a sum whose operands have been prepared.
 enum Prepared {
-    Conv2d { attrs: Conv2dAttrs, image: Image, weight: BufId, weight_shape: [usize; 4] },
+    Conv2d { attrs: Conv2dAttrs, image: Image, weight: BufId, weight_shape: [usize; 4], shape: Vec<usize> },
     MatMul { left: BufId, left_shape: Vec<usize>, right: BufId, right_shape: Vec<usize> },
 }
 
@@ -46,7 +47,7 @@ impl Lower<'_> {
             match term {
                 Term::Conv2d { attrs, relu } => {
                     let (x, w) = (next(), next());
-                    prepared.push(self.prepare_conv2d(attrs, *relu, x, w, anchor));
+                    prepared.push(self.prepare_conv2d(attrs, *relu, x, w));
                 }
                 Term::MatMul { relu } => {
                     let (a, b) = (next(), next());
@@ -58,11 +59,10 @@ impl Lower<'_> {
 
         let shape = self.shape(anchor);
         let out = self.output();
-        let groups = prepared.iter().find_map(grouped).unwrap_or(1);
         let in_one_pass = ((Tile::MAX_POINTERS - 1).saturating_sub(addends.len()) / 2).clamp(1, TERMS_IN_ONE_PASS);
-        let passes = prepared.len().div_ceil(in_one_pass).max(1);
-        for pass in 0..passes {
-            let axes = self.contraction_axes(&shape, groups);
+        let passes = passes(&prepared, in_one_pass);
+        for (pass, (groups, terms)) in passes.iter().enumerate() {
+            let axes = self.contraction_axes(&shape, *groups);
             let init = if pass == 0 {
                 addends.iter().fold(Expr::Const(0.0), |sum, &id| {
                     let value = self.broadcast(id, &axes.index);
@@ -71,11 +71,10 @@ impl Lower<'_> {
             } else {
                 load(out, self.place(&axes.index))
             };
-            let chunk = prepared.iter().skip(pass * in_one_pass).take(in_one_pass);
-            let updates: Vec<Update> = chunk.map(|term| self.update(term, &axes, groups, &shape)).collect();
+            let updates: Vec<Update> = terms.iter().map(|term| self.update(term, &axes, &shape)).collect();
             // Without products the sum is there at once.
             let sum = if updates.is_empty() { init.clone() } else { Expr::Acc };
-            let finish = if pass + 1 == passes {
+            let finish = if pass + 1 == passes.len() {
                 let sum = if relu { unary(UnaryOp::Relu, sum) } else { sum };
                 self.epilogue(anchor, sum, &axes.index)
             } else {
@@ -113,7 +112,8 @@ impl Lower<'_> {
             pad: attrs.pad[i],
         });
         let each = attrs.groups == source[3] && attrs.groups == shape[3];
-        let Some(regions) = regions(&sliding).filter(|_| each && self.in_memory(x)) else { return false };
+        let whole = convolved(attrs, &source, &kernel) == shape;
+        let Some(regions) = regions(&sliding).filter(|_| each && whole && self.in_memory(x)) else { return false };
         let (image, weight, out) = (self.node_input(x), self.node_input(w), self.output());
         let shape = [shape[0], shape[1], shape[2], shape[3]];
         self.by_region(shape, &sliding, &regions, &mut |lower, region| {
@@ -140,7 +140,7 @@ impl Lower<'_> {
 
     /// Axes of the result; with several groups the channels are `g` and `c` within the group, unless a group has one channel.
     fn contraction_axes(&mut self, shape: &[usize], groups: usize) -> Axes {
-        let per_group = shape[shape.len() - 1] / groups;
+        let per_group = shape.last().map_or(1, |channels| channels / groups);
         if groups == 1 || per_group == 1 {
             return if shape.len() == 4 {
                 self.axes_of(shape)
@@ -157,8 +157,9 @@ impl Lower<'_> {
         axes
     }
 
-    fn prepare_conv2d(&mut self, attrs: &Conv2dAttrs, relu: bool, x: NodeId, w: NodeId, result: NodeId) -> Prepared {
-        let (shape, out) = (self.shape(w), self.shape(result));
+    fn prepare_conv2d(&mut self, attrs: &Conv2dAttrs, relu: bool, x: NodeId, w: NodeId) -> Prepared {
+        let shape = self.shape(w);
+        let out = convolved(attrs, &self.shape(x), &shape);
         let weight_shape = [shape[0], shape[1], shape[2], shape[3]];
         let planes = matches!(self.graph.node(x).op, Op::Transpose(_)) && !self.in_memory(x);
         let in_tiles = !planes && shape[..2] == [3, 3] && (attrs.stride, attrs.dilation, attrs.groups) == ([1, 1], [1, 1], 1);
@@ -174,7 +175,7 @@ impl Lower<'_> {
             false => self.placed("xp", x, place, 0.0, activation(relu)),
         };
         let weight = self.node_input(w);
-        Prepared::Conv2d { attrs: *attrs, image, weight, weight_shape }
+        Prepared::Conv2d { attrs: *attrs, image, weight, weight_shape, shape: out }
     }
 
     fn prepare_matmul(&mut self, relu: bool, a: NodeId, b: NodeId) -> Prepared {
@@ -195,31 +196,32 @@ impl Lower<'_> {
         Prepared::MatMul { left, left_shape, right: self.node_input(b), right_shape }
     }
 
-    fn update(&mut self, term: &Prepared, axes: &Axes, groups: usize, shape: &[usize]) -> Update {
+    fn update(&mut self, term: &Prepared, axes: &Axes, shape: &[usize]) -> Update {
         match term {
-            Prepared::Conv2d { attrs, image, weight, weight_shape } => {
+            Prepared::Conv2d { attrs, image, weight, weight_shape, shape: own_shape } => {
+                let own = own_index(axes, shape, own_shape);
                 let [kh, kw, ci, _] = *weight_shape;
                 let reduced = self.builder.axes(&["ky", "kx", "ci"], &[kh, kw, ci]);
                 let [ky, kx, k] = [0, 1, 2].map(|i| reduced.index[i].clone());
-                let place = |i: usize, k: &Affine| {
-                    axes.index[1 + i].scale(attrs.stride[i] as i64).add(&k.scale(attrs.dilation[i] as i64))
-                };
-                let channel = if groups == 1 {
+                let place =
+                    |i: usize, k: &Affine| own[1 + i].scale(attrs.stride[i] as i64).add(&k.scale(attrs.dilation[i] as i64));
+                let channel = if attrs.groups == 1 {
                     k.clone()
                 } else {
-                    let group = group_index(axes, shape[3] / groups);
+                    let group = group_index(axes, shape[3] / attrs.groups);
                     group.scale(ci as i64).add(&k)
                 };
-                let x = load(image.buffer, image.index(&[axes.index[0].clone(), place(0, &ky), place(1, &kx), channel]));
-                let w = load(*weight, flat(weight_shape, &[ky, kx, k, axes.index[3].clone()]));
+                let x = load(image.buffer, image.index(&[own[0].clone(), place(0, &ky), place(1, &kx), channel]));
+                let w = load(*weight, flat(weight_shape, &[ky, kx, k, own[3].clone()]));
                 product(reduced.loops, x, w)
             }
             Prepared::MatMul { left, left_shape, right, right_shape } => {
                 let rank = left_shape.len();
                 let reduced = self.builder.axes(&["k"], &left_shape[rank - 1..]);
                 let k = reduced.index[0].clone();
-                // The result may have more leading axes than the product: those of other terms.
-                let own = &axes.index[axes.index.len() - rank..];
+                let mut own_shape = left_shape.clone();
+                own_shape[rank - 1] = right_shape[right_shape.len() - 1];
+                let own = own_index(axes, shape, &own_shape);
                 let mut a_index = own[..rank - 1].to_vec();
                 a_index.push(k.clone());
                 let mut b_index = if right_shape.len() > 2 { own[..rank - 2].to_vec() } else { vec![] };
@@ -239,11 +241,37 @@ fn group_index(axes: &Axes, per_group: usize) -> Affine {
     terms.fold(Affine::default(), |sum, &(var, coefficient)| sum.plus(var, coefficient / per_group as i64))
 }
 
-fn grouped(term: &Prepared) -> Option<usize> {
-    match term {
-        Prepared::Conv2d { attrs, .. } if attrs.groups > 1 => Some(attrs.groups),
-        _ => None,
+/// Where in a term's own result the element is that goes to the axes' element of the sum: the sum may have more leading
+/// axes, and the term extents of 1 that others repeat.
+fn own_index(axes: &Axes, shape: &[usize], own: &[usize]) -> Vec<Affine> {
+    let leading = shape.len() - own.len();
+    let index = axes.index[leading..].iter().zip(shape[leading..].iter().zip(own));
+    index.map(|(index, (extent, own))| if extent == own { index.clone() } else { Affine::default() }).collect()
+}
+
+/// The shape of the result of a convolution.
+fn convolved(attrs: &Conv2dAttrs, x: &[usize], w: &[usize]) -> Vec<usize> {
+    let extent = |i: usize| {
+        window(x[1 + i], attrs.pad[i] + attrs.pad[i + 2], w[i], attrs.dilation[i], attrs.stride[i]).unwrap_or_default()
+    };
+    vec![x[0], extent(0), extent(1), w[3]]
+}
+
+/// The terms of each pass, at most so many, with the groups of all of them: loops over channels are of one kind in a pass.
+fn passes(terms: &[Prepared], most: usize) -> Vec<(usize, Vec<&Prepared>)> {
+    let mut passes: Vec<(usize, Vec<&Prepared>)> = Vec::new();
+    for term in terms {
+        let groups = if let Prepared::Conv2d { attrs, .. } = term { attrs.groups } else { 1 };
+        match passes.iter_mut().find(|(of, terms)| *of == groups && terms.len() < most) {
+            Some((_, terms)) => terms.push(term),
+            None => passes.push((groups, vec![term])),
+        }
     }
+    // Without products, what is added is a pass of its own.
+    if passes.is_empty() {
+        passes.push((1, vec![]));
+    }
+    passes
 }
 
 /// What a relu before a contraction does to each element.

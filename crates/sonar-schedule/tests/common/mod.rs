@@ -230,6 +230,38 @@ pub fn graphs() -> Vec<(&'static str, Graph)> {
         }
         s.op(Op::FusedSum { terms, relu: true }, &operands)
     });
+    case("fused sum of terms that others repeat", &|s| {
+        let (x, v, w) = (s.input(&[2, 5, 1, 4]), s.param(&[3, 3, 4, 18]), s.param(&[3, 3, 4, 1]));
+        let (y, u) = (s.input(&[1, 5, 3, 18]), s.param(&[3, 3, 1, 18]));
+        let terms = vec![
+            Term::Conv2d { attrs: conv(1, 1, 1, 1), relu: false },
+            Term::Conv2d { attrs: Conv2dAttrs { pad: [1, 2, 1, 2], ..Conv2dAttrs::default() }, relu: false },
+            Term::Conv2d { attrs: conv(1, 1, 1, 18), relu: false },
+        ];
+        s.op(Op::FusedSum { terms, relu: false }, &[x, v, x, w, y, u])
+    });
+    case("depthwise that is repeated", &|s| {
+        let (x, w, r) = (s.input(&[1, 5, 1, 18]), s.param(&[3, 3, 1, 18]), s.input(&[2, 5, 3, 18]));
+        let terms = vec![Term::Conv2d { attrs: conv(1, 1, 1, 18), relu: false }, Term::Add];
+        s.op(Op::FusedSum { terms, relu: false }, &[x, w, r])
+    });
+    case("fused sum of several groups", &|s| {
+        let (x, v) = (s.input(&[2, 4, 5, 12]), s.param(&[3, 3, 12, 24]));
+        let (w, u) = (s.param(&[3, 3, 3, 24]), s.param(&[1, 1, 2, 24]));
+        let term = |k: usize, groups| Term::Conv2d { attrs: conv(1, k / 2, 1, groups), relu: false };
+        let terms = vec![term(3, 4), term(3, 1), term(1, 6)];
+        s.op(Op::FusedSum { terms, relu: true }, &[x, w, x, v, x, u])
+    });
+    case("fused sum of numbers", &|s| {
+        let (a, b) = (s.input(&[]), s.input(&[]));
+        s.op(Op::FusedSum { terms: vec![Term::Add; 2], relu: true }, &[a, b])
+    });
+    case("concat of nests of several depths", &|s| {
+        let x = s.input(&[1, 5, 5, 35]);
+        let x = s.op(Op::Broadcast([2, 3, 5, 5, 35].map(Dim::Fixed).to_vec()), &[x]);
+        let (y, z) = (s.op(Op::Unary(UnaryOp::Sigmoid), &[x]), s.op(Op::Unary(UnaryOp::Sigmoid), &[x]));
+        s.op(Op::Concat { axis: 0 }, &[y, x, z])
+    });
     case("matmul", &|s| {
         let (a, b) = (s.input(&[9, 13]), s.param(&[13, 37]));
         let bias = s.param(&[37]);
