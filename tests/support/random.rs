@@ -188,12 +188,12 @@ impl Growth {
             attrs.pad = [kernel[0] / 2; 4];
             attrs.stride = [self.one_of(&[1, 1, 1, 2]); 2];
         } else {
-            for i in 0..2 {
-                kernel[i] = self.one_of(&[1, 1, 2, 3, 3, 4, 5]);
+            for (i, extent) in kernel.iter_mut().enumerate() {
+                *extent = self.one_of(&[1, 1, 2, 3, 3, 4, 5]);
                 attrs.stride[i] = self.one_of(&[1, 1, 2, 3]);
                 attrs.dilation[i] = self.one_of(&[1, 1, 2, 3]);
-                attrs.pad[i] = self.below(kernel[i] + 1);
-                attrs.pad[i + 2] = self.below(kernel[i] + 1);
+                attrs.pad[i] = self.below(*extent + 1);
+                attrs.pad[i + 2] = self.below(*extent + 1);
             }
         }
         let divisors: Vec<usize> = (2..=channels).filter(|d| channels.is_multiple_of(*d)).collect();
