@@ -1,7 +1,7 @@
 //! Latency of every model of the zoo, tuned and untuned, beside the other engines.
 
 use crate::peers::{Harness, Model, Timing};
-use crate::{Options, machine, program, publish};
+use crate::{Options, kernels, machine, program, publish};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -46,7 +46,16 @@ pub fn run(options: &Options) -> Result<()> {
         ("threads2", number(geomean(&two))),
         ("untuned", number(geomean(&table.speedups(1, UNTUNED)))),
     ];
-    publish("inference", &table.page(threads, options), &keys)
+    let mut page = table.page(threads, options);
+    page.push_str("## Kernels below 70% of the FMA peak\n\nOne thread, those that take a hundredth of the time or more. A kernel's floor is the larger of its operations over the \
+         measured FMA peak and its bytes over the measured bandwidth of the cache level that they fit in; `of roofline` is the floor over the \
+         time. What is bound by memory cannot reach the peak; what is bound by computing does other work than multiply-adds, \
+         or less of it than a vector has lanes for.\n\n");
+    page.push_str(kernels::HEAD);
+    for model in &models {
+        page.push_str(&kernels::lines(&program, model, &harness.file(model), &records)?);
+    }
+    publish("inference", &page, &keys)
 }
 
 /// Tunes a model, adding to the records.

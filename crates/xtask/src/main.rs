@@ -3,6 +3,7 @@
 
 mod conformance;
 mod inference;
+mod kernels;
 mod peers;
 
 use anyhow::{Context, Result, bail};
