@@ -47,7 +47,7 @@ struct Kernels<'a> {
 
 impl Tuning {
     /// Times candidates that were never timed, then tunes all until every kernel has as many trials as the job says or its
-    /// time is over, then times them again. Of candidates that wait, only the names of their kernels are in memory.
+    /// time is over, then times them again; those that have their trials are done. Of candidates that wait, only the names of their kernels are in memory.
     pub fn tune(
         &mut self,
         job: &TuneJob<'_>,
@@ -58,7 +58,9 @@ impl Tuning {
         let begun = Instant::now();
         let mut prepared = Vec::new();
         let mut unreported = Cost::default();
-        for &(candidate, trials) in &job.candidates {
+        // What was interrupted while it timed its candidates once more leaves those out that it had come to.
+        let open = job.candidates.iter().filter(|(_, trials)| to == 0 || trials.is_none_or(|trials| trials < to));
+        for &(candidate, trials) in open {
             let mut timed = Timed { cost: std::mem::take(&mut unreported), ..Timed::default() };
             match self.prepare(candidate, &graphs(candidate)?, trials.is_none().then_some(to), &mut timed) {
                 Ok(kernels) if timed.failures.is_empty() => prepared.push(kernels),
