@@ -131,10 +131,7 @@ impl<M: Module> Definitions<M> {
 
     /// Defines a tile, unless an equal one exists already.
     pub(crate) fn tile(&mut self, tile: &Tile) -> Result<FuncId, CodegenError> {
-        let same = |other: &Tile| {
-            (other.lanes, other.tail, other.pointers) == (tile.lanes, tile.tail, tile.pointers) && other.body == tile.body
-        };
-        if let Some((_, id)) = self.tiles.iter().find(|(other, _)| same(other)) {
+        if let Some((_, id)) = self.tiles.iter().find(|(other, _)| other.same_code(tile)) {
             return Ok(*id);
         }
         if !self.target.supports_lanes(tile.lanes) {

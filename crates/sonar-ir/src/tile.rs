@@ -260,6 +260,11 @@ impl Tile {
     /// How many pointers a tile may take.
     pub const MAX_POINTERS: usize = 12;
 
+    /// Whether two tiles differ in nothing but their names.
+    pub fn same_code(&self, other: &Tile) -> bool {
+        (self.lanes, self.tail, self.pointers) == (other.lanes, other.tail, other.pointers) && self.body == other.body
+    }
+
     /// Vector registers that the instruction set with this many lanes has.
     pub fn registers(lanes: usize) -> usize {
         if lanes == 16 { Self::REGISTERS_512 } else { Self::REGISTERS_256 }

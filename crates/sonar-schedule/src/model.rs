@@ -11,7 +11,7 @@ use sonar_ir::tile::{Inst, Tile, TileStmt};
 use crate::error::ScheduleError;
 use crate::leaf::{Leaf, leaves, main_leaf};
 use crate::primitives::{apply, filterable};
-use crate::space::{Choice, Filter, Options, Point, Replay, ScheduleSpace, space};
+use crate::space::{Choice, Filter, Options, Point, Replay, ScheduleSpace, filter_tile_fits, space};
 use crate::task::Task;
 use crate::tilegen::{Candidate, Nest, TileShape};
 use crate::walk;
@@ -126,7 +126,7 @@ fn filters(space: &ScheduleSpace) -> impl Iterator<Item = (f64, Filter, TileShap
         let shapes = space.tiles().iter().filter(|tile| tile.mr <= tiles && (tile.nv - 1) * lanes < outputs);
         let whole = |nv: usize| filter.parts == 1 || outputs.is_multiple_of(nv * lanes);
         let shapes = shapes.filter(move |tile| whole(tile.nv));
-        let shapes = shapes.filter(|tile| tile.mr * tile.nv + tile.nv + 1 < Tile::registers(lanes));
+        let shapes = shapes.filter(|tile| filter_tile_fits(tile, lanes));
         let (product, tile) = shapes.map(|tile| (product(tile), *tile)).min_by(|a, b| a.0.total_cmp(&b.0))?;
         let total = (filter.parts * strips) as f64 * (transforms + product + 4.0 * CALL);
         let pieces = if filter.parts > 1 {

@@ -358,8 +358,13 @@ fn strips(program: &Program, weights: &[String], tile: usize) -> Vec<usize> {
 
 /// Register tiles of the products of transformed tiles, which are matrices.
 fn filter_tiles(lanes: usize) -> impl Iterator<Item = TileShape> {
-    let fits = move |tile: &TileShape| tile.mr * tile.nv + tile.nv + 2 <= Tile::registers(lanes);
-    ROWS.into_iter().flat_map(|mr| VECTORS.into_iter().map(move |nv| TileShape { mr, nv, unroll: 1 })).filter(fits)
+    let tiles = ROWS.into_iter().flat_map(|mr| VECTORS.into_iter().map(move |nv| TileShape { mr, nv, unroll: 1 }));
+    tiles.filter(move |tile| filter_tile_fits(tile, lanes))
+}
+
+/// Whether the accumulators of such a product, a row of the weight and an element of the image fit the registers.
+pub(crate) fn filter_tile_fits(tile: &TileShape, lanes: usize) -> bool {
+    tile.mr * tile.nv + tile.nv + 1 < Tile::registers(lanes)
 }
 
 /// How many loops can be fused with the rows of the main nest.

@@ -109,3 +109,8 @@ fn renamed(program: &mut Program, var: Var, suffix: &str) -> Var {
     let name = format!("{}{suffix}", program.vars[var.0 as usize]);
     fresh_var(program, &name)
 }
+
+/// The greatest common divisor of two numbers that are not negative.
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}

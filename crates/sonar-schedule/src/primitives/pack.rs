@@ -4,7 +4,7 @@ use sonar_ir::loops::{Affine, BufId, Buffer, BufferKind, LoopKind, Program, Stmt
 
 use crate::error::ScheduleError;
 use crate::nest::{at, fresh_var, load};
-use crate::primitives::buffer_named;
+use crate::primitives::{buffer_named, gcd};
 use crate::walk;
 
 /// Reads a weight, as a matrix of rows of consecutive elements, through a copy in which panels of `width` columns lie one
@@ -81,10 +81,6 @@ fn row_length(program: &Program, weight: BufId, width: usize) -> Option<usize> {
         }
     });
     read.then_some(row as usize)
-}
-
-fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// The address in panels, if it stays within the panel that the loop over panels selects.

@@ -4,7 +4,7 @@ use sonar_ir::loops::{Access, BufferKind, LoopKind, Program, Stmt, Var};
 use std::collections::BTreeMap;
 
 use crate::error::ScheduleError;
-use crate::primitives::find;
+use crate::primitives::{find, gcd};
 use crate::walk;
 
 /// Lets iterations run at the same time.
@@ -89,8 +89,4 @@ fn apart(a: &Access, b: &Access, var: Var, extents: &[usize]) -> bool {
     let above = reaches.range(stride..).filter(|(_, reach)| **reach > 0).map(|(coefficient, _)| *coefficient);
     let above = above.chain((distance >= stride).then_some(distance)).reduce(gcd);
     below < stride && above.is_none_or(|step| step > below + stride * (extent - 1))
-}
-
-fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -192,8 +192,7 @@ fn movement(stmts: &[TileStmt], times: i64, moved: &mut [i64]) {
 
 /// The number of a tile in the program, where equal ones are one.
 fn shared(tiles: &mut Vec<Tile>, tile: Tile) -> usize {
-    let same = |other: &Tile| Tile { name: tile.name.clone(), ..other.clone() } == tile;
-    tiles.iter().position(same).unwrap_or_else(|| {
+    tiles.iter().position(|other| other.same_code(&tile)).unwrap_or_else(|| {
         tiles.push(tile);
         tiles.len() - 1
     })
