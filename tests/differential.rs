@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use sonar_ir::{BinaryOp, Graph, Init, NodeId, Op, Tensor, TensorType, Values, init, interp};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use support::random::{Operators, random_graph};
-use support::{Variant, run_compiled, targets};
+use support::{LEVELS, Variant, run_compiled, targets};
 
 /// Share of the largest output that compiled code may be off.
 const TOLERANCE: f64 = 1e-4;
@@ -49,7 +49,7 @@ fn check(part: u64) {
         for target in &targets {
             let variant = Variant {
                 target,
-                rewrite: random.random(),
+                rewrite: LEVELS[random.random_range(0..LEVELS.len())],
                 threads: random.random_range(1..3),
                 tolerance: if random.random() { 1e-4 } else { 0.0 },
                 schedules: if random.random_range(0..3) == 0 { Some(seed) } else { None },
@@ -65,7 +65,7 @@ fn check(part: u64) {
             }
             wrongs += 1;
             eprintln!(
-                "{wrong}: rewrite {}, threads {}, tolerance {}, {}, {target}; repeat it with\n\
+                "{wrong}: {:?}, threads {}, tolerance {}, {}, {target}; repeat it with\n\
                  SONAR_FUZZ_SEED={seed} SONAR_FUZZ_GRAPHS=1 cargo test --test differential\n{graph}",
                 variant.rewrite,
                 variant.threads,

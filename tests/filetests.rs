@@ -11,6 +11,7 @@ use rand::{RngExt, SeedableRng};
 use sonar_ir::space::Space;
 use sonar_ir::text::parse_graph;
 use sonar_ir::{Graph, init, interp};
+use sonar_tune::Level;
 use std::fs;
 use std::path::Path;
 use support::command::sonar;
@@ -70,15 +71,16 @@ fn check(path: &Path, graph: &Graph, directive: &Directive) {
     let expected = interp::run(&graph, &values).expect("the graph is valid");
     let targets = targets();
     let widest = targets.last().expect("this machine runs some target");
-    let one_thread = targets.iter().flat_map(|target| [(target, true, 1), (target, false, 1)]);
-    for (target, rewrite, threads) in one_thread.chain([(widest, true, 2), (widest, false, 2)]) {
+    let one_thread = targets.iter().flat_map(|target| [(target, Level::Full, 1), (target, Level::Written, 1)]);
+    let two_threads = [Level::Full, Level::Written].map(|level| (widest, level, 2));
+    for (target, rewrite, threads) in one_thread.chain(two_threads).chain([(widest, Level::Unfused, 1)]) {
         let found = run_compiled(&graph, &values, &Variant::new(target, rewrite, threads));
         assert_eq!(found.len(), expected.len());
         for (output, (found, expected)) in found.iter().zip(&expected).enumerate() {
             let error = found.relative_error(expected);
             assert!(
                 error <= directive.rtol,
-                "{}: {target}, rewrite {rewrite}, threads {threads}: output {output} is off by {error:e}\n{graph}",
+                "{}: {target}, {rewrite:?}, threads {threads}: output {output} is off by {error:e}\n{graph}",
                 path.display()
             );
         }

@@ -4,7 +4,7 @@ mod support;
 
 use sonar_ir::space::Space;
 use sonar_ir::{Graph, init};
-use sonar_tune::{CompileOptions, Target, compile, lower, plan};
+use sonar_tune::{CompileOptions, Level, Target, compile, lower, plan};
 use support::examples;
 
 /// The graphs of a folder of examples; of a space, the baseline.
@@ -24,7 +24,7 @@ fn arenas_are_little_larger_than_the_largest_live_set() {
     for graph in ["models", "kernels", "spaces"].into_iter().flat_map(graphs) {
         for name in ["x86-64-v2", "x86-64-v3", "x86-64-v4"] {
             let target = Target::parse(name).expect("a known target");
-            for (rewrite, batch, threads) in [(true, 1, 1), (true, 3, 2), (false, 1, 1)] {
+            for (rewrite, batch, threads) in [(Level::Full, 1, 1), (Level::Full, 3, 2), (Level::Written, 1, 1)] {
                 let options = CompileOptions { rewrite, batch, threads, ..CompileOptions::new(&target) };
                 let plan = plan(lower(&graph, &options).expect("it lowers"), &options).expect("it plans").plan;
                 // Tensors begin on cache lines, which counts where all of them are small.

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_codegen::Target;
 use sonar_ir::{Graph, Tensor, Values};
+use sonar_tune::{CompileOptions, Level, Lowered};
 use std::path::{Path, PathBuf};
 
 /// The files of a folder of `ir-examples/`, in the order of their names.
@@ -23,13 +24,16 @@ pub fn examples(folder: &str) -> Vec<PathBuf> {
     files
 }
 
+/// Every level of rewriting.
+pub const LEVELS: [Level; 4] = [Level::Unfused, Level::Written, Level::Fusion, Level::Full];
+
 /// How a graph is compiled.
 #[derive(Clone, Copy, Debug)]
 pub struct Variant<'t> {
     /// For which target.
     pub target: &'t Target,
-    /// Whether it is rewritten first.
-    pub rewrite: bool,
+    /// How far it is rewritten first.
+    pub rewrite: Level,
     /// For how many threads.
     pub threads: usize,
     /// How much rounding may cost.
@@ -40,7 +44,7 @@ pub struct Variant<'t> {
 
 impl<'t> Variant<'t> {
     /// Compiled as it is without further options, for a number of threads.
-    pub fn new(target: &'t Target, rewrite: bool, threads: usize) -> Self {
+    pub fn new(target: &'t Target, rewrite: Level, threads: usize) -> Self {
         Variant { target, rewrite, threads, tolerance: 1e-4, schedules: None }
     }
 }
@@ -48,14 +52,9 @@ impl<'t> Variant<'t> {
 /// The outputs of compiled code for a bound graph, on weights and inputs from `values`.
 pub fn run_compiled(graph: &Graph, values: &Values, variant: &Variant<'_>) -> Vec<Tensor> {
     let &Variant { target, rewrite, threads, tolerance, schedules } = variant;
-    let graph = if rewrite {
-        sonar_rewrite::rewrite(graph, &sonar_rewrite::Options::default()).expect("it rewrites").graph
-    } else {
-        graph.clone()
-    };
-    let folded = sonar_ir::fold::fold_params(&graph);
+    let options = CompileOptions { rewrite, threads, tolerance, ..CompileOptions::new(target) };
+    let Lowered { folded, tasks, .. } = sonar_tune::lower(graph, &options).expect("it lowers");
     let weights = folded.weights(values).expect("the weights fold");
-    let tasks = sonar_schedule::tasks(&folded.main).expect("it lowers");
     let goal = sonar_schedule::Options { lanes: target.lanes(), threads, tolerance };
     let mut random = schedules.map(StdRng::seed_from_u64);
     let programs = tasks.tasks.iter().map(|task| match &mut random {

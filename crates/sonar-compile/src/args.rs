@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Deserializer};
 use sonar_train::TrainConfig;
+use sonar_tune::Level;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -214,15 +215,45 @@ pub struct TargetArgs {
     /// Images in one inference, where the model leaves it open
     #[arg(long, default_value_t = 1)]
     pub batch: usize,
-    /// Compile the graph as it is written, without equality saturation
-    #[arg(long)]
-    pub no_rewrite: bool,
+    /// How far the graph is rewritten
+    #[arg(long, value_enum, default_value_t)]
+    pub rewrite: Rewrite,
+    /// The same as --rewrite written
+    #[arg(long, hide = true, conflicts_with = "rewrite")]
+    no_rewrite: bool,
     /// Largest error that rounding may cause, over the largest output; `exact` forbids algorithms that round more than sums do
     #[arg(long, value_parser = parse_tolerance, default_value = "1e-4")]
     pub tolerance: f64,
     /// Tuning records [default: one database for this machine]
     #[arg(long, env = "SONAR_RECORDS")]
     pub records: Option<PathBuf>,
+}
+
+/// How far a graph is rewritten before it is compiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Rewrite {
+    /// Not at all, and every operator is a kernel of its own.
+    Unfused,
+    /// Not at all; elementwise operators join the kernels of their neighbours.
+    Written,
+    /// Only what folds elementwise operators and constants into their neighbours.
+    Fusion,
+    /// By equality saturation with all rules.
+    #[default]
+    Full,
+}
+
+impl TargetArgs {
+    /// How far the graph is rewritten.
+    pub fn level(&self) -> Level {
+        match self.rewrite {
+            _ if self.no_rewrite => Level::Written,
+            Rewrite::Unfused => Level::Unfused,
+            Rewrite::Written => Level::Written,
+            Rewrite::Fusion => Level::Fusion,
+            Rewrite::Full => Level::Full,
+        }
+    }
 }
 
 /// Options of `tune`.

@@ -95,7 +95,7 @@ fn compile_options<'a>(target: &'a Target, options: &TargetArgs) -> CompileOptio
     CompileOptions {
         threads: options.threads,
         batch: options.batch,
-        rewrite: !options.no_rewrite,
+        rewrite: options.level(),
         tolerance: options.tolerance,
         ..CompileOptions::new(target)
     }

@@ -41,7 +41,8 @@ pub fn flops(graph: &Graph) -> u64 {
             return 0.0;
         }
         let operands: Vec<&TensorType> = node.operands.iter().map(|&id| single.ty(id)).collect();
-        KernelShape { op: &node.op, operands: &operands, result: &node.ty }.flops()
+        let weights = vec![false; operands.len()];
+        KernelShape { op: &node.op, operands: &operands, weights: &weights, result: &node.ty }.flops()
     };
     single.nodes.iter().map(of_node).sum::<f64>() as u64
 }

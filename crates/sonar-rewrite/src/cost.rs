@@ -14,6 +14,8 @@ pub struct KernelShape<'a> {
     pub op: &'a Op,
     /// Types of the operands.
     pub operands: &'a [&'a TensorType],
+    /// For each operand, whether it is a weight: it depends on parameters only, and is computed once, before the first run.
+    pub weights: &'a [bool],
     /// Type of the result.
     pub result: &'a TensorType,
 }
@@ -151,7 +153,8 @@ pub fn graph_cost(graph: &sonar_ir::Graph, cost: &Cost<'_>) -> f64 {
     for (id, node) in graph.iter() {
         if !konst[id.0 as usize] && node.op != Op::Input {
             let operands: Vec<&TensorType> = node.operands.iter().map(|&operand| graph.ty(operand)).collect();
-            total += cost(&KernelShape { op: &node.op, operands: &operands, result: &node.ty });
+            let weights: Vec<bool> = node.operands.iter().map(|operand| konst[operand.0 as usize]).collect();
+            total += cost(&KernelShape { op: &node.op, operands: &operands, weights: &weights, result: &node.ty });
         }
     }
     total

@@ -381,12 +381,14 @@ fn without_dominated(mut alternatives: Vec<Alternative>) -> Vec<Alternative> {
     kept
 }
 
-fn node_cost(egraph: &EGraph, class: Id, node: &ENode, cost: &Cost<'_>) -> f64 {
+/// What it costs to compute a class by one of its nodes; a leaf is free.
+pub fn node_cost(egraph: &EGraph, class: Id, node: &ENode, cost: &Cost<'_>) -> f64 {
     match &**egraph.analysis.heads.get(node.head) {
         Head::Leaf(..) => 0.0,
         Head::Op(op) => {
             let operands: Vec<&TensorType> = node.operands.iter().map(|&id| &egraph[id].data.ty).collect();
-            let cost = cost(&KernelShape { op, operands: &operands, result: &egraph[class].data.ty });
+            let weights: Vec<bool> = node.operands.iter().map(|&id| is_konst(egraph, id)).collect();
+            let cost = cost(&KernelShape { op, operands: &operands, weights: &weights, result: &egraph[class].data.ty });
             // What a model cannot say is avoided.
             if cost < HUGE { cost.max(0.0) } else { HUGE }
         }

@@ -47,7 +47,7 @@ mod tests;
 
 pub use cost::{Cost, KernelShape, roofline};
 pub use report::Report;
-pub use rules::{Limits, RULES, Rule, Soundness, Stage, StopReason};
+pub use rules::{Limits, RULES, Rule, Soundness, Stage, StopReason, rules_up_to};
 
 use crate::solve::{Solved, simplify, solve};
 use sonar_ir::infer::TypeError;

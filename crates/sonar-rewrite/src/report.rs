@@ -1,12 +1,12 @@
 //! What a rewriting did.
 
 use crate::Options;
-use crate::cost::KernelShape;
-use crate::language::{EGraph, ENode, Head};
+use crate::extract::node_cost;
+use crate::language::{EGraph, Head};
 use crate::rules::{Rule, Saturation, StopReason};
 use egg::Id;
 use serde::Serialize;
-use sonar_ir::graph::{Graph, Op, TensorType, Term};
+use sonar_ir::graph::{Graph, Op, Term};
 use std::collections::HashSet;
 use std::fmt;
 use std::fmt::Write;
@@ -108,19 +108,14 @@ fn dump(egraph: &EGraph, roots: &[Id], options: &Options<'_>) -> String {
         let _ = writeln!(text, "{kind} {class}: {}{}", facts.ty, if roots.contains(&class) { " (root)" } else { "" });
         for node in &egraph[class].nodes {
             let operands: Vec<String> = node.operands.iter().map(|&id| egraph.find(id).to_string()).collect();
-            let cost = if facts.konst { String::new() } else { format!("  {:.3e}", cost(egraph, class, node, options)) };
+            let cost =
+                if facts.konst { String::new() } else { format!("  {:.3e}", node_cost(egraph, class, node, options.cost)) };
             let label = label(egraph.analysis.heads.get(node.head));
             let _ = writeln!(text, "  {label}({}){cost}", operands.join(", "));
             stack.extend(node.operands.iter().map(|&id| egraph.find(id)));
         }
     }
     text
-}
-
-fn cost(egraph: &EGraph, class: Id, node: &ENode, options: &Options<'_>) -> f64 {
-    let Head::Op(op) = &**egraph.analysis.heads.get(node.head) else { return 0.0 };
-    let operands: Vec<&TensorType> = node.operands.iter().map(|&id| &egraph[id].data.ty).collect();
-    (options.cost)(&KernelShape { op, operands: &operands, result: &egraph[class].data.ty })
 }
 
 /// A short name of an operator, with attributes only where they tell kernels apart at a glance.

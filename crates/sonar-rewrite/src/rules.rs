@@ -86,6 +86,11 @@ pub const RULES: &[Rule] = &[
     rule("conv-of-pool",   Trade,    Real,  "conv1x1(avgpool(x),w) → avgpool(conv1x1(x,w)), both of stride 1",                merge::conv_of_pool),
 ];
 
+/// The rules of this stage and of those before it.
+pub fn rules_up_to(rules: &[Rule], stage: Stage) -> Vec<Rule> {
+    rules.iter().filter(|rule| rule.stage <= stage).copied().collect()
+}
+
 const fn rule(
     name: &'static str,
     stage: Stage,

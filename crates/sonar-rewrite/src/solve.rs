@@ -5,7 +5,7 @@ use crate::cost::{KernelShape, graph_cost};
 use crate::extract::{Effort, extract};
 use crate::language::{Analysis, EGraph};
 use crate::report::Report;
-use crate::rules::{Rule, Stage, saturate};
+use crate::rules::{Stage, rules_up_to, saturate};
 use crate::{Options, RewriteError};
 use sonar_ir::Graph;
 
@@ -57,8 +57,4 @@ pub fn solve(graph: &Graph, options: &Options<'_>, report: &mut Report) -> Resul
     let fusion = candidates.iter().position(|(_, graph)| *graph == fusion).unwrap_or(0);
     report.solved(&egraph, &roots, options, &candidates);
     Ok(Solved { source: graph.clone(), candidates, fusion })
-}
-
-fn rules_up_to(rules: &[Rule], stage: Stage) -> Vec<Rule> {
-    rules.iter().filter(|rule| rule.stage <= stage).copied().collect()
 }

@@ -55,5 +55,5 @@ pub use model::{default_point, default_program, default_schedule, estimate};
 pub use plan::plan;
 pub use primitives::{apply, apply_step};
 pub use space::{Knob, Options, Point, ScheduleSpace, allows, largest_filter, space};
-pub use task::{Kernel, Task, TaskKind, Tasks, Value, tasks};
+pub use task::{Kernel, Task, TaskKind, Tasks, Value, tasks, unfused_tasks};
 pub use work::executed_flops;

@@ -21,6 +21,17 @@ pub(crate) struct Partition {
     pub(crate) destination: Vec<Option<Destination>>,
 }
 
+/// The partition in which every operator that is not free has a kernel of its own.
+pub(crate) fn apart(graph: &Graph) -> Partition {
+    let computed = |op: &Op| !matches!(op, Op::Input | Op::Param(_) | Op::Reshape(_));
+    let free = |id: NodeId, op: &Op| is_free(op) && !graph.outputs.contains(&id) && needs_no_memory(graph, id);
+    let inlined: Vec<bool> = graph.iter().map(|(id, node)| free(id, &node.op)).collect();
+    let own = |(id, node): (NodeId, &sonar_ir::Node)| (computed(&node.op) && !is_elementwise(&node.op)).then_some(id);
+    let anchor = graph.iter().map(own).collect();
+    let roots = graph.iter().filter(|(id, node)| computed(&node.op) && !inlined[id.0 as usize]).map(|(id, _)| id).collect();
+    Partition { inlined, anchor, roots, destination: vec![None; graph.nodes.len()] }
+}
+
 /// A part of a concatenation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Destination {

@@ -5,7 +5,7 @@ use sonar_ir::{Graph, NodeId, Op};
 
 use crate::error::LowerError;
 use crate::lower::{Stage, lower, lower_copy};
-use crate::partition::{partition, storage};
+use crate::partition::{Partition, apart, partition, storage};
 use crate::work;
 
 /// A loop program to find a schedule for; kernels that compute the same thing share one.
@@ -77,6 +77,15 @@ pub struct Tasks {
 
 /// Partitions a specialised graph into kernels and lowers each to an unscheduled program.
 pub fn tasks(graph: &Graph) -> Result<Tasks, LowerError> {
+    lower_with(graph, partition)
+}
+
+/// As [`tasks`], with a kernel for each operator: what fusion is compared to.
+pub fn unfused_tasks(graph: &Graph) -> Result<Tasks, LowerError> {
+    lower_with(graph, apart)
+}
+
+fn lower_with(graph: &Graph, partition: fn(&Graph) -> Partition) -> Result<Tasks, LowerError> {
     for (id, node) in graph.iter() {
         match node.ty.extents() {
             None => return Err(LowerError::NotSpecialised(id)),

@@ -1,6 +1,6 @@
 //! Compiled code as a backend of training.
 
-use crate::compile::{CompileOptions, Schedules, compile};
+use crate::compile::{CompileOptions, Level, Schedules, compile};
 use crate::error::TuneError;
 use sonar_codegen::{CodegenError, Context, Target};
 use sonar_ir::{Graph, Values};
@@ -30,7 +30,7 @@ impl Backend for JitBackend {
     fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>, TrainError> {
         let options = CompileOptions {
             threads: self.threads,
-            rewrite: false,
+            rewrite: Level::Written,
             schedules: &self.schedules,
             ..CompileOptions::new(&self.target)
         };

@@ -23,6 +23,19 @@ use sonar_schedule::{Task, Tasks};
 use std::ops::Deref;
 use std::time::Instant;
 
+/// How far a graph is rewritten: each level includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Not at all, and every operator is a kernel: what everything else is compared to.
+    Unfused,
+    /// Not at all: elementwise operators join the kernels of their neighbours.
+    Written,
+    /// By the rules that fold elementwise operators and constants into their neighbours, as every compiler does.
+    Fusion,
+    /// By all rules.
+    Full,
+}
+
 /// Knows better schedules than the analytic default for some tasks.
 pub type Schedules<'a> = dyn Fn(&Task) -> Option<Schedule> + 'a;
 
@@ -35,8 +48,8 @@ pub struct CompileOptions<'a> {
     pub threads: usize,
     /// What the symbolic batch is bound to.
     pub batch: usize,
-    /// Whether to rewrite the graph.
-    pub rewrite: bool,
+    /// How far the graph is rewritten.
+    pub rewrite: Level,
     /// Which of the rewritten graphs to take, the one of least estimated cost being 0; the last one if there are not as many.
     pub extraction: usize,
     /// The largest error that rounding may cause, over the largest output: see [`sonar_schedule::Options::tolerance`].
@@ -132,7 +145,7 @@ pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, Tun
     })?;
 
     let (rewritten, extractions, report) = passes.time("rewrite", || {
-        if !options.rewrite {
+        if options.rewrite < Level::Fusion {
             return Ok((graph.clone(), 1, None));
         }
         let cost: &sonar_rewrite::Cost<'_> = match sonar_schedule::largest_filter(&options.goal()) {
@@ -140,7 +153,9 @@ pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, Tun
             Some(2) => &sonar_rewrite::cost::roofline_of_small_tiles,
             Some(_) => &sonar_rewrite::cost::roofline,
         };
-        let rewriting = sonar_rewrite::Options { cost, ..sonar_rewrite::Options::default() };
+        let fusion = sonar_rewrite::rules_up_to(sonar_rewrite::RULES, sonar_rewrite::Stage::Fuse);
+        let rules = if options.rewrite == Level::Full { sonar_rewrite::RULES } else { &fusion };
+        let rewriting = sonar_rewrite::Options { rules, cost, ..sonar_rewrite::Options::default() };
         let Rewritten { mut candidates, report, .. } = sonar_rewrite::rewrite(&graph, &rewriting)?;
         let extractions = candidates.len();
         let rewritten = candidates.swap_remove(options.extraction.min(extractions - 1));
@@ -155,7 +170,8 @@ pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, Tun
     })?;
 
     let tasks = passes.time("tasks", || {
-        let tasks = sonar_schedule::tasks(&folded.main)?;
+        let partition = if options.rewrite == Level::Unfused { sonar_schedule::unfused_tasks } else { sonar_schedule::tasks };
+        let tasks = partition(&folded.main)?;
         verified_in_debug("tasks", || tasks.tasks.iter().try_for_each(|task| verify::program(&task.program)))?;
         Ok(tasks)
     })?;
@@ -196,9 +212,17 @@ pub fn generate(mut planned: Planned, options: &CompileOptions<'_>) -> Result<Co
 }
 
 impl<'a> CompileOptions<'a> {
-    /// One thread, a batch of one, rewriting, a tolerance of 1e-4, and analytic schedules.
+    /// One thread, a batch of one, all rules, a tolerance of 1e-4, and analytic schedules.
     pub fn new(target: &'a Target) -> Self {
-        CompileOptions { target, threads: 1, batch: 1, rewrite: true, extraction: 0, tolerance: 1e-4, schedules: &|_| None }
+        CompileOptions {
+            target,
+            threads: 1,
+            batch: 1,
+            rewrite: Level::Full,
+            extraction: 0,
+            tolerance: 1e-4,
+            schedules: &|_| None,
+        }
     }
 
     /// For what schedules are made.

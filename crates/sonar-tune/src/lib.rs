@@ -18,7 +18,7 @@ pub mod recorded;
 pub mod tuner;
 
 pub use backend::JitBackend;
-pub use compile::{CompileOptions, Compiled, Lowered, Pass, Planned, Schedules, compile, generate, lower, plan};
+pub use compile::{CompileOptions, Compiled, Level, Lowered, Pass, Planned, Schedules, compile, generate, lower, plan};
 pub use error::TuneError;
 pub use latency::measure_models;
 pub use sonar_codegen::{CallTime, Context, Model, ObjectFile, Target};

@@ -26,7 +26,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let options = CompileOptions {
         threads: args.target.threads,
         batch: args.target.batch,
-        rewrite: !args.target.no_rewrite,
+        rewrite: args.target.level(),
         tolerance: args.target.tolerance,
         ..CompileOptions::new(&target)
     };
