@@ -148,16 +148,21 @@ impl KernelShape<'_> {
 
 /// The cost of a whole graph whose every node that depends on an input is one kernel.
 pub fn graph_cost(graph: &sonar_ir::Graph, cost: &Cost<'_>) -> f64 {
-    let konst = crate::segment::konst(graph);
     let mut total = 0.0;
+    for_each_kernel(graph, |kernel| total += cost(kernel));
+    total
+}
+
+/// Looks at every node that depends on an input as a kernel.
+pub fn for_each_kernel(graph: &sonar_ir::Graph, mut look: impl FnMut(&KernelShape<'_>)) {
+    let konst = crate::segment::konst(graph);
     for (id, node) in graph.iter() {
         if !konst[id.0 as usize] && node.op != Op::Input {
             let operands: Vec<&TensorType> = node.operands.iter().map(|&operand| graph.ty(operand)).collect();
             let weights: Vec<bool> = node.operands.iter().map(|operand| konst[operand.0 as usize]).collect();
-            total += cost(&KernelShape { op: &node.op, operands: &operands, weights: &weights, result: &node.ty });
+            look(&KernelShape { op: &node.op, operands: &operands, weights: &weights, result: &node.ty });
         }
     }
-    total
 }
 
 fn elements(ty: &TensorType) -> f64 {

@@ -88,6 +88,8 @@ pub struct Rewritten {
     pub graph: Graph,
     /// Distinct graphs, cheapest first, `graph` being the first. What fusion alone gives is always among them.
     pub candidates: Vec<Graph>,
+    /// Which of the candidates is what fusion alone gives.
+    pub fusion: usize,
     /// What happened.
     pub report: Report,
 }
@@ -126,15 +128,20 @@ pub fn rewrite(graph: &Graph, options: &Options<'_>) -> Result<Rewritten, Rewrit
     report.fusion_cost = total(&solutions, &of_segment, |solved| solved.candidates[solved.fusion].0);
 
     let mut candidates: Vec<Graph> = Vec::new();
+    let mut fusion = 0;
     for choice in choices(&solutions, &of_segment, options.candidates) {
         let chosen = of_segment.iter().map(|&index| &solutions[index].candidates[choice[index]].1);
         let candidate = assemble(&simple, &segments, chosen)?;
         debug_assert_eq!(verify::graph(&candidate), Ok(()));
-        if !candidates.contains(&candidate) {
+        let known = candidates.iter().position(|known| *known == candidate);
+        if choice.iter().zip(&solutions).all(|(k, solved)| *k == solved.fusion) {
+            fusion = known.unwrap_or(candidates.len());
+        }
+        if known.is_none() {
             candidates.push(candidate);
         }
     }
-    Ok(Rewritten { graph: candidates[0].clone(), candidates, report })
+    Ok(Rewritten { graph: candidates[0].clone(), candidates, fusion, report })
 }
 
 /// Which candidate of each distinct segment makes up each graph: the best everywhere, then the best with one kind of segment

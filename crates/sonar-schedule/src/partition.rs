@@ -6,6 +6,7 @@
 //! Broadcasts, slices and constants are only other ways to index, so they are inlined into every consumer.
 //! Reshapes are other names for the same memory.
 
+use sonar_ir::tile::Tile;
 use sonar_ir::{Graph, NodeId, Op, Term};
 
 /// A partition of the live nodes of a graph into kernels.
@@ -40,6 +41,9 @@ pub(crate) struct Destination {
     pub(crate) start: usize,
 }
 
+/// The most tensors that a kernel reads because of fusion: a micro-kernel has a pointer for each, and one for the result.
+const MOST_READ: usize = Tile::MAX_POINTERS;
+
 /// Partitions a graph without dead nodes.
 pub(crate) fn partition(graph: &Graph) -> Partition {
     let count = graph.nodes.len();
@@ -50,6 +54,8 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
     // The root of the kernel that each node belongs to, and whether the way from there to the node keeps every element's place.
     let mut root: Vec<NodeId> = (0..count as u32).map(NodeId).collect();
     let mut in_epilogue = vec![true; count];
+    // How many tensors the kernel with this root reads.
+    let mut reads = vec![0; count];
 
     for (id, node) in graph.iter().rev() {
         let i = id.0 as usize;
@@ -64,8 +70,9 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
             inlined[i] = uses[i] > 0 && !graph.outputs.contains(&id) && needs_no_memory(graph, id);
             continue;
         }
+        let operands = node.operands.iter().filter(|operand| !is_free(&graph.node(**operand).op)).count();
         let fused = match consumer[i] {
-            Some(user) if uses[i] == 1 => {
+            Some(user) if uses[i] == 1 && reads[root[user.0 as usize].0 as usize] + operands <= MOST_READ => {
                 let u = user.0 as usize;
                 let kernel = root[u].0 as usize;
                 let keeps_place = is_elementwise(&graph.node(user).op) && graph.ty(user) == &node.ty;
@@ -87,10 +94,13 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
             let u = user.0 as usize;
             inlined[i] = true;
             root[i] = root[u];
+            // The value itself is not read any more.
+            reads[root[i].0 as usize] += operands.saturating_sub(1);
             let keeps_place = is_elementwise(&graph.node(user).op) && graph.ty(user) == &node.ty;
             in_epilogue[i] = in_epilogue[u] && keeps_place;
-        } else if !is_elementwise(&node.op) {
-            anchor[i] = Some(id);
+        } else {
+            reads[i] = operands;
+            anchor[i] = (!is_elementwise(&node.op)).then_some(id);
         }
     }
 

@@ -39,6 +39,9 @@ pub enum Level {
 /// Knows better schedules than the analytic default for some tasks.
 pub type Schedules<'a> = dyn Fn(&Task) -> Option<Schedule> + 'a;
 
+/// Knows to what some graphs, whose batch is bound, are best rewritten.
+pub type Networks<'a> = dyn Fn(&Graph) -> Option<Graph> + 'a;
+
 /// How to compile.
 #[derive(Clone, Copy)]
 pub struct CompileOptions<'a> {
@@ -50,12 +53,12 @@ pub struct CompileOptions<'a> {
     pub batch: usize,
     /// How far the graph is rewritten.
     pub rewrite: Level,
-    /// Which of the rewritten graphs to take, the one of least estimated cost being 0; the last one if there are not as many.
-    pub extraction: usize,
     /// The largest error that rounding may cause, over the largest output: see [`sonar_schedule::Options::tolerance`].
     pub tolerance: f64,
     /// Where schedules come from; the analytic default where it knows none.
     pub schedules: &'a Schedules<'a>,
+    /// Where rewritten graphs come from; the one of least estimated cost where it knows none.
+    pub networks: &'a Networks<'a>,
 }
 
 /// Time of one pass.
@@ -74,8 +77,6 @@ pub struct Lowered {
     pub graph: Graph,
     /// The rewritten graph, or the same one.
     pub rewritten: Graph,
-    /// How many distinct rewritten graphs there were to take from.
-    pub extractions: usize,
     /// What happened during rewriting, if there was any.
     pub report: Option<Report>,
     /// What is computed once, and what at every run.
@@ -137,32 +138,59 @@ pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<Compiled, 
 /// The passes that need no schedule: from a graph to its tasks.
 pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, TuneError> {
     let mut passes = Passes::default();
-
-    let graph = passes.time("specialise", || {
-        let graph = graph.specialise(options.batch);
-        verified("specialise", verify::graph(&graph))?;
-        Ok(graph)
-    })?;
-
-    let (rewritten, extractions, report) = passes.time("rewrite", || {
-        if options.rewrite < Level::Fusion {
-            return Ok((graph.clone(), 1, None));
+    let graph = passes.time("specialise", || specialise(graph, options))?;
+    let (rewritten, report) = passes.time("rewrite", || {
+        let known = if options.rewrite == Level::Full { (options.networks)(&graph) } else { None };
+        match known {
+            Some(known) => Ok((known, None)),
+            None if options.rewrite < Level::Fusion => Ok((graph.clone(), None)),
+            None => {
+                let Rewritten { graph, report, .. } = rewrite(&graph, estimated_cost(options), options)?;
+                Ok((graph, Some(report)))
+            }
         }
-        let cost: &sonar_rewrite::Cost<'_> = match sonar_schedule::largest_filter(&options.goal()) {
-            None => &sonar_rewrite::cost::exact,
-            Some(2) => &sonar_rewrite::cost::roofline_of_small_tiles,
-            Some(_) => &sonar_rewrite::cost::roofline,
-        };
-        let fusion = sonar_rewrite::rules_up_to(sonar_rewrite::RULES, sonar_rewrite::Stage::Fuse);
-        let rules = if options.rewrite == Level::Full { sonar_rewrite::RULES } else { &fusion };
-        let rewriting = sonar_rewrite::Options { rules, cost, ..sonar_rewrite::Options::default() };
-        let Rewritten { mut candidates, report, .. } = sonar_rewrite::rewrite(&graph, &rewriting)?;
-        let extractions = candidates.len();
-        let rewritten = candidates.swap_remove(options.extraction.min(extractions - 1));
-        verified_in_debug("rewrite", || verify::graph(&rewritten))?;
-        Ok((rewritten, extractions, Some(report)))
     })?;
+    lower_rewritten(graph, rewritten, report, passes, options)
+}
 
+/// A graph with its batch bound, verified.
+pub(crate) fn specialise(graph: &Graph, options: &CompileOptions<'_>) -> Result<Graph, TuneError> {
+    let graph = graph.specialise(options.batch);
+    verified("specialise", verify::graph(&graph))?;
+    Ok(graph)
+}
+
+/// Rewrites a graph whose batch is bound.
+pub(crate) fn rewrite(
+    graph: &Graph,
+    cost: &sonar_rewrite::Cost<'_>,
+    options: &CompileOptions<'_>,
+) -> Result<Rewritten, TuneError> {
+    let fusion = sonar_rewrite::rules_up_to(sonar_rewrite::RULES, sonar_rewrite::Stage::Fuse);
+    let rules = if options.rewrite == Level::Full { sonar_rewrite::RULES } else { &fusion };
+    let rewriting = sonar_rewrite::Options { rules, cost, ..sonar_rewrite::Options::default() };
+    let rewritten = sonar_rewrite::rewrite(graph, &rewriting)?;
+    verified_in_debug("rewrite", || rewritten.candidates.iter().try_for_each(verify::graph))?;
+    Ok(rewritten)
+}
+
+/// What kernels are estimated to cost, by the algorithms that the options allow.
+pub(crate) fn estimated_cost(options: &CompileOptions<'_>) -> &'static sonar_rewrite::Cost<'static> {
+    match sonar_schedule::largest_filter(&options.goal()) {
+        None => &sonar_rewrite::cost::exact,
+        Some(2) => &sonar_rewrite::cost::roofline_of_small_tiles,
+        Some(_) => &sonar_rewrite::cost::roofline,
+    }
+}
+
+/// The passes from a rewritten graph to its tasks.
+pub(crate) fn lower_rewritten(
+    graph: Graph,
+    rewritten: Graph,
+    report: Option<Report>,
+    mut passes: Passes,
+    options: &CompileOptions<'_>,
+) -> Result<Lowered, TuneError> {
     let folded = passes.time("fold", || {
         let folded = fold::fold_params(&rewritten);
         verified_in_debug("fold", || verify::graph(&folded.setup).and_then(|()| verify::graph(&folded.main)))?;
@@ -176,7 +204,7 @@ pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, Tun
         Ok(tasks)
     })?;
 
-    Ok(Lowered { graph, rewritten, extractions, report, folded, tasks, passes: passes.0 })
+    Ok(Lowered { graph, rewritten, report, folded, tasks, passes: passes.0 })
 }
 
 /// The passes that need schedules: from tasks to a plan.
@@ -219,9 +247,9 @@ impl<'a> CompileOptions<'a> {
             threads: 1,
             batch: 1,
             rewrite: Level::Full,
-            extraction: 0,
             tolerance: 1e-4,
             schedules: &|_| None,
+            networks: &|_| None,
         }
     }
 
@@ -264,7 +292,7 @@ impl Compiled {
 
 /// Passes with their times.
 #[derive(Default)]
-struct Passes(Vec<Pass>);
+pub(crate) struct Passes(Vec<Pass>);
 
 impl Passes {
     fn time<T>(&mut self, name: &'static str, pass: impl FnOnce() -> Result<T, TuneError>) -> Result<T, TuneError> {

@@ -6,14 +6,18 @@
 //! | [`latency`] | time of whole models |
 //! | [`descent`] | coordinate descent in a space of decisions |
 //! | [`tuner`] | the search: which task is tried next, what is measured, and what is remembered |
-//! | [`recorded`] | the best schedules that the records know |
+//! | [`network`] | which of the graphs that a network can be rewritten to is fastest |
+//! | [`costs`] | what a kernel costs: measured, or estimated |
+//! | [`recorded`] | the best schedules and graphs that the records know |
 //! | [`backend`] | compiled code for training |
 
 pub mod backend;
 pub mod compile;
+pub mod costs;
 pub mod descent;
 pub mod error;
 pub mod latency;
+pub mod network;
 pub mod recorded;
 pub mod tuner;
 

@@ -1,7 +1,10 @@
 //! The best schedules that the records know: tuned models without a search.
 
+use crate::compile::CompileOptions;
 use sonar_codegen::Target;
 use sonar_ir::schedule::Schedule;
+use sonar_ir::text::parse_graph;
+use sonar_ir::{Graph, NodeId, TensorType};
 use sonar_measure::{Key, MeasureError, Records, records};
 use sonar_schedule::Task;
 
@@ -17,4 +20,21 @@ pub fn key(task: &Task, target: &Target, threads: usize) -> Key {
 pub fn best_schedule(records: &Records, task: &Task, target: &Target, threads: usize) -> Result<Option<Schedule>, MeasureError> {
     let best = records.best(&key(task, target, threads))?;
     Ok(best.and_then(|trial| trial.schedule.parse().ok()))
+}
+
+/// Under which key the rewritten forms of a graph, whose batch is bound, are recorded.
+pub fn network_key(graph: &Graph, options: &CompileOptions<'_>) -> Key {
+    let task = records::digest(&format!("{graph}{:e}", options.tolerance));
+    Key { task, target: options.target.key(), threads: options.threads, compiler: COMPILER.into() }
+}
+
+/// What a graph, whose batch is bound, was found to be rewritten to best: the schedule of the best trial under its key.
+pub fn network(records: &Records, graph: &Graph, options: &CompileOptions<'_>) -> Result<Option<Graph>, MeasureError> {
+    let best = records.best(&network_key(graph, options))?;
+    let types = |graph: &Graph, ids: &[NodeId]| -> Vec<TensorType> { ids.iter().map(|&id| graph.ty(id).clone()).collect() };
+    let fits = |found: &Graph| {
+        types(found, &found.inputs()) == types(graph, &graph.inputs())
+            && types(found, &found.outputs) == types(graph, &graph.outputs)
+    };
+    Ok(best.and_then(|trial| parse_graph(&trial.schedule).ok()).filter(fits))
 }

@@ -238,6 +238,11 @@ impl Tuner {
         self.best(*self.by_key.get(&task.key)?).map(|(schedule, _)| schedule)
     }
 
+    /// The best time known of a task, in nanoseconds.
+    pub fn time(&self, task: &Task) -> Option<f64> {
+        self.states[self.by_key.get(&task.key)?.0].best.as_ref().map(|best| best.nanoseconds)
+    }
+
     /// The weighted sum of the best times of tasks, in nanoseconds: an estimate of a model's latency. Nothing if a task has no time yet.
     pub fn latency(&self, weights: &[(TaskId, f64)]) -> Option<f64> {
         weights.iter().map(|&(id, weight)| Some(weight * self.states[id.0].best.as_ref()?.nanoseconds)).sum()

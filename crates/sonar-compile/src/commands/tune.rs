@@ -8,13 +8,20 @@ use crate::load::{self, Described};
 use crate::output::{out, outln};
 use crate::table::{Align, render};
 use serde_json::json;
-use sonar_ir::init;
+use sonar_ir::{Graph, init};
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_measure::{Budget, Summary, SystemClock};
-use sonar_tune::tuner::{Limits, StopReason, TaskId, Tuner, TunerOptions};
-use sonar_tune::{CompileOptions, TuneError, compile, lower, measure_models};
+use sonar_schedule::Task;
+use sonar_tune::{CompileOptions, Limits, Progress, StopReason, TaskId, TuneError, Tuner, TunerOptions};
+use sonar_tune::{compile, measure_models, network};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
+
+/// The share of the time, at most, in which kernels of graphs that the model could be rewritten to are timed: one over this.
+const CANDIDATES_SHARE: u32 = 5;
+/// Graphs whose kernels are tuned.
+const FINALISTS: usize = 2;
 
 /// Runs the subcommand.
 pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
@@ -30,8 +37,6 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         tolerance: args.target.tolerance,
         ..CompileOptions::new(&target)
     };
-    let lowered = lower(&graph, &options).map_err(tune_failure)?;
-
     let worker = WorkerMeasurer::new(WorkerOptions::current_executable().or_exit(Exit::Internal)?);
     let tuner_options = TunerOptions {
         threads: args.target.threads,
@@ -40,27 +45,39 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         ..TunerOptions::new(target.clone())
     };
     let mut tuner = Tuner::new(tuner_options, Box::new(worker), records, Box::new(SystemClock::default()));
-    let ids: Vec<TaskId> =
-        lowered.tasks.tasks.iter().map(|task| tuner.add(task)).collect::<Result<_, _>>().map_err(tune_failure)?;
-    let calls = |i: usize| lowered.tasks.kernels.iter().filter(|k| k.task == i).count() as f64;
-    let weights: Vec<(TaskId, f64)> = ids.iter().enumerate().map(|(i, &id)| (id, calls(i))).collect();
-
-    let limits = Limits { trials_each: Some(args.trials as usize), time: Some(args.time), ..Limits::default() };
     let (start, live) = (Instant::now(), !quiet && std::io::stderr().is_terminal());
     interrupt::catch();
     let mut trials = 0;
-    let stop = tuner
-        .tune(&weights, limits, &mut |p| {
-            trials += 1;
-            if live {
-                let best = p.best.map_or("–".into(), |b| format!("{:.2} µs", b / 1e3));
-                let left = args.time.saturating_sub(start.elapsed()).as_secs();
-                eprint!("\r{trials} trials, kernel {} of {} at {best}, {left} s left   ", p.task.0 + 1, ids.len());
-                let _ = std::io::stderr().flush();
-            }
-            interrupt::flow()
-        })
-        .map_err(tune_failure)?;
+    let mut report = |p: &Progress| {
+        trials += 1;
+        if live {
+            let best = p.best.map_or("–".into(), |b| format!("{:.2} µs", b / 1e3));
+            let left = args.time.saturating_sub(start.elapsed()).as_secs();
+            eprint!("\r{trials} trials, kernel {} at {best}, {left} s left   ", p.task.0);
+            let _ = std::io::stderr().flush();
+        }
+        interrupt::flow()
+    };
+
+    let candidates = network::candidates(&graph, &options, &mut tuner, args.time / CANDIDATES_SHARE, &mut report);
+    let candidates = candidates.map_err(tune_failure)?;
+    let extractions = candidates.len();
+    let values = given.unwrap_or_else(|| init::randomise(&candidates[0].graph, args.seed));
+    let schedules = |task: &Task| tuner.schedule(task);
+    let known = CompileOptions { schedules: &schedules, ..options };
+    let mut finalists = network::fastest(candidates, &known, &values, None, args.seed).map_err(tune_failure)?;
+    finalists.truncate(FINALISTS);
+    let mut weights: BTreeMap<TaskId, f64> = BTreeMap::new();
+    for lowered in &finalists {
+        for kernel in &lowered.tasks.kernels {
+            let id = tuner.add(&lowered.tasks.tasks[kernel.task]).map_err(tune_failure)?;
+            *weights.entry(id).or_default() += 1.0;
+        }
+    }
+    let weights: Vec<(TaskId, f64)> = weights.into_iter().collect();
+    let left = args.time.saturating_sub(start.elapsed());
+    let limits = Limits { trials_each: Some(args.trials as usize), time: Some(left), ..Limits::default() };
+    let stop = tuner.tune(&weights, limits, &mut report).map_err(tune_failure)?;
     if live {
         eprintln!();
     }
@@ -73,17 +90,23 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         }
     };
 
-    let schedules = |task: &sonar_schedule::Task| tuner.schedule(task);
-    let values = given.unwrap_or_else(|| init::randomise(&lowered.graph, args.seed));
+    let schedules = |task: &Task| tuner.schedule(task);
+    let known = CompileOptions { schedules: &schedules, ..options };
+    let lowered =
+        network::fastest(finalists, &known, &values, Some(tuner.records()), args.seed).map_err(tune_failure)?.swap_remove(0);
+    let networks = |_: &Graph| Some(lowered.rewritten.clone());
     let ready = |options: &CompileOptions<'_>| compile(&graph, options)?.load(&values)?.context().map_err(TuneError::from);
     let untuned = ready(&options).map_err(tune_failure)?;
-    let tuned = ready(&CompileOptions { schedules: &schedules, ..options }).map_err(tune_failure)?;
+    let tuned = ready(&CompileOptions { networks: &networks, ..known }).map_err(tune_failure)?;
     let samples = measure_models(&mut [untuned, tuned], Budget { samples: 60, seconds: 1.0 }, args.seed).map_err(tune_failure)?;
     let (Some(before), Some(after)) = (Summary::of(&samples[0]), Summary::of(&samples[1])) else {
         return Err(fail(Exit::NoCandidate, "the model could not be timed"));
     };
-    let rows: Vec<(usize, f64, Option<f64>, usize)> =
-        weights.iter().enumerate().map(|(i, (id, w))| (i, *w, tuner.best(*id).map(|b| b.1), tuner.trials(*id))).collect();
+    let ids: Vec<TaskId> =
+        lowered.tasks.tasks.iter().map(|task| tuner.add(task)).collect::<Result<_, _>>().map_err(tune_failure)?;
+    let calls = |i: usize| lowered.tasks.kernels.iter().filter(|k| k.task == i).count() as f64;
+    let row = |(i, &id)| (i, calls(i), tuner.best(id).map(|b| b.1), tuner.trials(id));
+    let rows: Vec<(usize, f64, Option<f64>, usize)> = ids.iter().enumerate().map(row).collect();
     match args.format {
         Format::Json => {
             let kernels: Vec<_> = rows
@@ -94,7 +117,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
                 })
                 .collect();
             let document = json!({
-                "schema": 1, "model": graph.name, "target": target.key(), "trials": trials, "stop": why, "seconds": start.elapsed().as_secs_f64(),
+                "schema": 1, "model": graph.name, "target": target.key(), "trials": trials, "extractions": extractions, "stop": why, "seconds": start.elapsed().as_secs_f64(),
                 "untuned_us": before.median / 1e3, "tuned_us": after.median / 1e3,
                 "tuned_interval_us": [after.interval.0 / 1e3, after.interval.1 / 1e3], "kernels": kernels,
             });
