@@ -160,7 +160,11 @@ fn consumers(graph: &Graph) -> Vec<Option<NodeId>> {
 
 /// Whether each element of the result is a function of the elements in the same (broadcast) place.
 fn is_elementwise(op: &Op) -> bool {
-    matches!(op, Op::Unary(_) | Op::Binary(_) | Op::BatchNorm { .. })
+    match op {
+        Op::Unary(_) | Op::Binary(_) | Op::BatchNorm { .. } => true,
+        Op::FusedSum { terms, .. } => terms.iter().all(|term| *term == Term::Add),
+        _ => false,
+    }
 }
 
 /// Whether the operator is only another way to index, which costs nothing inside a consumer.
@@ -240,7 +244,8 @@ fn accepts_prologue(graph: &Graph, user: NodeId, id: NodeId) -> bool {
         Op::FusedSum { terms, .. } => {
             let mut first = 0;
             terms.iter().any(|term| {
-                let here = first == position && *term != Term::Add;
+                // A term that is broadcast would be computed again and again.
+                let here = first == position && (*term != Term::Add || graph.ty(user) == graph.ty(id));
                 first += term.arity();
                 here
             })

@@ -18,7 +18,7 @@ use sonar_ir::plan::Plan;
 use sonar_ir::schedule::Schedule;
 use sonar_ir::verify::{self, VerifyError};
 use sonar_ir::{Graph, Values};
-use sonar_rewrite::{Report, Rewritten};
+use sonar_rewrite::{Report, Rewritten, Rule, Stage};
 use sonar_schedule::{Task, Tasks};
 use std::ops::Deref;
 use std::time::Instant;
@@ -53,6 +53,8 @@ pub struct CompileOptions<'a> {
     pub batch: usize,
     /// How far the graph is rewritten.
     pub rewrite: Level,
+    /// The rules, of which the level says up to which stage they are used.
+    pub rules: &'a [Rule],
     /// The largest error that rounding may cause, over the largest output: see [`sonar_schedule::Options::tolerance`].
     pub tolerance: f64,
     /// Where schedules come from; the analytic default where it knows none.
@@ -166,8 +168,8 @@ pub(crate) fn rewrite(
     cost: &sonar_rewrite::Cost<'_>,
     options: &CompileOptions<'_>,
 ) -> Result<Rewritten, TuneError> {
-    let fusion = sonar_rewrite::rules_up_to(sonar_rewrite::RULES, sonar_rewrite::Stage::Fuse);
-    let rules = if options.rewrite == Level::Full { sonar_rewrite::RULES } else { &fusion };
+    let fusion = sonar_rewrite::rules_up_to(options.rules, Stage::Fuse);
+    let rules = if options.rewrite == Level::Full { options.rules } else { &fusion };
     let rewriting = sonar_rewrite::Options { rules, cost, ..sonar_rewrite::Options::default() };
     let rewritten = sonar_rewrite::rewrite(graph, &rewriting)?;
     verified_in_debug("rewrite", || rewritten.candidates.iter().try_for_each(verify::graph))?;
@@ -247,6 +249,7 @@ impl<'a> CompileOptions<'a> {
             threads: 1,
             batch: 1,
             rewrite: Level::Full,
+            rules: sonar_rewrite::RULES,
             tolerance: 1e-4,
             schedules: &|_| None,
             networks: &|_| None,

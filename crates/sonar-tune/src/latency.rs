@@ -7,8 +7,9 @@ use sonar_codegen::Context;
 use sonar_measure::{Budget, race};
 use std::time::Instant;
 
-/// Times models, one sample of each a round, so that a slow moment of the machine meets all of them alike. For each model the
-/// nanoseconds of one run, in order of measurement; `budget` is that of each model.
+/// Times models, one sample of each a round, so that a slow moment of the machine meets all of them alike. Before each sample its
+/// model runs once, so that caches hold what is its own, as where it runs alone. For each model the nanoseconds of one run, in
+/// order of measurement; `budget` is that of each model.
 pub fn measure_models(models: &mut [Context], budget: Budget, seed: u64) -> Result<Vec<Vec<f64>>, TuneError> {
     let mut arguments: Vec<Arguments> = models.iter().map(|context| Arguments::random(context, seed)).collect();
     for (model, arguments) in models.iter_mut().zip(&mut arguments) {
@@ -16,14 +17,11 @@ pub fn measure_models(models: &mut [Context], budget: Budget, seed: u64) -> Resu
     }
     let count = models.len();
     let call = |index: usize, repeats: usize| {
+        // The same arguments were accepted before.
+        let mut run = || arguments[index].run(&mut models[index]).is_ok();
+        let warm = run();
         let start = Instant::now();
-        for _ in 0..repeats {
-            // The same arguments were accepted before.
-            if arguments[index].run(&mut models[index]).is_err() {
-                return f64::INFINITY;
-            }
-        }
-        start.elapsed().as_nanos() as f64
+        if warm && (0..repeats).all(|_| run()) { start.elapsed().as_nanos() as f64 } else { f64::INFINITY }
     };
     Ok(race::take_turns(call, count, budget))
 }

@@ -41,6 +41,12 @@ impl Lower<'_> {
                 let scale = binary(BinaryOp::Div, gamma, deviation);
                 add(mul(binary(BinaryOp::Sub, x, mean), scale), beta)
             }
+            // An elementwise sum has nothing but added terms.
+            Op::FusedSum { relu, .. } => {
+                let terms: Vec<Expr> = node.operands.iter().map(|&operand| self.broadcast(operand, index)).collect();
+                let sum = terms.into_iter().reduce(add).unwrap_or(Expr::Const(0.0));
+                if *relu { unary(UnaryOp::Relu, sum) } else { sum }
+            }
             Op::Broadcast(_) => self.broadcast(node.operands[0], index),
             // A reshape of something that is not in memory can only be a reshape of a constant.
             Op::Reshape(_) => self.value(node.operands[0], &vec![Affine::default(); self.graph.ty(node.operands[0]).rank()]),
