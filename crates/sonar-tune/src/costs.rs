@@ -84,3 +84,33 @@ fn has_time_of_its_own(op: &Op) -> bool {
     let indexing = matches!(op, Op::Reshape(_) | Op::Slice { .. } | Op::Broadcast(_) | Op::Concat { .. } | Op::Splat(..));
     !indexing && !matches!(op, Op::Input | Op::Param(_) | Op::Unary(_) | Op::Binary(_) | Op::BatchNorm { .. })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sonar_codegen::Target;
+    use sonar_ir::graph::TensorType;
+
+    #[test]
+    fn known_times_come_before_estimates() {
+        let target = Target::parse("x86-64-v3").expect("a known target");
+        let options = CompileOptions::new(&target);
+        let (x, w, y) = (TensorType::fixed(&[8, 64]), TensorType::fixed(&[64, 32]), TensorType::fixed(&[8, 32]));
+        let product = KernelShape { op: &Op::MatMul, operands: &[&x, &w], weights: &[false, true], result: &y };
+        let reshaped = TensorType::fixed(&[4, 2, 64]);
+        let reshape = Op::Reshape(reshaped.shape.clone());
+        let view = KernelShape { op: &reshape, operands: &[&x], weights: &[false], result: &reshaped };
+
+        let nothing = |_: &Task| None;
+        let estimated = KernelCosts::new(&options, &nothing);
+        assert_eq!(estimated.seconds(&product), OPTIMISM * sonar_rewrite::roofline(&product));
+        assert_eq!(estimated.seconds(&view), 0.0);
+
+        let weights = |task: &Task| Some(if task.weights == [false, true] { 3e-6 } else { 5e-6 });
+        let measured = KernelCosts::new(&options, &weights);
+        assert_eq!(measured.seconds(&product), 3e-6);
+        // A weight is another kernel than a value.
+        assert_eq!(measured.seconds(&KernelShape { weights: &[false, false], ..product }), 5e-6);
+        assert_eq!(measured.seconds(&view), 0.0);
+    }
+}

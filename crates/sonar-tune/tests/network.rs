@@ -1,0 +1,109 @@
+//! Rewriting with measured costs: kernels that could win are timed, and what is found is remembered.
+
+use sonar_codegen::Target;
+use sonar_ir::{Graph, init, text};
+use sonar_measure::{FakeClock, FakeMeasurer, Job, MeasureError, Measurer, Outcome, Records};
+use sonar_tune::{CompileOptions, Level, Tuner, TunerOptions, lower, network, recorded};
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Two convolutions of one image that may become one, and a pooling that may move.
+const NETWORK: &str = "graph @network(
+  %x: f32[1,8,8,16],
+  param %v: f32[3,3,16,16],
+  param %w: f32[1,1,16,16],
+  param %u: f32[1,1,16,16]
+) {
+  %0 = conv2d %x, %v {pad=1} : f32[1,8,8,16]
+  %1 = conv2d %x, %w : f32[1,8,8,16]
+  %2 = add %0, %1 : f32[1,8,8,16]
+  %3 = avg_pool %2 {kernel=3, pad=1} : f32[1,8,8,16]
+  %4 = conv2d %3, %u : f32[1,8,8,16]
+  return %4
+}
+";
+
+/// Invented times of kernels, and which were asked for.
+struct Invented {
+    time_of: fn(&Job) -> f64,
+    asked: Rc<RefCell<Vec<String>>>,
+}
+
+impl Measurer for Invented {
+    fn measure(&mut self, job: &Job) -> Result<Outcome, MeasureError> {
+        self.asked.borrow_mut().push(job.reference.to_string());
+        Ok(Outcome::Ok(vec![(self.time_of)(job); 5]))
+    }
+
+    fn compare(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, MeasureError> {
+        jobs.iter().map(|job| self.measure(job)).collect()
+    }
+}
+
+fn graph() -> Graph {
+    text::parse_graph(NETWORK).expect("it is well-formed")
+}
+
+fn target() -> Target {
+    Target::parse("x86-64-v3").expect("a known target")
+}
+
+/// How many kernels each candidate has, and how many were timed.
+fn kernels_and_trials(time_of: fn(&Job) -> f64) -> (Vec<usize>, usize) {
+    let (target, asked) = (target(), Rc::default());
+    let measurer = Invented { time_of, asked: Rc::clone(&asked) };
+    let records = Records::in_memory().expect("memory is there");
+    let options = TunerOptions::new(target.clone());
+    let mut tuner = Tuner::new(options, Box::new(measurer), records, Box::new(FakeClock::default()));
+    let options = CompileOptions::new(&target);
+    let mut find = || {
+        let report = &mut |_: &_| ControlFlow::Continue(());
+        network::candidates(&graph(), &options, &mut tuner, Duration::from_secs(60), report).expect("it rewrites")
+    };
+    let candidates = find();
+    let kernels = candidates.iter().map(|lowered| lowered.tasks.kernels.len()).collect();
+    let timed = asked.borrow().len();
+    // What was timed is not timed again.
+    assert_eq!(find().len(), candidates.len());
+    assert_eq!(asked.borrow().len(), timed);
+    (kernels, timed)
+}
+
+#[test]
+fn kernels_that_could_win_are_timed_once() {
+    let (_, timed) = kernels_and_trials(|_| 5_000.0);
+    assert!(timed >= 3, "{timed} kernels were timed");
+}
+
+#[test]
+fn the_fastest_network_is_remembered() {
+    let target = Target::native().expect("this machine is supported");
+    let records = Records::in_memory().expect("memory is there");
+    let clock = FakeClock::default();
+    let measurer = Box::new(FakeMeasurer::new(1, clock.clone()));
+    let tuned = Records::in_memory().expect("memory is there");
+    let mut tuner = Tuner::new(TunerOptions::new(target.clone()), measurer, tuned, Box::new(clock));
+    let options = CompileOptions::new(&target);
+    let graph = graph();
+    let report = &mut |_: &_| ControlFlow::Continue(());
+    let candidates = network::candidates(&graph, &options, &mut tuner, Duration::from_secs(60), report).expect("it rewrites");
+    let fusion = lower(&graph, &CompileOptions { rewrite: Level::Fusion, ..options }).expect("it lowers").rewritten;
+    assert!(candidates.iter().any(|lowered| lowered.rewritten == fusion), "fusion alone is one of the candidates");
+
+    assert_eq!(recorded::network(&records, &graph, &options).expect("it can be read"), None);
+    let values = init::randomise(&graph, 0);
+    let order = network::fastest(candidates.clone(), &options, &values, Some(&records), 0).expect("they run");
+    assert_eq!(order.len(), candidates.len());
+    let known = recorded::network(&records, &graph, &options).expect("it can be read").expect("it is recorded");
+    assert_eq!(known, order[0].rewritten);
+
+    // The compiler takes it from there, for this graph and these options only.
+    let networks = |graph: &Graph| recorded::network(&records, graph, &options).ok().flatten();
+    let lowered = lower(&graph, &CompileOptions { networks: &networks, ..options }).expect("it lowers");
+    assert_eq!(lowered.rewritten, known);
+    assert!(lowered.report.is_none());
+    let exact = CompileOptions { tolerance: 0.0, ..options };
+    assert_eq!(recorded::network(&records, &graph, &exact).expect("it can be read"), None);
+}
