@@ -1,28 +1,34 @@
-//! Times graphs at every level of rewriting, in turns, and prints a line of JSON for each: what `cargo xtask experiment rewriting`
-//! makes its tables from.
+//! Times graphs rewritten by all rules against the same graphs rewritten less, and prints a line of JSON for each: what
+//! `cargo xtask experiment rewriting` makes its tables from.
 //!
 //! ```text
-//! rewriting [--without RULE,…] [--seconds S] [--records FILE] cells COUNT SEED    sampled cells of NAS-Bench-201
-//! rewriting [--without RULE,…] [--seconds S] [--records FILE] models FILE…        descriptions
+//! rewriting [OPTIONS] cells COUNT SEED    sampled cells of NAS-Bench-201
+//! rewriting [OPTIONS] models FILE…        descriptions
+//!
+//! --only VARIANT,…   of the variants, only these
+//! --ablation         also without each family of rules
+//! --seconds S        time of one comparison, for each side
+//! --records FILE     where times of kernels are kept
 //! ```
 //!
-//! The levels called `…_direct` have direct kernels only; all others may use Winograd's filtering, as schedules choose it.
-//! `full` is what `tune` does before it searches schedules: kernels that could win are timed, and the fastest extraction is kept.
-//! With `--without`, it is also done without these rules, under the name `ablated`. All schedules are the analytic ones.
+//! The best that all rules give is found as `tune` finds it before it searches schedules: kernels that could win are timed, and
+//! the fastest extraction is kept. All schedules are the analytic ones. The variants called `…_direct` have direct kernels only,
+//! the others may use Winograd's filtering where that is estimated to be faster. A ratio is the time of a variant over that of the
+//! best, both run in turns; an ablation's is that of the cheapest extraction by estimated costs, without and with the family.
 
 use anyhow::{Context as _, Result, bail};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::index::sample;
-use serde_json::json;
+use serde_json::{Map, json};
 use sonar_ir::space::Space;
 use sonar_ir::{Graph, Values, init};
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
-use sonar_measure::{Budget, Records, Summary, SystemClock};
+use sonar_measure::{Budget, Records, SystemClock, stats};
 use sonar_rewrite::{RULES, Rule};
 use sonar_tune::{CompileOptions, Context, Level, Lowered, Target, Tuner, TunerOptions};
 use sonar_tune::{generate, lower, measure_models, network, plan};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -43,28 +49,23 @@ fn main() -> Result<()> {
         arguments.remove(at);
         Ok(Some(arguments.remove(at)))
     };
-    let without = flag("--without")?;
-    let seconds: f64 = flag("--seconds")?.map_or(Ok(0.3), |seconds| seconds.parse())?;
+    let seconds: f64 = flag("--seconds")?.map_or(Ok(0.2), |seconds| seconds.parse())?;
+    let only = flag("--only")?.map(|names| names.split(',').map(str::to_string).collect());
     let records = flag("--records")?;
-    let without: Vec<&str> = without.iter().flat_map(|names| names.split(',')).collect();
-    let rest: Vec<Rule> = RULES.iter().filter(|rule| !without.contains(&rule.name)).copied().collect();
-    if RULES.len() - rest.len() != without.len() {
-        bail!("not all of these are rules: {}", without.join(", "));
-    }
+    let ablation = arguments.iter().position(|argument| argument == "--ablation").map(|at| arguments.remove(at)).is_some();
 
     let target = Target::native()?;
     let worker = WorkerMeasurer::new(WorkerOptions::current_executable()?);
     let records = records.map_or_else(Records::in_memory, |path| Records::open(Path::new(&path)))?;
     let tuner = Tuner::new(TunerOptions::new(target.clone()), Box::new(worker), records, Box::new(SystemClock::default()));
-    let mut bench = Bench { target: &target, tuner, budget: Budget { samples: 200, seconds } };
-    let ablated = (!without.is_empty()).then_some(&rest[..]);
+    let mut bench = Bench { target: &target, tuner, budget: Budget { samples: 200, seconds }, only, ablation };
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["cells", count, seed] => {
             let space = Space::parse(include_str!("../../../ir-examples/spaces/nas-bench-201.sonar"))?;
             let all = space.count() as usize;
             for index in sample(&mut StdRng::seed_from_u64(seed.parse()?), all, count.parse::<usize>()?.min(all)) {
                 let assignment = space.nth(index as u128).context("the space is that large")?;
-                bench.time(&space.instantiate(&assignment)?, &format!("cell {index}"), ablated)?;
+                bench.time(&space.instantiate(&assignment)?, &format!("cell {index}"))?;
             }
         }
         ["models", ref files @ ..] => {
@@ -73,7 +74,7 @@ fn main() -> Result<()> {
                 let space = Space::parse(&text).with_context(|| format!("in {file}"))?;
                 let assignment = space.baseline().cloned().or_else(|| space.nth(0)).context("an empty space")?;
                 let name = Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                bench.time(&space.instantiate(&assignment)?, &name, ablated)?;
+                bench.time(&space.instantiate(&assignment)?, &name)?;
             }
         }
         _ => bail!("say `cells COUNT SEED` or `models FILE…`"),
@@ -81,51 +82,65 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// How a graph is compiled, beside the best that all rules give.
+const VARIANTS: [(&str, Level, bool); 6] = [
+    ("unfused", Level::Unfused, false),
+    ("written", Level::Written, false),
+    ("fusion", Level::Fusion, false),
+    ("unfused_direct", Level::Unfused, true),
+    ("written_direct", Level::Written, true),
+    ("fusion_direct", Level::Fusion, true),
+];
+
 struct Bench<'a> {
     target: &'a Target,
     tuner: Tuner,
     budget: Budget,
+    only: Option<Vec<String>>,
+    ablation: bool,
 }
 
 impl Bench<'_> {
-    fn time(&mut self, graph: &Graph, name: &str, ablated: Option<&[Rule]>) -> Result<()> {
+    fn time(&mut self, graph: &Graph, name: &str) -> Result<()> {
         let options = CompileOptions::new(self.target);
         let values = init::randomise(graph, 0);
-        let mut lowered: BTreeMap<&str, Lowered> = BTreeMap::new();
-        for (level, rewrite) in [("unfused", Level::Unfused), ("written", Level::Written), ("fusion", Level::Fusion)] {
-            lowered.insert(level, lower(graph, &CompileOptions { rewrite, ..options })?);
-        }
         let begun = Instant::now();
         let estimated = lower(graph, &options)?;
-        let rewriting = begun.elapsed().as_secs_f64();
-        lowered.insert("estimated", estimated);
-        lowered.insert("full", self.fastest(graph, &values, &options)?);
-        if let Some(rules) = ablated {
-            lowered.insert("ablated", self.fastest(graph, &values, &CompileOptions { rules, ..options })?);
-        }
-        let direct = CompileOptions { tolerance: 0.0, ..options };
-        let mut models: Vec<Context> = Vec::new();
-        let mut names: Vec<&str> = Vec::new();
-        for (level, lowered) in &lowered {
-            models.push(self.ready(lowered, &values, &options)?);
-            names.push(level);
-        }
-        let levels = [("unfused_direct", Level::Unfused), ("written_direct", Level::Written), ("fusion_direct", Level::Fusion)];
-        for (name, rewrite) in levels {
-            let exact = lower(graph, &CompileOptions { rewrite, ..direct })?;
-            models.push(self.ready(&exact, &values, &direct)?);
-            names.push(name);
-        }
+        let seconds = begun.elapsed().as_secs_f64();
+        let report = estimated.report.as_ref().context("it is rewritten")?;
+        let full = self.fastest(graph, &values, &options)?;
+        let running = ready(&full, &values, &options)?;
+        let mut pair = Pair { running: Some(running), budget: self.budget };
 
-        let samples = measure_models(&mut models, self.budget, 0)?;
-        let mut line = json!({ "name": name, "nodes": graph.nodes.len(), "rewriting_s": rewriting });
-        for (level, samples) in names.iter().zip(&samples) {
-            let summary = Summary::of(samples).context("there are samples")?;
-            let kernels = lowered.get(level).map(|lowered| lowered.tasks.kernels.len());
-            line[*level] = json!({
-                "us": summary.median / 1e3, "low": summary.interval.0 / 1e3, "high": summary.interval.1 / 1e3, "kernels": kernels,
-            });
+        let mut ratios = Map::new();
+        for (variant, rewrite, direct) in VARIANTS {
+            if self.only.as_ref().is_some_and(|only| !only.iter().any(|name| name == variant)) {
+                continue;
+            }
+            let options = CompileOptions { rewrite, tolerance: if direct { 0.0 } else { options.tolerance }, ..options };
+            let lowered = lower(graph, &options)?;
+            let same = !direct && rewrite != Level::Unfused && lowered.rewritten == full.rewritten;
+            let ratio = if same { 1.0 } else { pair.ratio(ready(&lowered, &values, &options)?)? };
+            ratios.insert(variant.into(), json!({ "ratio": ratio, "kernels": lowered.tasks.kernels.len() }));
         }
+        let mut ablation = Map::new();
+        let fired = |rule: &&Rule| report.fired.iter().any(|(name, count)| *name == rule.name && *count > 0);
+        let families: BTreeSet<&str> = RULES.iter().filter(fired).map(|rule| rule.family).collect();
+        let best = if self.ablation { Some(ready(&estimated, &values, &options)?) } else { None };
+        if best.is_some() {
+            pair.running = best;
+            for family in families {
+                let rules: Vec<Rule> = RULES.iter().filter(|rule| rule.family != family).copied().collect();
+                let lowered = lower(graph, &CompileOptions { rules: &rules, ..options })?;
+                let same = lowered.rewritten == estimated.rewritten;
+                let ratio = if same { 1.0 } else { pair.ratio(ready(&lowered, &values, &options)?)? };
+                ablation.insert(family.into(), json!({ "ratio": ratio, "differs": !same }));
+            }
+        }
+        let line = json!({
+            "name": name, "nodes": graph.nodes.len(), "rewriting_s": seconds, "stop": report.stop,
+            "kernels": full.tasks.kernels.len(), "us": pair.microseconds()?, "ratios": ratios, "ablation": ablation,
+        });
         println!("{line}");
         Ok(())
     }
@@ -135,8 +150,31 @@ impl Bench<'_> {
         let candidates = network::candidates(graph, options, &mut self.tuner, KERNELS, &mut |_| ControlFlow::Continue(()))?;
         Ok(network::fastest(candidates, options, values, None, 0)?.swap_remove(0))
     }
+}
 
-    fn ready(&self, lowered: &Lowered, values: &Values, options: &CompileOptions<'_>) -> Result<Context> {
-        Ok(generate(plan(lowered.clone(), options)?, options)?.load(values)?.context()?)
+/// A model that others are timed against, one at a time.
+struct Pair {
+    running: Option<Context>,
+    budget: Budget,
+}
+
+impl Pair {
+    /// The time of another model over that of this one.
+    fn ratio(&mut self, other: Context) -> Result<f64> {
+        let mut models: Vec<Context> = self.running.take().into_iter().chain([other]).collect();
+        let samples = measure_models(&mut models, self.budget, 0)?;
+        self.running = Some(models.swap_remove(0));
+        Ok(stats::median(&samples[1]) / stats::median(&samples[0]))
     }
+
+    /// The time of this model alone.
+    fn microseconds(&mut self) -> Result<f64> {
+        let samples = measure_models(self.running.as_mut_slice(), self.budget, 0)?;
+        Ok(stats::median(samples.first().context("there is a model")?) / 1e3)
+    }
+}
+
+/// A model that runs.
+fn ready(lowered: &Lowered, values: &Values, options: &CompileOptions<'_>) -> Result<Context> {
+    Ok(generate(plan(lowered.clone(), options)?, options)?.load(values)?.context()?)
 }

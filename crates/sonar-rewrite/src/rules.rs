@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 pub struct Rule {
     /// What reports call it.
     pub name: &'static str,
+    /// Which rules it belongs with.
+    pub family: &'static str,
     /// When it is used.
     pub stage: Stage,
     /// In which arithmetic both sides are equal.
@@ -64,41 +66,38 @@ pub enum Soundness {
 use Soundness::{Exact, Real};
 use Stage::{Fuse, Simplify, Trade};
 
+/// A line of the table; the family is the module that the function is in.
+macro_rules! rule {
+    ($name:literal, $stage:ident, $class:ident, $text:literal, $family:ident :: $apply:ident) => {
+        Rule { name: $name, family: stringify!($family), stage: $stage, class: $class, text: $text, apply: $family::$apply }
+    };
+}
+
 /// Every rule. Constant folding and common sub-expressions need none: the analysis and the e-graph itself do those.
 #[rustfmt::skip]
 pub const RULES: &[Rule] = &[
-    rule("identity",       Simplify, Exact, "op(x) → x, for a reshape, transpose, … that changes nothing, and x·1",           simplify::identity),
-    rule("relu-of-relu",   Simplify, Exact, "relu(relu(x)) → relu(x)",                                                        simplify::relu_of_relu),
-    rule("sum-normal",     Simplify, Real,  "Σ with zeros, broadcasts or several constants → Σ in normal form",               simplify::sum_normal),
-    rule("scale-scale",    Simplify, Real,  "(x·s)·t → x·(s·t), s and t constant",                                            simplify::scale_of_scale),
-    rule("scale-dense",    Fuse,     Real,  "conv(x,w)·s → conv(x, w·s) and matmul alike, s constant per output channel",     fuse::scale_of_dense),
-    rule("scale-sum",      Fuse,     Real,  "(Σ tᵢ)·s → Σ tᵢ·s, s constant per channel, some tᵢ a convolution or matmul",     fuse::scale_of_sum),
-    rule("sum-flatten",    Fuse,     Real,  "Σ of Σ → one Σ, up to 10 terms",                                                 fuse::flatten),
-    rule("fuse-residual",  Fuse,     Real,  "one convolution or matmul + others → one kernel",                                fuse::one_dense_term),
-    rule("fuse-prologue",  Fuse,     Exact, "conv(relu(x),w) → one kernel, and matmul alike",                                 fuse::prologue),
-    rule("fuse-epilogue",  Fuse,     Exact, "relu(kernel) → one kernel, for a sum, convolution, matmul or kernel",            fuse::epilogue),
-    rule("fuse-sources",   Trade,    Real,  "several convolutions or matmuls + others → one kernel, up to 5 of them",         fuse::many_dense_terms),
-    rule("merge-convs",    Trade,    Real,  "conv(x,v) + conv(x,w) → conv(x, v + pad w), same stride, w's window inside v's", merge::convolutions),
-    rule("merge-matmuls",  Trade,    Real,  "matmul(x,v) + matmul(x,w) → matmul(x, v + w), v and w constant",                 merge::matmuls),
-    rule("merge-pools",    Trade,    Real,  "avgpool(x) + avgpool(y) → avgpool(x + y), same attributes",                      merge::pools),
-    rule("split-pool",     Trade,    Real,  "avgpool(Σ tᵢ) → Σ avgpool(tᵢ), constants per channel stay if padding is not counted", merge::split_pool),
-    rule("pool-of-conv",   Trade,    Real,  "avgpool(conv1x1(x,w)) → conv1x1(avgpool(x),w), convolution of stride 1",         merge::pool_of_conv),
-    rule("conv-of-pool",   Trade,    Real,  "conv1x1(avgpool(x),w) → avgpool(conv1x1(x,w)), both of stride 1",                merge::conv_of_pool),
+    rule!("identity",       Simplify, Exact, "op(x) → x, for a reshape, transpose, … that changes nothing, and x·1",           simplify::identity),
+    rule!("relu-of-relu",   Simplify, Exact, "relu(relu(x)) → relu(x)",                                                        simplify::relu_of_relu),
+    rule!("sum-normal",     Simplify, Real,  "Σ with zeros, broadcasts or several constants → Σ in normal form",               simplify::sum_normal),
+    rule!("scale-scale",    Simplify, Real,  "(x·s)·t → x·(s·t), s and t constant",                                            simplify::scale_of_scale),
+    rule!("scale-dense",    Fuse,     Real,  "conv(x,w)·s → conv(x, w·s) and matmul alike, s constant per output channel",     fuse::scale_of_dense),
+    rule!("scale-sum",      Fuse,     Real,  "(Σ tᵢ)·s → Σ tᵢ·s, s constant per channel, some tᵢ a convolution or matmul",     fuse::scale_of_sum),
+    rule!("sum-flatten",    Fuse,     Real,  "Σ of Σ → one Σ, up to 10 terms",                                                 fuse::flatten),
+    rule!("fuse-residual",  Fuse,     Real,  "one convolution or matmul + others → one kernel",                                fuse::one_dense_term),
+    rule!("fuse-prologue",  Fuse,     Exact, "conv(relu(x),w) → one kernel, and matmul alike",                                 fuse::prologue),
+    rule!("fuse-epilogue",  Fuse,     Exact, "relu(kernel) → one kernel, for a sum, convolution, matmul or kernel",            fuse::epilogue),
+    rule!("fuse-sources",   Trade,    Real,  "several convolutions or matmuls + others → one kernel, up to 5 of them",         fuse::many_dense_terms),
+    rule!("merge-convs",    Trade,    Real,  "conv(x,v) + conv(x,w) → conv(x, v + pad w), same stride, w's window inside v's", merge::convolutions),
+    rule!("merge-matmuls",  Trade,    Real,  "matmul(x,v) + matmul(x,w) → matmul(x, v + w), v and w constant",                 merge::matmuls),
+    rule!("merge-pools",    Trade,    Real,  "avgpool(x) + avgpool(y) → avgpool(x + y), same attributes",                      merge::pools),
+    rule!("split-pool",     Trade,    Real,  "avgpool(Σ tᵢ) → Σ avgpool(tᵢ), constants per channel stay if padding is not counted", merge::split_pool),
+    rule!("pool-of-conv",   Trade,    Real,  "avgpool(conv1x1(x,w)) → conv1x1(avgpool(x),w), convolution of stride 1",         merge::pool_of_conv),
+    rule!("conv-of-pool",   Trade,    Real,  "conv1x1(avgpool(x),w) → avgpool(conv1x1(x,w)), both of stride 1",                merge::conv_of_pool),
 ];
 
 /// The rules of this stage and of those before it.
 pub fn rules_up_to(rules: &[Rule], stage: Stage) -> Vec<Rule> {
     rules.iter().filter(|rule| rule.stage <= stage).copied().collect()
-}
-
-const fn rule(
-    name: &'static str,
-    stage: Stage,
-    class: Soundness,
-    text: &'static str,
-    apply: fn(&mut EGraph, &Match<'_>) -> Vec<Id>,
-) -> Rule {
-    Rule { name, stage, class, text, apply }
 }
 
 /// What bounds saturation. Whatever is reached first, the e-graph stays valid.

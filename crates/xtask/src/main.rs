@@ -5,6 +5,7 @@ mod conformance;
 mod inference;
 mod kernels;
 mod peers;
+mod rewriting;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
@@ -31,6 +32,8 @@ enum Task {
 enum Experiment {
     /// Latency of inference beside other engines
     Inference(Options),
+    /// Speed-up by equality saturation, and what each family of rules adds to it
+    Rewriting(Options),
 }
 
 /// Options of every experiment.
@@ -56,6 +59,7 @@ pub struct Options {
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Experiment(Experiment::Inference(options)) => inference::run(&options),
+        Task::Experiment(Experiment::Rewriting(options)) => rewriting::run(&options),
         Task::OnnxConformance(options) => conformance::run(&options),
     }
 }

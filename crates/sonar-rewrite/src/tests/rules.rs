@@ -471,7 +471,8 @@ fn wrong_sum(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
 }
 
 fn with_wrong(apply: fn(&mut EGraph, &Match<'_>) -> Vec<Id>) -> Vec<Rule> {
-    let wrong = Rule { name: "wrong", stage: Stage::Trade, class: Soundness::Real, text: "a test of the checker", apply };
+    let wrong =
+        Rule { name: "wrong", family: "test", stage: Stage::Trade, class: Soundness::Real, text: "a test of the checker", apply };
     RULES.iter().copied().chain([wrong]).collect()
 }
 
