@@ -6,6 +6,9 @@ mod inference;
 mod kernels;
 mod peers;
 mod rewriting;
+mod serve;
+mod tuning;
+mod tvm;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
@@ -34,6 +37,8 @@ enum Experiment {
     Inference(Options),
     /// Speed-up by equality saturation, and what each family of rules adds to it
     Rewriting(Options),
+    /// How soon tuning is good, beside TVM, and whether its measurements can be trusted
+    Tuning(Options),
 }
 
 /// Options of every experiment.
@@ -54,12 +59,27 @@ pub struct Options {
     /// Seconds of tuning for each model and number of threads
     #[arg(long, default_value_t = 60)]
     pub tune: u64,
+    /// Seconds of tuning that count as all that tuning can do
+    #[arg(long, default_value_t = 1200)]
+    pub long: u64,
+    /// Trials of TVM for each convolution
+    #[arg(long, default_value_t = 64)]
+    pub tvm_trials: usize,
+}
+
+impl Options {
+    /// Where the other engines are installed.
+    pub fn installed(&self) -> PathBuf {
+        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+        self.installed.clone().unwrap_or_else(|| home.join(".cache/sonar-peers"))
+    }
 }
 
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Experiment(Experiment::Inference(options)) => inference::run(&options),
         Task::Experiment(Experiment::Rewriting(options)) => rewriting::run(&options),
+        Task::Experiment(Experiment::Tuning(options)) => tuning::run(&options),
         Task::OnnxConformance(options) => conformance::run(&options),
     }
 }

@@ -57,8 +57,7 @@ impl Timing {
 impl Harness {
     /// The harness, if it is set up.
     pub fn find(options: &Options) -> Result<Option<Harness>> {
-        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-        let installed = options.installed.clone().unwrap_or_else(|| home.join(".cache/sonar-peers"));
+        let installed = options.installed();
         let script = options.peers.join("bench_peers.py");
         let python = installed.join("venv/bin/python");
         if !script.exists() || !python.exists() || !installed.join("models/index.json").exists() {

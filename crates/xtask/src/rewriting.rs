@@ -1,13 +1,14 @@
 //! What equality saturation saves, in measured time: the networks of the papers on TASO and Tensat, sampled cells of
 //! NAS-Bench-201, and each family of rules left out in turn.
 
+use crate::serve::pinned;
 use crate::{Options, example, machine, publish, root};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// The networks with their keys and, where it gives one, the speed-up that Tensat reports over the unoptimised graph, in per cent.
 const MODELS: [(&str, Option<f64>); 12] = [
@@ -99,11 +100,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Runs the example, pinned to one processor, and reads what it prints.
 fn measure(program: &Path, records: &Path, options: &[&str], what: &[String]) -> Result<Vec<Line>> {
-    let pinned = Command::new("taskset").arg("--version").stdout(Stdio::null()).status().is_ok();
-    let mut command = if pinned { Command::new("taskset") } else { Command::new(program) };
-    if pinned {
-        command.args(["-c", "1"]).arg(program);
-    }
+    let mut command = pinned(program);
     command.args(options).arg("--records").arg(records).args(what).stderr(Stdio::inherit());
     let output = command.output().context("the example cannot be run")?;
     if !output.status.success() {
