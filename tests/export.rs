@@ -6,6 +6,7 @@ use sonar_ir::space::Space;
 use sonar_ir::{Graph, Op, init, interp};
 use sonar_onnx::{ImportOptions, export_model, import_model};
 use std::path::Path;
+use support::examples::examples;
 use support::random::{Operators, random_graph};
 
 /// Share of the largest output that may be lost: operators are made of others, which round differently.
@@ -47,24 +48,17 @@ fn trains(graph: &Graph) -> bool {
 #[test]
 fn examples_come_back() {
     let mut checked = 0;
-    for folder in ["kernels", "models", "spaces"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ir-examples").join(folder);
-        for entry in std::fs::read_dir(folder).expect("the folder is part of the repository") {
-            let path = entry.expect("the folder can be read").path();
-            let text = std::fs::read_to_string(&path).expect("examples are text");
-            let space = Space::parse(&text).expect("examples are right");
-            let candidate = space.baseline().cloned().or_else(|| space.nth(0)).expect("a space has candidates");
-            let graph = space.instantiate(&candidate).expect("a candidate is a graph");
-            if trains(&graph) {
-                let error = export_model(&graph, &init::randomise(&graph.specialise(BATCH), 1)).expect_err("training is refused");
-                assert!(error.to_string().contains("an operator of training"), "{error}");
-            } else {
-                check(&path.display().to_string(), &graph);
-                checked += 1;
-            }
+    for example in ["kernels", "models", "spaces"].into_iter().flat_map(examples) {
+        let graph = example.graph();
+        if trains(&graph) {
+            let error = export_model(&graph, &init::randomise(&graph.specialise(BATCH), 1)).expect_err("training is refused");
+            assert!(error.to_string().contains("an operator of training"), "{error}");
+        } else {
+            check(&example.path.display().to_string(), &graph);
+            checked += 1;
         }
     }
-    assert!(checked >= 15, "only {checked} examples were checked");
+    assert!(checked >= 23, "only {checked} examples were checked");
 }
 
 #[test]

@@ -2,20 +2,13 @@
 
 mod support;
 
-use sonar_ir::space::Space;
 use sonar_ir::{Graph, init};
 use sonar_tune::{CompileOptions, Level, Target, compile, lower, plan};
-use support::examples;
+use support::examples::{Example, examples};
 
 /// The graphs of a folder of examples; of a space, the baseline.
 fn graphs(folder: &str) -> Vec<Graph> {
-    let read = |path| Space::parse(&std::fs::read_to_string(path).expect("examples are text")).expect("examples parse");
-    let spaces = examples(folder).into_iter().map(read);
-    let graph = |space: Space| {
-        let candidate = space.baseline().cloned().or_else(|| space.nth(0)).expect("there is a candidate");
-        space.instantiate(&candidate).expect("examples are valid")
-    };
-    spaces.map(graph).collect()
+    examples(folder).iter().map(Example::graph).collect()
 }
 
 #[test]

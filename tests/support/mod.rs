@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod command;
+pub mod examples;
 pub mod random;
 
 use rand::rngs::StdRng;
@@ -11,18 +12,6 @@ use rand::{RngExt, SeedableRng};
 use sonar_codegen::Target;
 use sonar_ir::{Graph, Tensor, Values};
 use sonar_tune::{CompileOptions, Level, Lowered};
-use std::path::{Path, PathBuf};
-
-/// The files of a folder of `ir-examples/`, in the order of their names.
-pub fn examples(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ir-examples").join(folder);
-    let entries = std::fs::read_dir(&folder).expect("the folder is part of the repository");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("the folder can be read").path()).collect();
-    files.retain(|path| path.extension().is_some_and(|e| e == "sonar"));
-    files.sort();
-    assert!(!files.is_empty(), "{} holds no example", folder.display());
-    files
-}
 
 /// Every level of rewriting.
 pub const LEVELS: [Level; 4] = [Level::Unfused, Level::Written, Level::Fusion, Level::Full];
