@@ -9,6 +9,7 @@ mod inputs;
 mod onnx;
 #[path = "../support/onnx_file.rs"]
 mod onnx_file;
+mod rules;
 mod runs;
 
 use std::fs;

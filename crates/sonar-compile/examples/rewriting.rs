@@ -130,7 +130,7 @@ impl Bench<'_> {
         if best.is_some() {
             pair.running = best;
             for family in families {
-                let rules: Vec<Rule> = RULES.iter().filter(|rule| rule.family != family).copied().collect();
+                let rules: Vec<Rule> = RULES.iter().filter(|rule| rule.family != family).cloned().collect();
                 let lowered = lower(graph, &CompileOptions { rules: &rules, ..options })?;
                 let same = lowered.rewritten == estimated.rewritten;
                 let ratio = if same { 1.0 } else { pair.ratio(ready(&lowered, &values, &options)?)? };

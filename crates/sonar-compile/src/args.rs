@@ -221,6 +221,9 @@ pub struct TargetArgs {
     /// The same as --rewrite written
     #[arg(long, hide = true, conflicts_with = "rewrite")]
     no_rewrite: bool,
+    /// Rewrite rules beside the built-in ones, in a text file: `rule @name exact: relu(neg(%x)) => …`; each is checked first
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
     /// Largest error that rounding may cause, over the largest output; `exact` forbids algorithms that round more than sums do
     #[arg(long, value_parser = parse_tolerance, default_value = "1e-4")]
     pub tolerance: f64,
@@ -430,6 +433,9 @@ pub struct InspectArgs {
     /// What to print
     #[arg(long, value_enum, default_value = "graph")]
     pub stage: Stage,
+    /// With the stages `egraph` and `rewritten`: print a checked proof that the rewritten graph equals the original
+    #[arg(long)]
+    pub explain: bool,
     /// Print the number of candidates of a space, and of distinct ones, instead
     #[arg(long)]
     pub count: bool,

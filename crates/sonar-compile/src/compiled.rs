@@ -76,11 +76,13 @@ pub fn draft(model: &ModelArgs, options: &TargetArgs) -> Result<Draft, Failure> 
         let records = records.as_ref()?;
         sonar_tune::recorded::best_schedule(records, task, &target, options.threads).ok().flatten()
     };
+    let rules = load::rules(options)?;
+    let compile_options = CompileOptions { rules: &rules, ..compile_options(&target, options) };
     let networks = |graph: &Graph| {
-        let found = sonar_tune::recorded::network(records.as_ref()?, graph, &compile_options(&target, options));
+        let found = sonar_tune::recorded::network(records.as_ref()?, graph, &compile_options);
         found.ok().flatten()
     };
-    let compile_options = CompileOptions { schedules: &schedules, networks: &networks, ..compile_options(&target, options) };
+    let compile_options = CompileOptions { schedules: &schedules, networks: &networks, ..compile_options };
     let lowered = sonar_tune::lower(&described.graph, &compile_options).map_err(tune_failure)?;
     let planned = sonar_tune::plan(lowered, &compile_options).map_err(tune_failure)?;
     Ok(Draft { described, target, planned })

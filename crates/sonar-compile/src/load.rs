@@ -1,11 +1,13 @@
 //! From a path, an architecture and shapes on the command line to a graph.
 
-use crate::args::ModelArgs;
+use crate::args::{ModelArgs, TargetArgs};
 use crate::exit::{Exit, Failure, OrExit, Report, fail};
 use anyhow::Context;
 use sonar_ir::space::{Assignment, Space};
 use sonar_ir::{Graph, Values};
 use sonar_onnx::{ImportError, ImportOptions, Imported};
+use sonar_rewrite::{RULES, Rule, RuleError};
+use sonar_tune::Level;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -87,6 +89,22 @@ pub fn source(error: sonar_ir::text::Error, path: &Path) -> Failure {
         exit: Exit::BadInput,
         report: Report::Source(Box::new(miette::Report::new(error.in_file(path.display().to_string())))),
     }
+}
+
+/// The built-in rules of rewriting, and those of the file of `--rules`, each of which is checked.
+pub fn rules(options: &TargetArgs) -> Result<Vec<Rule>, Failure> {
+    let mut rules = RULES.to_vec();
+    if let Some(path) = &options.rules {
+        if options.level() != Level::Full {
+            return Err(fail(Exit::Usage, "--rules is of use only where the graph is rewritten by all rules: --rewrite full"));
+        }
+        let stated = sonar_rewrite::rules::load(&text(path)?).map_err(|error| match error {
+            RuleError::Syntax(error) => source(error, path),
+            error => fail(Exit::BadInput, format!("{}: {error}", path.display())),
+        })?;
+        rules.extend(stated);
+    }
+    Ok(rules)
 }
 
 /// `NAME=VALUE` pairs of `--set`.

@@ -52,6 +52,15 @@ pub enum InterpError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn run(graph: &Graph, values: &Values) -> Result<Vec<Tensor>, InterpError> {
+    Ok(outputs(graph, values)?.iter().map(Array::round).collect())
+}
+
+/// The elements of each output before they are rounded: see [`run`].
+pub fn run_unrounded(graph: &Graph, values: &Values) -> Result<Vec<Vec<f64>>, InterpError> {
+    Ok(outputs(graph, values)?.into_iter().map(|output| output.data).collect())
+}
+
+fn outputs(graph: &Graph, values: &Values) -> Result<Vec<Array>, InterpError> {
     verify::graph(graph)?;
     let mut uses_left = graph.uses();
     let mut results: Vec<Option<Array>> = Vec::with_capacity(graph.nodes.len());
@@ -69,7 +78,7 @@ pub fn run(graph: &Graph, values: &Values) -> Result<Vec<Tensor>, InterpError> {
         }
         results.push(Some(result));
     }
-    Ok(graph.outputs.iter().filter_map(|output| results[output.0 as usize].as_ref()).map(Array::round).collect())
+    Ok(graph.outputs.iter().filter_map(|output| results[output.0 as usize].clone()).collect())
 }
 
 fn evaluate(node: &Node, operands: &[&Array], shape: Vec<usize>, values: &Values) -> Result<Array, InterpError> {

@@ -56,7 +56,7 @@ use crate::text::ops::Constant;
 use crate::text::parser::{parse_file, parse_pairs, parse_value};
 use crate::text::syntax::{File, Let, LetValue, Name, Value};
 use crate::text::{Error, Fault, nearest};
-use scalars::Scope;
+pub(crate) use scalars::Scope;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 

@@ -73,11 +73,13 @@ mod lexer;
 pub(crate) mod ops;
 pub(crate) mod parser;
 mod print;
+mod rule;
 pub(crate) mod syntax;
 
 pub use error::{Error, Span};
 pub(crate) use error::{Fault, nearest};
 pub(crate) use lexer::TensorName;
+pub use rule::{Condition, Pattern, RuleText, parse_rules};
 
 use crate::graph::Graph;
 use crate::space::{Assignment, Space};

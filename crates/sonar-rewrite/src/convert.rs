@@ -14,6 +14,12 @@ use std::collections::HashMap;
 /// Three operators arrive in the form that rules expect: additions as sums, batch normalisations as
 /// `x · scale + shift` with constant scale and shift, and fused sums taken apart.
 pub fn import(egraph: &mut EGraph, graph: &Graph) -> Vec<Id> {
+    let classes = import_all(egraph, graph);
+    graph.outputs.iter().map(|output| egraph.find(classes[output.0 as usize])).collect()
+}
+
+/// [`import`], but returns the classes of all nodes.
+pub fn import_all(egraph: &mut EGraph, graph: &Graph) -> Vec<Id> {
     let mut classes: Vec<Id> = Vec::with_capacity(graph.nodes.len());
     for (id, node) in graph.iter() {
         let operands: Vec<Id> = node.operands.iter().map(|operand| classes[operand.0 as usize]).collect();
@@ -22,16 +28,23 @@ pub fn import(egraph: &mut EGraph, graph: &Graph) -> Vec<Id> {
                 let head = egraph.analysis.heads.leaf(id, node.ty.clone(), node.op != Op::Input);
                 egraph.add(ENode { head, operands: Box::new([]) })
             }
-            Op::Binary(BinaryOp::Add) => sum(egraph, &operands, &node.ty),
-            Op::Binary(BinaryOp::Mul) => product(egraph, operands[0], operands[1]),
-            Op::BatchNorm { eps } => batch_norm(egraph, &operands, *eps),
-            Op::FusedSum { terms, relu } => fused_sum(egraph, terms, *relu, &operands, &node.ty),
-            op => add(egraph, op.clone(), &operands),
+            op => apply(egraph, op, &operands, &node.ty),
         };
         classes.push(class);
     }
     egraph.rebuild();
-    graph.outputs.iter().map(|output| egraph.find(classes[output.0 as usize])).collect()
+    classes
+}
+
+/// The class of an operator of a graph applied to classes, in the form that rules expect.
+pub fn apply(egraph: &mut EGraph, op: &Op, operands: &[Id], ty: &TensorType) -> Id {
+    match op {
+        Op::Binary(BinaryOp::Add) => sum(egraph, operands, ty),
+        Op::Binary(BinaryOp::Mul) => product(egraph, operands[0], operands[1]),
+        Op::BatchNorm { eps } => batch_norm(egraph, operands, *eps),
+        Op::FusedSum { terms, relu } => fused_sum(egraph, terms, *relu, operands, ty),
+        op => add(egraph, op.clone(), operands),
+    }
 }
 
 /// The class of an elementwise product; a constant factor is the second one.

@@ -12,6 +12,7 @@
 //! | `segment`, `solve` | a network cut into parts that are rewritten one by one, equal ones once |
 //! | `language`, `sums`, `splat` | e-nodes, their normal form, and what is known about classes |
 //! | `convert`, `extract` | graph into e-graph, and back |
+//! | `proof` | why the result equals the original, checked |
 //!
 //! ```
 //! use sonar_ir::graph::{Conv2dAttrs, Dim, Graph, Init, Op, TensorType};
@@ -36,6 +37,7 @@ mod convert;
 pub mod cost;
 mod extract;
 mod language;
+mod proof;
 pub mod report;
 pub mod rules;
 mod segment;
@@ -47,7 +49,7 @@ mod tests;
 
 pub use cost::{Cost, KernelShape, roofline};
 pub use report::Report;
-pub use rules::{Limits, RULES, Rule, Soundness, Stage, StopReason, rules_up_to};
+pub use rules::{Limits, RULES, Rule, RuleError, Soundness, Stage, StopReason, rules_up_to};
 
 use crate::solve::{Solved, simplify, solve};
 use sonar_ir::infer::TypeError;
@@ -59,7 +61,7 @@ use thiserror::Error;
 /// How to rewrite.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
-    /// The rules to use, of [`RULES`].
+    /// The rules to use: those of [`RULES`], or some of them, and what a user adds.
     pub rules: &'a [Rule],
     /// What a kernel costs.
     pub cost: &'a Cost<'a>,
@@ -73,11 +75,23 @@ pub struct Options<'a> {
     pub seed: u64,
     /// Whether [`Report::dump`] is wanted.
     pub dump: bool,
+    /// Whether [`Report::proof`] is wanted. Every step of it is checked: applied by itself in a fresh e-graph, and compared on
+    /// random values. A proof that fails is an error.
+    pub explain: bool,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options { rules: RULES, cost: &roofline, limits: Limits::default(), candidates: 4, restarts: 4, seed: 0, dump: false }
+        Options {
+            rules: RULES,
+            cost: &roofline,
+            limits: Limits::default(),
+            candidates: 4,
+            restarts: 4,
+            seed: 0,
+            dump: false,
+            explain: false,
+        }
     }
 }
 
@@ -103,6 +117,9 @@ pub enum RewriteError {
     /// A rewritten graph is ill-typed; that is a bug in a rule.
     #[error("a rewritten graph is ill-typed: {0}")]
     IllTyped(#[from] TypeError),
+    /// A proof was wanted and does not hold; that is a bug in a rule or in the proof.
+    #[error("the rewriting is not proven: {0}")]
+    Unproven(String),
 }
 
 /// Rewrites a graph into graphs that compute the same function, by its cost model no dearer than what fusion alone gives.
@@ -112,14 +129,14 @@ pub fn rewrite(graph: &Graph, options: &Options<'_>) -> Result<Rewritten, Rewrit
     verify::graph(graph)?;
     let mut report = Report::new(options.rules);
     let simple = simplify(graph, options, &mut report)?;
-    let segments = segment::split(&simple)?;
+    let segments = segment::split(&simple, options.rules)?;
     let mut solutions: Vec<Solved> = Vec::new();
     let mut of_segment: Vec<usize> = Vec::with_capacity(segments.len());
     for segment in &segments {
         let known = solutions.iter().position(|solved| solved.source == segment.graph);
         let index = known.unwrap_or(solutions.len());
         if known.is_none() {
-            solutions.push(solve(&segment.graph, options, &mut report)?);
+            solutions.push(solve(&segment.graph, &names(&simple, &segment.leaves), options, &mut report)?);
         }
         of_segment.push(index);
     }
@@ -142,6 +159,12 @@ pub fn rewrite(graph: &Graph, options: &Options<'_>) -> Result<Rewritten, Rewrit
         }
     }
     Ok(Rewritten { graph: candidates[0].clone(), candidates, fusion, report })
+}
+
+/// What the values are called that a segment reads.
+fn names(graph: &Graph, leaves: &[NodeId]) -> Vec<String> {
+    let name = |&id: &NodeId| graph.node(id).name.clone().unwrap_or_else(|| format!("v{}", id.0));
+    leaves.iter().map(name).collect()
 }
 
 /// Which candidate of each distinct segment makes up each graph: the best everywhere, then the best with one kind of segment

@@ -27,13 +27,18 @@ pub struct Report {
     /// E-classes of the distinct segments.
     pub eclasses: usize,
     /// The name of each rule, and how many new equalities it found.
-    pub fired: Vec<(&'static str, usize)>,
+    pub fired: Vec<(String, usize)>,
     /// Cost of the best graph.
     pub cost: f64,
     /// Cost of what fusion alone gives.
     pub fusion_cost: f64,
     /// The e-graph of each distinct segment, a class a line with the costs of its nodes, if [`Options::dump`] asks for it.
     pub dump: String,
+    /// What proves that the best graph equals the original one, a step a few lines, if [`Options::explain`] asks for it: see
+    /// [`Options::explain`].
+    pub proof: String,
+    /// The steps of the proof.
+    pub proof_steps: usize,
 }
 
 impl Report {
@@ -46,10 +51,12 @@ impl Report {
             distinct_segments: 0,
             enodes: 0,
             eclasses: 0,
-            fired: rules.iter().map(|rule| (rule.name, 0)).collect(),
+            fired: rules.iter().map(|rule| (rule.name.to_string(), 0)).collect(),
             cost: 0.0,
             fusion_cost: 0.0,
             dump: String::new(),
+            proof: String::new(),
+            proof_steps: 0,
         }
     }
 
@@ -62,6 +69,12 @@ impl Report {
                 *total += count;
             }
         }
+    }
+
+    /// Adds a part of the proof, and the number of its steps.
+    pub(crate) fn prove(&mut self, (text, steps): (String, usize)) {
+        self.proof.push_str(&text);
+        self.proof_steps += steps;
     }
 
     /// Adds the final e-graph of a distinct segment.

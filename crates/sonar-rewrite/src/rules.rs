@@ -2,25 +2,34 @@
 //!
 //! A rule is a function from one e-node to classes that equal it. Patterns cannot say "any term of a sum", so rules look
 //! into operands by hand. No rule ever sees a constant class: rewriting weights only makes the e-graph grow.
+//! A user adds rules as text: see [`load`].
 
+mod check;
 mod fuse;
 mod merge;
 mod simplify;
+mod stated;
+
+pub use check::{RuleError, STATED, load};
 
 use crate::language::{EGraph, ENode, Head, is_konst};
+use crate::proof::{Application, Log};
 use egg::Id;
 use serde::Serialize;
 use sonar_ir::graph::Op;
+use sonar_ir::text::RuleText;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One rewrite rule.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Rule {
     /// What reports call it.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Which rules it belongs with.
     pub family: &'static str,
     /// When it is used.
@@ -28,9 +37,36 @@ pub struct Rule {
     /// In which arithmetic both sides are equal.
     pub class: Soundness,
     /// What it does and when it holds, for people.
-    pub text: &'static str,
+    pub text: Cow<'static, str>,
+    /// What it does.
+    pub(crate) action: Action,
+}
+
+/// How a rule finds what equals an e-node.
+#[derive(Clone)]
+pub(crate) enum Action {
+    /// By a function of this crate.
+    Function(fn(&mut EGraph, &Match<'_>) -> Vec<Id>),
+    /// As the text of a user says.
+    Stated(Arc<RuleText>),
+}
+
+impl Rule {
     /// Classes equal to the matched e-node.
-    pub(crate) apply: fn(&mut EGraph, &Match<'_>) -> Vec<Id>,
+    pub(crate) fn apply(&self, egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
+        match &self.action {
+            Action::Function(function) => function(egraph, m),
+            Action::Stated(text) => stated::apply(text, egraph, m),
+        }
+    }
+
+    /// Whether it looks for an operator with another as its operand, so that a graph is not to be cut between the two.
+    pub(crate) fn spans(&self, user: &Op, operand: &Op) -> bool {
+        match &self.action {
+            Action::Function(_) => false,
+            Action::Stated(text) => stated::spans(&text.left, user, operand),
+        }
+    }
 }
 
 /// The e-node that a rule is tried on.
@@ -69,7 +105,14 @@ use Stage::{Fuse, Simplify, Trade};
 /// A line of the table; the family is the module that the function is in.
 macro_rules! rule {
     ($name:literal, $stage:ident, $class:ident, $text:literal, $family:ident :: $apply:ident) => {
-        Rule { name: $name, family: stringify!($family), stage: $stage, class: $class, text: $text, apply: $family::$apply }
+        Rule {
+            name: Cow::Borrowed($name),
+            family: stringify!($family),
+            stage: $stage,
+            class: $class,
+            text: Cow::Borrowed($text),
+            action: Action::Function($family::$apply),
+        }
     };
 }
 
@@ -97,7 +140,7 @@ pub const RULES: &[Rule] = &[
 
 /// The rules of this stage and of those before it.
 pub fn rules_up_to(rules: &[Rule], stage: Stage) -> Vec<Rule> {
-    rules.iter().filter(|rule| rule.stage <= stage).copied().collect()
+    rules.iter().filter(|rule| rule.stage <= stage).cloned().collect()
 }
 
 /// What bounds saturation. Whatever is reached first, the e-graph stays valid.
@@ -137,6 +180,11 @@ pub struct Saturation {
 
 /// Applies rules until nothing changes or a limit is reached. The e-graph is rebuilt on return.
 pub fn saturate(egraph: &mut EGraph, rules: &[Rule], limits: &Limits) -> Saturation {
+    saturate_with_log(egraph, rules, limits, &mut None)
+}
+
+/// [`saturate`] that writes down which rules found something new, and where, if there is a log.
+pub fn saturate_with_log(egraph: &mut EGraph, rules: &[Rule], limits: &Limits, log: &mut Log) -> Saturation {
     let started = Instant::now();
     let mut fired = vec![0; rules.len()];
     let mut iterations = 0;
@@ -148,7 +196,7 @@ pub fn saturate(egraph: &mut EGraph, rules: &[Rule], limits: &Limits) -> Saturat
         iterations += 1;
         let size = egraph.total_size();
         let unions: usize = fired.iter().sum();
-        let limit = round(egraph, rules, limits, started, &mut fired, &mut tried);
+        let limit = round(egraph, rules, limits, started, &mut fired, &mut tried, log);
         egraph.rebuild();
         if let Some(limit) = limit {
             break limit;
@@ -169,6 +217,7 @@ fn round(
     started: Instant,
     fired: &mut [usize],
     tried: &mut HashSet<u64>,
+    log: &mut Log,
 ) -> Option<StopReason> {
     let contents: HashMap<Id, u64> = egraph.classes().map(|class| (class.id, hash(&(&class.nodes, class.data.konst)))).collect();
     let mut work: Vec<(Id, ENode)> = Vec::new();
@@ -189,8 +238,12 @@ fn round(
                 break;
             }
             let operands: Vec<Id> = node.operands.iter().map(|&id| egraph.find(id)).collect();
-            for equal in (rule.apply)(egraph, &Match { op, operands: &operands, class }) {
+            let before = *fired;
+            for equal in rule.apply(egraph, &Match { op, operands: &operands, class }) {
                 *fired += usize::from(egraph.union(class, equal));
+            }
+            if let Some(log) = log.as_mut().filter(|_| *fired > before) {
+                log.push(Application { rule: rule.clone(), op: op.clone(), operands });
             }
         }
         if egraph.total_size() > limits.nodes {
@@ -218,6 +271,15 @@ impl Default for Limits {
 impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.text)
+    }
+}
+
+impl fmt::Display for Soundness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Soundness::Exact => "exact",
+            Soundness::Real => "real",
+        })
     }
 }
 

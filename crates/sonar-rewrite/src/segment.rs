@@ -4,6 +4,7 @@
 //! has to be computed anyway (it is used several times, or a convolution reads it), so hardly any rewrite is lost, while
 //! the work becomes linear in the length of the network — and equal segments, of which repeated cells give many, are solved once.
 
+use crate::rules::Rule;
 use sonar_ir::graph::{Graph, NodeId, Op};
 use sonar_ir::infer::TypeError;
 use sonar_ir::scalar::UnaryOp;
@@ -32,8 +33,9 @@ pub fn konst(graph: &Graph) -> Vec<bool> {
     konst
 }
 
-/// Cuts a graph into segments, in order of computation. Constants belong to no segment.
-pub fn split(graph: &Graph) -> Result<Vec<Segment>, TypeError> {
+/// Cuts a graph into segments, in order of computation, but not within what a rule of a user looks for. Constants belong to no
+/// segment.
+pub fn split(graph: &Graph, rules: &[Rule]) -> Result<Vec<Segment>, TypeError> {
     let konst = konst(graph);
     let mut users: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
     for (id, node) in graph.iter().filter(|(id, _)| !konst[id.0 as usize]) {
@@ -41,6 +43,10 @@ pub fn split(graph: &Graph) -> Result<Vec<Segment>, TypeError> {
             users[operand.0 as usize].push(id);
         }
     }
+    let spanned = |id: NodeId| {
+        let spans = |user: &NodeId| rules.iter().any(|rule| rule.spans(&graph.node(*user).op, &graph.node(id).op));
+        users[id.0 as usize].iter().any(spans)
+    };
     let mut segments = Vec::new();
     let mut part: Vec<NodeId> = Vec::new();
     let mut live = 0usize;
@@ -60,7 +66,7 @@ pub fn split(graph: &Graph) -> Result<Vec<Segment>, TypeError> {
         }
         live += usize::from(!users[id.0 as usize].is_empty());
         part.push(id);
-        if live == 1 && is_boundary(graph, &part, &users[id.0 as usize]) {
+        if live == 1 && is_boundary(graph, &part, &users[id.0 as usize]) && !spanned(id) {
             segments.push(segment(graph, &konst, &users, std::mem::take(&mut part))?);
         }
     }

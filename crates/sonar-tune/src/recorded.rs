@@ -6,6 +6,7 @@ use sonar_ir::schedule::Schedule;
 use sonar_ir::text::parse_graph;
 use sonar_ir::{Graph, NodeId, TensorType};
 use sonar_measure::{Key, MeasureError, Records, records};
+use sonar_rewrite::rules::STATED;
 use sonar_schedule::Task;
 
 /// Version of the code generator: trials of other versions do not count.
@@ -22,9 +23,11 @@ pub fn best_schedule(records: &Records, task: &Task, target: &Target, threads: u
     Ok(best.and_then(|trial| trial.schedule.parse().ok()))
 }
 
-/// Under which key the rewritten forms of a graph, whose batch is bound, are recorded.
+/// Under which key the rewritten forms of a graph, whose batch is bound, are recorded. Rules of a user belong to it.
 pub fn network_key(graph: &Graph, options: &CompileOptions<'_>) -> Key {
-    let task = records::digest(&format!("{graph}{:e}", options.tolerance));
+    let stated = options.rules.iter().filter(|rule| rule.family == STATED);
+    let stated: String = stated.map(|rule| format!("{}\n", rule.text)).collect();
+    let task = records::digest(&format!("{graph}{:e}{stated}", options.tolerance));
     Key { task, target: options.target.key(), threads: options.threads, compiler: COMPILER.into() }
 }
 

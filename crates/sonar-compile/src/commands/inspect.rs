@@ -7,7 +7,7 @@ use crate::load;
 use crate::output::{out, outln};
 use serde_json::json;
 use sonar_ir::canonical;
-use sonar_rewrite::Options;
+use sonar_rewrite::{Options, RewriteError};
 use std::collections::HashSet;
 
 /// Spaces up to this size are counted by looking at every candidate.
@@ -18,18 +18,12 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     if args.count {
         return count(args);
     }
+    if args.explain && !matches!(args.stage, Stage::Egraph | Stage::Rewritten) {
+        return Err(fail(Exit::Usage, "--explain goes with --stage egraph and --stage rewritten"));
+    }
     match args.stage {
         Stage::Graph => out!("{}", load::model(&args.model, args.target.batch)?.graph),
-        Stage::Egraph => {
-            let graph = load::model(&args.model, args.target.batch)?.graph.specialise(args.target.batch);
-            let rewritten =
-                sonar_rewrite::rewrite(&graph, &Options { dump: true, ..Options::default() }).or_exit(Exit::BadInput)?;
-            out!("{}\n{}", rewritten.report, rewritten.report.dump);
-        }
-        Stage::Rewritten => {
-            let graph = load::model(&args.model, args.target.batch)?.graph.specialise(args.target.batch);
-            out!("{}", sonar_rewrite::rewrite(&graph, &Options::default()).or_exit(Exit::BadInput)?.graph);
-        }
+        Stage::Egraph | Stage::Rewritten => rewriting(args)?,
         Stage::Schedule => {
             let draft = draft(&args.model, &args.target)?;
             exists(args.kernel, draft.planned.schedules.len())?;
@@ -59,6 +53,26 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
                 outln!("// kernel {i}\n{text}");
             }
         }
+    }
+    Ok(())
+}
+
+/// Prints the e-graph, or the graph that comes of it.
+fn rewriting(args: &InspectArgs) -> Result<(), Failure> {
+    let graph = load::model(&args.model, args.target.batch)?.graph.specialise(args.target.batch);
+    let rules = load::rules(&args.target)?;
+    let options = Options { rules: &rules, dump: args.stage == Stage::Egraph, explain: args.explain, ..Options::default() };
+    let rewritten = sonar_rewrite::rewrite(&graph, &options).map_err(|error| {
+        let exit = if matches!(error, RewriteError::Invalid(_)) { Exit::BadInput } else { Exit::Internal };
+        fail(exit, error)
+    })?;
+    match args.stage {
+        Stage::Egraph => out!("{}", rewritten.report),
+        _ => out!("{}", rewritten.graph),
+    }
+    if args.explain {
+        out!("\n{}", rewritten.report.proof);
+        outln!("proof checked: {} steps", rewritten.report.proof_steps);
     }
     Ok(())
 }

@@ -30,7 +30,9 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let Some(records) = open_records(args.target.records.as_deref(), true)? else {
         return Err(fail(Exit::Internal, "the records were not created"));
     };
+    let rules = load::rules(&args.target)?;
     let options = CompileOptions {
+        rules: &rules,
         threads: args.target.threads,
         batch: args.target.batch,
         rewrite: args.target.level(),

@@ -18,7 +18,7 @@ pub(crate) enum Token {
     Int(i64),
     /// `1e-5`, `0.5`
     Float(f32),
-    /// One of `( ) { } [ ] , : = => + - * /`.
+    /// One of `( ) { } [ ] , : = == => + - * /`.
     Punct(&'static str),
     /// The end of the text.
     End,
@@ -36,7 +36,7 @@ pub(crate) struct TensorName {
 /// A token and where it stands.
 pub(crate) type Lexeme = (Token, Span);
 
-const PUNCTUATION: [&str; 14] = ["=>", "(", ")", "{", "}", "[", "]", ",", ":", "=", "+", "-", "*", "/"];
+const PUNCTUATION: [&str; 15] = ["=>", "==", "(", ")", "{", "}", "[", "]", ",", ":", "=", "+", "-", "*", "/"];
 
 /// All tokens of the text; the last one is [`Token::End`].
 pub(crate) fn lex(text: &str) -> Result<Vec<Lexeme>, Fault> {

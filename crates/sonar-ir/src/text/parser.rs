@@ -4,8 +4,8 @@ use super::error::{Fault, Span, nearest};
 use super::lexer::{Lexeme, TensorName, Token, lex};
 use super::ops::{init_from_name, init_names};
 use super::syntax::{
-    Argument, Attribute, Baseline, Expr, ExprKind, File, GraphDef, Let, LetValue, Name, Operator, Port, Statement, TensorDef,
-    Type, Value, ValueKind,
+    Argument, Attribute, Baseline, Comparand, ConditionDef, Expr, ExprKind, File, GraphDef, Let, LetValue, Name, Operator, Port,
+    RuleDef, Statement, TensorDef, Type, Value, ValueKind,
 };
 use crate::graph::Init;
 
@@ -53,6 +53,20 @@ pub(crate) fn parse_pairs(text: &str) -> Result<Vec<(Name, Value)>, Fault> {
     Ok(pairs)
 }
 
+/// The rules that a text consists of.
+pub(crate) fn parse_rules(text: &str) -> Result<Vec<RuleDef>, Fault> {
+    let mut parser = Parser { lexemes: lex(text)?, next: 0, nesting: 0, file: File::default() };
+    let mut rules = Vec::new();
+    while *parser.peek() != Token::End {
+        if !parser.accept_word("rule") {
+            return Err(parser.unexpected("`rule`"));
+        }
+        rules.push(parser.rule()?);
+        parser.check_number(rules.len(), "rules")?;
+    }
+    Ok(rules)
+}
+
 struct Parser {
     lexemes: Vec<Lexeme>,
     next: usize,
@@ -74,6 +88,47 @@ impl Parser {
             }
             word => Err(Fault::expected(keyword.span, "`graph`, `let`, `baseline` or `topology`", format_args!("`{word}`"))),
         }
+    }
+
+    /// What follows the word `rule`.
+    fn rule(&mut self) -> Result<RuleDef, Fault> {
+        let name = self.graph_name()?;
+        let class = self.word("`exact` or `real`")?;
+        self.punct(":")?;
+        let start = self.span();
+        let left = self.expr(false)?;
+        self.punct("=>")?;
+        let right = self.expr(false)?;
+        let mut conditions = Vec::new();
+        if self.accept_word("where") {
+            conditions.push(self.condition()?);
+            while self.accept(",") {
+                conditions.push(self.condition()?);
+            }
+        }
+        Ok(RuleDef { name, class, left, right, conditions, span: self.since(&start) })
+    }
+
+    fn condition(&mut self) -> Result<ConditionDef, Fault> {
+        let (what, value) = self.property()?;
+        let equals = match self.accept("==") {
+            false => None,
+            true if matches!(self.peek(), Token::Word(_)) => {
+                let (what, value) = self.property()?;
+                Some(Comparand::Property(what, value))
+            }
+            true => Some(Comparand::Value(self.value()?)),
+        };
+        Ok(ConditionDef { what, value, equals })
+    }
+
+    /// `rank(%x)`
+    fn property(&mut self) -> Result<(Name, TensorDef), Fault> {
+        let what = self.word("`const`, `rank` or `shape`")?;
+        self.punct("(")?;
+        let value = self.tensor()?;
+        self.punct(")")?;
+        Ok((what, value))
     }
 
     fn let_item(&mut self) -> Result<(), Fault> {

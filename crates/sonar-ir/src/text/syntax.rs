@@ -26,6 +26,43 @@ pub(crate) struct Baseline {
     pub values: Vec<(Name, Value)>,
 }
 
+/// `rule @name exact: left => right where conditions`
+#[derive(Clone, Debug)]
+pub(crate) struct RuleDef {
+    /// After `@`.
+    pub name: Name,
+    /// `exact` or `real`.
+    pub class: Name,
+    /// What is replaced.
+    pub left: Expr,
+    /// By what.
+    pub right: Expr,
+    /// When.
+    pub conditions: Vec<ConditionDef>,
+    /// From the left side to the last condition.
+    pub span: Span,
+}
+
+/// `const(%x)`, `rank(%x) == 2`, `shape(%x) == shape(%y)`
+#[derive(Clone, Debug)]
+pub(crate) struct ConditionDef {
+    /// The word in front.
+    pub what: Name,
+    /// What it is said of.
+    pub value: TensorDef,
+    /// What it must equal.
+    pub equals: Option<Comparand>,
+}
+
+/// The right side of a condition.
+#[derive(Clone, Debug)]
+pub(crate) enum Comparand {
+    /// `2`
+    Value(Value),
+    /// `rank(%y)`
+    Property(Name, TensorDef),
+}
+
 /// A name and where it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Name {

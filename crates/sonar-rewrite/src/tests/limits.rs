@@ -36,7 +36,7 @@ fn every_limit_leaves_a_valid_graph() {
 fn fusion_alone_is_among_the_candidates() {
     let graph = network([2, 4, 3, 1, 2, 3], 1, "1");
     let all = rewrite(&graph, &Options::default()).expect("the graph is well-formed");
-    let fuse: Vec<_> = crate::RULES.iter().filter(|rule| rule.stage < crate::Stage::Trade).copied().collect();
+    let fuse: Vec<_> = crate::RULES.iter().filter(|rule| rule.stage < crate::Stage::Trade).cloned().collect();
     let fusion = rewrite(&graph, &Options { rules: &fuse, ..Options::default() }).expect("the graph is well-formed");
     let costs = all.candidates.iter().map(|graph| crate::cost::graph_cost(graph, &crate::roofline));
     let close = |cost: f64| (cost / fusion.report.cost - 1.0).abs() < 1e-9;

@@ -31,6 +31,20 @@ fn sampled_cells() {
 }
 
 #[test]
+fn a_share_of_all_cells() {
+    let space = cells();
+    for rank in (0..space.count()).step_by(23) {
+        let graph = cell(&space, rank);
+        let rewritten = rewrite(&graph, &Options::default()).expect("the graph is well-formed");
+        let values = random_values(&graph, rank as u64);
+        let expected = interp::run(&graph, &values).expect("the values fit");
+        for candidate in &rewritten.candidates {
+            compare(candidate, &values, &expected).unwrap_or_else(|problem| panic!("cell {rank}: {problem}"));
+        }
+    }
+}
+
+#[test]
 fn nothing_is_left_of_a_cell_without_edges() {
     let rewritten = check(&cell(&cells(), 0));
     assert_eq!(kernels(&rewritten.graph), 0);

@@ -5,11 +5,11 @@ use super::check_rules;
 use crate::{RULES, StopReason};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sonar_ir::graph::{Conv2dAttrs, Graph, NodeId, Op, PoolAttrs};
-use sonar_ir::scalar::UnaryOp;
+use sonar_ir::graph::{Conv2dAttrs, Dim, Graph, NodeId, Op, PoolAttrs};
+use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
 /// A graph of images of one size, with values used several times, dead edges, and everything that rules look for.
-fn random_graph(seed: u64) -> Graph {
+pub fn random_graph(seed: u64) -> Graph {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut b = Builder::new();
     let (n, h, w) = (rng.random_range(1..3), rng.random_range(3..6), rng.random_range(3..6));
@@ -20,7 +20,7 @@ fn random_graph(seed: u64) -> Graph {
         let recent = values.len().saturating_sub(4);
         let x = values[rng.random_range(recent..values.len())];
         let other = values[rng.random_range(0..values.len())];
-        let y = match rng.random_range(0..13) {
+        let y = match rng.random_range(0..21) {
             0 => b.relu(x),
             1 | 2 => b.same_conv(x, 1, 4),
             3 => b.same_conv(x, 3, 4),
@@ -45,11 +45,55 @@ fn random_graph(seed: u64) -> Graph {
                 b.batch_norm(y)
             }
             11 => b.op(Op::Unary(UnaryOp::Tanh), &[x]),
+            12 => b.op(Op::MaxPool(PoolAttrs { kernel: [3, 3], stride: [1, 1], pad: [1; 4], count_include_pad: false }), &[x]),
+            13 | 14 => {
+                // Two products of one matrix.
+                let rows = b.op(Op::Reshape([n * h * w, 4].map(Dim::Fixed).to_vec()), &[x]);
+                let [one, two] = [(); 2].map(|()| {
+                    let weight = b.param(&[4, 4]);
+                    b.op(Op::MatMul, &[rows, weight])
+                });
+                let sum = b.add(one, two);
+                b.op(Op::Reshape([n, h, w, 4].map(Dim::Fixed).to_vec()), &[sum])
+            }
+            15 => {
+                let scale = b.param(&[4]);
+                b.mul(scale, x)
+            }
+            16 => {
+                let y = b.op(Op::Transpose(vec![0, 1, 2, 3]), &[x]);
+                let one = b.op(Op::Splat(1.0, vec![Dim::Fixed(4)]), &[]);
+                let zero = b.op(Op::Splat(0.0, vec![Dim::Fixed(4)]), &[]);
+                let y = b.op(Op::Binary(BinaryOp::Div), &[y, one]);
+                b.op(Op::Binary(BinaryOp::Sub), &[y, zero])
+            }
+            17 => {
+                let both = b.op(Op::Concat { axis: 3 }, &[x, other]);
+                b.same_conv(both, 3, 4)
+            }
+            18 => {
+                let both = b.op(Op::Concat { axis: 3 }, &[x, other]);
+                b.op(Op::Slice { axis: 3, start: 2, end: 6 }, &[both])
+            }
+            19 => {
+                let wide = b.op(Op::Pad(vec![(0, 0), (1, 1), (1, 1), (0, 0)]), &[x]);
+                b.conv(wide, 3, 4, Conv2dAttrs::default())
+            }
             _ => b.add(x, other),
         };
         values.push(y);
     }
     let mut outputs: Vec<NodeId> = vec![*values.last().expect("there are values")];
+    if rng.random_range(0..3) == 0 {
+        // The head of a network, of which a stride and a mean are part.
+        let x = values[rng.random_range(0..values.len())];
+        let y = b.conv(x, 3, 6, Conv2dAttrs { stride: [2, 2], pad: [1; 4], ..Conv2dAttrs::default() });
+        let y = b.op(Op::GlobalAvgPool, &[y]);
+        let (weight, bias) = (b.param(&[6, 3]), b.param(&[3]));
+        let y = b.op(Op::MatMul, &[y, weight]);
+        let y = b.add(y, bias);
+        outputs.push(y);
+    }
     if rng.random_range(0..3) == 0 {
         outputs.push(values[rng.random_range(0..values.len())]);
     }

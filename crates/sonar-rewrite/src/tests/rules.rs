@@ -1,9 +1,10 @@
 //! Each rule alone: it fires where it should, only there, and what it builds computes the same.
 
 use super::build::Builder;
+use super::wrong_rule;
 use super::{check, check_rules, fired, fused, kernels};
 use crate::language::{EGraph, add, nodes};
-use crate::rules::{Match, RULES, Rule, Soundness, Stage};
+use crate::rules::{Match, RULES, Rule};
 use egg::Id;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -13,7 +14,7 @@ use sonar_ir::scalar::{BinaryOp, UnaryOp};
 /// Checks one rule, on random graphs that `build` makes, with nothing but the rules it needs to be met at all.
 #[track_caller]
 fn alone(name: &str, helpers: &[&str], fires: bool, build: impl Fn(&mut Builder, &mut StdRng) -> NodeId) {
-    let rules: Vec<Rule> = RULES.iter().filter(|rule| rule.name == name || helpers.contains(&rule.name)).copied().collect();
+    let rules: Vec<Rule> = RULES.iter().filter(|rule| rule.name == name || helpers.contains(&&*rule.name)).cloned().collect();
     assert_eq!(rules.len(), 1 + helpers.len(), "no such rule");
     for seed in 0..4 {
         let mut builder = Builder::new();
@@ -471,9 +472,8 @@ fn wrong_sum(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
 }
 
 fn with_wrong(apply: fn(&mut EGraph, &Match<'_>) -> Vec<Id>) -> Vec<Rule> {
-    let wrong =
-        Rule { name: "wrong", family: "test", stage: Stage::Trade, class: Soundness::Real, text: "a test of the checker", apply };
-    RULES.iter().copied().chain([wrong]).collect()
+    let wrong = wrong_rule("wrong", apply);
+    RULES.iter().cloned().chain([wrong]).collect()
 }
 
 fn pool_and_sum() -> Graph {
