@@ -7,7 +7,7 @@
 use crate::rules::Rule;
 use sonar_ir::graph::{Graph, NodeId, Op};
 use sonar_ir::infer::TypeError;
-use sonar_ir::scalar::UnaryOp;
+use sonar_ir::scalar::{BinaryOp, UnaryOp};
 use std::collections::{BTreeMap, HashMap};
 
 /// A part of a graph, as a graph of its own.
@@ -20,7 +20,7 @@ pub struct Segment {
     pub outputs: Vec<NodeId>,
 }
 
-/// A segment of this many nodes also ends before a pooling, of which parts could be moved across the cut.
+/// A segment of this many nodes also ends where something could be moved across the cut.
 const LONG: usize = 8;
 
 /// Whether each node depends on parameters only.
@@ -66,7 +66,7 @@ pub fn split(graph: &Graph, rules: &[Rule]) -> Result<Vec<Segment>, TypeError> {
         }
         live += usize::from(!users[id.0 as usize].is_empty());
         part.push(id);
-        if live == 1 && is_boundary(graph, &part, &users[id.0 as usize]) && !spanned(id) {
+        if live == 1 && is_boundary(graph, &konst, &part, &users[id.0 as usize]) && !spanned(id) {
             segments.push(segment(graph, &konst, &users, std::mem::take(&mut part))?);
         }
     }
@@ -97,22 +97,36 @@ pub fn append(part: &Graph, leaves: &[NodeId], into: &mut Graph) -> Result<Vec<N
 /// Whether a segment may end with a value that alone carries everything later, the last of `part`. A value of one use may
 /// end it only if nothing worth it can be folded across. An activation ends a segment that computes its operand in a kernel, as
 /// that kernel's epilogue; elsewhere it begins one, as the prologue of those that follow.
-fn is_boundary(graph: &Graph, part: &[NodeId], users: &[NodeId]) -> bool {
+fn is_boundary(graph: &Graph, konst: &[bool], part: &[NodeId], users: &[NodeId]) -> bool {
     let (Some(&first), Some(&value)) = (part.first(), part.last()) else { return false };
     let op = |id: NodeId| &graph.node(id).op;
     let is_kernel = |id: NodeId| id >= first && matches!(op(id), Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. });
+    let long = part.len() >= LONG;
     let is_relu = |id: NodeId| matches!(op(id), Op::Unary(UnaryOp::Relu));
     if is_relu(value) && !is_kernel(graph.node(value).operands[0]) {
         return false;
     }
     match *users {
         [] => false,
-        [user] if matches!(op(user), Op::Conv2d(_) | Op::MatMul) => !matches!(op(value), Op::AvgPool(_)),
+        [user] if matches!(op(user), Op::Conv2d(_) | Op::MatMul) => match op(value) {
+            Op::AvgPool(_) => false,
+            // What is linear can be multiplied into weights.
+            Op::Conv2d(_) | Op::MatMul | Op::BatchNorm { .. } | Op::Binary(BinaryOp::Mul | BinaryOp::Div) => long,
+            Op::Reshape(_) | Op::Transpose(_) | Op::Concat { .. } => long,
+            Op::Binary(BinaryOp::Add | BinaryOp::Sub) | Op::FusedSum { relu: false, .. } => long || !shifts(graph, konst, value),
+            _ => true,
+        },
         [user] if is_relu(user) => matches!(op(value), Op::AvgPool(_) | Op::MaxPool(_)),
         // Means of sums of means can be written in very many ways.
-        [user] => part.len() >= LONG && is_kernel(value) && matches!(op(user), Op::AvgPool(_)),
+        [user] => long && is_kernel(value) && matches!(op(user), Op::AvgPool(_)),
         _ => true,
     }
+}
+
+/// Whether a sum adds nothing but a constant to one value.
+fn shifts(graph: &Graph, konst: &[bool], value: NodeId) -> bool {
+    let variable = graph.node(value).operands.iter().filter(|operand| !konst[operand.0 as usize]);
+    variable.count() == 1
 }
 
 fn segment(graph: &Graph, konst: &[bool], users: &[Vec<NodeId>], part: Vec<NodeId>) -> Result<Segment, TypeError> {

@@ -152,7 +152,7 @@ pub fn conv_of_pool(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
 
 /// For each term of the matched sum (none if it is no sum) that has a node with an operator of the wanted kind:
 /// the index of the term, the first operand of the node, what `wanted` says, and the node's other operands.
-fn terms_with<T>(egraph: &EGraph, m: &Match<'_>, wanted: impl Fn(&Op) -> Option<T>) -> Vec<(usize, Id, T, Vec<Id>)> {
+pub fn terms_with<T>(egraph: &EGraph, m: &Match<'_>, wanted: impl Fn(&Op) -> Option<T>) -> Vec<(usize, Id, T, Vec<Id>)> {
     if !is_sum(m.op) {
         return vec![];
     }
@@ -168,7 +168,7 @@ fn terms_with<T>(egraph: &EGraph, m: &Match<'_>, wanted: impl Fn(&Op) -> Option<
 }
 
 /// The matched sum with the terms of these indices replaced by their sum.
-fn replaced(egraph: &mut EGraph, m: &Match<'_>, merged: &[usize], by: Id) -> Id {
+pub fn replaced(egraph: &mut EGraph, m: &Match<'_>, merged: &[usize], by: Id) -> Id {
     let ty = egraph[m.class].data.ty.clone();
     let others = m.operands.iter().enumerate().filter(|(i, _)| !merged.contains(i)).map(|(_, &id)| id);
     let terms: Vec<Id> = others.chain([by]).collect();
