@@ -1,6 +1,7 @@
 //! Every rule, alone and with the others, against the interpreter.
 
 mod build;
+mod forms;
 mod limits;
 mod mutants;
 mod networks;

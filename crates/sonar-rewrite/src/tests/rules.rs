@@ -13,7 +13,7 @@ use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
 /// Checks one rule, on random graphs that `build` makes, with nothing but the rules it needs to be met at all.
 #[track_caller]
-fn alone(name: &str, helpers: &[&str], fires: bool, build: impl Fn(&mut Builder, &mut StdRng) -> NodeId) {
+pub fn alone(name: &str, helpers: &[&str], fires: bool, build: impl Fn(&mut Builder, &mut StdRng) -> NodeId) {
     let rules: Vec<Rule> = RULES.iter().filter(|rule| rule.name == name || helpers.contains(&&*rule.name)).cloned().collect();
     assert_eq!(rules.len(), 1 + helpers.len(), "no such rule");
     for seed in 0..4 {
@@ -25,19 +25,19 @@ fn alone(name: &str, helpers: &[&str], fires: bool, build: impl Fn(&mut Builder,
     }
 }
 
-fn image(b: &mut Builder, rng: &mut StdRng, channels: usize) -> NodeId {
+pub fn image(b: &mut Builder, rng: &mut StdRng, channels: usize) -> NodeId {
     let shape = [rng.random_range(1..3), rng.random_range(5..9), rng.random_range(5..9), channels];
     b.input(&shape)
 }
 
 /// Any attributes that a 3x3 or 5x5 convolution may have on an image of at least 5x5.
-fn any_conv(rng: &mut StdRng, groups: usize) -> Conv2dAttrs {
+pub fn any_conv(rng: &mut StdRng, groups: usize) -> Conv2dAttrs {
     let mut two = |low: usize, high: usize| [rng.random_range(low..high), rng.random_range(low..high)];
     let ([top, left], [bottom, right]) = (two(0, 3), two(0, 3));
     Conv2dAttrs { stride: two(1, 3), pad: [top, left, bottom, right], dilation: two(1, 3), groups }
 }
 
-fn any_pool(rng: &mut StdRng, count_include_pad: bool) -> PoolAttrs {
+pub fn any_pool(rng: &mut StdRng, count_include_pad: bool) -> PoolAttrs {
     let mut two = |low: usize, high: usize| [rng.random_range(low..high), rng.random_range(low..high)];
     let ([top, left], [bottom, right]) = (two(0, 2), two(0, 2));
     PoolAttrs { kernel: two(2, 4), stride: two(1, 3), pad: [top, left, bottom, right], count_include_pad }
