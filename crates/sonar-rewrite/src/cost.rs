@@ -31,6 +31,10 @@ const OTHER_RATE: f64 = 20e9;
 /// The share of the shorter of computing and moving data that is not hidden by the longer.
 const EXPOSED: f64 = 0.25;
 
+/// Multiplications of a vector that a vector of the result of a grouped convolution costs besides its own: it is stored, and its
+/// group's loops begin and end.
+const NARROW: f64 = 8.0;
+
 /// How much faster 3 × 3 convolutions are with Winograd's filtering in tiles of 2 and of 4, by the bytes of the weight: the
 /// transformed weight is up to four times as large, and is read again at every run.
 const FILTERING: [(f64, [f64; 2]); 3] = [(1e6, [1.6, 2.3]), (4e6, [1.5, 1.8]), (f64::INFINITY, [1.1, 1.1])];
@@ -38,27 +42,34 @@ const FILTERING: [(f64, [f64; 2]); 3] = [(1e6, [1.6, 2.3]), (4e6, [1.5, 1.8]), (
 const FILTERED_CHANNELS: usize = 8;
 const FILTERED_SIDE: usize = 4;
 
-/// The model of kernels that compute every product of a convolution:
-/// `launch + max(compute, memory) + exposed · min(compute, memory)`. A reshape is free.
-pub fn exact(kernel: &KernelShape<'_>) -> f64 {
-    time(kernel, 1.0)
+/// What the analytic model knows of a machine and of the algorithms that its kernels may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Elements of a vector.
+    pub lanes: usize,
+    /// The largest tile of Winograd's filtering, 2 or 4, if it may be used at all.
+    pub filter: Option<usize>,
 }
 
-/// The default model: [`exact`], but convolutions that kernels can filter in tiles of 4 take less time.
+/// The analytic model: `launch + max(compute, memory) + exposed · min(compute, memory)`, for the vectors of a machine. A reshape
+/// is free, and convolutions that kernels can filter take less time.
+pub fn of_machine(machine: Machine) -> impl Fn(&KernelShape<'_>) -> f64 {
+    move |kernel| {
+        let filtering = machine.filter.map_or(1.0, |tile| kernel.filtering(usize::from(tile > 2)));
+        time(kernel, filtering, machine.lanes)
+    }
+}
+
+/// The default model: [`of_machine`] with vectors of 16 and filtering in tiles of up to 4.
 pub fn roofline(kernel: &KernelShape<'_>) -> f64 {
-    time(kernel, kernel.filtering(1))
+    of_machine(Machine { lanes: 16, filter: Some(4) })(kernel)
 }
 
-/// As [`roofline`], where tiles are of 2.
-pub fn roofline_of_small_tiles(kernel: &KernelShape<'_>) -> f64 {
-    time(kernel, kernel.filtering(0))
-}
-
-fn time(kernel: &KernelShape<'_>, filtering: f64) -> f64 {
+fn time(kernel: &KernelShape<'_>, filtering: f64, lanes: usize) -> f64 {
     if matches!(kernel.op, Op::Reshape(_)) {
         return 0.0;
     }
-    let dense = kernel.dense_flops() / filtering;
+    let dense = kernel.dense_flops() / filtering + kernel.narrow_flops(lanes);
     let compute = dense / DENSE_RATE + (kernel.flops() - kernel.dense_flops()) / OTHER_RATE;
     let memory = kernel.bytes() / BANDWIDTH;
     LAUNCH + compute.max(memory) + EXPOSED * compute.min(memory)
@@ -98,6 +109,34 @@ impl KernelShape<'_> {
                     Term::Add => 0.0,
                 });
                 flops.sum()
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// What the convolutions of narrow groups cost on top of their [`dense_flops`](Self::dense_flops): lanes that stay empty are
+    /// computed, too, and each group has results to load and store of its own.
+    fn narrow_flops(&self, lanes: usize) -> f64 {
+        let result = elements(self.result);
+        let wasted = |attrs: &Conv2dAttrs, w: &TensorType| {
+            let extent = |axis: usize| w.shape.get(axis).and_then(|dim| dim.fixed()).unwrap_or(1);
+            let width = extent(3) / attrs.groups.max(1);
+            // Channels by themselves fill vectors across groups.
+            if attrs.groups == 1 || width == 0 || (extent(2) == 1 && width == 1) {
+                return 0.0;
+            }
+            let filled = width as f64 / width.next_multiple_of(lanes) as f64;
+            let vectors = result / (width as f64) * width.div_ceil(lanes) as f64;
+            conv_flops(w, result) * (1.0 / filled - 1.0) + vectors * NARROW * 2.0 * lanes as f64
+        };
+        match (self.op, self.operands) {
+            (Op::Conv2d(attrs), [_, w]) => wasted(attrs, w),
+            (Op::FusedSum { terms, .. }, operands) => {
+                let convolutions = with_operands(terms, operands).filter_map(|(term, mine)| match term {
+                    Term::Conv2d { attrs, .. } => Some(wasted(attrs, mine[1])),
+                    _ => None,
+                });
+                convolutions.sum()
             }
             _ => 0.0,
         }

@@ -86,7 +86,7 @@ pub(crate) struct Match<'a> {
 /// When a rule is used. Every stage uses the rules of the stages before it, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Stage {
-    /// It only ever makes the graph smaller: used on whole graphs.
+    /// It makes the graph smaller, or moves what could vanish elsewhere without adding to it: used on whole graphs.
     Simplify,
     /// It folds elementwise neighbours into a kernel: what every compiler does, and what others are compared to.
     Fuse,

@@ -147,7 +147,7 @@ pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, Tun
             Some(known) => Ok((known, None)),
             None if options.rewrite < Level::Fusion => Ok((graph.clone(), None)),
             None => {
-                let Rewritten { graph, report, .. } = rewrite(&graph, estimated_cost(options), options)?;
+                let Rewritten { graph, report, .. } = rewrite(&graph, &*estimated_cost(options), options)?;
                 Ok((graph, Some(report)))
             }
         }
@@ -177,12 +177,10 @@ pub(crate) fn rewrite(
 }
 
 /// What kernels are estimated to cost, by the algorithms that the options allow.
-pub(crate) fn estimated_cost(options: &CompileOptions<'_>) -> &'static sonar_rewrite::Cost<'static> {
-    match sonar_schedule::largest_filter(&options.goal()) {
-        None => &sonar_rewrite::cost::exact,
-        Some(2) => &sonar_rewrite::cost::roofline_of_small_tiles,
-        Some(_) => &sonar_rewrite::cost::roofline,
-    }
+pub(crate) fn estimated_cost(options: &CompileOptions<'_>) -> Box<sonar_rewrite::Cost<'static>> {
+    let goal = options.goal();
+    let filter = sonar_schedule::largest_filter(&goal);
+    Box::new(sonar_rewrite::cost::of_machine(sonar_rewrite::cost::Machine { lanes: goal.lanes, filter }))
 }
 
 /// The passes from a rewritten graph to its tasks.

@@ -18,7 +18,7 @@ const OPTIMISM: f64 = 0.7;
 
 /// Times of kernels, remembered.
 pub struct KernelCosts<'a> {
-    estimate: &'static sonar_rewrite::Cost<'static>,
+    estimate: Box<sonar_rewrite::Cost<'static>>,
     threads: f64,
     times: &'a Times<'a>,
     kernels: RefCell<HashMap<String, Vec<Task>>>,

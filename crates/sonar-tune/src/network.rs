@@ -63,7 +63,7 @@ pub fn candidates(
         if ended {
             let mut candidates = rewritten.candidates;
             let fusion = candidates.remove(rewritten.fusion);
-            let by_estimate = rewrite(&graph, estimated_cost(options), options)?.candidates;
+            let by_estimate = rewrite(&graph, &*estimated_cost(options), options)?.candidates;
             let mut distinct = vec![fusion];
             for candidate in by_estimate.into_iter().chain(candidates) {
                 if !distinct.contains(&candidate) {

@@ -701,3 +701,54 @@ fn sums_of_parts() {
         b.add(x, y)
     });
 }
+
+#[test]
+fn groups_are_merged_to_fill_vectors() {
+    // Thirty-two groups of four channels, as in the first stage of ResNeXt-50.
+    let groups_with = |lanes: usize, channels: usize| {
+        let mut b = Builder::new();
+        let x = b.input(&[1, 28, 28, channels]);
+        let y = b.conv(x, 3, channels, Conv2dAttrs { pad: [1; 4], groups: 32, ..Conv2dAttrs::default() });
+        let graph = b.finish(&[y]);
+        let cost = crate::cost::of_machine(crate::cost::Machine { lanes, filter: Some(4) });
+        let options = crate::Options { cost: &cost, ..crate::Options::default() };
+        let rewritten = crate::rewrite(&graph, &options).expect("the graph is well-formed");
+        let groups = rewritten.graph.nodes.iter().filter_map(|node| match &node.op {
+            Op::Conv2d(attrs) => Some(attrs.groups),
+            Op::FusedSum { terms, .. } => terms.iter().find_map(|term| match term {
+                sonar_ir::graph::Term::Conv2d { attrs, .. } => Some(attrs.groups),
+                _ => None,
+            }),
+            _ => None,
+        });
+        groups.max().expect("a convolution stays one")
+    };
+    assert_eq!((groups_with(16, 128), groups_with(8, 128), groups_with(4, 128)), (8, 16, 32));
+    assert_eq!(groups_with(16, 1024), 32);
+}
+
+#[test]
+fn a_thousand_nodes() {
+    // Blocks of another layout with everything that the rules of whole graphs look at.
+    let mut b = Builder::new();
+    let mut x = b.input(&[1, 6, 6, 4]);
+    for i in 0..100 {
+        let y = b.same_conv(x, 3, 4);
+        let y = turn(&mut b, y, &NCHW);
+        let scale = b.param(&[4, 1, 1]);
+        let y = binary(&mut b, BinaryOp::Div, y, scale);
+        let y = binary(&mut b, BinaryOp::Sub, y, scale);
+        let y = b.relu(y);
+        let y = turn(&mut b, y, &NHWC);
+        let y = b.same_conv(y, 1 + 2 * (i % 2), 4);
+        let y = shaped(&mut b, y, &[36, 4]);
+        let y = unary(&mut b, UnaryOp::Neg, y);
+        let y = shaped(&mut b, y, &[1, 6, 6, 4]);
+        x = b.add(x, y);
+    }
+    let graph = b.finish(&[x]);
+    assert!(graph.nodes.len() > 1_000);
+    let rewritten = crate::rewrite(&graph, &crate::Options::default()).expect("the graph is well-formed");
+    assert_eq!(rewritten.report.stop, crate::StopReason::Saturated, "{}", rewritten.report);
+    assert_eq!(kernels(&rewritten.graph), 200, "{}", rewritten.report);
+}
