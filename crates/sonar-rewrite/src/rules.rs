@@ -12,9 +12,9 @@ mod linear;
 mod merge;
 mod simplify;
 mod stated;
+mod strength;
 
 pub use check::{RuleError, STATED, load};
-mod strength;
 
 use crate::language::{EGraph, ENode, Head, is_konst};
 use crate::proof::{Application, Log};
