@@ -156,7 +156,8 @@ impl Growth {
                 let (op, keep) = (self.one_of(ReduceOp::ALL), self.random.random());
                 self.push(Op::Reduce { op, axes, keep }, &[x])
             }
-            22 | 23 => self.softmax(x),
+            22 => self.layer_norm(x),
+            23 => self.softmax(x),
             24 => {
                 let mut shape = self.shape(x);
                 for extent in &mut shape {
@@ -439,6 +440,13 @@ impl Growth {
         }
         operands.shuffle(&mut self.random);
         self.push(Op::Concat { axis }, &operands)
+    }
+
+    /// A layer normalisation with weights that are learnt.
+    fn layer_norm(&mut self, x: NodeId) -> Option<NodeId> {
+        let c = *self.shape(x).last()?;
+        let [gamma, beta] = [Init::Ones, Init::Uniform].map(|init| self.param(&[c], init));
+        self.push(Op::LayerNorm { eps: 1e-5 }, &[x, gamma, beta])
     }
 
     /// A softmax or its logarithm over any axis: another than the last is turned there and back.

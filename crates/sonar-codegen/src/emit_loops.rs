@@ -43,8 +43,12 @@ pub(crate) const MATH: [(UnaryOp, &str, MathFunction); 4] = [
 
 /// The function that an operation calls, if it does.
 pub(crate) fn called(op: UnaryOp) -> Option<UnaryOp> {
-    // The logistic function is put together from an exponential.
-    let function = if op == UnaryOp::Sigmoid { UnaryOp::Exp } else { op };
+    // Some functions are put together from others.
+    let function = match op {
+        UnaryOp::Sigmoid | UnaryOp::Silu | UnaryOp::GeluTanh => UnaryOp::Exp,
+        UnaryOp::Gelu => UnaryOp::Erf,
+        _ => op,
+    };
     MATH.iter().any(|(known, ..)| *known == function).then_some(function)
 }
 
@@ -523,6 +527,43 @@ impl<'a> Emitter<'a> {
                 self.builder.ins().fdiv(one, sum)
             }
             UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Erf => self.function(op, a)?,
+            UnaryOp::Gelu => {
+                // max(a, 0) - |a| (1 - erf(|a| / √2)) / 2, of an |a| that is not infinite.
+                let (zero, half, one) = (number(self, 0.0), number(self, 0.5), number(self, 1.0));
+                let (end, scale) = (number(self, 16.0), number(self, std::f32::consts::FRAC_1_SQRT_2));
+                let size = self.builder.ins().fabs(a);
+                let size = self.binary(BinaryOp::Min, end, size);
+                let scaled = self.builder.ins().fmul(size, scale);
+                let erf = self.function(UnaryOp::Erf, scaled)?;
+                let rest = self.builder.ins().fsub(one, erf);
+                let rest = self.builder.ins().fmul(rest, half);
+                let lost = self.builder.ins().fmul(size, rest);
+                let positive = self.binary(BinaryOp::Max, a, zero);
+                self.builder.ins().fsub(positive, lost)
+            }
+            UnaryOp::GeluTanh => {
+                let slope = 2.0 * std::f64::consts::FRAC_2_PI.sqrt();
+                let (linear, cubic) = (number(self, slope as f32), number(self, (slope * UnaryOp::GELU_CUBIC) as f32));
+                let square = self.builder.ins().fmul(a, a);
+                let slope = self.builder.ins().fmul(square, cubic);
+                let slope = self.builder.ins().fadd(slope, linear);
+                let argument = self.builder.ins().fmul(slope, a);
+                let gate = self.unary(UnaryOp::Sigmoid, argument)?;
+                self.builder.ins().fmul(a, gate)
+            }
+            UnaryOp::Silu => {
+                let gate = self.unary(UnaryOp::Sigmoid, a)?;
+                self.builder.ins().fmul(a, gate)
+            }
+            UnaryOp::HardSwish => {
+                let (zero, half, one) = (number(self, 0.0), number(self, 0.5), number(self, 1.0));
+                let sixth = number(self, 1.0 / 6.0);
+                let line = self.builder.ins().fmul(a, sixth);
+                let line = self.builder.ins().fadd(line, half);
+                let gate = self.binary(BinaryOp::Max, line, zero);
+                let gate = self.binary(BinaryOp::Min, gate, one);
+                self.builder.ins().fmul(a, gate)
+            }
         })
     }
 

@@ -229,6 +229,7 @@ impl<'a> Simplifier<'a> {
             Op::Unary(
                 UnaryOp::Neg | UnaryOp::Relu | UnaryOp::Step | UnaryOp::Abs | UnaryOp::Sqrt | UnaryOp::Tanh | UnaryOp::Erf,
             )
+            | Op::Unary(UnaryOp::Gelu | UnaryOp::GeluTanh | UnaryOp::Silu | UnaryOp::HardSwish)
             | Op::Binary(BinaryOp::Sub | BinaryOp::Max | BinaryOp::Min)
             | Op::MaxPool(_)
             | Op::AvgPool(_)

@@ -124,6 +124,12 @@ pub enum Op {
     Softmax,
     /// Logarithm of the softmax over the last axis.
     LogSoftmax,
+    /// Layer normalisation over the last axis: `(x […,C], gamma [C], beta [C])` → `gamma · (x - mean) / sqrt(variance + eps) + beta`
+    /// with the mean and the biased variance of each row.
+    LayerNorm {
+        /// Added to the variance.
+        eps: f32,
+    },
     /// Reduction over axes (sorted, distinct), which stay with extent 1 if `keep` is set.
     Reduce {
         /// How.

@@ -18,7 +18,7 @@ pub fn infer(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeError>
         Op::Input | Op::Param(_) | Op::Splat(..) => 0,
         Op::Conv2d(_) | Op::Conv2dGradInput(..) | Op::Conv2dGradWeight(..) | Op::MatMul | Op::Binary(_) | Op::MaxPoolGrad(_) => 2,
         Op::BatchNorm { .. } => 5,
-        Op::BatchNormTrain { .. } => 3,
+        Op::BatchNormTrain { .. } | Op::LayerNorm { .. } => 3,
         Op::Concat { .. } => operands.len().max(1),
         Op::FusedSum { terms, .. } => terms.iter().map(Term::arity).sum(),
         _ => 1,
@@ -56,7 +56,7 @@ pub fn infer(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeError>
             w.shape
         }
         Op::MatMul => matmul(operands[0], operands[1])?,
-        Op::BatchNorm { .. } | Op::BatchNormTrain { .. } => {
+        Op::BatchNorm { .. } | Op::BatchNormTrain { .. } | Op::LayerNorm { .. } => {
             let x = operands[0];
             let Some(&channels) = x.shape.last() else { bail!("expected at least one axis, found {x}") };
             for (operand, what) in operands[1..].iter().zip(["gamma", "beta", "the mean", "the variance"]) {

@@ -150,6 +150,7 @@ fn apply(op: &Op, x: &Array, operands: &[&Array], shape: Vec<usize>) -> Array {
             let total: f64 = row.iter().map(|v| (v - largest).exp()).sum();
             row.iter_mut().for_each(|v| *v -= largest + total.ln());
         }),
+        Op::LayerNorm { eps } => layer_norm(x, operands[1], operands[2], f64::from(*eps)),
         Op::Reduce { op, axes, .. } => reduce(*op, axes, x, shape),
         Op::Broadcast(_) => x.broadcast(&shape),
         Op::FusedSum { terms, relu } => fused_sum(terms, *relu, operands, shape),
@@ -200,6 +201,17 @@ fn batch_norm(x: &Array, gamma: &Array, beta: &Array, mean: &[f64], variance: &[
     rows(x, |row| {
         for (c, v) in row.iter_mut().enumerate() {
             *v = gamma.data[c] * (*v - mean[c]) / (variance[c] + eps).sqrt() + beta.data[c];
+        }
+    })
+}
+
+fn layer_norm(x: &Array, gamma: &Array, beta: &Array, eps: f64) -> Array {
+    rows(x, |row| {
+        let count = row.len() as f64;
+        let mean = row.iter().sum::<f64>() / count;
+        let variance = row.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / count;
+        for (c, v) in row.iter_mut().enumerate() {
+            *v = gamma.data[c] * (*v - mean) / (variance + eps).sqrt() + beta.data[c];
         }
     })
 }

@@ -1,6 +1,7 @@
 //! Scalar functions, shared by every language: graph operators, loop expressions and tile instructions name the same ones.
 
 use serde::{Deserialize, Serialize};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 use std::fmt;
 
 macro_rules! named_ops {
@@ -61,6 +62,14 @@ named_ops! {
         Sigmoid = "sigmoid",
         /// the error function `2/√π · ∫₀ˣ e^(−t²) dt`
         Erf = "erf",
+        /// `x · Φ(x)`, with `Φ` the normal distribution: `x/2 · (1 + erf(x / √2))`; at −∞ its limit 0
+        Gelu = "gelu",
+        /// [`UnaryOp::Gelu`] by way of a hyperbolic tangent: `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`
+        GeluTanh = "gelu_tanh",
+        /// `x / (1 + e^-x)`
+        Silu = "silu",
+        /// `x · min(max(x + 3, 0), 6) / 6`
+        HardSwish = "hard_swish",
     }
 }
 
@@ -97,6 +106,9 @@ named_ops! {
 }
 
 impl UnaryOp {
+    /// The factor of `x³` in the argument of the tangent of [`UnaryOp::GeluTanh`].
+    pub const GELU_CUBIC: f64 = 0.044715;
+
     /// The value in double precision.
     pub fn eval(self, x: f64) -> f64 {
         match self {
@@ -112,6 +124,11 @@ impl UnaryOp {
             UnaryOp::Tanh => x.tanh(),
             UnaryOp::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             UnaryOp::Erf => libm::erf(x),
+            UnaryOp::Gelu if x == f64::NEG_INFINITY => 0.0,
+            UnaryOp::Gelu => x * 0.5 * libm::erfc(-x * FRAC_1_SQRT_2),
+            UnaryOp::GeluTanh => x * 0.5 * (1.0 + (FRAC_2_PI.sqrt() * (x + Self::GELU_CUBIC * x * x * x)).tanh()),
+            UnaryOp::Silu => x * UnaryOp::Sigmoid.eval(x),
+            UnaryOp::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
         }
     }
 }

@@ -83,7 +83,7 @@ impl KernelShape<'_> {
             + match self.op {
                 Op::Unary(_) | Op::Binary(_) => result,
                 Op::BatchNorm { .. } | Op::Softmax | Op::LogSoftmax => 4.0 * result,
-                Op::BatchNormTrain { .. } => 8.0 * result,
+                Op::BatchNormTrain { .. } | Op::LayerNorm { .. } => 8.0 * result,
                 Op::MaxPool(attrs) | Op::AvgPool(attrs) => (attrs.kernel[0] * attrs.kernel[1]) as f64 * result,
                 Op::MaxPoolGrad(attrs) | Op::AvgPoolGrad(attrs, _) => (attrs.kernel[0] * attrs.kernel[1]) as f64 * result,
                 Op::GlobalAvgPool | Op::Reduce { .. } => self.operands.first().map_or(0.0, |x| elements(x)),

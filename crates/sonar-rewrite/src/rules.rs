@@ -10,6 +10,7 @@ mod fuse;
 mod layout;
 mod linear;
 mod merge;
+mod recognise;
 mod simplify;
 mod stated;
 mod strength;
@@ -139,6 +140,13 @@ pub const RULES: &[Rule] = &[
     rule!("unary-pairs",    Simplify, Real,  "log(exp(x)) → x, recip(sqrt(x)) → rsqrt(x), relu(exp(x)) → exp(x), |−x| → |x|, …", strength::pairs),
     rule!("pad-window",     Simplify, Exact, "conv(pad(x),w) → conv(x,w) with more padding, avgpool alike if it counts padding", strength::padding),
     rule!("global-mean",    Simplify, Real,  "a mean over height and width, as a reduction or a window → a global pooling",    strength::global_mean),
+    rule!("gelu",           Simplify, Real,  "x/2·(1 + erf(x/√2)) → gelu(x), and the form with tanh, however it is written",     recognise::gelu),
+    rule!("silu",           Simplify, Real,  "x·sigmoid(x) → silu(x)",                                                         recognise::silu),
+    rule!("hard-swish",     Simplify, Real,  "x·min(max(x + 3, 0), 6)/6 → hard_swish(x), however it is written",               recognise::hard_swish),
+    rule!("softmax",        Simplify, Real,  "exp(x − max(x)) / Σ exp(x − max(x)) → softmax(x)",                               recognise::softmax),
+    rule!("layer-norm",     Simplify, Real,  "(x − mean(x)) / √(mean((x − mean(x))²) + eps) → layer_norm(x)",                  recognise::layer_norm),
+    rule!("scale-layer-norm", Simplify, Real, "layer_norm(x,g,b)·s → layer_norm(x, g·s, b·s), s constant per channel",         recognise::scale_of_layer_norm),
+    rule!("shift-layer-norm", Simplify, Real, "layer_norm(x,g,b) + s → layer_norm(x, g, b + s), s constant per channel",       recognise::shift_of_layer_norm),
     rule!("scale-dense",    Fuse,     Real,  "conv(x,w)·s → conv(x, w·s) and matmul alike, s constant per output channel",     fuse::scale_of_dense),
     rule!("scale-sum",      Fuse,     Real,  "(Σ tᵢ)·s → Σ tᵢ·s, s constant per channel, some tᵢ a convolution or matmul",     fuse::scale_of_sum),
     rule!("sum-flatten",    Fuse,     Real,  "Σ of Σ → one Σ, up to 10 terms",                                                 fuse::flatten),

@@ -7,6 +7,7 @@ mod mutants;
 mod networks;
 mod proof;
 mod random;
+mod recognise;
 mod rules;
 mod stated;
 

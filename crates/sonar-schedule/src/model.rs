@@ -239,8 +239,10 @@ fn expr_cycles(expr: &Expr) -> f64 {
         Expr::Unary(op, a) => {
             let own = match op {
                 UnaryOp::Neg | UnaryOp::Relu | UnaryOp::Step | UnaryOp::Abs => 1.0,
+                UnaryOp::HardSwish => 4.0,
                 UnaryOp::Sqrt | UnaryOp::Rsqrt | UnaryOp::Recip => 8.0,
                 UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Sigmoid | UnaryOp::Erf => 30.0,
+                UnaryOp::Gelu | UnaryOp::GeluTanh | UnaryOp::Silu => 32.0,
             };
             own + expr_cycles(a)
         }

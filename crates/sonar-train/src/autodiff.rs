@@ -7,9 +7,11 @@
 //! Where a derivative does not exist, a subgradient is taken: `relu` has slope 0 at 0, `max` and `min` of two numbers pass the gradient
 //! to the second where they tie, and a `max` or `min` reduction shares it equally between the elements that tie.
 
+use crate::activation;
 use crate::batch_norm;
 use crate::build::{add, div, extents, filled_like, mul, number, per_channel, scale, sub, unary, unbroadcast};
 use crate::error::TrainError;
+use crate::layer_norm;
 use sonar_ir::graph::{Graph, Node, NodeId, Op};
 use sonar_ir::infer::TypeError;
 use sonar_ir::{BinaryOp, Dim, ReduceOp, UnaryOp};
@@ -179,6 +181,7 @@ fn pull_back(
         }
         Op::Broadcast(_) => vec![Some(unbroadcast(graph, dy, &x_shape)?)],
 
+        Op::LayerNorm { eps } => layer_norm::gradients(graph, [x, operands[1]], *eps, dy)?.map(Some).into(),
         Op::Softmax => {
             let weighted = mul(graph, dy, y)?;
             let total = sum_last(graph, weighted)?;
@@ -302,6 +305,7 @@ fn apply_unary(graph: &mut Graph, op: UnaryOp, x: NodeId, y: NodeId, dy: NodeId)
             let density = unary(graph, UnaryOp::Exp, exponent)?;
             scale(graph, density, std::f64::consts::FRAC_2_SQRT_PI)?
         }
+        UnaryOp::Gelu | UnaryOp::GeluTanh | UnaryOp::Silu | UnaryOp::HardSwish => activation::slope(graph, op, x)?,
     };
     mul(graph, dy, slope).map(Some)
 }

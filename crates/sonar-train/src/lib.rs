@@ -11,6 +11,7 @@
 //!
 //! Everything random follows from seeds alone, so a run that was interrupted ends bit for bit like one that was not.
 
+mod activation;
 pub mod autodiff;
 pub mod backend;
 mod batch_norm;
@@ -18,6 +19,7 @@ mod build;
 mod checkpoint;
 pub mod data;
 pub mod error;
+mod layer_norm;
 pub mod optimizer;
 mod recompute;
 pub mod rng;

@@ -156,6 +156,11 @@ fn functions_of_one_number() {
 }
 
 #[test]
+fn an_activation_of_pieces_has_the_slope_of_each() {
+    check_between(&[&[8, 8]], (-6.0, 6.0), &|g, x| g.push(Op::Unary(UnaryOp::HardSwish), x));
+}
+
+#[test]
 fn functions_of_two_numbers_with_broadcasting() {
     for &op in BinaryOp::ALL {
         for [a, b] in [[&[2, 3][..], &[2, 3]], [&[2, 3], &[3]], [&[2, 1], &[4, 1, 3]], [&[], &[2, 2]]] {
@@ -197,6 +202,12 @@ fn movement_of_data() {
     check_op(Op::Slice { axis: 1, start: 1, end: 3 }, &[&[2, 4, 2]]);
     check_op(Op::Pad(vec![(0, 0), (1, 2), (0, 1)]), &[&[2, 3, 2]]);
     check_op(Op::Broadcast(dims(&[4, 2, 3])), &[&[2, 1]]);
+}
+
+#[test]
+fn layer_normalisation() {
+    check_op(Op::LayerNorm { eps: 1e-3 }, &[&[2, 3, 4], &[4], &[4]]);
+    check_op(Op::LayerNorm { eps: 1e-5 }, &[&[3, 5], &[5], &[5]]);
 }
 
 #[test]

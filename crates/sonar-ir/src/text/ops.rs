@@ -37,7 +37,7 @@ pub(crate) const MAX_ELEMENTS: usize = 1 << 31;
 const DEFAULT_EPS: f32 = 1e-5;
 
 /// Operators with one spelling each, apart from the scalar functions and the reductions.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "splat",
     "conv2d",
     "conv2d_grad_input",
@@ -45,6 +45,7 @@ const NAMES: [&str; 23] = [
     "matmul",
     "batch_norm",
     "batch_norm_train",
+    "layer_norm",
     "max_pool",
     "max_pool_grad",
     "avg_pool",
@@ -109,11 +110,15 @@ pub(crate) fn spell(op: &Op) -> (String, Vec<(String, Constant)>) {
             "conv2d_grad_weight"
         }
         Op::MatMul => "matmul",
-        Op::BatchNorm { eps } | Op::BatchNormTrain { eps } => {
+        Op::BatchNorm { eps } | Op::BatchNormTrain { eps } | Op::LayerNorm { eps } => {
             if *eps != DEFAULT_EPS {
                 attribute("eps", Constant::Float(*eps));
             }
-            if matches!(op, Op::BatchNorm { .. }) { "batch_norm" } else { "batch_norm_train" }
+            match op {
+                Op::BatchNorm { .. } => "batch_norm",
+                Op::LayerNorm { .. } => "layer_norm",
+                _ => "batch_norm_train",
+            }
         }
         Op::Unary(op) => op.name(),
         Op::Binary(op) => op.name(),
@@ -202,6 +207,7 @@ pub(crate) fn read(name: &str, at: &Span, attributes: Vec<Given>, operands: &[&T
         "matmul" => Op::MatMul,
         "batch_norm" => Op::BatchNorm { eps: given.float("eps", Some(DEFAULT_EPS))? },
         "batch_norm_train" => Op::BatchNormTrain { eps: given.float("eps", Some(DEFAULT_EPS))? },
+        "layer_norm" => Op::LayerNorm { eps: given.float("eps", Some(DEFAULT_EPS))? },
         "max_pool" => Op::MaxPool(given.pool()?),
         "max_pool_grad" => Op::MaxPoolGrad(given.pool()?),
         "avg_pool" => Op::AvgPool(given.pool()?),

@@ -99,7 +99,10 @@ fn check_inst(tile: &Tile, inst: &Inst) -> Result<(), TileProblem> {
             return Err(TileProblem::Masked(*inst));
         }
         Inst::Unary { op: op @ (UnaryOp::Exp | UnaryOp::Log | UnaryOp::Rsqrt | UnaryOp::Recip), .. }
-        | Inst::Unary { op: op @ (UnaryOp::Tanh | UnaryOp::Sigmoid | UnaryOp::Erf), .. } => return Err(TileProblem::Unary(op)),
+        | Inst::Unary { op: op @ (UnaryOp::Tanh | UnaryOp::Sigmoid | UnaryOp::Erf), .. }
+        | Inst::Unary { op: op @ (UnaryOp::Gelu | UnaryOp::GeluTanh | UnaryOp::Silu | UnaryOp::HardSwish), .. } => {
+            return Err(TileProblem::Unary(op));
+        }
         Inst::Bits { op: BitsOp::Shl | BitsOp::Shr, constant: 32.., .. } => return Err(TileProblem::Distance(*inst)),
         Inst::Swap { distance, .. } if !distance.is_power_of_two() || distance as usize >= tile.lanes => {
             return Err(TileProblem::Distance(*inst));

@@ -95,6 +95,10 @@ pub fn write(w: &mut Writer<'_>, id: NodeId, node: &Node) -> Result<(), ExportEr
             let name = if node.op == Op::Softmax { "Softmax" } else { "LogSoftmax" };
             (order, w.apply(name, vec![int("axis", axis(order, rank - 1) as i64)], &[value]))
         }
+        Op::LayerNorm { eps } => {
+            let operands = node.operands.iter().map(|&operand| w.value(operand, Order::Ours)).collect::<Result<Vec<_>, _>>()?;
+            (Order::Ours, w.apply("LayerNormalization", vec![float("epsilon", *eps)], &operands))
+        }
         Op::Reduce { op, axes, keep } => reduce(w, *op, axes, *keep, x)?,
         Op::Broadcast(shape) => {
             let bound = w.graph.ty(x).shape.first() == shape.first() && w.graph.ty(x).rank() == rank;
@@ -240,6 +244,26 @@ fn unary(w: &mut Writer<'_>, op: UnaryOp, value: String) -> String {
         UnaryOp::Tanh => "Tanh",
         UnaryOp::Sigmoid => "Sigmoid",
         UnaryOp::Erf => "Erf",
+        UnaryOp::HardSwish => "HardSwish",
+        UnaryOp::Silu => {
+            let gate = w.apply("Sigmoid", vec![], &[value.clone()]);
+            return w.apply("Mul", vec![], &[value, gate]);
+        }
+        // `Gelu` is an operator only since version 20.
+        UnaryOp::Gelu => {
+            let scaled = by_number(w, "Mul", &value, std::f64::consts::FRAC_1_SQRT_2);
+            let bell = w.apply("Erf", vec![], &[scaled]);
+            return half_gated(w, &value, &bell);
+        }
+        UnaryOp::GeluTanh => {
+            let square = w.apply("Mul", vec![], &[value.clone(), value.clone()]);
+            let bend = by_number(w, "Mul", &square, UnaryOp::GELU_CUBIC);
+            let factor = by_number(w, "Add", &bend, 1.0);
+            let moved = w.apply("Mul", vec![], &[value.clone(), factor]);
+            let argument = by_number(w, "Mul", &moved, std::f64::consts::FRAC_2_PI.sqrt());
+            let bell = w.apply("Tanh", vec![], &[argument]);
+            return half_gated(w, &value, &bell);
+        }
         UnaryOp::Rsqrt => {
             let root = w.apply("Sqrt", vec![], &[value]);
             return w.apply("Reciprocal", vec![], &[root]);
@@ -251,6 +275,19 @@ fn unary(w: &mut Writer<'_>, op: UnaryOp, value: String) -> String {
         }
     };
     w.apply(name, vec![], &[value])
+}
+
+/// `value / 2 · (1 + bell)`
+fn half_gated(w: &mut Writer<'_>, value: &str, bell: &str) -> String {
+    let half = by_number(w, "Mul", value, 0.5);
+    let gate = by_number(w, "Add", bell, 1.0);
+    w.apply("Mul", vec![], &[half, gate])
+}
+
+/// An operator of a value and a number.
+fn by_number(w: &mut Writer<'_>, name: &str, value: &str, number: f64) -> String {
+    let number = w.constant("", vec![], &[number as f32]);
+    w.apply(name, vec![], &[value.to_string(), number])
 }
 
 fn binary_name(op: BinaryOp) -> &'static str {

@@ -257,30 +257,27 @@ pub fn hard_sigmoid(b: &mut Builder, call: &Call<'_>) -> Results {
 }
 
 pub fn hard_swish(b: &mut Builder, call: &Call<'_>) -> Results {
-    let x = call.input(0)?;
-    let gate = b.hard_sigmoid(x, 1.0 / 6.0, 0.5)?;
-    Ok(vec![b.mul(x, &gate)?])
+    apply(UnaryOp::HardSwish, b, call)
 }
 
 /// `x/2 · (1 + erf(x/√2))`, or its approximation `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`.
 pub fn gelu(b: &mut Builder, call: &Call<'_>) -> Results {
+    match call.text("approximate", "none")?.as_str() {
+        "none" => apply(UnaryOp::Gelu, b, call),
+        "tanh" => apply(UnaryOp::GeluTanh, b, call),
+        other => Err(Fault::invalid(format!("the approximation `{other}`"))),
+    }
+}
+
+/// `x · sigmoid(αx)`.
+pub fn swish(b: &mut Builder, call: &Call<'_>) -> Results {
+    let alpha = call.float("alpha", 1.0)?;
+    if alpha == 1.0 {
+        return apply(UnaryOp::Silu, b, call);
+    }
     let x = call.input(0)?;
-    let gate = match call.text("approximate", "none")?.as_str() {
-        "none" => {
-            let scaled = b.scale(x, std::f32::consts::FRAC_1_SQRT_2)?;
-            b.erf(&scaled)?
-        }
-        "tanh" => {
-            let cube = b.power(x, 3)?;
-            let cube = b.scale(&cube, 0.044715)?;
-            let inner = b.add(x, &cube)?;
-            let inner = b.scale(&inner, (2.0 / std::f32::consts::PI).sqrt())?;
-            b.unary(UnaryOp::Tanh, &inner)?
-        }
-        other => return Err(Fault::invalid(format!("the approximation `{other}`"))),
-    };
-    let gate = b.shift(&gate, 1.0)?;
-    let gate = b.scale(&gate, 0.5)?;
+    let scaled = b.scale(x, alpha)?;
+    let gate = b.unary(UnaryOp::Sigmoid, &scaled)?;
     Ok(vec![b.mul(x, &gate)?])
 }
 

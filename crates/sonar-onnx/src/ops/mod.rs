@@ -36,6 +36,7 @@ const TABLE: &[(&str, Operator)] = &[
     ("HardSwish",               elementwise::hard_swish),
     ("Tanh",                    elementwise::tanh),
     ("Gelu",                    elementwise::gelu),
+    ("Swish",                   elementwise::swish),
     ("Elu",                     elementwise::elu),
     ("Selu",                    elementwise::selu),
     ("Softplus",                elementwise::softplus),

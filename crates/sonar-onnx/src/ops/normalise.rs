@@ -4,7 +4,7 @@ use crate::build::{Builder, Value, axis};
 use crate::call::Call;
 use crate::error::Fault;
 use crate::layout::Layout;
-use sonar_ir::{BinaryOp, Init, NodeId, Op, ReduceOp, UnaryOp};
+use sonar_ir::{BinaryOp, Dim, Init, NodeId, Op, ReduceOp, UnaryOp};
 
 type Results = Result<Vec<Value>, Fault>;
 
@@ -105,7 +105,7 @@ pub fn instance(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.binary(BinaryOp::Add, &scaled, &bias)?])
 }
 
-/// Everything from an axis on.
+/// Everything from an axis on. If that is one axis, of which nothing but the result is wanted, it is an operator of the IR.
 pub fn layer(b: &mut Builder, call: &Call<'_>) -> Results {
     if call.int("stash_type", 1)? != 1 {
         return Err(Fault::unsupported("statistics in another type than 32-bit floating point"));
@@ -113,12 +113,34 @@ pub fn layer(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let eps = call.float("epsilon", 1e-5)?;
     let axes: Vec<usize> = (axis(call.int("axis", -1)?, x.rank())?..x.rank()).collect();
+    let channels = [x.shape()[x.rank() - 1]];
+    let given = |value: &Value| value.shape() == channels;
+    if axes.len() == 1 && call.one_output().is_ok() && given(call.input(1)?) && call.optional(2).is_none_or(given) {
+        return Ok(vec![rows(b, call, eps)?]);
+    }
     let Standardised { value, mean, inverse, .. } = b.standardise(x, &axes, eps)?;
     let mut result = b.binary(BinaryOp::Mul, &value, call.input(1)?)?;
     if let Some(bias) = call.optional(2) {
         result = b.binary(BinaryOp::Add, &result, bias)?;
     }
     Ok(vec![result, mean, inverse])
+}
+
+/// The last axis of a value, with a vector for each operand.
+fn rows(b: &mut Builder, call: &Call<'_>, eps: f32) -> Result<Value, Fault> {
+    let laid = b.run(call.input(0)?)?;
+    let layout = laid.layout.with_last(laid.shape.len() - 1);
+    let x = b.in_layout(&Value::Run(laid), &layout)?;
+    let gamma = vector(b, call.input(1)?, Init::Ones)?;
+    let beta = match call.optional(2) {
+        Some(beta) => vector(b, beta, Init::Zeros)?,
+        None => {
+            let shape = call.input(1)?.shape().iter().map(|&extent| Dim::Fixed(extent)).collect();
+            b.push(Op::Splat(0.0, shape), &[])?
+        }
+    };
+    let node = b.push(Op::LayerNorm { eps }, &[x, gamma, beta])?;
+    Ok(b.laid(node, layout))
 }
 
 pub fn softmax(b: &mut Builder, call: &Call<'_>) -> Results {

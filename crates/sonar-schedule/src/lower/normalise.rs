@@ -1,4 +1,4 @@
-//! Batch normalisation by its own statistics, and softmax.
+//! Batch normalisation by its own statistics, layer normalisation, and softmax.
 
 use sonar_ir::loops::{Affine, BufferKind, Expr, Reduce, Stmt, Update};
 use sonar_ir::{BinaryOp, NodeId, ReduceOp, UnaryOp};
@@ -110,6 +110,43 @@ impl Lower<'_> {
         let value = self.epilogue(anchor, value, &index);
         let store = Stmt::Store { target: at(out, flat(&shape, &index)), value };
         body.push(Stmt::Reduce(sum));
+        body.extend(nest(&loops, vec![store]));
+        self.emit_flat(&rows, body);
+        self.end(TaskKind::Reduction);
+    }
+
+    /// Over each row: the mean, the reciprocal deviation, the result.
+    pub(super) fn layer_norm(&mut self, anchor: NodeId, eps: f32) {
+        let [x, gamma, beta] = [0, 1, 2].map(|i| self.operand(anchor, i));
+        let shape = self.shape(anchor);
+        let last = shape.len() - 1;
+        let rows = self.axes_of(&shape[..last]);
+        let [mean, deviation] = ["mean", "deviation"].map(|name| self.builder.buffer(name, 1, BufferKind::Temp));
+        let scalar = |buffer| load(buffer, Affine::default());
+        let share = || scaled(1.0 / shape[last] as f32);
+        let out = self.output();
+
+        let (loops, element, _) = self.row_element(x, &rows.index, shape[last], "k");
+        let find_mean = Reduce {
+            target: at(mean, Affine::default()),
+            init: Expr::Const(0.0),
+            updates: vec![Update { loops, op: ReduceOp::Sum, value: element }],
+            finish: share(),
+        };
+        let (loops, element, _) = self.row_element(x, &rows.index, shape[last], "k");
+        let centred = binary(BinaryOp::Sub, element, scalar(mean));
+        let find_deviation = Reduce {
+            target: at(deviation, Affine::default()),
+            init: Expr::Const(0.0),
+            updates: vec![Update { loops, op: ReduceOp::Sum, value: mul(centred.clone(), centred) }],
+            finish: unary(UnaryOp::Rsqrt, add(share(), Expr::Const(eps))),
+        };
+        let (loops, element, index) = self.row_element(x, &rows.index, shape[last], "c");
+        let (gamma, beta) = (self.value(gamma, &index[last..]), self.value(beta, &index[last..]));
+        let standard = mul(binary(BinaryOp::Sub, element, scalar(mean)), scalar(deviation));
+        let value = self.epilogue(anchor, add(mul(standard, gamma), beta), &index);
+        let store = Stmt::Store { target: at(out, flat(&shape, &index)), value };
+        let mut body = vec![Stmt::Reduce(find_mean), Stmt::Reduce(find_deviation)];
         body.extend(nest(&loops, vec![store]));
         self.emit_flat(&rows, body);
         self.end(TaskKind::Reduction);

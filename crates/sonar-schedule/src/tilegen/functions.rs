@@ -2,7 +2,8 @@
 //!
 //! Each is range reduction and a polynomial. Infinities, zeros and what is not a number come out as they should;
 //! the largest errors, in units of the last place of the result, are 1 for `exp` and `log`, 2.5 for `tanh`, 2.1 for `sigmoid` and
-//! 3 for `erf` (results below 2⁻¹²⁶ to within two smallest numbers): `tests/functions.rs` tries the whole range.
+//! 3 for `erf` (results below 2⁻¹²⁶ to within two smallest numbers), and for activations, which are small where they are differences,
+//! in units of the last place of 1 or of larger results: `tests/functions.rs` tries the whole range.
 //!
 //! The coefficients interpolate the functions at Chebyshev nodes of the intervals that are named beside them.
 
@@ -62,6 +63,13 @@ impl Dag {
             UnaryOp::Tanh => self.tanh(x),
             UnaryOp::Sigmoid => self.sigmoid(x),
             UnaryOp::Erf => self.erf(x),
+            UnaryOp::Gelu => self.gelu(x),
+            UnaryOp::GeluTanh => self.gelu_tanh(x),
+            UnaryOp::Silu => {
+                let gate = self.sigmoid(x);
+                self.binary(BinaryOp::Mul, x, gate)
+            }
+            UnaryOp::HardSwish => self.hard_swish(x),
             _ => return None,
         })
     }
@@ -191,6 +199,41 @@ impl Dag {
         let sign = self.bits(BitsOp::And, opposite, SIGN);
         let sign = self.bits(BitsOp::Or, sign, 1f32.to_bits());
         self.binary(BinaryOp::Mul, less, sign)
+    }
+
+    /// `max(x, 0) − |x| · (1 − erf(|x|/√2)) / 2`, which does not cancel; from where the second term is below 2⁻²⁴ on it stays as
+    /// it is.
+    fn gelu(&mut self, x: usize) -> usize {
+        let end = self.constant(ERF_END * std::f32::consts::SQRT_2);
+        let distance = self.unary(UnaryOp::Abs, x);
+        let distance = self.binary(BinaryOp::Min, end, distance);
+        let scaled = self.times(distance, std::f32::consts::FRAC_1_SQRT_2);
+        let slope = self.polynomial(&ERF, scaled);
+        let logarithm = self.binary(BinaryOp::Mul, slope, scaled);
+        let rest = self.exp(logarithm);
+        let lost = self.times(distance, -0.5);
+        let positive = self.unary(UnaryOp::Relu, x);
+        self.fma(lost, rest, positive)
+    }
+
+    /// `x · sigmoid(2 · √(2/π) · (x + 0.044715 x³))`, which is the same as the formula with a hyperbolic tangent.
+    fn gelu_tanh(&mut self, x: usize) -> usize {
+        let slope = 2.0 * std::f64::consts::FRAC_2_PI.sqrt();
+        let square = self.binary(BinaryOp::Mul, x, x);
+        let (cubic, linear) = (self.constant((slope * UnaryOp::GELU_CUBIC) as f32), self.constant(slope as f32));
+        let slope = self.fma(square, cubic, linear);
+        let argument = self.binary(BinaryOp::Mul, slope, x);
+        let gate = self.sigmoid(argument);
+        self.binary(BinaryOp::Mul, x, gate)
+    }
+
+    /// `x · min(max(x/6 + 1/2, 0), 1)`
+    fn hard_swish(&mut self, x: usize) -> usize {
+        let (sixth, half, one) = (self.constant(1.0 / 6.0), self.constant(0.5), self.constant(1.0));
+        let line = self.fma(x, sixth, half);
+        let gate = self.unary(UnaryOp::Relu, line);
+        let gate = self.binary(BinaryOp::Min, gate, one);
+        self.binary(BinaryOp::Mul, x, gate)
     }
 
     /// `yes` where `flag` is 1 and `no` where it is 0, of finite numbers.
