@@ -36,6 +36,7 @@
 
 mod arena;
 mod error;
+mod layout;
 mod leaf;
 mod lower;
 mod model;

@@ -3,9 +3,11 @@
 //! A kernel computes one **root**. It has at most one **anchor**: a node that is more than a function of each element
 //! (a convolution, a product, a reduction, a pooling …). Around it, elementwise nodes with a single consumer are
 //! **inlined**: behind the anchor as its epilogue, before it as a prologue, anywhere if there is no anchor.
-//! Broadcasts, slices and constants are only other ways to index, so they are inlined into every consumer.
-//! Reshapes are other names for the same memory.
+//! Broadcasts and constants are only other ways to index, so they are inlined into every consumer.
+//! Reshapes are other names for the same memory; slices are [views](crate::layout) of their operand, and operands of a
+//! concatenation are written where the whole will be.
 
+use crate::layout::{Layout, extents, readable, sliced_views};
 use sonar_ir::tile::Tile;
 use sonar_ir::{Graph, NodeId, Op, Term};
 
@@ -17,9 +19,11 @@ pub(crate) struct Partition {
     pub(crate) anchor: Vec<Option<NodeId>>,
     /// Roots in topological order.
     pub(crate) roots: Vec<NodeId>,
-    /// For each root that is written where a concatenation wants it: the concatenation, which then needs no kernel, and the axis
-    /// and the index there from which on it is.
-    pub(crate) destination: Vec<Option<Destination>>,
+    /// Where each node's value is in memory; of inlined nodes, where it would be.
+    pub(crate) layout: Vec<Layout>,
+    /// The concatenation that each root is written into, with its position among the operands. A concatenation with such operands
+    /// has only the others to copy, and without others it is no root.
+    pub(crate) destination: Vec<Option<(NodeId, usize)>>,
 }
 
 /// The partition in which every operator that is not free has a kernel of its own.
@@ -28,17 +32,13 @@ pub(crate) fn apart(graph: &Graph) -> Partition {
     let free = |id: NodeId, op: &Op| is_free(op) && !graph.outputs.contains(&id) && needs_no_memory(graph, id);
     let inlined: Vec<bool> = graph.iter().map(|(id, node)| free(id, &node.op)).collect();
     let own = |(id, node): (NodeId, &sonar_ir::Node)| (computed(&node.op) && !is_elementwise(&node.op)).then_some(id);
-    let anchor = graph.iter().map(own).collect();
+    let anchor: Vec<Option<NodeId>> = graph.iter().map(own).collect();
     let roots = graph.iter().filter(|(id, node)| computed(&node.op) && !inlined[id.0 as usize]).map(|(id, _)| id).collect();
-    Partition { inlined, anchor, roots, destination: vec![None; graph.nodes.len()] }
-}
-
-/// A part of a concatenation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Destination {
-    pub(crate) whole: NodeId,
-    pub(crate) axis: usize,
-    pub(crate) start: usize,
+    let count = graph.nodes.len();
+    let (readers, views) = (vec![vec![]; count], vec![false; count]);
+    let nothing_placed = Placement { graph, readers: &readers, views: &views, anchor: &anchor, layout: vec![None; count] };
+    let layout = nothing_placed.all_layouts();
+    Partition { inlined, anchor, roots, layout, destination: vec![None; count] }
 }
 
 /// The most tensors that a kernel reads because of fusion: a micro-kernel has a pointer for each, and one for the result.
@@ -49,6 +49,8 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
     let count = graph.nodes.len();
     let uses = graph.uses();
     let consumer = consumers(graph);
+    let readers = readers(graph);
+    let views = sliced_views(graph, &readers);
     let mut inlined = vec![false; count];
     let mut anchor = vec![None; count];
     // The root of the kernel that each node belongs to, and whether the way from there to the node keeps every element's place.
@@ -59,7 +61,7 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
 
     for (id, node) in graph.iter().rev() {
         let i = id.0 as usize;
-        if matches!(node.op, Op::Input | Op::Param(_) | Op::Reshape(_)) {
+        if views[i] || matches!(node.op, Op::Input | Op::Param(_) | Op::Reshape(_)) {
             continue;
         }
         if is_planar(graph, id) {
@@ -77,7 +79,7 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
                 let kernel = root[u].0 as usize;
                 let keeps_place = is_elementwise(&graph.node(user).op) && graph.ty(user) == &node.ty;
                 if is_elementwise(&node.op) {
-                    let wanted_before = is_elementwise(&graph.node(user).op) || !ends_anchor(graph, &uses, id);
+                    let wanted_before = is_elementwise(&graph.node(user).op) || !ends_anchor(graph, &uses, &views, id);
                     wanted_before && accepts_prologue(graph, user, id)
                 } else {
                     let free = anchor[kernel].is_none() && in_epilogue[u] && keeps_place;
@@ -106,45 +108,123 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
 
     let mut roots: Vec<NodeId> = graph
         .iter()
-        .filter(|(id, node)| !inlined[id.0 as usize] && !matches!(node.op, Op::Input | Op::Param(_) | Op::Reshape(_)))
+        .filter(|(id, node)| {
+            let computed = !matches!(node.op, Op::Input | Op::Param(_) | Op::Reshape(_));
+            computed && !inlined[id.0 as usize] && !views[id.0 as usize]
+        })
         .map(|(id, _)| id)
         .collect();
-    let destination = destinations(graph, &uses, &anchor, &mut roots);
-    Partition { inlined, anchor, roots, destination }
+    let mut placement = Placement { graph, readers: &readers, views: &views, anchor: &anchor, layout: vec![None; count] };
+    let destination = placement.place_operands(&mut roots);
+    let layout = placement.all_layouts();
+    Partition { inlined, anchor, roots, layout, destination }
 }
 
-/// Concatenations whose every operand is the result of a kernel, for nothing else, that can write it anywhere: they are no roots
-/// any more.
-fn destinations(graph: &Graph, uses: &[usize], anchor: &[Option<NodeId>], roots: &mut Vec<NodeId>) -> Vec<Option<Destination>> {
-    let mut destination = vec![None; graph.nodes.len()];
-    let anywhere = |id: NodeId| match anchor[id.0 as usize].map(|anchor| &graph.node(anchor).op) {
-        None => true,
-        Some(op) => matches!(op, Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. } | Op::MaxPool(_) | Op::AvgPool(_)),
-    };
-    let written = roots.clone();
-    roots.retain(|&id| {
-        let Op::Concat { axis } = graph.node(id).op else { return true };
-        let operands = &graph.node(id).operands;
-        let free = |o: &NodeId| written.contains(o) && uses[o.0 as usize] == 1 && !graph.outputs.contains(o) && anywhere(*o);
-        if !operands.iter().all(free) {
-            return true;
-        }
-        let mut start = 0;
-        for operand in operands {
-            destination[operand.0 as usize] = Some(Destination { whole: id, axis, start });
-            start += graph.ty(*operand).shape[axis].fixed().unwrap_or(0);
-        }
-        false
-    });
-    destination
+/// Where values are, as far as it is known.
+struct Placement<'a> {
+    graph: &'a Graph,
+    readers: &'a [Vec<NodeId>],
+    views: &'a [bool],
+    anchor: &'a [Option<NodeId>],
+    layout: Vec<Option<Layout>>,
 }
 
-/// The node whose memory holds the value: the source of a chain of reshapes.
-pub(crate) fn storage(graph: &Graph, mut id: NodeId) -> NodeId {
+impl Placement<'_> {
+    /// Lets kernels write what they compute where a concatenation wants it, the last concatenation first. One with all its
+    /// operands side by side, because a larger one wants them like that, is a view.
+    fn place_operands(&mut self, roots: &mut Vec<NodeId>) -> Vec<Option<(NodeId, usize)>> {
+        let mut destination: Vec<Option<(NodeId, usize)>> = vec![None; self.graph.nodes.len()];
+        let mut is_root = vec![false; self.graph.nodes.len()];
+        roots.iter().for_each(|root| is_root[root.0 as usize] = true);
+        for &whole in roots.iter().rev() {
+            let Op::Concat { axis } = self.graph.node(whole).op else { continue };
+            let operands = &self.graph.node(whole).operands;
+            if let Some(layout) = self.joined(axis, operands)
+                && readable(self.graph, self.readers, self.views, whole, &layout)
+            {
+                self.layout[whole.0 as usize] = Some(layout);
+                is_root[whole.0 as usize] = false;
+                continue;
+            }
+            let own = self.layout[whole.0 as usize].clone();
+            let layout = own.unwrap_or_else(|| Layout::dense(whole, &extents(self.graph, whole)));
+            let mut placed: Vec<(NodeId, usize, Layout)> = Vec::new();
+            let mut start = 0;
+            for (position, &operand) in operands.iter().enumerate() {
+                let part = layout.part(axis, start);
+                let free = is_root[operand.0 as usize] && destination[operand.0 as usize].is_none();
+                let twice = placed.iter().any(|(other, ..)| *other == operand);
+                if free && !twice && self.can_write(operand) && readable(self.graph, self.readers, self.views, operand, &part) {
+                    placed.push((operand, position, part));
+                }
+                start += extents(self.graph, operand)[axis];
+            }
+            // Each of the others is copied by a kernel of its own.
+            if 2 * placed.len() < operands.len() {
+                continue;
+            }
+            is_root[whole.0 as usize] = placed.len() < operands.len();
+            for (operand, position, part) in placed {
+                destination[operand.0 as usize] = Some((whole, position));
+                self.layout[operand.0 as usize] = Some(part);
+            }
+        }
+        roots.retain(|root| is_root[root.0 as usize]);
+        destination
+    }
+
+    /// The layout of a concatenation whose operands have been placed side by side.
+    fn joined(&self, axis: usize, operands: &[NodeId]) -> Option<Layout> {
+        let parts: Option<Vec<&Layout>> = operands.iter().map(|operand| self.layout[operand.0 as usize].as_ref()).collect();
+        let extents = operands.iter().map(|&operand| extents(self.graph, operand)[axis]);
+        Layout::joined(axis, parts?.into_iter().zip(extents))
+    }
+
+    /// Whether the kernel with this root can write its result anywhere.
+    fn can_write(&self, root: NodeId) -> bool {
+        self.anchor[root.0 as usize].is_none_or(|anchor| match self.graph.node(anchor).op {
+            Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. } | Op::MaxPool(_) | Op::AvgPool(_) => true,
+            Op::Reduce { .. } | Op::GlobalAvgPool | Op::Softmax | Op::LogSoftmax => true,
+            Op::Transpose(_) | Op::Slice { .. } | Op::Pad(_) | Op::Concat { .. } => true,
+            _ => false,
+        })
+    }
+
+    /// The layouts of all nodes: those that have no place yet are views of their operand, or tensors of their own.
+    fn all_layouts(self) -> Vec<Layout> {
+        let mut layouts: Vec<Layout> = Vec::with_capacity(self.graph.nodes.len());
+        for ((id, node), placed) in self.graph.iter().zip(self.layout) {
+            let operand = |layouts: &[Layout]| layouts[node.operands[0].0 as usize].clone();
+            layouts.push(match (&node.op, placed) {
+                (_, Some(layout)) => layout,
+                (Op::Slice { axis, start, .. }, None) if self.views[id.0 as usize] => operand(&layouts).part(*axis, *start),
+                (Op::Reshape(_), None) => operand(&layouts)
+                    .reshaped(&extents(self.graph, node.operands[0]), &extents(self.graph, id))
+                    .unwrap_or_else(|| unreachable!("views with such readers are not made")),
+                _ => Layout::dense(id, &extents(self.graph, id)),
+            });
+        }
+        layouts
+    }
+}
+
+/// The source of a chain of reshapes.
+fn reshaped_from(graph: &Graph, mut id: NodeId) -> NodeId {
     while let Op::Reshape(_) = graph.node(id).op {
         id = graph.node(id).operands[0];
     }
     id
+}
+
+/// The nodes that read each node.
+fn readers(graph: &Graph) -> Vec<Vec<NodeId>> {
+    let mut readers: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
+    for (id, node) in graph.iter() {
+        for operand in &node.operands {
+            readers[operand.0 as usize].push(id);
+        }
+    }
+    readers
 }
 
 /// The consumer of each node; of several, any one.
@@ -182,7 +262,7 @@ fn is_planar(graph: &Graph, id: NodeId) -> bool {
     let turned = matches!(&graph.node(id).op, Op::Transpose(perm) if *perm == [0, 2, 3, 1]);
     let turned = turned && graph.ty(id).shape.last().is_some_and(few);
     // The planes must be in memory.
-    let turned = turned && !is_free(&graph.node(storage(graph, graph.node(id).operands[0])).op);
+    let turned = turned && !is_free(&graph.node(reshaped_from(graph, graph.node(id).operands[0])).op);
     let reads = |node: &sonar_ir::graph::Node| match &node.op {
         Op::Conv2d(attrs) => attrs.groups == 1 && node.operands[1] != id,
         Op::FusedSum { terms, .. } => {
@@ -221,13 +301,14 @@ fn needs_no_memory(graph: &Graph, id: NodeId) -> bool {
 }
 
 /// Whether an elementwise node can be the epilogue of an anchor before it, which costs less than being a prologue.
-fn ends_anchor(graph: &Graph, uses: &[usize], id: NodeId) -> bool {
+fn ends_anchor(graph: &Graph, uses: &[usize], views: &[bool], id: NodeId) -> bool {
     let node = graph.node(id);
     node.operands.iter().any(|&operand| {
         let before = graph.node(operand);
-        let given = matches!(before.op, Op::Input | Op::Param(_) | Op::Reshape(_)) || is_free(&before.op);
+        let given =
+            views[operand.0 as usize] || matches!(before.op, Op::Input | Op::Param(_) | Op::Reshape(_)) || is_free(&before.op);
         let fusable = !given && uses[operand.0 as usize] == 1 && before.ty == node.ty;
-        fusable && (!is_elementwise(&before.op) || ends_anchor(graph, uses, operand))
+        fusable && (!is_elementwise(&before.op) || ends_anchor(graph, uses, views, operand))
     })
 }
 

@@ -5,7 +5,7 @@ use sonar_ir::{Graph, NodeId, Op};
 
 use crate::error::LowerError;
 use crate::lower::{Stage, lower, lower_copy};
-use crate::partition::{Partition, apart, partition, storage};
+use crate::partition::{Partition, apart, partition};
 use crate::work;
 
 /// A loop program to find a schedule for; kernels that compute the same thing share one.
@@ -43,7 +43,7 @@ pub enum TaskKind {
 /// A tensor that a kernel reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Value {
-    /// The value of a node of the graph that is not a reshape.
+    /// The value of a node of the graph that has memory of its own: no reshape, nor another view.
     Node(NodeId),
     /// A tensor between two stages of one node; an index into [`Tasks::internals`].
     Internal(usize),
@@ -103,7 +103,7 @@ fn lower_with(graph: &Graph, partition: fn(&Graph) -> Partition) -> Result<Tasks
     }
     // An output must be written by a kernel of its own: arguments, and values that are another output already, are copied.
     for &output in &result.graph.outputs.clone() {
-        let stored = storage(&result.graph, output);
+        let stored = parts.layout[output.0 as usize].stored;
         let value = Value::Node(stored);
         let given = matches!(result.graph.node(stored).op, Op::Input | Op::Param(_));
         if given || result.outputs.contains(&value) {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Sketch, conv, error, graphs, random_values};
+use common::{Sketch, conv, dense_block, error, graphs, random_values};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use sonar_ir::loops::BufferKind;
@@ -83,6 +83,52 @@ fn a_chain_needs_few_buffers_and_one_kernel() {
     assert_eq!((plan.kernels.len(), plan.calls.len()), (1, 8));
     let tensor = 8 * 8 * 16;
     assert!(plan.arena < 4 * tensor, "{} elements for tensors of {tensor}", plan.arena);
+}
+
+#[test]
+fn slices_and_concatenations_need_no_kernels() {
+    for lists in [false, true] {
+        let mut s = Sketch::new();
+        let y = dense_block(&mut s, lists);
+        let plan = check("dense block", &s.finish(&[y]));
+        assert_eq!(plan.calls.len(), 5, "an activation, three convolutions, a pooling");
+    }
+    let mut s = Sketch::new();
+    let (x, w) = (s.input(&[8, 16]), s.param(&[16, 60]));
+    let y = s.op(Op::MatMul, &[x, w]);
+    let [a, b, c] = [0, 1, 2].map(|i| s.op(Op::Slice { axis: 1, start: 20 * i, end: 20 * i + 20 }, &[y]));
+    let sum = s.add(a, b);
+    let product = s.op(Op::Binary(sonar_ir::BinaryOp::Mul), &[sum, c]);
+    let plan = check("gates", &s.finish(&[product]));
+    assert_eq!(plan.calls.len(), 2, "a product and what is made of its parts");
+}
+
+#[test]
+fn views_keep_their_source() {
+    let mut s = Sketch::new();
+    let x = s.input(&[4, 64]);
+    let wide = s.op(Op::Unary(sonar_ir::UnaryOp::Tanh), &[x]);
+    let part = s.op(Op::Slice { axis: 1, start: 5, end: 37 }, &[wide]);
+    // Work in which the memory of `wide` would be taken, were it free.
+    let mut y = s.op(Op::Softmax, &[x]);
+    for _ in 0..3 {
+        y = s.op(Op::Softmax, &[y]);
+    }
+    let y = s.op(Op::Slice { axis: 1, start: 0, end: 32 }, &[y]);
+    let y = s.add(y, part);
+    let y = s.op(Op::Softmax, &[y]);
+    check("long view", &s.finish(&[y, part]));
+    let mut s = Sketch::new();
+    let x = s.input(&[4, 64]);
+    let wide = s.op(Op::Softmax, &[x]);
+    let part = s.op(Op::Slice { axis: 1, start: 5, end: 37 }, &[wide]);
+    let mut y = wide;
+    for _ in 0..3 {
+        y = s.op(Op::Softmax, &[y]);
+    }
+    let y = s.op(Op::Slice { axis: 1, start: 0, end: 32 }, &[y]);
+    let y = s.add(y, part);
+    check("longer view", &s.finish(&[y]));
 }
 
 #[test]

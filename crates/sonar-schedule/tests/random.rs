@@ -20,7 +20,7 @@ fn random_graph(rng: &mut StdRng) -> Graph {
         let pick = |rng: &mut StdRng, values: &[NodeId]| values[rng.random_range(0..values.len())];
         let x = pick(rng, &values);
         let y = pick(rng, &values);
-        let value = match rng.random_range(0..10) {
+        let value = match rng.random_range(0..12) {
             0 => s.relu(x),
             1 => s.op(Op::Binary([BinaryOp::Sub, BinaryOp::Mul, BinaryOp::Max][rng.random_range(0..3)]), &[x, y]),
             2 => {
@@ -53,6 +53,20 @@ fn random_graph(rng: &mut StdRng) -> Graph {
             8 => {
                 let [gamma, beta] = [0; 2].map(|_| s.param(&[c]));
                 s.op(Op::BatchNormTrain { eps: 1e-3 }, &[x, gamma, beta])
+            }
+            9 => {
+                // Views: halves of two images, side by side.
+                let half = c.div_ceil(2);
+                let a = s.op(Op::Slice { axis: 3, start: 0, end: half }, &[x]);
+                let b = s.op(Op::Slice { axis: 3, start: half, end: c }, &[y]);
+                s.op(Op::Concat { axis: 3 }, &[a, b])
+            }
+            10 => {
+                let axis = rng.random_range(1..4);
+                let wide = s.op(Op::Concat { axis }, &[x, y, x]);
+                let extent = if axis == 3 { c } else { hw };
+                let start = rng.random_range(0..=2 * extent);
+                s.op(Op::Slice { axis, start, end: start + extent }, &[wide])
             }
             _ => {
                 let mean = s.op(Op::Reduce { op: ReduceOp::Mean, axes: vec![1, 2], keep: true }, &[x]);

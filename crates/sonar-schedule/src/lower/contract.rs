@@ -2,14 +2,14 @@
 
 use sonar_ir::graph::Conv2dAttrs;
 use sonar_ir::infer::window;
-use sonar_ir::loops::{Affine, BufId, Expr, Reduce, Stmt, Update};
+use sonar_ir::loops::{Affine, Expr, Reduce, Stmt, Update};
 use sonar_ir::tile::Tile;
 use sonar_ir::{NodeId, Op, Term, UnaryOp};
 
 use super::Lower;
 use super::fill::{Image, Placement};
 use super::regions::{Sliding, regions};
-use crate::nest::{Axes, add, at, flat, load, mul, nest, product, unary};
+use crate::nest::{Axes, add, at, load, mul, nest, product, unary};
 use crate::task::TaskKind;
 
 /// Products in one reduction at most; a sum of more is accumulated in several passes, so that a micro-kernel has enough
@@ -21,8 +21,8 @@ const TILE: usize = 4;
 
 /// A term of a sum whose operands have been prepared.
 enum Prepared {
-    Conv2d { attrs: Conv2dAttrs, image: Image, weight: BufId, weight_shape: [usize; 4], shape: Vec<usize> },
-    MatMul { left: BufId, left_shape: Vec<usize>, right: BufId, right_shape: Vec<usize> },
+    Conv2d { attrs: Conv2dAttrs, image: Image, weight: Image, weight_shape: [usize; 4], shape: Vec<usize> },
+    MatMul { left: Image, left_shape: Vec<usize>, right: Image, right_shape: Vec<usize> },
 }
 
 impl Lower<'_> {
@@ -124,8 +124,8 @@ impl Lower<'_> {
                 first.add(&k.scale(attrs.dilation[i] as i64))
             };
             let [number, _, _, channel] = &region.index;
-            let x = load(image, flat(&source, &[number.clone(), place(0, &ky), place(1, &kx), channel.clone()]));
-            let w = load(weight, flat(&kernel, &[ky, kx, Affine::default(), channel.clone()]));
+            let x = image.load(&[number.clone(), place(0, &ky), place(1, &kx), channel.clone()]);
+            let w = weight.load(&[ky, kx, Affine::default(), channel.clone()]);
             let init = addends.iter().fold(Expr::Const(0.0), |sum, &id| {
                 let value = lower.broadcast(id, &region.index);
                 add(sum, value)
@@ -190,8 +190,9 @@ impl Lower<'_> {
             let axes = self.named_axes("ap", &names, &left_shape);
             let value = self.value(a, &axes.index);
             let value = if relu { unary(UnaryOp::Relu, value) } else { value };
-            self.emit_flat(&axes, vec![Stmt::Store { target: at(buffer, flat(&left_shape, &axes.index)), value }]);
-            buffer
+            let image = Image::dense(buffer, &left_shape);
+            self.emit_flat(&axes, vec![Stmt::Store { target: at(buffer, image.index(&axes.index)), value }]);
+            image
         };
         Prepared::MatMul { left, left_shape, right: self.node_input(b), right_shape }
     }
@@ -211,8 +212,8 @@ impl Lower<'_> {
                     let group = group_index(axes, shape[3] / attrs.groups);
                     group.scale(ci as i64).add(&k)
                 };
-                let x = load(image.buffer, image.index(&[own[0].clone(), place(0, &ky), place(1, &kx), channel]));
-                let w = load(*weight, flat(weight_shape, &[ky, kx, k, own[3].clone()]));
+                let x = image.load(&[own[0].clone(), place(0, &ky), place(1, &kx), channel]);
+                let w = weight.load(&[ky, kx, k, own[3].clone()]);
                 product(reduced.loops, x, w)
             }
             Prepared::MatMul { left, left_shape, right, right_shape } => {
@@ -226,8 +227,8 @@ impl Lower<'_> {
                 a_index.push(k.clone());
                 let mut b_index = if right_shape.len() > 2 { own[..rank - 2].to_vec() } else { vec![] };
                 b_index.extend([k, own[rank - 1].clone()]);
-                let a = load(*left, flat(left_shape, &a_index));
-                let b = load(*right, flat(right_shape, &b_index));
+                let a = left.load(&a_index);
+                let b = right.load(&b_index);
                 product(reduced.loops, a, b)
             }
         }

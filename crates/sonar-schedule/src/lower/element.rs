@@ -4,7 +4,7 @@ use sonar_ir::loops::{Affine, Expr};
 use sonar_ir::{BinaryOp, NodeId, Op, UnaryOp};
 
 use super::Lower;
-use crate::nest::{add, binary, flat, load, mul, unary};
+use crate::nest::{add, binary, mul, unary};
 
 impl Lower<'_> {
     /// Element `index` of a node: a load if it is in memory, otherwise what computes it.
@@ -15,9 +15,7 @@ impl Lower<'_> {
             return value.clone();
         }
         if self.in_memory(id) {
-            let shape = self.shape(id);
-            let buffer = self.node_input(id);
-            return load(buffer, flat(&shape, index));
+            return self.node_input(id).load(index);
         }
         self.computed(id, index)
     }

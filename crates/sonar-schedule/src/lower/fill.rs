@@ -4,14 +4,17 @@ use sonar_ir::NodeId;
 use sonar_ir::loops::{Affine, Bound, BufId, BufferKind, Expr, Stmt};
 
 use super::Lower;
-use crate::nest::{at, flat, load, nest};
+use crate::layout::{address, dense_strides};
+use crate::nest::{at, load, nest};
 
-/// An image in memory.
+/// An image, or any tensor, in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Image {
     pub(super) buffer: BufId,
-    /// Elements from image to image, row to row, pixel to pixel, and channel to channel.
-    pub(super) strides: [usize; 4],
+    /// Where its first element is.
+    pub(super) offset: i64,
+    /// Elements from index to index of each axis: from image to image, row to row, pixel to pixel, and channel to channel.
+    pub(super) strides: Vec<i64>,
 }
 
 /// Where the pixels of an image go in a larger one: pixel `(y, x)` to `(y · step + offset)`, in each direction.
@@ -26,14 +29,19 @@ pub(super) struct Placement {
 }
 
 impl Image {
-    /// An image of shape `[N, H, W, C]`, the last axis fastest.
-    pub(super) fn dense(buffer: BufId, [_, h, w, c]: [usize; 4]) -> Self {
-        Image { buffer, strides: [h * w * c, w * c, c, 1] }
+    /// A whole buffer, the last axis fastest.
+    pub(super) fn dense(buffer: BufId, shape: &[usize]) -> Self {
+        Image { buffer, offset: 0, strides: dense_strides(shape) }
     }
 
     /// The address of an element.
     pub(super) fn index(&self, index: &[Affine]) -> Affine {
-        index.iter().zip(self.strides).fold(Affine::default(), |sum, (index, stride)| sum.add(&index.scale(stride as i64)))
+        address(self.offset, &self.strides, index)
+    }
+
+    /// An element.
+    pub(super) fn load(&self, index: &[Affine]) -> Expr {
+        load(self.buffer, self.index(index))
     }
 }
 
@@ -64,7 +72,7 @@ impl Lower<'_> {
         // Rows and columns that no window reaches may be missing at the end of the placement without a copy.
         let in_place = place.offset == [0, 0] && place.step == [1, 1] && place.extent[0] <= h && place.extent[1] <= w;
         if in_place && prologue.is_none() && self.in_memory(id) {
-            return Image::dense(self.node_input(id), [n, h, w, c]);
+            return self.node_input(id);
         }
         let place = if in_place { Placement { extent: [h, w], ..place } } else { place };
         self.fill(name, [n, h, w, c], place, background, &mut |lower, index| {
@@ -84,18 +92,22 @@ impl Lower<'_> {
         let shape = self.shape(planes);
         let [n, c, h, w] = [shape[0], shape[1], shape[2], shape[3]];
         let source = self.node_input(planes);
+        let [image, plane, row, pixel] = source.strides[..] else { unreachable!("planes have four axes") };
         let in_place = place.offset == [0, 0] && place.extent[0] <= h && place.extent[1] <= w && prologue.is_none();
-        let (buffer, [h, w]) = if in_place {
-            (source, [h, w])
-        } else {
-            // Each plane is an image of one channel.
-            let copy = self.fill(name, [n * c, h, w, 1], place, 0.0, &mut |_, index| {
-                let value = load(source, flat(&[n * c, h, w, 1], index));
-                prologue.map_or(value.clone(), |f| f(value))
-            });
-            (copy.buffer, place.extent)
-        };
-        Image { buffer, strides: [c * h * w, w, 1, h * w] }
+        if in_place {
+            return Image { strides: vec![image, row, pixel, plane], ..source };
+        }
+        // Each plane is an image of one channel.
+        let images = [n * c, h, w, 1];
+        let layout = self.layout(planes).reshaped(&shape, &images);
+        let layout = layout.unwrap_or_else(|| unreachable!("planes that lie otherwise are no views"));
+        let source = Image { strides: layout.strides, ..source };
+        let copy = self.fill(name, images, place, 0.0, &mut |_, index| {
+            let value = source.load(index);
+            prologue.map_or(value.clone(), |f| f(value))
+        });
+        let [h, w] = place.extent.map(|extent| extent as i64);
+        Image { buffer: copy.buffer, offset: 0, strides: vec![c as i64 * h * w, w, 1, h * w] }
     }
 
     /// A new temporary of shape `[n, extent, c]`: `value` of the pixels of an image where they are placed, `background` elsewhere.
@@ -110,7 +122,7 @@ impl Lower<'_> {
         let [height, width] = place.extent;
         let shape = [n, height, width, c];
         let buffer = self.builder.buffer(name, shape.iter().product(), BufferKind::Temp);
-        self.fill_buffer(name, Image::dense(buffer, shape), [n, h, w, c], place, background, value)
+        self.fill_buffer(name, Image::dense(buffer, &shape), [n, h, w, c], place, background, value)
     }
 
     /// [`fill`](Self::fill) of a given buffer.
@@ -206,8 +218,8 @@ impl Lower<'_> {
             return vec![];
         }
         let c = image.strides[2];
-        let axes = self.named_axes(name, &[part], &[(to - from) * c]);
-        let target = row.add(&axes.index[0]).shift((from * c) as i64);
+        let axes = self.named_axes(name, &[part], &[(to - from) * c as usize]);
+        let target = row.add(&axes.index[0]).shift(from as i64 * c);
         nest(&axes.loops, vec![Stmt::Store { target: at(image.buffer, target), value: Expr::Const(value) }])
     }
 

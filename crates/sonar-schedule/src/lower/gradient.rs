@@ -85,7 +85,7 @@ impl Lower<'_> {
                 step: [1, 1],
                 extent: [image_shape[1], image_shape[2]],
             };
-            let image = super::fill::Image::dense(out, image_shape);
+            let image = super::fill::Image::dense(out, &image_shape);
             let from = [x_shape[0], x_shape[1], x_shape[2], x_shape[3]];
             self.fill_buffer("xp", image, from, place, 0.0, &mut |lower, index| lower.value(x, index));
             self.end_stage(value, TaskKind::Movement);

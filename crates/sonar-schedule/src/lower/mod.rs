@@ -21,8 +21,10 @@ mod window;
 use sonar_ir::loops::{Affine, BufId, BufferKind, Expr, Program, Stmt};
 use sonar_ir::{Graph, NodeId, Op};
 
-use crate::nest::{Axes, Builder, flat, load, nest};
-use crate::partition::{Destination, Partition, storage};
+use self::fill::Image;
+use crate::layout::{Layout, address};
+use crate::nest::{Axes, Builder, load, nest};
+use crate::partition::Partition;
 use crate::primitives::fuse_into;
 use crate::task::{TaskKind, Value};
 
@@ -129,18 +131,22 @@ impl Lower<'_> {
         buffer
     }
 
-    /// The input buffer of a node that some other kernel, the caller or a weight provides.
-    fn node_input(&mut self, id: NodeId) -> BufId {
-        let stored = storage(self.graph, id);
+    /// The value of a node that some other kernel, the caller or a weight provides.
+    fn node_input(&mut self, id: NodeId) -> Image {
+        let Layout { stored, offset, strides } = self.layout(id).clone();
         let len = self.shape(stored).iter().product();
-        self.input(Value::Node(stored), len)
+        Image { buffer: self.input(Value::Node(stored), len), offset, strides }
+    }
+
+    fn layout(&self, id: NodeId) -> &Layout {
+        &self.parts.layout[id.0 as usize]
     }
 
     /// Whether the value is in memory, rather than computed in this kernel.
     fn in_memory(&self, id: NodeId) -> bool {
         let inlined = |id: NodeId| self.parts.inlined[id.0 as usize];
         let anchor = self.parts.anchor[self.root.0 as usize] == Some(id);
-        !inlined(id) && !inlined(storage(self.graph, id)) && id != self.root && !anchor
+        !inlined(id) && !inlined(self.layout(id).stored) && id != self.root && !anchor
     }
 
     /// The buffer that the last stage writes: the result's own, or that of the concatenation that it is a part of.
@@ -151,17 +157,13 @@ impl Lower<'_> {
 
     /// The node whose memory the last stage writes.
     fn result(&self) -> NodeId {
-        self.parts.destination[self.root.0 as usize].map_or(self.root, |destination| destination.whole)
+        self.layout(self.root).stored
     }
 
     /// Where in the output buffer an element of the result is.
     fn place(&self, index: &[Affine]) -> Affine {
-        let Some(Destination { whole, axis, start }) = self.parts.destination[self.root.0 as usize] else {
-            return flat(&self.shape(self.root), index);
-        };
-        let mut index = index.to_vec();
-        index[axis] = index[axis].clone().shift(start as i64);
-        flat(&self.shape(whole), &index)
+        let Layout { offset, strides, .. } = self.layout(self.root);
+        address(*offset, strides, index)
     }
 
     /// The buffer of a tensor between this stage and later ones; this stage writes it.

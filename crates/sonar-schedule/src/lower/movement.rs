@@ -4,7 +4,7 @@ use sonar_ir::NodeId;
 use sonar_ir::loops::{Affine, Expr, Stmt};
 
 use super::Lower;
-use crate::nest::{at, flat, nest};
+use crate::nest::{at, nest};
 use crate::task::TaskKind;
 
 impl Lower<'_> {
@@ -34,14 +34,36 @@ impl Lower<'_> {
         let axes = self.axes_of(&shape);
         let element = self.value(x, &source(&axes.index));
         let value = self.epilogue(anchor, element, &axes.index);
-        let target = at(self.output(), flat(&shape, &axes.index));
+        let target = at(self.output(), self.place(&axes.index));
         self.emit_flat(&axes, vec![Stmt::Store { target, value }]);
         self.end(TaskKind::Movement);
     }
 
+    /// Copies of the operands to where they belong, but of those that are there already: in kernels of their own if some are.
+    pub(super) fn concat(&mut self, anchor: NodeId, axis: usize) {
+        let operands = self.graph.node(anchor).operands.clone();
+        let is_placed = |position: usize| self.parts.destination[operands[position].0 as usize] == Some((anchor, position));
+        let placed: Vec<bool> = (0..operands.len()).map(is_placed).collect();
+        if !placed.contains(&true) {
+            return self.concat_at_once(anchor, axis);
+        }
+        let mut start = 0;
+        for (x, placed) in operands.into_iter().zip(placed) {
+            let part = self.shape(x);
+            if !placed {
+                let out = self.output();
+                let mut offset = vec![0; part.len()];
+                offset[axis] = start;
+                self.place_part(anchor, out, &part, &offset, &|lower, index| lower.value(x, index));
+                self.end(TaskKind::Movement);
+            }
+            start += part[axis] as i64;
+        }
+    }
+
     /// A nest for each operand, inside of the loops over leading axes that all have in common: there is work for threads, while
     /// two axes are left to each nest.
-    pub(super) fn concat(&mut self, anchor: NodeId, axis: usize) {
+    fn concat_at_once(&mut self, anchor: NodeId, axis: usize) {
         let shape = self.shape(anchor);
         let out = self.output();
         let common = axis.min(shape.len().saturating_sub(2));
@@ -58,7 +80,7 @@ impl Lower<'_> {
             target[axis] = target[axis].clone().shift(start);
             let value = self.value(x, &index);
             let value = self.epilogue(anchor, value, &target);
-            body.extend(nest(&inner.loops, vec![Stmt::Store { target: at(out, flat(&shape, &target)), value }]));
+            body.extend(nest(&inner.loops, vec![Stmt::Store { target: at(out, self.place(&target)), value }]));
             start += part[axis] as i64;
         }
         self.emit(nest(&outer.loops, body));
@@ -86,11 +108,10 @@ impl Lower<'_> {
         offset: &[i64],
         element: &dyn Fn(&mut Self, &[Affine]) -> Expr,
     ) {
-        let shape = self.shape(anchor);
         let axes = self.axes_of(part);
         let target: Vec<Affine> = axes.index.iter().zip(offset).map(|(index, &by)| index.clone().shift(by)).collect();
         let value = element(self, &axes.index);
         let value = self.epilogue(anchor, value, &target);
-        self.emit_flat(&axes, vec![Stmt::Store { target: at(out, flat(&shape, &target)), value }]);
+        self.emit_flat(&axes, vec![Stmt::Store { target: at(out, self.place(&target)), value }]);
     }
 }

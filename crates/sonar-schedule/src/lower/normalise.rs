@@ -108,7 +108,7 @@ impl Lower<'_> {
             None => binary(BinaryOp::Sub, binary(BinaryOp::Sub, element, scalar(largest)), scalar(total)),
         };
         let value = self.epilogue(anchor, value, &index);
-        let store = Stmt::Store { target: at(out, flat(&shape, &index)), value };
+        let store = Stmt::Store { target: at(out, self.place(&index)), value };
         body.push(Stmt::Reduce(sum));
         body.extend(nest(&loops, vec![store]));
         self.emit_flat(&rows, body);

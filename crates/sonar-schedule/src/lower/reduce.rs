@@ -5,7 +5,7 @@ use sonar_ir::{NodeId, ReduceOp};
 
 use super::Lower;
 use super::contract::scaled;
-use crate::nest::{at, flat, nest};
+use crate::nest::{at, nest};
 use crate::task::TaskKind;
 
 impl Lower<'_> {
@@ -35,7 +35,7 @@ impl Lower<'_> {
         };
         let update = Update { loops: over.loops, op, value: self.value(x, &index) };
         let finish = self.epilogue(anchor, value, &result);
-        let target = at(self.output(), flat(&shape, &result));
+        let target = at(self.output(), self.place(&result));
         let reduce = Reduce { target, init: Expr::Const(init), updates: vec![update], finish };
         self.emit(nest(&axes.loops, vec![Stmt::Reduce(reduce)]));
         self.flatten(&axes);

@@ -75,7 +75,7 @@ impl Lower<'_> {
                 let first = region.inside[i].0 as i64 - attrs.pad[i] as i64;
                 region.index[1 + i].scale(attrs.stride[i] as i64).add(&k[i]).shift(first)
             });
-            let value = load(image, flat(&source, &[region.index[0].clone(), y, x, region.index[3].clone()]));
+            let value = image.load(&[region.index[0].clone(), y, x, region.index[3].clone()]);
             let all = attrs.kernel[0] * attrs.kernel[1];
             let count = if attrs.count_include_pad { all } else { counts[0] * counts[1] };
             let result = if op == ReduceOp::Max { Expr::Acc } else { scaled(1.0 / count as f32) };

@@ -128,6 +128,23 @@ pub fn pool(kernel: usize, stride: usize, pad: usize, count_include_pad: bool) -
     PoolAttrs { kernel: [kernel; 2], stride: [stride; 2], pad: [pad; 4], count_include_pad }
 }
 
+/// Layers that read what all layers before them computed: a concatenation of the last one with the newest, or of all of them.
+pub fn dense_block(s: &mut Sketch, lists: bool) -> NodeId {
+    let x = s.input(&[1, 6, 5, 16]);
+    let first = s.relu(x);
+    let mut all = vec![first];
+    let mut whole = first;
+    for _ in 0..3 {
+        let channels = s.graph.ty(whole).shape[3].fixed().expect("a bound shape");
+        let w = s.param(&[3, 3, channels, 8]);
+        let y = s.op(Op::Conv2d(conv(1, 1, 1, 1)), &[whole, w]);
+        let y = s.relu(y);
+        all.push(y);
+        whole = if lists { s.op(Op::Concat { axis: 3 }, &all) } else { s.op(Op::Concat { axis: 3 }, &[whole, y]) };
+    }
+    s.op(Op::MaxPool(pool(2, 2, 0, false)), &[whole])
+}
+
 /// A name and a graph for each operator and several fused groups, with awkward sizes.
 pub fn graphs() -> Vec<(&'static str, Graph)> {
     let mut all = Vec::new();
@@ -380,6 +397,95 @@ pub fn graphs() -> Vec<(&'static str, Graph)> {
     case("slice", &|s| {
         let x = s.input(&[2, 3, 3, 21]);
         s.op(Op::Slice { axis: 3, start: 2, end: 19 }, &[x])
+    });
+    case("slices read in place", &|s| {
+        let x = s.input(&[2, 6, 5, 40]);
+        let (w, v, u) = (s.param(&[3, 3, 16, 12]), s.param(&[1, 1, 9, 12]), s.param(&[3, 3, 1, 12]));
+        let x = s.op(Op::Unary(UnaryOp::Tanh), &[x]);
+        let part = |s: &mut Sketch, axis, start, end| s.op(Op::Slice { axis, start, end }, &[x]);
+        let (a, b, c) = (part(s, 3, 0, 16), part(s, 3, 16, 25), part(s, 3, 28, 40));
+        let a = s.op(Op::Conv2d(conv(1, 1, 1, 1)), &[a, w]);
+        let b = s.op(Op::Conv2d(conv(1, 0, 1, 1)), &[b, v]);
+        let d = s.op(Op::Conv2d(conv(1, 1, 1, 12)), &[c, u]);
+        let e = s.op(Op::MaxPool(pool(3, 1, 1, false)), &[c]);
+        let f = s.op(Op::AvgPool(pool(3, 1, 0, false)), &[c]);
+        let f = s.op(Op::Pad(vec![(0, 0), (1, 1), (1, 1), (0, 0)]), &[f]);
+        let g = s.op(Op::FusedSum { terms: vec![Term::Add; 6], relu: true }, &[a, b, c, d, e, f]);
+        let rows = s.op(Op::Slice { axis: 1, start: 2, end: 5 }, &[g]);
+        s.op(Op::Softmax, &[rows])
+    });
+    case("heads of an attention", &|s| {
+        let (x, w) = (s.input(&[10, 24]), s.param(&[24, 72]));
+        let y = s.op(Op::MatMul, &[x, w]);
+        let head = |s: &mut Sketch, part: usize, perm: &[usize]| {
+            let slice = s.op(Op::Slice { axis: 1, start: 24 * part, end: 24 * part + 24 }, &[y]);
+            let heads = s.op(Op::Reshape([10, 3, 8].map(Dim::Fixed).to_vec()), &[slice]);
+            s.op(Op::Transpose(perm.to_vec()), &[heads])
+        };
+        let (q, k, v) = (head(s, 0, &[1, 0, 2]), head(s, 1, &[1, 2, 0]), head(s, 2, &[1, 0, 2]));
+        let scores = s.op(Op::MatMul, &[q, k]);
+        let scores = s.op(Op::Softmax, &[scores]);
+        s.op(Op::MatMul, &[scores, v])
+    });
+    case("parts of two matrices multiplied", &|s| {
+        let (x, y) = (s.input(&[9, 20]), s.input(&[17, 30]));
+        let (x, y) = (s.relu(x), s.relu(y));
+        let a = s.op(Op::Slice { axis: 1, start: 3, end: 14 }, &[x]);
+        let b = s.op(Op::Slice { axis: 0, start: 4, end: 15 }, &[y]);
+        let b = s.op(Op::Slice { axis: 1, start: 1, end: 26 }, &[b]);
+        s.op(Op::MatMul, &[a, b])
+    });
+    case("slices that must be copied", &|s| {
+        let x = s.input(&[2, 4, 18]);
+        let y = s.relu(x);
+        let a = s.op(Op::Slice { axis: 2, start: 1, end: 7 }, &[y]);
+        let flat = s.op(Op::Reshape([2, 24].map(Dim::Fixed).to_vec()), &[a]);
+        let w = s.param(&[24, 5]);
+        let product = s.op(Op::MatMul, &[flat, w]);
+        let rows = s.op(Op::Slice { axis: 0, start: 1, end: 2 }, &[product]);
+        s.op(Op::Reshape([5].map(Dim::Fixed).to_vec()), &[rows])
+    });
+    case("slices of planes", &|s| {
+        let (x, w) = (s.input(&[2, 5, 8, 9]), s.param(&[3, 3, 3, 20]));
+        let x = s.relu(x);
+        let x = s.op(Op::Slice { axis: 1, start: 1, end: 4 }, &[x]);
+        let x = s.op(Op::Transpose(vec![0, 2, 3, 1]), &[x]);
+        s.op(Op::Conv2d(conv(1, 1, 1, 1)), &[x, w])
+    });
+    case("slices of planes of one image", &|s| {
+        let (x, w) = (s.input(&[1, 5, 8, 9]), s.param(&[3, 3, 3, 20]));
+        let x = s.relu(x);
+        let x = s.op(Op::Slice { axis: 1, start: 1, end: 4 }, &[x]);
+        let x = s.op(Op::Transpose(vec![0, 2, 3, 1]), &[x]);
+        s.op(Op::Conv2d(conv(1, 1, 1, 1)), &[x, w])
+    });
+    case("slice of what is no memory", &|s| {
+        let x = s.input(&[3, 1]);
+        let x = s.op(Op::Broadcast([3, 20].map(Dim::Fixed).to_vec()), &[x]);
+        let a = s.op(Op::Slice { axis: 1, start: 3, end: 12 }, &[x]);
+        let w = s.param(&[4, 9]);
+        let w = s.op(Op::Slice { axis: 0, start: 1, end: 4 }, &[w]);
+        s.op(Op::Binary(BinaryOp::Sub), &[a, w])
+    });
+    case("dense block", &|s| dense_block(s, false));
+    case("dense block of lists", &|s| dense_block(s, true));
+    case("concat of one twice", &|s| {
+        let x = s.input(&[2, 3, 5]);
+        let (y, z) = (s.relu(x), s.op(Op::Unary(UnaryOp::Abs), &[x]));
+        let whole = s.op(Op::Concat { axis: 2 }, &[y, z, y]);
+        let sum = s.add(y, z);
+        s.op(Op::Concat { axis: 2 }, &[whole, sum, x])
+    });
+    case("concat of all sorts of kernels", &|s| {
+        let x = s.input(&[2, 6, 7]);
+        let wide = s.op(Op::Pad(vec![(0, 0), (0, 1), (1, 0)]), &[x]);
+        let soft = s.op(Op::Softmax, &[wide]);
+        let turned = s.op(Op::Transpose(vec![0, 2, 1]), &[wide]);
+        let turned = s.op(Op::Slice { axis: 1, start: 1, end: 8 }, &[turned]);
+        let turned = s.op(Op::Unary(UnaryOp::Exp), &[turned]);
+        let turned = s.op(Op::Pad(vec![(0, 0), (0, 0), (0, 1)]), &[turned]);
+        let sums = s.op(Op::Reduce { op: ReduceOp::Sum, axes: vec![1], keep: true }, &[wide]);
+        s.op(Op::Concat { axis: 1 }, &[soft, turned, sums])
     });
     case("pad", &|s| {
         let x = s.input(&[2, 3, 3, 5]);
