@@ -86,7 +86,8 @@ fn fused_sum(egraph: &mut EGraph, terms: &[Term], relu: bool, operands: &[Id], t
     activated(egraph, sum, relu)
 }
 
-fn activated(egraph: &mut EGraph, x: Id, relu: bool) -> Id {
+/// `max(x, 0)` if `relu` is set, else `x`.
+pub fn activated(egraph: &mut EGraph, x: Id, relu: bool) -> Id {
     if relu { add(egraph, Op::Unary(UnaryOp::Relu), &[x]) } else { x }
 }
 

@@ -51,8 +51,9 @@ pub struct Machine {
     pub filter: Option<usize>,
 }
 
-/// The analytic model: `launch + max(compute, memory) + exposed · min(compute, memory)`, for the vectors of a machine. A reshape
-/// is free, and convolutions that kernels can filter take less time.
+/// The analytic model: `launch + max(compute, memory) + exposed · min(compute, memory)`, for the vectors of a machine. A reshape,
+/// a slice and a concatenation are free: values are read, and written, where they are. Convolutions that kernels can filter take
+/// less time.
 pub fn of_machine(machine: Machine) -> impl Fn(&KernelShape<'_>) -> f64 {
     move |kernel| {
         let filtering = machine.filter.map_or(1.0, |tile| kernel.filtering(usize::from(tile > 2)));
@@ -66,7 +67,7 @@ pub fn roofline(kernel: &KernelShape<'_>) -> f64 {
 }
 
 fn time(kernel: &KernelShape<'_>, filtering: f64, lanes: usize) -> f64 {
-    if matches!(kernel.op, Op::Reshape(_)) {
+    if matches!(kernel.op, Op::Reshape(_) | Op::Slice { .. } | Op::Concat { .. }) {
         return 0.0;
     }
     let dense = kernel.dense_flops() / filtering + kernel.narrow_flops(lanes);

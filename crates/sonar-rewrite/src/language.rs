@@ -177,6 +177,22 @@ pub fn nodes(egraph: &EGraph, class: Id) -> impl Iterator<Item = (&Op, &[Id])> {
     })
 }
 
+/// The e-nodes that have the class among their operands: their classes, operators and operands, in a fixed order.
+pub fn users(egraph: &EGraph, class: Id) -> Vec<(Id, Op, Vec<Id>)> {
+    let canonical = |id: Id| {
+        let node = egraph.id_to_node(id);
+        (egraph.find(id), node.head, node.operands.iter().map(|&id| egraph.find(id)).collect::<Vec<Id>>())
+    };
+    let mut users: Vec<(Id, HeadId, Vec<Id>)> = egraph[class].parents().map(canonical).collect();
+    users.sort_unstable();
+    users.dedup();
+    let users = users.into_iter().filter_map(|(class, head, operands)| match &**egraph.analysis.heads.get(head) {
+        Head::Op(op) => Some((class, op.clone(), operands)),
+        Head::Leaf(..) => None,
+    });
+    users.collect()
+}
+
 /// Whether the class depends on parameters only.
 pub fn is_konst(egraph: &EGraph, class: Id) -> bool {
     egraph[class].data.konst

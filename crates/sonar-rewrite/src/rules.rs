@@ -16,6 +16,7 @@ mod stated;
 mod strength;
 
 pub use check::{RuleError, STATED, load};
+mod widen;
 
 use crate::language::{EGraph, ENode, Head, is_konst};
 use crate::proof::{Application, Log};
@@ -93,6 +94,8 @@ pub enum Stage {
     Fuse,
     /// It trades one set of kernels for another.
     Trade,
+    /// It trades, too, and looks at all users of a value at once: used whenever the other rules find nothing more.
+    Widen,
 }
 
 /// In which arithmetic both sides of a rule are equal.
@@ -105,7 +108,7 @@ pub enum Soundness {
 }
 
 use Soundness::{Exact, Real};
-use Stage::{Fuse, Simplify, Trade};
+use Stage::{Fuse, Simplify, Trade, Widen};
 
 /// A line of the table; the family is the module that the function is in.
 macro_rules! rule {
@@ -160,6 +163,14 @@ pub const RULES: &[Rule] = &[
     rule!("split-pool",     Trade,    Real,  "avgpool(Σ tᵢ) → Σ avgpool(tᵢ), constants per channel stay if padding is not counted", merge::split_pool),
     rule!("pool-of-conv",   Trade,    Real,  "avgpool(conv1x1(x,w)) → conv1x1(avgpool(x),w), convolution of stride 1",         merge::pool_of_conv),
     rule!("conv-of-pool",   Trade,    Real,  "conv1x1(avgpool(x),w) → avgpool(conv1x1(x,w)), both of stride 1",                merge::conv_of_pool),
+    rule!("slice-slice",    Simplify, Exact, "slice(slice(x)) → slice(x), along one axis",                                     widen::slice_of_slice),
+    rule!("slice-concat",   Simplify, Exact, "slice(concat(…)) → concat of the operands, and parts of operands, that it takes", widen::slice_of_concat),
+    rule!("concat-slices",  Simplify, Exact, "concat of neighbouring slices of x → slice(x)",                                  widen::concat_of_slices),
+    rule!("slice-map",      Trade,    Exact, "slice(f(x)) → f(slice(x)), f a function of each element",                        widen::slice_of_map),
+    rule!("map-concat",     Trade,    Exact, "f(concat(x, …)) → concat(f(x), …), f a function of each element",                widen::map_of_concat),
+    rule!("batch-rows",     Trade,    Exact, "matmul(rows of x, w) → rows of matmul(x, w), w constant",                        widen::batch_rows),
+    rule!("widen-concat",   Trade,    Real,  "concat of convolutions or matmuls of x, alike or but for their windows → one",   widen::concatenated),
+    rule!("widen",          Widen,    Exact, "all convolutions, matmuls or kernels of them that read x alike → slices of one", widen::siblings),
     rule!("dense-dense",    Trade,    Real,  "matmul(matmul(x,a),b) → matmul(x, a·b) and conv1x1 or depthwise convolutions alike, a and b constant", linear::dense_of_dense),
     rule!("associate",      Trade,    Real,  "(x·y)·z ↔ x·(y·z), towards fewer operations, not all of y and z constant",       linear::association),
     rule!("dense-scale",    Trade,    Real,  "conv(x·s,w) → conv(x, s·w) and matmul alike, s constant per channel",            linear::dense_of_scale),
@@ -228,6 +239,9 @@ pub fn saturate_with_log(egraph: &mut EGraph, rules: &[Rule], limits: &Limits, l
     let mut fired = vec![0; rules.len()];
     let mut iterations = 0;
     let mut tried = HashSet::new();
+    let (late, early): (Vec<Numbered<'_>>, Vec<Numbered<'_>>) =
+        rules.iter().enumerate().partition(|(_, rule)| rule.stage == Stage::Widen);
+    let mut others_found_nothing = false;
     let stop = loop {
         if iterations == limits.iterations {
             break StopReason::Iterations;
@@ -236,22 +250,33 @@ pub fn saturate_with_log(egraph: &mut EGraph, rules: &[Rule], limits: &Limits, l
         let size = egraph.total_size();
         let unions: usize = fired.iter().sum();
         let limit = round(egraph, rules, limits, started, &mut fired, &mut tried, log);
+        let limit = if others_found_nothing {
+            // Users may have changed where operands have not.
+            round(egraph, &late, limits, started, &mut fired, &mut HashSet::new())
+        } else {
+            round(egraph, &early, limits, started, &mut fired, &mut tried)
+        };
         egraph.rebuild();
         if let Some(limit) = limit {
             break limit;
         }
-        if egraph.total_size() == size && fired.iter().sum::<usize>() == unions {
+        let nothing = egraph.total_size() == size && fired.iter().sum::<usize>() == unions;
+        if nothing && (others_found_nothing || late.is_empty()) {
             break StopReason::Saturated;
         }
+        others_found_nothing = nothing;
     };
     Saturation { stop, iterations, fired }
 }
+
+/// A rule with its index.
+type Numbered<'a> = (usize, &'a Rule);
 
 /// Tries every rule on every e-node once, unless it was tried before: `tried` holds hashes of e-nodes and of what their
 /// operands' classes held. Returns early with the limit that is reached.
 fn round(
     egraph: &mut EGraph,
-    rules: &[Rule],
+    rules: &[Numbered<'_>],
     limits: &Limits,
     started: Instant,
     fired: &mut [usize],
@@ -271,7 +296,7 @@ fn round(
         }
         let head = egraph.analysis.heads.get(node.head).clone();
         let Head::Op(op) = &*head else { continue };
-        for (rule, fired) in rules.iter().zip(&mut *fired) {
+        for &(index, rule) in rules {
             let class = egraph.find(class);
             if is_konst(egraph, class) {
                 break;
@@ -280,6 +305,8 @@ fn round(
             let before = *fired;
             for equal in rule.apply(egraph, &Match { op, operands: &operands, class }) {
                 *fired += usize::from(egraph.union(class, equal));
+            for equal in (rule.apply)(egraph, &Match { op, operands: &operands, class }) {
+                fired[index] += usize::from(egraph.union(class, equal));
             }
             if let Some(log) = log.as_mut().filter(|_| *fired > before) {
                 log.push(Application { rule: rule.clone(), op: op.clone(), operands });

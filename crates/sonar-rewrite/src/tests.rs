@@ -10,6 +10,7 @@ mod random;
 mod recognise;
 mod rules;
 mod stated;
+mod widen;
 
 use crate::convert::{export, import};
 use crate::extract::{Effort, extract};

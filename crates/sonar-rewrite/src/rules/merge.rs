@@ -184,7 +184,7 @@ fn is_pointwise(egraph: &EGraph, attrs: &Conv2dAttrs, w: Id) -> bool {
 }
 
 /// Height and width of a convolution's weight.
-fn window(egraph: &EGraph, w: Id) -> [usize; 2] {
+pub fn window(egraph: &EGraph, w: Id) -> [usize; 2] {
     let shape = &egraph[w].data.ty.shape;
     [0, 1].map(|axis| shape.get(axis).and_then(|dim| dim.fixed()).unwrap_or(0))
 }
@@ -206,7 +206,7 @@ pub fn can_merge(egraph: &EGraph, (s, [x, v]): &Dense, (t, [y, w]): &Dense) -> b
 }
 
 /// The zeros to put around the `inner` weight so that it does the same under the attributes of the `outer` one.
-fn margin(outer: &Conv2dAttrs, k: [usize; 2], inner: &Conv2dAttrs, l: [usize; 2]) -> Option<Vec<(usize, usize)>> {
+pub fn margin(outer: &Conv2dAttrs, k: [usize; 2], inner: &Conv2dAttrs, l: [usize; 2]) -> Option<Vec<(usize, usize)>> {
     let mut pads = vec![(0, 0); 4];
     for axis in 0..2 {
         let before = outer.pad[axis].checked_sub(inner.pad[axis])?;
