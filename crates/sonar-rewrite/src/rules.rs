@@ -249,12 +249,11 @@ pub fn saturate_with_log(egraph: &mut EGraph, rules: &[Rule], limits: &Limits, l
         iterations += 1;
         let size = egraph.total_size();
         let unions: usize = fired.iter().sum();
-        let limit = round(egraph, rules, limits, started, &mut fired, &mut tried, log);
         let limit = if others_found_nothing {
             // Users may have changed where operands have not.
-            round(egraph, &late, limits, started, &mut fired, &mut HashSet::new())
+            round(egraph, &late, limits, started, &mut fired, &mut HashSet::new(), log)
         } else {
-            round(egraph, &early, limits, started, &mut fired, &mut tried)
+            round(egraph, &early, limits, started, &mut fired, &mut tried, log)
         };
         egraph.rebuild();
         if let Some(limit) = limit {
@@ -302,13 +301,11 @@ fn round(
                 break;
             }
             let operands: Vec<Id> = node.operands.iter().map(|&id| egraph.find(id)).collect();
-            let before = *fired;
+            let before = fired[index];
             for equal in rule.apply(egraph, &Match { op, operands: &operands, class }) {
-                *fired += usize::from(egraph.union(class, equal));
-            for equal in (rule.apply)(egraph, &Match { op, operands: &operands, class }) {
                 fired[index] += usize::from(egraph.union(class, equal));
             }
-            if let Some(log) = log.as_mut().filter(|_| *fired > before) {
+            if let Some(log) = log.as_mut().filter(|_| fired[index] > before) {
                 log.push(Application { rule: rule.clone(), op: op.clone(), operands });
             }
         }

@@ -337,7 +337,7 @@ fn a_fire_module_has_two_kernels_either_way() {
     });
     let y = concat(&mut b, 3, &parts);
     let graph = b.finish(&[y]);
-    let without: Vec<Rule> = RULES.iter().filter(|rule| rule.name != "widen-concat").copied().collect();
+    let without: Vec<Rule> = RULES.iter().filter(|rule| rule.name != "widen-concat").cloned().collect();
     let apart = rewrite(&graph, &Options { rules: &without, ..Options::default() }).expect("it is rewritten");
     let rewritten = check(&graph);
     assert!(fired(&rewritten, "widen-concat") > 0);
