@@ -138,7 +138,8 @@ impl Lower<'_> {
         true
     }
 
-    /// Axes of the result; with several groups the channels are `g` and `c` within the group, unless a group has one channel.
+    /// Axes of the result; with several groups the channels are `g` and `c` within the group, unless a group has one channel. The
+    /// loop over groups is outside of that over columns, whose elements share weights.
     fn contraction_axes(&mut self, shape: &[usize], groups: usize) -> Axes {
         let per_group = shape.last().map_or(1, |channels| channels / groups);
         if groups == 1 || per_group == 1 {
@@ -150,10 +151,12 @@ impl Lower<'_> {
                 self.builder.axes(&names, shape)
             };
         }
-        let mut axes = self.builder.axes(&["n", "y", "x", "g", "c"], &[shape[0], shape[1], shape[2], groups, per_group]);
-        let c = axes.index.pop().unwrap_or_default();
-        let g = axes.index.pop().unwrap_or_default();
-        axes.index.push(g.scale(per_group as i64).add(&c));
+        let extents = [shape[0], shape[1], groups, shape[2], per_group];
+        let mut axes = self.builder.axes(&["n", "y", "g", "x", "c"], &extents);
+        if let [_, _, g, x, c] = &axes.index[..] {
+            let (channel, x) = (g.scale(per_group as i64).add(c), x.clone());
+            axes.index.splice(2.., [x, channel]);
+        }
         axes
     }
 
