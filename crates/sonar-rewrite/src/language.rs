@@ -63,6 +63,8 @@ pub struct Facts {
     pub konst: bool,
     /// The value of all elements, if it is known and one.
     pub splat: Option<f32>,
+    /// Whether the cheapest graph that was known at some time computes it: see [`Stage::Widen`](crate::Stage::Widen).
+    pub wanted: bool,
 }
 
 impl Heads {
@@ -125,13 +127,13 @@ impl egg::Analysis<ENode> for Analysis {
     /// If the e-node is ill-typed: graphs are verified before they are imported, so only a wrong rule can build one.
     fn make(egraph: &mut EGraph, enode: &ENode, _: Id) -> Facts {
         match &**egraph.analysis.heads.get(enode.head) {
-            Head::Leaf(_, ty, konst) => Facts { ty: ty.clone(), konst: *konst, splat: None },
+            Head::Leaf(_, ty, konst) => Facts { ty: ty.clone(), konst: *konst, splat: None, wanted: false },
             Head::Op(op) => {
                 let operands: Vec<&Facts> = enode.operands.iter().map(|&id| &egraph[id].data).collect();
                 let types: Vec<&TensorType> = operands.iter().map(|facts| &facts.ty).collect();
                 let ty = infer(op, &types).unwrap_or_else(|error| panic!("a rule built an ill-typed {op:?}: {error}"));
                 let splats: Vec<Option<f32>> = operands.iter().map(|facts| facts.splat).collect();
-                Facts { ty, konst: operands.iter().all(|facts| facts.konst), splat: splat::eval(op, &splats) }
+                Facts { ty, konst: operands.iter().all(|facts| facts.konst), splat: splat::eval(op, &splats), wanted: false }
             }
         }
     }
@@ -146,6 +148,8 @@ impl egg::Analysis<ENode> for Analysis {
             merged.0 != b.konst || merged.1.is_some() != b.splat.is_some(),
         );
         (a.konst, a.splat) = merged;
+        // Nothing is derived from this.
+        a.wanted |= b.wanted;
         changed
     }
 

@@ -94,7 +94,8 @@ pub enum Stage {
     Fuse,
     /// It trades one set of kernels for another.
     Trade,
-    /// It trades, too, and looks at all users of a value at once: used whenever the other rules find nothing more.
+    /// It trades, too, and looks at all users of a value at once that the cheapest graph so far has: used whenever the other rules
+    /// find nothing more.
     Widen,
 }
 
@@ -230,11 +231,19 @@ pub struct Saturation {
 
 /// Applies rules until nothing changes or a limit is reached. The e-graph is rebuilt on return.
 pub fn saturate(egraph: &mut EGraph, rules: &[Rule], limits: &Limits) -> Saturation {
-    saturate_with_log(egraph, rules, limits, &mut None)
+    let all = |egraph: &EGraph| egraph.classes().map(|class| class.id).collect();
+    saturate_with_log(egraph, rules, limits, &all, &mut None)
 }
 
-/// [`saturate`] that writes down which rules found something new, and where, if there is a log.
-pub fn saturate_with_log(egraph: &mut EGraph, rules: &[Rule], limits: &Limits, log: &mut Log) -> Saturation {
+/// [`saturate`] that writes down which rules found something new, and where, if there is a log. `wanted` says, before rules look
+/// at all users of a value, which classes the cheapest graph so far computes: of the many forms of one user they consider those.
+pub fn saturate_with_log(
+    egraph: &mut EGraph,
+    rules: &[Rule],
+    limits: &Limits,
+    wanted: &dyn Fn(&EGraph) -> Vec<Id>,
+    log: &mut Log,
+) -> Saturation {
     let started = Instant::now();
     let mut fired = vec![0; rules.len()];
     let mut iterations = 0;
@@ -250,6 +259,9 @@ pub fn saturate_with_log(egraph: &mut EGraph, rules: &[Rule], limits: &Limits, l
         let size = egraph.total_size();
         let unions: usize = fired.iter().sum();
         let limit = if others_found_nothing {
+            for class in wanted(egraph) {
+                egraph[class].data.wanted = true;
+            }
             // Users may have changed where operands have not.
             round(egraph, &late, limits, started, &mut fired, &mut HashSet::new(), log)
         } else {

@@ -26,7 +26,7 @@ pub fn simplify(graph: &Graph, options: &Options<'_>, report: &mut Report) -> Re
     let mut egraph = EGraph::new(Analysis::default());
     let roots = import(&mut egraph, graph);
     let mut log: Log = options.explain.then(Vec::new);
-    let saturation = saturate_with_log(&mut egraph, &rules, &options.limits, &mut log);
+    let saturation = saturate_with_log(&mut egraph, &rules, &options.limits, &|_| Vec::new(), &mut log);
     report.add(&rules, &saturation);
     let count_nodes = |_: &KernelShape<'_>| 1.0;
     let effort = Effort { climb: false, restarts: 0, seed: options.seed };
@@ -49,12 +49,16 @@ pub fn solve(graph: &Graph, names: &[String], options: &Options<'_>, report: &mu
 
     let rules = rules_up_to(options.rules, Stage::Fuse);
     let mut log: Log = options.explain.then(Vec::new);
-    let saturation = saturate_with_log(&mut egraph, &rules, &options.limits, &mut log);
+    let wanted = |egraph: &EGraph| {
+        let quick = Effort { restarts: 0, ..effort };
+        extract(egraph, &roots, options.cost, &[], quick).swap_remove(0).order(egraph, &roots)
+    };
+    let saturation = saturate_with_log(&mut egraph, &rules, &options.limits, &wanted, &mut log);
     report.add(&rules, &saturation);
     let fused = extract(&egraph, &roots, options.cost, &[], effort).swap_remove(0);
     let fusion = export(&egraph, &fused, &roots, graph)?;
 
-    let saturation = saturate_with_log(&mut egraph, options.rules, &options.limits, &mut log);
+    let saturation = saturate_with_log(&mut egraph, options.rules, &options.limits, &wanted, &mut log);
     report.add(options.rules, &saturation);
     let mut candidates = vec![(graph_cost(&fusion, options.cost), fusion.clone())];
     for selection in extract(&egraph, &roots, options.cost, &[fused], effort) {

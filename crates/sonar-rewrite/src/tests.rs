@@ -150,7 +150,7 @@ fn tight(nodes: usize, iterations: usize) -> Limits {
 /// How many nodes are kernels: everything that depends on an input and moves data.
 fn kernels(graph: &Graph) -> usize {
     let konst = crate::segment::konst(graph);
-    let counts = |op: &Op| !matches!(op, Op::Input | Op::Reshape(_));
+    let counts = |op: &Op| !matches!(op, Op::Input | Op::Reshape(_) | Op::Slice { .. });
     graph.iter().filter(|(id, node)| !konst[id.0 as usize] && counts(&node.op)).count()
 }
 

@@ -200,19 +200,19 @@ fn transposed_back(egraph: &mut EGraph, op: &Op, id: Id, perm: &[usize]) -> Opti
     }
 }
 
-/// The transposes in a class: their permutations and operands.
+/// The transposes in a class that are of another one: their permutations and operands.
 fn transposed(egraph: &EGraph, class: Id) -> Vec<(Vec<usize>, Id)> {
     let found = nodes(egraph, class).filter_map(|(op, operands)| match op {
         Op::Transpose(perm) => Some((perm.clone(), egraph.find(operands[0]))),
         _ => None,
     });
-    found.collect()
+    found.filter(|(_, operand)| *operand != egraph.find(class)).collect()
 }
 
-/// The operands of the reshapes in a class.
+/// The operands of the reshapes in a class, but for the class itself.
 fn reshaped(egraph: &EGraph, class: Id) -> Vec<Id> {
     let found = nodes(egraph, class).filter(|(op, _)| matches!(op, Op::Reshape(_)));
-    found.map(|(_, operands)| egraph.find(operands[0])).collect()
+    found.map(|(_, operands)| egraph.find(operands[0])).filter(|operand| *operand != egraph.find(class)).collect()
 }
 
 fn inverse(perm: &[usize]) -> Vec<usize> {

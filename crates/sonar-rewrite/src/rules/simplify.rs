@@ -54,6 +54,8 @@ pub fn scale_of_scale(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let scaled: Vec<(Id, Id)> = nodes(egraph, inner)
         .filter(|(op, operands)| matches!(op, Op::Binary(BinaryOp::Mul)) && is_konst(egraph, operands[1]))
         .map(|(_, operands)| (operands[0], operands[1]))
+        // What is a multiple of itself is so without end.
+        .filter(|(x, _)| egraph.find(*x) != egraph.find(inner))
         .collect();
     let mut equal = Vec::new();
     for (x, s) in scaled {

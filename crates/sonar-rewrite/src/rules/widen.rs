@@ -93,7 +93,7 @@ pub fn siblings(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let mut group: BTreeMap<Id, Branch> = BTreeMap::new();
     for (class, op, operands) in users(egraph, own.sources[0].1) {
         let Some(branch) = Branch::new(egraph, class, &op, &operands) else { continue };
-        if branch.key(egraph) == key && !is_konst(egraph, class) && !is_taken_in(egraph, class) {
+        if branch.key(egraph) == key && egraph[class].data.wanted && !is_konst(egraph, class) && !is_taken_in(egraph, class) {
             let known = group.entry(class).or_insert_with(|| branch.clone());
             *known = branch.min(known.clone());
         }

@@ -54,7 +54,8 @@ fn stated_rules_are_steps() {
     let stated = crate::rules::load(
         "rule @inwards exact: neg(max(%x, %y)) => min(neg(%x), neg(%y))\nrule @twice exact: neg(neg(%x)) => %x",
     );
-    let rules: Vec<Rule> = RULES.iter().cloned().chain(stated.expect("both hold")).collect();
+    let others = RULES.iter().filter(|rule| rule.family != "strength");
+    let rules: Vec<Rule> = others.cloned().chain(stated.expect("both hold")).collect();
     let mut b = Builder::new();
     let x = b.input(&[2, 3]);
     let y = b.op(Op::Unary(UnaryOp::Neg), &[x]);

@@ -107,7 +107,7 @@ fn random_graphs() {
         let results = check_rules(&graph, RULES).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
         for rewritten in results {
             let report = rewritten.report;
-            assert_eq!(report.stop, StopReason::Saturated, "seed {seed}: {report}");
+            assert_eq!(report.stop, StopReason::Saturated, "seed {seed}: {report} {graph}");
             assert!(report.cost <= report.fusion_cost * (1.0 + 1e-9), "seed {seed}: {report}");
         }
     }

@@ -10,10 +10,11 @@ fn load(text: &str) -> Result<Vec<Rule>, RuleError> {
     crate::rules::load(text)
 }
 
-/// The built-in rules, and those of a text.
+/// The built-in rules but for those that know such laws already, and those of a text.
 fn with(text: &str) -> Vec<Rule> {
     let stated = load(text).unwrap_or_else(|error| panic!("{error}"));
-    RULES.iter().cloned().chain(stated).collect()
+    let others = RULES.iter().filter(|rule| !["layout", "strength"].contains(&rule.family));
+    others.cloned().chain(stated).collect()
 }
 
 /// Rewrites with one more rule, which fires as often as said, and checks everything that comes of it; the nodes of the best graph.
@@ -98,7 +99,7 @@ fn conditions_hold() {
         let y = b.op(Op::Binary(BinaryOp::Div), &[x, y]);
         b.finish(&[y])
     };
-    let rule = "rule @divide real: div(%x, %c) => mul(%x, recip(%c)) where const(%c)";
+    let rule = "rule @quotient real: div(%x, %c) => mul(%x, recip(%c)) where const(%c)";
     rewritten(rule, &graph(true), true);
     rewritten(rule, &graph(false), false);
     rewritten(&format!("{rule}, rank(%x) == 3"), &graph(true), false);
@@ -116,7 +117,7 @@ fn growth_is_bounded() {
     let rules = with(
         "rule @more real: tanh(%x) => add(tanh(%x), mul(%x, splat {value=0, shape=[1]}), abs(neg(tanh(%x))), neg(abs(tanh(%x))))\n",
     );
-    assert_eq!(rules.len(), RULES.len() + 1);
+    assert_eq!(rules.last().expect("there is a rule").name, "more");
     let rules = with("rule @forever real: tanh(%x) => neg(neg(tanh(neg(neg(%x)))))");
     let mut b = Builder::new();
     let x = b.input(&[2, 3]);
