@@ -33,6 +33,8 @@ pub struct Application {
     pub op: Op,
     /// Its operands, in the e-graph that was saturated.
     pub operands: Vec<Id>,
+    /// The classes that the rule considers beside it, if it is one that looks at users.
+    pub siblings: Vec<Id>,
 }
 
 /// What is to be proven.
@@ -140,7 +142,11 @@ fn replay(claim: &Claim<'_>, steps: &[Step<'_>]) -> Replay {
     let classes = import_all(&mut egraph, claim.source);
     let mut known: HashMap<Id, Id> = HashMap::new();
     let mut sides = Vec::new();
-    for Step { application: Application { rule, op, operands }, only } in steps {
+    for Step { application: Application { rule, op, operands, siblings }, only } in steps {
+        for &sibling in siblings {
+            let class = translate(claim.egraph, sibling, &mut egraph, &classes, &mut known);
+            egraph[class].data.wanted = true;
+        }
         let operands: Vec<Id> =
             operands.iter().map(|&id| translate(claim.egraph, id, &mut egraph, &classes, &mut known)).collect();
         let class = place(&mut egraph, op, &operands);

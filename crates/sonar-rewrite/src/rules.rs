@@ -18,7 +18,7 @@ mod strength;
 pub use check::{RuleError, STATED, load};
 mod widen;
 
-use crate::language::{EGraph, ENode, Head, is_konst};
+use crate::language::{EGraph, ENode, Head, is_konst, users};
 use crate::proof::{Application, Log};
 use egg::Id;
 use serde::Serialize;
@@ -314,11 +314,12 @@ fn round(
             }
             let operands: Vec<Id> = node.operands.iter().map(|&id| egraph.find(id)).collect();
             let before = fired[index];
+            let siblings = if log.is_some() && rule.stage == Stage::Widen { wanted_users(egraph, &operands) } else { Vec::new() };
             for equal in rule.apply(egraph, &Match { op, operands: &operands, class }) {
                 fired[index] += usize::from(egraph.union(class, equal));
             }
             if let Some(log) = log.as_mut().filter(|_| fired[index] > before) {
-                log.push(Application { rule: rule.clone(), op: op.clone(), operands });
+                log.push(Application { rule: rule.clone(), op: op.clone(), operands, siblings });
             }
         }
         if egraph.total_size() > limits.nodes {
@@ -329,6 +330,15 @@ fn round(
         }
     }
     None
+}
+
+/// The users of some classes that the cheapest graph so far has.
+fn wanted_users(egraph: &EGraph, classes: &[Id]) -> Vec<Id> {
+    let users = classes.iter().flat_map(|&class| users(egraph, class));
+    let mut wanted: Vec<Id> = users.map(|(class, ..)| class).filter(|&class| egraph[class].data.wanted).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    wanted
 }
 
 fn hash(value: &impl Hash) -> u64 {
