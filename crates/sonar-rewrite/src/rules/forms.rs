@@ -99,7 +99,7 @@ pub fn shared_weight(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
         Op::MatMul => Some(None),
         _ => None,
     };
-    let mut alike: BTreeMap<(Id, Option<Conv2dAttrs>), Vec<(usize, Id)>> = BTreeMap::new();
+    let mut alike: BTreeMap<_, Vec<(usize, Id)>> = BTreeMap::new();
     for (i, x, attrs, rest) in terms_with(egraph, m, attributes) {
         if let [w] = rest[..]
             && is_konst(egraph, w)

@@ -8,6 +8,12 @@ use rand::rngs::StdRng;
 use sonar_ir::graph::{Conv2dAttrs, Dim, NodeId, Op, PoolAttrs, TensorType};
 use sonar_ir::scalar::{BinaryOp, ReduceOp, UnaryOp};
 
+/// Builds something on a value.
+type Build<'a> = &'a dyn Fn(&mut Builder, NodeId) -> NodeId;
+
+/// [`Build`] with random numbers.
+type RandomBuild<'a> = &'a dyn Fn(&mut Builder, &mut StdRng, NodeId) -> NodeId;
+
 const NCHW: [usize; 4] = [0, 3, 1, 2];
 const NHWC: [usize; 4] = [0, 2, 3, 1];
 
@@ -101,7 +107,7 @@ fn unit_transpose() {
 
 #[test]
 fn sink_transpose() {
-    let sinks: [&dyn Fn(&mut Builder, &mut StdRng, NodeId) -> NodeId; 11] = [
+    let sinks: [RandomBuild<'_>; 11] = [
         &|b, _, x| unary(b, UnaryOp::Tanh, x),
         &|b, _, x| {
             let [_, channels, ..] = b.shape(x)[..] else { panic!("an image has four axes") };
@@ -150,7 +156,7 @@ fn sink_transpose() {
         b.op(Op::Softmax, &[y])
     });
     // Rows that become columns, a product that needs its leading axes, another order of the other side.
-    let stays: [&dyn Fn(&mut Builder, NodeId) -> NodeId; 4] = [
+    let stays: [Build<'_>; 4] = [
         &|b, x| b.op(Op::Softmax, &[x]),
         &|b, x| linear(b, x, 4),
         &|b, x| {
@@ -272,7 +278,7 @@ fn transposed_products() {
 
 #[test]
 fn strength() {
-    let rows: [(&str, bool, &dyn Fn(&mut Builder, NodeId) -> NodeId); 14] = [
+    let rows: [(&str, bool, Build<'_>); 14] = [
         ("divide", true, &|b, x| {
             let c = b.graph.param("c", &[3], sonar_ir::Init::Ones);
             binary(b, BinaryOp::Div, x, c)
