@@ -135,10 +135,10 @@ pub(crate) fn readable(graph: &Graph, readers: &[Vec<NodeId>], views: &[bool], i
                 },
                 Op::Slice { axis, start, .. } if views[reader.0 as usize] => stack.push((reader, layout.part(*axis, *start))),
                 // Channels that are planes are read as images of one channel.
-                Op::Transpose(perm) if *perm == [0, 2, 3, 1] => {
-                    if layout.reshaped(&shape, &[shape[0] * shape[1], shape[2], shape[3]]).is_none() {
-                        return false;
-                    }
+                Op::Transpose(perm)
+                    if *perm == [0, 2, 3, 1] && layout.reshaped(&shape, &[shape[0] * shape[1], shape[2], shape[3]]).is_none() =>
+                {
+                    return false;
                 }
                 _ => {}
             }

@@ -182,11 +182,13 @@ impl Placement<'_> {
 
     /// Whether the kernel with this root can write its result anywhere.
     fn can_write(&self, root: NodeId) -> bool {
-        self.anchor[root.0 as usize].is_none_or(|anchor| match self.graph.node(anchor).op {
-            Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. } | Op::MaxPool(_) | Op::AvgPool(_) => true,
-            Op::Reduce { .. } | Op::GlobalAvgPool | Op::Softmax | Op::LogSoftmax => true,
-            Op::Transpose(_) | Op::Slice { .. } | Op::Pad(_) | Op::Concat { .. } => true,
-            _ => false,
+        self.anchor[root.0 as usize].is_none_or(|anchor| {
+            let op = &self.graph.node(anchor).op;
+            let product = matches!(op, Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. });
+            let reduction = matches!(op, Op::MaxPool(_) | Op::AvgPool(_) | Op::Reduce { .. } | Op::GlobalAvgPool);
+            let rows = matches!(op, Op::Softmax | Op::LogSoftmax);
+            let movement = matches!(op, Op::Transpose(_) | Op::Slice { .. } | Op::Pad(_) | Op::Concat { .. });
+            product || reduction || rows || movement
         })
     }
 

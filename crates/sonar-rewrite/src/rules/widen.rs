@@ -22,6 +22,9 @@ struct Branch {
     relu: bool,
 }
 
+/// Zeros before and behind each axis of a weight.
+type Pads = Vec<(usize, usize)>;
+
 /// What branches have in common that become one.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
@@ -139,7 +142,7 @@ pub fn concatenated(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
                 let wanted = key(egraph, first)?;
                 let run =
                     rest.iter().map_while(|others| others.iter().find(|other| key(egraph, other).as_ref() == Some(&wanted)));
-                with_one_window(egraph, &run.cloned().collect::<Vec<Branch>>())
+                Some(with_one_window(egraph, &run.cloned().collect::<Vec<Branch>>()))
             });
             let run = runs.max_by_key(|run| run.len()).filter(|run| run.len() > 1);
             match run {
@@ -280,14 +283,14 @@ fn widened(egraph: &mut EGraph, branches: &[Branch], ty: &TensorType) -> Id {
 
 /// The branches with what their weights must be padded by, so that all are computed with the largest window among them: as many
 /// from the first one on as can be.
-fn with_one_window(egraph: &EGraph, branches: &[Branch]) -> Option<Vec<(Branch, Vec<(usize, usize)>)>> {
+fn with_one_window(egraph: &EGraph, branches: &[Branch]) -> Vec<(Branch, Pads)> {
     let single = |branch: &Branch| match branch.sources[..] {
         [(Term::Conv2d { attrs, relu }, x)] => Some((attrs, relu, x, merge::window(egraph, branch.weights[0]))),
         _ => None,
     };
     let largest = branches.iter().filter_map(single).max_by_key(|(attrs, .., window)| (*window, attrs.pad));
     let Some((outer, relu, x, window)) = largest else {
-        return Some(branches.iter().map(|branch| (branch.clone(), vec![])).collect());
+        return branches.iter().map(|branch| (branch.clone(), vec![])).collect();
     };
     let fitted = branches.iter().map_while(|branch| {
         let (attrs, .., own) = single(branch)?;
@@ -295,10 +298,10 @@ fn with_one_window(egraph: &EGraph, branches: &[Branch]) -> Option<Vec<(Branch, 
         let sources = vec![(Term::Conv2d { attrs: outer, relu }, x)];
         Some((Branch { sources, ..branch.clone() }, pads))
     });
-    Some(fitted.collect())
+    fitted.collect()
 }
 
-fn padded(egraph: &mut EGraph, mut branch: Branch, pads: Vec<(usize, usize)>) -> Branch {
+fn padded(egraph: &mut EGraph, mut branch: Branch, pads: Pads) -> Branch {
     if pads.iter().any(|pad| *pad != (0, 0)) {
         branch.weights[0] = add(egraph, Op::Pad(pads), &[branch.weights[0]]);
     }
