@@ -156,7 +156,8 @@ impl Growth {
                 let (op, keep) = (self.one_of(ReduceOp::ALL), self.random.random());
                 self.push(Op::Reduce { op, axes, keep }, &[x])
             }
-            22 => self.layer_norm(x),
+            22 if self.random.random() => self.layer_norm(x),
+            22 => self.attention(x),
             23 => self.softmax(x),
             24 => {
                 let mut shape = self.shape(x);
@@ -447,6 +448,30 @@ impl Growth {
         let c = *self.shape(x).last()?;
         let [gamma, beta] = [Init::Ones, Init::Uniform].map(|init| self.param(&[c], init));
         self.push(Op::LayerNorm { eps: 1e-5 }, &[x, gamma, beta])
+    }
+
+    /// The attention of a value to itself or to others, with or without a mask.
+    fn attention(&mut self, x: NodeId) -> Option<NodeId> {
+        let shape = self.shape(x);
+        let leading = shape.len().checked_sub(2)?;
+        let (rows, last) = (shape[leading], shape[leading + 1]);
+        let divisors: Vec<usize> = (1..=last).filter(|d| last.is_multiple_of(*d)).collect();
+        let heads = self.one_of(&divisors);
+        let mut operands = vec![x; 3];
+        let mut keys = rows;
+        if self.random.random() {
+            keys = 1 + self.below(20);
+            let width = heads * (1 + self.below(20));
+            operands[1] = self.weight(&[&shape[..leading], &[keys, last]].concat())?;
+            operands[2] = self.weight(&[&shape[..leading], &[keys, width]].concat())?;
+        }
+        if self.random.random() {
+            let full = [&shape[..leading], &[heads, rows, keys]].concat();
+            let thin: Vec<usize> = full.iter().map(|&extent| if self.rarely(3) { 1 } else { extent }).collect();
+            let dropped = self.below(thin.len() + 1);
+            operands.push(self.param(&thin[dropped..], Init::Uniform));
+        }
+        self.push(Op::Attention { heads, scale: 0.3 }, &operands)
     }
 
     /// A softmax or its logarithm over any axis: another than the last is turned there and back.

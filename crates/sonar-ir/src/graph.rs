@@ -130,6 +130,14 @@ pub enum Op {
         /// Added to the variance.
         eps: f32,
     },
+    /// Scaled-dot-product attention: `(q […,T,H·D], k […,S,H·D], v […,S,H·E])`, or with a mask that broadcasts to `[…,H,T,S]`,
+    /// → `[…,T,H·E]`. Heads lie side by side in the last axis; each is `softmax(scale · q·kᵀ + mask) · v`.
+    Attention {
+        /// How many heads there are, `H`.
+        heads: usize,
+        /// What products of queries and keys are multiplied by.
+        scale: f32,
+    },
     /// Reduction over axes (sorted, distinct), which stay with extent 1 if `keep` is set.
     Reduce {
         /// How.

@@ -20,6 +20,7 @@ pub fn infer(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeError>
         Op::BatchNorm { .. } => 5,
         Op::BatchNormTrain { .. } | Op::LayerNorm { .. } => 3,
         Op::Concat { .. } => operands.len().max(1),
+        Op::Attention { .. } => operands.len().clamp(3, 4),
         Op::FusedSum { terms, .. } => terms.iter().map(Term::arity).sum(),
         _ => 1,
     };
@@ -149,6 +150,7 @@ pub fn infer(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeError>
             }
             same().shape
         }
+        Op::Attention { heads, .. } => attention(*heads, operands)?,
         Op::Reduce { axes, keep, .. } => {
             if axes.windows(2).any(|w| w[0] >= w[1]) || axes.is_empty() {
                 bail!("axes {axes:?} are not sorted, distinct and at least one");
@@ -275,6 +277,33 @@ fn matmul(a: &TensorType, b: &TensorType) -> Result<Vec<Dim>, TypeError> {
     let mut shape = a.shape[..ra - 1].to_vec();
     shape.push(b.shape[rb - 1]);
     Ok(shape)
+}
+
+fn attention(heads: usize, operands: &[&TensorType]) -> Result<Vec<Dim>, TypeError> {
+    let [q, k, v] = [0, 1, 2].map(|i| operands[i]);
+    let Some(leading) = q.rank().checked_sub(2) else { bail!("expected queries of rank 2 or more, found {q}") };
+    rank(k, leading + 2, "the keys")?;
+    rank(v, leading + 2, "the values")?;
+    if q.shape[..leading] != k.shape[..leading] || k.shape[..=leading] != v.shape[..=leading] {
+        bail!("the leading axes of {q}, {k} and {v} differ");
+    }
+    let extents = |ty: &TensorType| Some((ty.shape[leading].fixed()?, ty.shape[leading + 1].fixed()?));
+    let (Some((rows, depth)), Some((keys, key_depth)), Some((_, width))) = (extents(q), extents(k), extents(v)) else {
+        bail!("expected fixed extents of the last two axes, found {q}, {k} and {v}");
+    };
+    if depth != key_depth {
+        bail!("the depths of {q} and {k} differ");
+    }
+    if heads == 0 || depth % heads != 0 || width % heads != 0 {
+        bail!("the last axes of {q} and {v} do not divide into {heads} heads");
+    }
+    if let Some(mask) = operands.get(3) {
+        let scores = [&q.shape[..leading], &[heads, rows, keys].map(Dim::Fixed)].concat();
+        if broadcast(&mask.shape, &scores)? != scores {
+            bail!("the mask {mask} does not broadcast to {}", TensorType { shape: scores });
+        }
+    }
+    Ok([&q.shape[..=leading], &v.shape[leading + 1..]].concat())
 }
 
 fn rank(ty: &TensorType, rank: usize, what: &str) -> Result<(), TypeError> {

@@ -4,6 +4,7 @@
 //! compared with it at a tolerance that only accounts for the rounding of the compiled code. Clarity goes before speed;
 //! only the loops over channels are written so that they run over consecutive memory.
 
+mod attention;
 mod data;
 mod window;
 
@@ -140,16 +141,13 @@ fn apply(op: &Op, x: &Array, operands: &[&Array], shape: Vec<usize>) -> Array {
             result.scatter(x, before);
             result
         }
-        Op::Softmax => rows(x, |row| {
-            let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let total: f64 = row.iter().map(|v| (v - largest).exp()).sum();
-            row.iter_mut().for_each(|v| *v = (*v - largest).exp() / total);
-        }),
+        Op::Softmax => rows(x, softmax),
         Op::LogSoftmax => rows(x, |row| {
             let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = row.iter().map(|v| (v - largest).exp()).sum();
             row.iter_mut().for_each(|v| *v -= largest + total.ln());
         }),
+        Op::Attention { heads, scale } => attention::attention(*heads, f64::from(*scale), operands, shape),
         Op::LayerNorm { eps } => layer_norm(x, operands[1], operands[2], f64::from(*eps)),
         Op::Reduce { op, axes, .. } => reduce(*op, axes, x, shape),
         Op::Broadcast(_) => x.broadcast(&shape),
@@ -203,6 +201,12 @@ fn batch_norm(x: &Array, gamma: &Array, beta: &Array, mean: &[f64], variance: &[
             *v = gamma.data[c] * (*v - mean[c]) / (variance[c] + eps).sqrt() + beta.data[c];
         }
     })
+}
+
+fn softmax(row: &mut [f64]) {
+    let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let total: f64 = row.iter().map(|v| (v - largest).exp()).sum();
+    row.iter_mut().for_each(|v| *v = (*v - largest).exp() / total);
 }
 
 fn layer_norm(x: &Array, gamma: &Array, beta: &Array, eps: f64) -> Array {

@@ -646,7 +646,7 @@ fn graph_from(bytes: &[u8], names: &[String]) -> Graph {
         let shape = graph.ty(operands[0]).shape.clone();
         let rank = shape.len().max(1);
         let terms = [Term::Conv2d { attrs, relu: byte() % 2 == 0 }, Term::Add, Term::MatMul { relu: byte() % 2 == 0 }];
-        let op = match kind % 29 {
+        let op = match kind % 30 {
             0 => Op::Splat(number, shape),
             1 => Op::Conv2d(attrs),
             2 => Op::Conv2dGradInput(attrs, [6, 5]),
@@ -672,7 +672,8 @@ fn graph_from(bytes: &[u8], names: &[String]) -> Graph {
             24 => Op::Broadcast([Dim::Fixed(2)].into_iter().chain(shape).collect()),
             25 => Op::FusedSum { terms: terms[..1 + byte() % 3].to_vec(), relu: byte() % 2 == 0 },
             26 => Op::LayerNorm { eps: number },
-            27 => {
+            27 => Op::Attention { heads: 1 + byte() % 2, scale: number },
+            28 => {
                 if let Some((i, name)) = names.next() {
                     graph.param(format!("{name}/{i}"), &[3, 3, 1, 4], Init::Zeros);
                 }

@@ -87,6 +87,7 @@ impl KernelShape<'_> {
                 Op::BatchNormTrain { .. } | Op::LayerNorm { .. } => 8.0 * result,
                 Op::MaxPool(attrs) | Op::AvgPool(attrs) => (attrs.kernel[0] * attrs.kernel[1]) as f64 * result,
                 Op::MaxPoolGrad(attrs) | Op::AvgPoolGrad(attrs, _) => (attrs.kernel[0] * attrs.kernel[1]) as f64 * result,
+                Op::Attention { heads, .. } => 6.0 * *heads as f64 * self.scores(),
                 Op::GlobalAvgPool | Op::Reduce { .. } => self.operands.first().map_or(0.0, |x| elements(x)),
                 Op::FusedSum { terms, relu } => {
                     (terms.len() - 1 + usize::from(*relu)) as f64 * result + self.prologue_flops(terms)
@@ -103,6 +104,10 @@ impl KernelShape<'_> {
             (Op::Conv2dGradInput(..), [dy, w]) => conv_flops(w, elements(dy)),
             (Op::Conv2dGradWeight(..), [_, dy]) => conv_flops(self.result, elements(dy)),
             (Op::MatMul, [a, _]) => matmul_flops(a, result),
+            (Op::Attention { .. }, [q, _, v, ..]) => {
+                let last = |ty: &TensorType| ty.shape.last().and_then(|dim| dim.fixed()).unwrap_or(1) as f64;
+                2.0 * self.scores() * (last(q) + last(v))
+            }
             (Op::FusedSum { terms, .. }, operands) => {
                 let flops = with_operands(terms, operands).map(|(term, mine)| match term {
                     Term::Conv2d { .. } => conv_flops(mine[1], result),
@@ -141,6 +146,14 @@ impl KernelShape<'_> {
             }
             _ => 0.0,
         }
+    }
+
+    /// Pairs of a query and a key of an attention.
+    fn scores(&self) -> f64 {
+        let [q, k, ..] = self.operands else { return 0.0 };
+        let extent =
+            |ty: &TensorType, back: usize| ty.shape.iter().rev().nth(back).and_then(|dim| dim.fixed()).unwrap_or(1) as f64;
+        elements(q) / extent(q, 0) * extent(k, 1)
     }
 
     /// How much faster the convolutions of the kernel are with Winograd's filtering, in tiles of 2 (0) or 4 (1): 1 if one of them

@@ -151,6 +151,7 @@ pub const RULES: &[Rule] = &[
     rule!("layer-norm",     Simplify, Real,  "(x − mean(x)) / √(mean((x − mean(x))²) + eps) → layer_norm(x)",                  recognise::layer_norm),
     rule!("scale-layer-norm", Simplify, Real, "layer_norm(x,g,b)·s → layer_norm(x, g·s, b·s), s constant per channel",         recognise::scale_of_layer_norm),
     rule!("shift-layer-norm", Simplify, Real, "layer_norm(x,g,b) + s → layer_norm(x, g, b + s), s constant per channel",       recognise::shift_of_layer_norm),
+    rule!("attention",      Simplify, Real,  "join(softmax(s·split(q)·split(k)ᵀ + mask)·split(v)) → attention(q,k,v,mask), split and join of heads", recognise::attention),
     rule!("scale-dense",    Fuse,     Real,  "conv(x,w)·s → conv(x, w·s) and matmul alike, s constant per output channel",     fuse::scale_of_dense),
     rule!("scale-sum",      Fuse,     Real,  "(Σ tᵢ)·s → Σ tᵢ·s, s constant per channel, some tᵢ a convolution or matmul",     fuse::scale_of_sum),
     rule!("sum-flatten",    Fuse,     Real,  "Σ of Σ → one Σ, up to 10 terms",                                                 fuse::flatten),

@@ -12,6 +12,7 @@
 //! Everything random follows from seeds alone, so a run that was interrupted ends bit for bit like one that was not.
 
 mod activation;
+mod attention;
 pub mod autodiff;
 pub mod backend;
 mod batch_norm;

@@ -211,6 +211,13 @@ fn layer_normalisation() {
 }
 
 #[test]
+fn attention() {
+    check_op(Op::Attention { heads: 2, scale: 0.7 }, &[&[3, 4], &[5, 4], &[5, 6]]);
+    check_op(Op::Attention { heads: 1, scale: 0.5 }, &[&[2, 3, 2], &[2, 3, 2], &[2, 3, 2], &[2, 1, 3, 1]]);
+    check_op(Op::Attention { heads: 2, scale: -1.0 }, &[&[2, 3, 2], &[2, 3, 2], &[2, 3, 2], &[3, 3]]);
+}
+
+#[test]
 fn softmax_and_its_logarithm() {
     check_op(Op::Softmax, &[&[3, 5]]);
     check_op(Op::LogSoftmax, &[&[2, 2, 4]]);

@@ -148,6 +148,14 @@ fn reductions_and_softmax() {
     let ln3 = 3f32.ln();
     check(Op::Softmax, &[(&[1, 2], &[ln3, 0.0])], &[1, 2], &[0.75, 0.25]);
     check(Op::Softmax, &[(&[1, 2], &[1000.0, 1000.0])], &[1, 2], &[0.5, 0.5]);
+    // Two heads: one weights the values by 3 : 1, of the other the mask leaves the second value.
+    let operands: [(&[usize], &[f32]); 4] = [
+        (&[1, 2], &[ln3 / 2.0, 5.0]),
+        (&[2, 2], &[1.0, 1.0, 0.0, 1.0]),
+        (&[2, 2], &[4.0, 7.0, 8.0, 9.0]),
+        (&[2, 1, 2], &[0.0, 0.0, f32::NEG_INFINITY, 0.0]),
+    ];
+    check(Op::Attention { heads: 2, scale: 2.0 }, &operands, &[1, 2], &[5.0, 9.0]);
     let layer_norm = Op::LayerNorm { eps: 3.0 };
     check(
         layer_norm,

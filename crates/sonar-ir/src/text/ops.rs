@@ -37,7 +37,7 @@ pub(crate) const MAX_ELEMENTS: usize = 1 << 31;
 const DEFAULT_EPS: f32 = 1e-5;
 
 /// Operators with one spelling each, apart from the scalar functions and the reductions.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "splat",
     "conv2d",
     "conv2d_grad_input",
@@ -56,6 +56,7 @@ const NAMES: [&str; 24] = [
     "concat",
     "slice",
     "pad",
+    "attention",
     "softmax",
     "log_softmax",
     "broadcast",
@@ -162,6 +163,11 @@ pub(crate) fn spell(op: &Op) -> (String, Vec<(String, Constant)>) {
             attribute("pads", Constant::List(pads.iter().map(|&(before, after)| numbers(&[before, after])).collect()));
             "pad"
         }
+        Op::Attention { heads, scale } => {
+            attribute("heads", number(*heads));
+            attribute("scale", Constant::Float(*scale));
+            "attention"
+        }
         Op::Softmax => "softmax",
         Op::LogSoftmax => "log_softmax",
         Op::Reduce { op, axes, keep } => {
@@ -224,6 +230,7 @@ pub(crate) fn read(name: &str, at: &Span, attributes: Vec<Given>, operands: &[&T
             end: given.integer("end", None)?,
         },
         "pad" => Op::Pad(given.pads()?),
+        "attention" => Op::Attention { heads: given.integer("heads", None)?, scale: given.float("scale", None)? },
         "softmax" => Op::Softmax,
         "log_softmax" => Op::LogSoftmax,
         "fused_sum" => Op::FusedSum { terms: given.terms(operands)?, relu: given.flag("relu")? },

@@ -95,6 +95,7 @@ pub fn write(w: &mut Writer<'_>, id: NodeId, node: &Node) -> Result<(), ExportEr
             let name = if node.op == Op::Softmax { "Softmax" } else { "LogSoftmax" };
             (order, w.apply(name, vec![int("axis", axis(order, rank - 1) as i64)], &[value]))
         }
+        Op::Attention { heads, scale } => (Order::Ours, attention(w, *heads, *scale, node)?),
         Op::LayerNorm { eps } => {
             let operands = node.operands.iter().map(|&operand| w.value(operand, Order::Ours)).collect::<Result<Vec<_>, _>>()?;
             (Order::Ours, w.apply("LayerNormalization", vec![float("epsilon", *eps)], &operands))
@@ -230,6 +231,34 @@ fn batch_norm_of_rows(w: &mut Writer<'_>, eps: f32, node: &Node) -> Result<Strin
     let centred = w.apply("Sub", vec![], &[x.clone(), mean.clone()]);
     let scaled = w.apply("Mul", vec![], &[centred, scale]);
     Ok(w.apply("Add", vec![], &[scaled, beta.clone()]))
+}
+
+/// Attention as what it is made of: `Attention` is an operator only since version 23.
+fn attention(w: &mut Writer<'_>, heads: usize, scale: f32, node: &Node) -> Result<String, ExportError> {
+    let leading = node.ty.rank() - 2;
+    let perm = |moved: [usize; 3]| (0..leading).chain(moved.map(|axis| leading + axis)).collect::<Vec<usize>>();
+    let mut parts = Vec::new();
+    for (i, &id) in node.operands[..3].iter().enumerate() {
+        let mut shape = w.graph.ty(id).shape.clone();
+        if let Some(Dim::Fixed(last)) = shape.pop() {
+            shape.extend([Dim::Fixed(heads), Dim::Fixed(last / heads)]);
+        }
+        let (value, shape) = (w.value(id, Order::Ours)?, w.shape(&shape, 0));
+        let split = w.apply("Reshape", vec![], &[value, shape]);
+        let turned = perm(if i == 1 { [1, 2, 0] } else { [1, 0, 2] });
+        parts.push(w.apply("Transpose", vec![ints("perm", &turned)], &[split]));
+    }
+    let dots = w.apply("MatMul", vec![], &parts[..2]);
+    let mut scores = by_number(w, "Mul", &dots, f64::from(scale));
+    if let Some(&mask) = node.operands.get(3) {
+        let mask = w.value(mask, Order::Ours)?;
+        scores = w.apply("Add", vec![], &[scores, mask]);
+    }
+    let weights = w.apply("Softmax", vec![int("axis", -1)], &[scores]);
+    let mixed = w.apply("MatMul", vec![], &[weights, parts[2].clone()]);
+    let joined = w.apply("Transpose", vec![ints("perm", &perm([1, 0, 2]))], &[mixed]);
+    let shape = w.shape(&node.ty.shape, 0);
+    Ok(w.apply("Reshape", vec![], &[joined, shape]))
 }
 
 fn unary(w: &mut Writer<'_>, op: UnaryOp, value: String) -> String {

@@ -27,6 +27,8 @@ fn functions_of_one_number() {
     is("HardSigmoid", &[], |x| (0.2 * x + 0.5).clamp(0.0, 1.0));
     is("HardSigmoid", &[float("alpha", 0.5), float("beta", 0.25)], |x| (0.5 * x + 0.25).clamp(0.0, 1.0));
     is("HardSwish", &[], |x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0));
+    is("Swish", &[], |x| x / (1.0 + (-x).exp()));
+    is("Swish", &[float("alpha", 0.5)], |x| x / (1.0 + (-0.5 * x).exp()));
     is("Tanh", &[], f64::tanh);
     is("Elu", &[float("alpha", 1.5)], |x| if x < 0.0 { 1.5 * (x.exp() - 1.0) } else { x });
     is("Selu", &[float("alpha", 2.0), float("gamma", 3.0)], |x| 3.0 * if x < 0.0 { 2.0 * (x.exp() - 1.0) } else { x });

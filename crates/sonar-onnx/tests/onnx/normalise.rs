@@ -75,6 +75,15 @@ fn layers_instances_and_batches() {
     let normal = over(&x, &[2, 3], standard);
     let expected = tabulate(&x.shape, |i| at(&normal, i) * at(&scale, &i[2..]) + at(&bias, &i[3..]));
     check(17, "LayerNormalization", &[int("axis", -2)], &[Arg::Run(x.clone()), Arg::Known(scale), Arg::Known(bias)], expected);
+
+    // One axis is an operator of the IR, whose shift may be left out.
+    let (scale, bias) = (ramp(&[4]), tensor(&[4], &[0.5, -1.0, 2.0, 0.0]));
+    let normal = over(&x, &[3], standard);
+    let scaled = tabulate(&x.shape, |i| at(&normal, i) * at(&scale, &i[3..]));
+    let shifted = tabulate(&x.shape, |i| at(&scaled, i) + at(&bias, &i[3..]));
+    let operands = [Arg::Run(x.clone()), Arg::Known(scale), Arg::Known(bias)];
+    check(17, "LayerNormalization", &[], &operands[..2], scaled);
+    check(17, "LayerNormalization", &[int("axis", 3)], &operands, shifted);
 }
 
 #[test]

@@ -343,6 +343,128 @@ fn layer_norm_takes_scale_and_shift() {
     });
 }
 
+/// `[…,T,H·D] → […,H,T,D]`, or for keys `[…,H,D,T]`, in one step or two.
+fn split(b: &mut Builder, rng: &mut StdRng, x: NodeId, heads: usize, keys: bool) -> NodeId {
+    let mut shape = b.shape(x);
+    let last = shape.pop().expect("a matrix");
+    shape.extend([heads, last / heads]);
+    let leading = shape.len() - 3;
+    let x = b.op(Op::Reshape(shape.into_iter().map(Dim::Fixed).collect()), &[x]);
+    let mut turn = |b: &mut Builder, x: NodeId, axes: [usize; 3]| {
+        let perm = (0..leading).chain(axes.map(|axis| leading + axis)).collect();
+        b.op(Op::Transpose(perm), &[x])
+    };
+    if !keys {
+        return turn(b, x, [1, 0, 2]);
+    }
+    if rng.random() {
+        return turn(b, x, [1, 2, 0]);
+    }
+    let x = turn(b, x, [1, 0, 2]);
+    turn(b, x, [0, 2, 1])
+}
+
+struct Sizes {
+    leading: Vec<usize>,
+    heads: usize,
+    rows: usize,
+    keys: usize,
+    depth: usize,
+    width: usize,
+}
+
+fn sizes(rng: &mut StdRng) -> Sizes {
+    let leading = (0..rng.random_range(0..3)).map(|_| rng.random_range(1..3)).collect();
+    let [heads, rows, keys, depth, width] = [(); 5].map(|()| rng.random_range(2..5));
+    Sizes { leading, heads, rows, keys, depth, width }
+}
+
+fn attention(b: &mut Builder, rng: &mut StdRng, of: &Sizes, masked: bool) -> NodeId {
+    let shape = |tokens: usize, last: usize| [&of.leading[..], &[tokens, of.heads * last]].concat();
+    let [q, k, v] = [shape(of.rows, of.depth), shape(of.keys, of.depth), shape(of.keys, of.width)].map(|shape| b.input(&shape));
+    let mut q = split(b, rng, q, of.heads, false);
+    let (k, v) = (split(b, rng, k, of.heads, true), split(b, rng, v, of.heads, false));
+    let before = rng.random();
+    if before {
+        q = times(b, rng, q, 0.4);
+    }
+    let mut scores = b.op(Op::MatMul, &[q, k]);
+    if !before {
+        scores = times(b, rng, scores, 0.4);
+    }
+    if masked {
+        let mask = if rng.random() { b.input(&[of.rows, of.keys]) } else { b.param(&[of.heads, 1, of.keys]) };
+        scores = b.add(mask, scores);
+    }
+    let weights = b.op(Op::Softmax, &[scores]);
+    b.op(Op::MatMul, &[weights, v])
+}
+
+/// `[…,H,T,D] → […,T,H·D]`
+fn join(b: &mut Builder, x: NodeId) -> NodeId {
+    let leading = b.shape(x).len() - 3;
+    let perm = (0..leading).chain([leading + 1, leading, leading + 2]).collect();
+    let x = b.op(Op::Transpose(perm), &[x]);
+    flat(b, x)
+}
+
+/// The last two axes as one.
+fn flat(b: &mut Builder, x: NodeId) -> NodeId {
+    let mut shape = b.shape(x);
+    let last = shape.pop().unwrap_or(1) * shape.pop().unwrap_or(1);
+    shape.push(last);
+    b.op(Op::Reshape(shape.into_iter().map(Dim::Fixed).collect()), &[x])
+}
+
+#[test]
+fn attention_of_heads() {
+    for masked in [false, true] {
+        for _ in 0..2 {
+            alone("attention", &["identity"], true, |b, rng| {
+                let of = sizes(rng);
+                let y = attention(b, rng, &of, masked);
+                join(b, y)
+            });
+        }
+    }
+    becomes(&["Attention"], |b, rng| {
+        let of = Sizes { leading: vec![2], heads: 2, rows: 3, keys: 4, depth: 5, width: 6 };
+        let y = attention(b, rng, &of, true);
+        join(b, y)
+    });
+}
+
+#[test]
+fn what_is_no_attention() {
+    // The heads are not put side by side again.
+    alone("attention", &[], false, |b, rng| {
+        let of = Sizes { heads: 3, rows: 4, ..sizes(rng) };
+        let y = attention(b, rng, &of, false);
+        flat(b, y)
+    });
+    // The scores of rows are not those of keys.
+    alone("attention", &[], false, |b, rng| {
+        let (q, k, v) = (b.input(&[4, 8]), b.input(&[4, 8]), b.input(&[4, 8]));
+        let (q, k, v) = (split(b, rng, q, 2, false), split(b, rng, k, 2, true), split(b, rng, v, 2, false));
+        let scores = b.op(Op::MatMul, &[q, k]);
+        let turned = b.op(Op::Transpose(vec![0, 2, 1]), &[scores]);
+        let weights = b.op(Op::Softmax, &[turned]);
+        let y = b.op(Op::MatMul, &[weights, v]);
+        join(b, y)
+    });
+    // A scale of each head is no number.
+    alone("attention", &[], false, |b, rng| {
+        let (q, k, v) = (b.input(&[4, 8]), b.input(&[4, 8]), b.input(&[4, 8]));
+        let (q, k, v) = (split(b, rng, q, 2, false), split(b, rng, k, 2, true), split(b, rng, v, 2, false));
+        let scores = b.op(Op::MatMul, &[q, k]);
+        let scale = b.param(&[2, 1, 1]);
+        let scores = b.mul(scores, scale);
+        let weights = b.op(Op::Softmax, &[scores]);
+        let y = b.op(Op::MatMul, &[weights, v]);
+        join(b, y)
+    });
+}
+
 /// The graph after all rules has just these operators, apart from weights.
 fn becomes(expected: &[&str], build: impl Fn(&mut Builder, &mut StdRng) -> NodeId) {
     for seed in 0..4 {

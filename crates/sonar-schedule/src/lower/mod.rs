@@ -8,6 +8,7 @@
 //! A temporary that holds the zero-padded copy of `x` is called `xp`, and the loops that fill it `xp_…`. Depthwise
 //! convolutions and poolings of an image in memory have none: their result falls into [`regions`].
 
+mod attention;
 mod contract;
 mod element;
 mod fill;
@@ -89,6 +90,7 @@ impl Lower<'_> {
             Op::MaxPoolGrad(attrs) => self.max_pool_grad(anchor, &attrs),
             Op::AvgPoolGrad(attrs, hw) => self.avg_pool_grad(anchor, &attrs, hw),
             Op::BatchNormTrain { eps } => self.batch_norm_train(anchor, eps),
+            Op::Attention { heads, scale } => self.attention(anchor, heads, scale),
             Op::LayerNorm { eps } => self.layer_norm(anchor, eps),
             Op::Softmax => self.softmax(anchor, false),
             Op::LogSoftmax => self.softmax(anchor, true),
@@ -247,6 +249,7 @@ fn kernel_name(graph: &Graph, parts: &Partition, root: NodeId) -> String {
         Op::MaxPoolGrad(_) => "max_pool_grad",
         Op::AvgPoolGrad(..) => "avg_pool_grad",
         Op::BatchNormTrain { .. } => "batch_norm_train",
+        Op::Attention { .. } => "attention",
         Op::LayerNorm { .. } => "layer_norm",
         Op::Softmax => "softmax",
         Op::LogSoftmax => "log_softmax",

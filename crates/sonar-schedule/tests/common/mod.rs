@@ -344,6 +344,28 @@ pub fn graphs() -> Vec<(&'static str, Graph)> {
         let y = s.op(Op::LogSoftmax, &[x]);
         s.op(Op::Unary(UnaryOp::Neg), &[y])
     });
+    case("layer norm", &|s| {
+        let x = s.input(&[3, 4, 20]);
+        let [gamma, beta] = [0; 2].map(|_| s.param(&[20]));
+        let y = s.op(Op::LayerNorm { eps: 1e-5 }, &[x, gamma, beta]);
+        s.add(y, x)
+    });
+    case("attention", &|s| {
+        let (q, k, v) = (s.input(&[2, 6, 24]), s.input(&[2, 21, 24]), s.input(&[2, 21, 34]));
+        let mask = s.param(&[21]);
+        s.op(Op::Attention { heads: 2, scale: 0.3 }, &[q, k, v, mask])
+    });
+    case("attention in blocks", &|s| {
+        let (q, k) = (s.input(&[32, 8]), s.input(&[1100, 8]));
+        let y = s.op(Op::Attention { heads: 1, scale: 0.3 }, &[q, k, k]);
+        s.add(y, q)
+    });
+    case("activation of a product", &|s| {
+        let (x, w, b) = (s.input(&[9, 20]), s.param(&[20, 40]), s.param(&[40]));
+        let y = s.op(Op::MatMul, &[x, w]);
+        let y = s.add(y, b);
+        s.op(Op::Unary(UnaryOp::Gelu), &[y])
+    });
     for (name, op, axes, keep) in [
         ("reduce leading", ReduceOp::Sum, vec![0, 1, 2], false),
         ("reduce middle", ReduceOp::Mean, vec![1, 2], true),

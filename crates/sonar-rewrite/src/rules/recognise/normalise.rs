@@ -159,7 +159,8 @@ fn factors(egraph: &EGraph, class: Id) -> Vec<(Id, Id)> {
     pairs(egraph, class, BinaryOp::Mul)
 }
 
-fn pairs(egraph: &EGraph, class: Id, which: BinaryOp) -> Vec<(Id, Id)> {
+/// The operands of which a class is a function.
+pub fn pairs(egraph: &EGraph, class: Id, which: BinaryOp) -> Vec<(Id, Id)> {
     let found = nodes(egraph, class).filter_map(|(op, operands)| match (op, operands) {
         (Op::Binary(op), &[a, b]) if *op == which => Some((egraph.find(a), egraph.find(b))),
         _ => None,
@@ -168,7 +169,7 @@ fn pairs(egraph: &EGraph, class: Id, which: BinaryOp) -> Vec<(Id, Id)> {
 }
 
 /// What a class is a function of.
-fn operand_of(egraph: &EGraph, class: Id, function: UnaryOp) -> Vec<Id> {
+pub fn operand_of(egraph: &EGraph, class: Id, function: UnaryOp) -> Vec<Id> {
     let found = nodes(egraph, class).filter_map(|(op, operands)| match op {
         Op::Unary(op) if *op == function => Some(egraph.find(operands[0])),
         _ => None,
