@@ -19,7 +19,7 @@ const BOUNDS: [(UnaryOp, f64, f64); 9] = [
     (UnaryOp::Tanh, 2.5, SMALLEST),
     (UnaryOp::Sigmoid, 2.1, SMALLEST),
     (UnaryOp::Erf, 3.0, SMALLEST),
-    (UnaryOp::Gelu, 1.5, 1.0),
+    (UnaryOp::Gelu, 2.0, 1.0),
     (UnaryOp::GeluTanh, 3.5, 1.0),
     (UnaryOp::Silu, 3.5, 256.0 * SMALLEST),
     (UnaryOp::HardSwish, 2.0, 1.0),

@@ -41,6 +41,28 @@ const ERF: [f32; 11] = [
     0.000_000_101_397_724,
 ];
 
+/// `|x| · (1 − erf(|x|/√2)) / 2` for `|x| ≤ 5.5`, by powers of `|x| / 2.75 − 1`.
+const GELU: [f32; 18] = [
+    0.008_194_369,
+    -0.060_575_757,
+    0.191_263_53,
+    -0.308_787_5,
+    0.178_944_36,
+    0.261_908_56,
+    -0.628_298_2,
+    0.450_340_63,
+    0.151_289_87,
+    -0.514_117_5,
+    0.272_407_62,
+    0.173_531_16,
+    -0.257_131_4,
+    0.025_895_178,
+    0.099_060_17,
+    -0.036_703_628,
+    -0.015_730_277,
+    0.008_508_884,
+];
+
 /// `ln 2` in two parts: the product of the first with a whole number below 2⁹ is exact.
 const LN_2: [f32; 2] = [0.693_359_4, -0.000_212_194_44];
 /// Added to a number below 2²² and taken away again, it rounds to a whole number; the sum's last bits are that number.
@@ -53,6 +75,8 @@ const SIGN: u32 = 1 << 31;
 const FRACTION: u32 = 23;
 /// The largest number from which `erf` is 1.
 const ERF_END: f32 = 4.0;
+/// The number from which on `gelu` is about the number itself.
+const GELU_END: f32 = 5.5;
 
 impl Dag {
     /// Appends what computes a function of node `x`; `None` if there is no such sequence.
@@ -201,19 +225,16 @@ impl Dag {
         self.binary(BinaryOp::Mul, less, sign)
     }
 
-    /// `max(x, 0) − |x| · (1 − erf(|x|/√2)) / 2`, which does not cancel; from where the second term is below 2⁻²⁴ on it stays as
-    /// it is.
+    /// `max(x, 0) − |x| · (1 − erf(|x|/√2)) / 2`, which does not cancel; the second term stays as it is where it is below 2⁻²³.
     fn gelu(&mut self, x: usize) -> usize {
-        let end = self.constant(ERF_END * std::f32::consts::SQRT_2);
+        let end = self.constant(GELU_END);
         let distance = self.unary(UnaryOp::Abs, x);
         let distance = self.binary(BinaryOp::Min, end, distance);
-        let scaled = self.times(distance, std::f32::consts::FRAC_1_SQRT_2);
-        let slope = self.polynomial(&ERF, scaled);
-        let logarithm = self.binary(BinaryOp::Mul, slope, scaled);
-        let rest = self.exp(logarithm);
-        let lost = self.times(distance, -0.5);
+        let (scale, less) = (self.constant(2.0 / GELU_END), self.constant(-1.0));
+        let place = self.fma(distance, scale, less);
+        let lost = self.polynomial(&GELU, place);
         let positive = self.unary(UnaryOp::Relu, x);
-        self.fma(lost, rest, positive)
+        self.binary(BinaryOp::Sub, positive, lost)
     }
 
     /// `x · sigmoid(2 · √(2/π) · (x + 0.044715 x³))`, which is the same as the formula with a hyperbolic tangent.
