@@ -350,7 +350,7 @@ fn split(b: &mut Builder, rng: &mut StdRng, x: NodeId, heads: usize, keys: bool)
     shape.extend([heads, last / heads]);
     let leading = shape.len() - 3;
     let x = b.op(Op::Reshape(shape.into_iter().map(Dim::Fixed).collect()), &[x]);
-    let mut turn = |b: &mut Builder, x: NodeId, axes: [usize; 3]| {
+    let turn = |b: &mut Builder, x: NodeId, axes: [usize; 3]| {
         let perm = (0..leading).chain(axes.map(|axis| leading + axis)).collect();
         b.op(Op::Transpose(perm), &[x])
     };
