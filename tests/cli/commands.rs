@@ -103,6 +103,24 @@ fn targets_change_the_code() {
 }
 
 #[test]
+fn the_space_of_a_kernel_is_counted() {
+    let dense = example("models/dense.sonar");
+    let space = |options: &[&str]| {
+        let text = sonar(&[&["inspect", &dense, "--stage", "space", "--kernel", "0"], options].concat()).succeeds();
+        let points: usize =
+            text.lines().find_map(|line| line.split_once(" points, ")?.0.parse().ok()).expect("a number of points");
+        (text, points)
+    };
+    let (text, one) = space(&[]);
+    for knob in sonar_schedule::knobs::KNOBS {
+        assert!(text.lines().any(|line| line.starts_with(knob.name) && line.contains(knob.meaning)), "{}: {text}", knob.name);
+    }
+    assert!(text.contains("of them legal"), "{text}");
+    // On two threads a loop may be parallel or not.
+    assert_eq!(space(&["--threads", "2"]).1, 2 * one);
+}
+
+#[test]
 fn the_tolerance_decides_what_may_be_filtered() {
     let resnet = example("models/nb201_resnet.sonar");
     let steps = |tolerance: &str| sonar(&["inspect", &resnet, "--stage", "schedule", "--tolerance", tolerance]).succeeds();

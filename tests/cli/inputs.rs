@@ -118,7 +118,7 @@ fn options_that_make_no_sense() {
     sonar(&["compile", &nb201]).fails(2, &["search space", "--arch baseline"]);
     sonar(&["compile", &nb201, "--arch", "e01=nothing"]).fails(2, &["nothing"]);
     sonar(&["compile", &nb201, "--arch", "e01=none"]).fails(2, &["e02"]);
-    for stage in ["schedule", "loops", "clif", "asm"] {
+    for stage in ["space", "schedule", "loops", "clif", "asm"] {
         sonar(&["inspect", &dense, "--stage", stage, "--kernel", "99"]).fails(2, &["no kernel 99"]);
     }
     sonar(&["inspect", &dense, "--stage", "dream"]).fails(2, &["dream", "rewritten"]);

@@ -272,6 +272,9 @@ pub struct TuneArgs {
     /// Trials for each kernel
     #[arg(long, default_value_t = 200)]
     pub trials: u32,
+    /// Trials of a kernel without a gain of more than 1% after which its search ends [default: no such end]
+    #[arg(long)]
+    pub patience: Option<u32>,
     /// Seed of the search
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -413,6 +416,8 @@ pub enum Stage {
     Egraph,
     /// The graph after equality saturation.
     Rewritten,
+    /// What can be decided about each kernel's schedule: knobs, their choices, and how many points are legal.
+    Space,
     /// The scheduled loop programs.
     Loops,
     /// The schedules.

@@ -8,7 +8,8 @@
 //! | [`primitives`] | the steps of schedules, and [`apply`], which replays them |
 //! | `tilegen` | an inner nest to a micro-kernel: what `tensorize` and `tensorize_across` put in its place |
 //! | `transform` | the transforms of Winograd's convolutions |
-//! | `space` | the schedules that are worth trying for a task |
+//! | [`knobs`] | what can be decided about a schedule |
+//! | `space`, `compose`, `tiles` | the schedules that are worth trying for a task, and how they are put together |
 //! | `model` | an analytic estimate, and the schedule that it finds best |
 //! | `plan`, `arena` | scheduled kernels and where in memory tensors live |
 //! | `nest`, `walk` | building loop programs, and visiting every part of them |
@@ -35,7 +36,9 @@
 //! ```
 
 mod arena;
+mod compose;
 mod error;
+pub mod knobs;
 mod layout;
 mod leaf;
 mod lower;
@@ -47,12 +50,13 @@ pub mod primitives;
 mod space;
 mod task;
 mod tilegen;
+mod tiles;
 mod transform;
 mod walk;
 mod work;
 
 pub use error::{LowerError, ScheduleError};
-pub use model::{default_point, default_program, default_schedule, estimate};
+pub use model::{default_point, default_program, default_schedule, estimate, estimate_program};
 pub use plan::plan;
 pub use primitives::{apply, apply_step};
 pub use space::{Knob, Options, Point, ScheduleSpace, allows, largest_filter, space};

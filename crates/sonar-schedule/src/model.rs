@@ -8,12 +8,14 @@ use sonar_ir::loops::{BufferKind, Expr, LoopKind, Program, Stmt};
 use sonar_ir::schedule::Schedule;
 use sonar_ir::tile::{Inst, Tile, TileStmt};
 
+use crate::compose::{Choice, Filter, Replay};
 use crate::error::ScheduleError;
 use crate::leaf::{Leaf, leaves, main_leaf};
 use crate::primitives::{apply, filterable};
-use crate::space::{Choice, Filter, Options, Point, Replay, ScheduleSpace, filter_tile_fits, space};
+use crate::space::{Options, Point, ScheduleSpace, space};
 use crate::task::Task;
 use crate::tilegen::{Candidate, Nest, TileShape};
+use crate::tiles::filter_tile_fits;
 use crate::walk;
 use crate::work;
 
@@ -61,14 +63,18 @@ pub fn default_point(space: &ScheduleSpace) -> Point {
 
 /// Cycles of a task under a schedule.
 pub fn estimate(task: &Task, schedule: &Schedule, lanes: usize, threads: usize) -> Result<f64, ScheduleError> {
-    let program = apply(&task.program, schedule, lanes)?;
+    Ok(estimate_program(&apply(&task.program, schedule, lanes)?, threads))
+}
+
+/// Cycles of a scheduled program.
+pub fn estimate_program(program: &Program, threads: usize) -> f64 {
     let tiles: Vec<f64> = program.tiles.iter().map(tile_cycles).collect();
-    Ok(stmt_cycles(&program.body, &tiles, threads, &walk::extents(&program.body, program.vars.len())))
+    stmt_cycles(&program.body, &tiles, threads, &walk::extents(&program.body, program.vars.len()))
 }
 
 /// The number of fused loops and the register tile with the fewest cycles for the main nest.
 fn best_tile(space: &ScheduleSpace, lanes: usize) -> (usize, TileShape) {
-    let fusions = space.knobs()[0].choices.len() - 1;
+    let fusions = space.fusions();
     let mut best = (fusions, space.tiles()[0]);
     let mut fewest = f64::INFINITY;
     for fuse in (0..=fusions).rev() {

@@ -8,17 +8,21 @@ use rand::{RngExt, SeedableRng};
 use sonar_ir::loops::Stmt;
 use sonar_ir::schedule::Schedule;
 use sonar_ir::{Op, Term};
-use sonar_schedule::{Options, Task, apply, default_schedule, space, tasks};
+use sonar_schedule::{Options, ScheduleSpace, Task, apply, default_schedule, knobs, space, tasks};
+use std::collections::HashMap;
 
 /// Different orders of summation round differently.
 const TOLERANCE: f64 = 2e-5;
 
 fn check(name: &str, task: &Task, schedule: &Schedule, lanes: usize) {
+    compare(name, task, schedule, lanes, &run_program(&task.program, 3));
+}
+
+fn compare(name: &str, task: &Task, schedule: &Schedule, lanes: usize, expected: &[f32]) {
     let program = apply(&task.program, schedule, lanes).unwrap_or_else(|e| panic!("{name}: {e}\n{schedule}\n{}", task.program));
     sonar_ir::verify::program(&program).unwrap_or_else(|e| panic!("{name}: {e}\n{schedule}\n{program}"));
-    let expected = run_program(&task.program, 3);
     let found = run_program(&program, 3);
-    let error = error(&found, &expected);
+    let error = error(&found, expected);
     assert!(error < TOLERANCE, "{name} is off by {error} for {lanes} lanes\n{schedule}\n{program}");
 }
 
@@ -67,7 +71,7 @@ fn every_way_to_compute_a_convolution_is_made_of_micro_kernels() {
     let tasks = tasks(&s.finish(&[y])).unwrap();
     for lanes in [4, 8, 16] {
         let space = space(&tasks.tasks[0], &Options::new(lanes));
-        let algorithm = space.knobs().iter().position(|knob| knob.name == "algorithm").unwrap();
+        let algorithm = space.position(knobs::ALGORITHM).unwrap();
         assert!(space.knobs()[algorithm].choices.len() > 1);
         for choice in 0..space.knobs()[algorithm].choices.len() {
             let mut point = sonar_schedule::default_point(&space);
@@ -92,19 +96,81 @@ fn default_schedules_keep_the_meaning() {
     }
 }
 
+/// Points of all tasks together that are drawn.
+const POINTS: usize = 10_000;
+/// Tasks with more operations are left to the tests of compiled code: the interpreter would take too long.
+const SMALL: u64 = 60_000;
+
+/// Every point of a space gives the right result: 10,000 random ones, of every sort of task, for three widths of vectors, for one
+/// thread and for two. Points with the same schedule are run once.
 #[test]
 fn random_points_keep_the_meaning() {
+    let drawn =
+        [Options::new(4), Options::new(8), Options::new(16)].map(|options| [1, 2].map(|threads| Options { threads, ..options }));
+    let mut spaces: Vec<(String, Task, Options, ScheduleSpace)> = Vec::new();
+    for (name, graph) in graphs() {
+        for task in tasks(&graph).expect("it lowers").tasks.into_iter().filter(|task| task.flops <= SMALL) {
+            spaces.extend(drawn.iter().flatten().map(|options| (name.to_owned(), task.clone(), *options, space(&task, options))));
+        }
+    }
     let mut rng = StdRng::seed_from_u64(11);
+    let mut schedules: HashMap<(usize, Schedule), usize> = HashMap::new();
+    for number in 0..POINTS {
+        let index = number % spaces.len();
+        let (.., space) = &spaces[index];
+        *schedules.entry((index, space.schedule(&space.point(rng.random_range(0..space.len()))))).or_default() += 1;
+    }
+    assert_eq!(schedules.values().sum::<usize>(), POINTS);
+    let mut work: Vec<_> = schedules.into_keys().collect();
+    work.sort_by_key(|(index, _)| *index);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let spaces = &spaces;
+    std::thread::scope(|scope| {
+        for part in work.chunks(work.len().div_ceil(threads)) {
+            scope.spawn(move || {
+                let mut expected: (&str, Vec<f32>) = ("", vec![]);
+                for (index, schedule) in part {
+                    let (name, task, options, _) = &spaces[*index];
+                    if expected.0 != task.key {
+                        expected = (&task.key, run_program(&task.program, 3));
+                    }
+                    compare(name, task, schedule, options.lanes, &expected.1);
+                }
+            });
+        }
+    });
+}
+
+/// A choice that is refused is without effect: the first choice of its knob gives the same schedule. (Not so for a register tile that
+/// does not fit.) And every way to choose is legal somewhere.
+#[test]
+fn refused_choices_are_without_effect() {
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut taken: HashMap<&str, usize> = HashMap::new();
+    let (mut legal, mut illegal) = (0, 0);
     for (name, graph) in graphs() {
         for task in &tasks(&graph).expect("it lowers").tasks {
-            for lanes in [4, 8, 16] {
-                let space = space(task, &Options::new(lanes));
-                for _ in 0..4 {
-                    let point = space.point(rng.random_range(0..space.len()));
-                    check(name, task, &space.schedule(&point), lanes);
+            let space = space(task, &Options { threads: 2, ..Options::new(8) });
+            for _ in 0..6 {
+                let point = space.point(rng.random_range(0..space.len()));
+                let refused = space.refused(&point);
+                *(if refused.is_empty() { &mut legal } else { &mut illegal }) += 1;
+                for (knob, &choice) in space.knobs().iter().zip(&point) {
+                    *taken.entry(knob.name).or_default() += usize::from(choice > 0 && !refused.contains(&knob.name));
+                }
+                if !refused.contains(&knobs::TILE) {
+                    let mut plain = point.clone();
+                    for knob in &refused {
+                        plain[space.position(knob).unwrap()] = 0;
+                    }
+                    assert_eq!(space.schedule(&plain), space.schedule(&point), "{name}: {refused:?} of {point:?}");
                 }
             }
         }
+    }
+    assert!(legal > 100 && illegal > 100, "{legal} legal, {illegal} illegal");
+    for knob in knobs::KNOBS {
+        assert!(taken[knob.name] > 0, "no choice of `{}` is ever taken", knob.name);
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::error::TuneError;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use sonar_codegen::Context;
+use sonar_codegen::{CallTime, Context};
 use sonar_measure::{Budget, race};
 use std::time::Instant;
 
@@ -27,14 +27,14 @@ pub fn measure_models(models: &mut [Context], budget: Budget, seed: u64) -> Resu
 }
 
 /// Memory for the inputs and outputs of a model.
-struct Arguments {
+pub(crate) struct Arguments {
     inputs: Vec<Vec<f32>>,
     outputs: Vec<Vec<f32>>,
 }
 
 impl Arguments {
     /// Inputs in `-1..1`.
-    fn random(context: &Context, seed: u64) -> Self {
+    pub(crate) fn random(context: &Context, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let model = context.model();
         let mut numbers = |&len: &usize| (0..len).map(|_| rng.random_range(-1.0f32..1.0)).collect();
@@ -42,6 +42,13 @@ impl Arguments {
             inputs: model.input_lengths().iter().map(&mut numbers).collect(),
             outputs: model.output_lengths().iter().map(|&len| vec![0.0; len]).collect(),
         }
+    }
+
+    /// The shortest time of each call in some runs.
+    pub(crate) fn profile(&mut self, context: &mut Context, runs: usize) -> Result<Vec<CallTime>, TuneError> {
+        let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
+        let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        Ok(context.profile(&inputs, &mut outputs, runs)?)
     }
 
     fn run(&mut self, context: &mut Context) -> Result<(), TuneError> {

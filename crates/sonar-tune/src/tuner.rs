@@ -7,26 +7,26 @@
 //!
 //! Everything that was measured is recorded, and what is recorded is not measured again: a search that was interrupted goes on where
 //! it was, and ends like one that was not interrupted if times are the same.
+//!
+//! While one candidate is measured, the next is prepared on another thread. Which one that is was decided before, from the
+//! results of all candidates before the one that is measured: a search on one thread makes the same trials in the same order.
 
-use crate::descent::{Descent, Point, TIE};
+use crate::descent::TIE;
 use crate::error::TuneError;
+use crate::proposals::{Proposal, Proposals};
 use crate::recorded;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use sonar_codegen::Target;
+use sonar_ir::loops::Program;
 use sonar_ir::schedule::Schedule;
-use sonar_measure::{Budget, Cause, Clock, Job, Key, Measurer, Outcome, Records, Trial, records};
-use sonar_schedule::{ScheduleSpace, Task};
+use sonar_measure::{Budget, Clock, Job, Key, Measurer, Outcome, Records, Trial, records, stats};
+use sonar_schedule::Task;
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// Points that the analytic model ranks for the first trials.
-const SEED_SAMPLE: usize = 32;
-/// First trials beside the analytic default.
-const SEEDS: usize = 3;
-/// Trials of one task before the choice of the task is made anew.
-const BATCH: usize = 4;
+/// Trials without a single success after which a search gives up.
+const HOPELESS: usize = 32;
 /// Schedules of a task that are timed in turns in the end.
 const FINALISTS: usize = 4;
 /// The share that the recent gain of a task has in its expected gain; the rest is that of the optimistic gain.
@@ -49,6 +49,9 @@ pub struct TunerOptions {
     pub rounding: f64,
     /// Largest accepted error of a kernel's output over the largest output.
     pub tolerance: f64,
+    /// Whether the next candidate is prepared while one is measured: worth it if the machine has a processor for it beside those
+    /// that kernels run on. Trials are the same and come in the same order.
+    pub overlap: bool,
 }
 
 /// When to stop; whichever limit is reached first. Without any, a search ends when no task has an untried schedule.
@@ -60,6 +63,9 @@ pub struct Limits {
     pub trials_each: Option<usize>,
     /// Time in this call. Timing the finalists comes on top.
     pub time: Option<Duration>,
+    /// Trials of a task in a row without a schedule that is faster by more than a hundredth, which end the task. Those of the
+    /// records count.
+    pub patience: Option<usize>,
 }
 
 /// Index of a task of a [`Tuner`].
@@ -82,14 +88,49 @@ pub struct Progress {
 /// Why a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// All tasks have their trials, or no schedule is left to try.
+    /// Every task has ended: each for its own [`TaskStop`].
     Finished,
     /// [`Limits::trials`] is reached.
     Trials,
     /// [`Limits::time`] is reached.
     Time,
+    /// No candidate of many could be timed.
+    Failing,
     /// The callback said so.
     Interrupted,
+}
+
+/// Why no further schedule of a task is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskStop {
+    /// [`Limits::trials_each`] is reached.
+    Trials,
+    /// [`Limits::patience`] is.
+    Patience,
+    /// No untried schedule can be found.
+    Exhausted,
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StopReason::Finished => "the search of every kernel ended",
+            StopReason::Trials => "the trials are used up",
+            StopReason::Time => "the time is over",
+            StopReason::Failing => "no candidate could be timed",
+            StopReason::Interrupted => "it was interrupted",
+        })
+    }
+}
+
+impl fmt::Display for TaskStop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TaskStop::Trials => "trials",
+            TaskStop::Patience => "no gain",
+            TaskStop::Exhausted => "all tried",
+        })
+    }
 }
 
 /// A schedule search over many tasks.
@@ -106,15 +147,16 @@ pub struct Tuner {
 struct State {
     task: Task,
     key: Key,
-    space: ScheduleSpace,
-    /// Made when the first trial is due.
-    descent: Option<Descent>,
+    proposals: Proposals,
     /// Outcome of every schedule that was tried, by its text.
     tried: HashMap<String, Outcome>,
     best: Option<Best>,
     /// Whether there are trials that the choice of `best` did not see.
     unconfirmed: bool,
     exhausted: bool,
+    /// The fastest time of a trial, and how many trials came since one was faster by more than a hundredth.
+    fastest: Option<f64>,
+    without_gain: usize,
     seconds: f64,
     curve: Vec<Progress>,
 }
@@ -128,9 +170,15 @@ struct Best {
 }
 
 impl TunerOptions {
-    /// One thread, seed 0, and the default budget.
+    /// Kernels on one thread, seed 0, and the default budget.
     pub fn new(target: Target) -> Self {
-        TunerOptions { target, threads: 1, seed: 0, budget: Budget::default(), rounding: 1e-4, tolerance: 1e-4 }
+        TunerOptions { target, threads: 1, seed: 0, budget: Budget::default(), rounding: 1e-4, tolerance: 1e-4, overlap: false }
+    }
+
+    /// With candidates prepared while others are measured, if there is a processor for it.
+    pub fn overlapping(self) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        TunerOptions { overlap: processors > self.threads, ..self }
     }
 
     /// For what schedules are made.
@@ -151,30 +199,23 @@ impl Tuner {
             return Ok(id);
         }
         let key = recorded::key(task, &self.options.target, self.options.threads);
-        let mut tried = HashMap::new();
         let allowed = |schedule: &str| {
             schedule.parse().is_ok_and(|schedule: Schedule| sonar_schedule::allows(&schedule, self.options.rounding))
         };
+        let space = sonar_schedule::space(task, &self.options.goal());
+        let mut state = State::new(task, &key, Proposals::new(space, self.options.threads, self.options.seed));
         for trial in self.records.trials(&key)?.into_iter().filter(|trial| !trial.confirmed && allowed(&trial.schedule)) {
-            tried.entry(trial.schedule).or_insert(trial.outcome);
+            if !state.tried.contains_key(&trial.schedule) {
+                state.count(trial.outcome.time());
+                state.tried.insert(trial.schedule, trial.outcome);
+            }
         }
         let best = self.records.best(&key)?;
-        let best = best.filter(|trial| allowed(&trial.schedule)).and_then(|trial| {
+        state.best = best.filter(|trial| allowed(&trial.schedule)).and_then(|trial| {
             Some(Best { nanoseconds: trial.outcome.time()?, schedule: trial.schedule, confirmed: trial.confirmed })
         });
         let id = TaskId(self.states.len());
-        self.states.push(State {
-            task: task.clone(),
-            key,
-            space: sonar_schedule::space(task, &self.options.goal()),
-            descent: None,
-            tried,
-            best,
-            unconfirmed: false,
-            exhausted: false,
-            seconds: 0.0,
-            curve: Vec::new(),
-        });
+        self.states.push(state);
         self.by_key.insert(task.key.clone(), id);
         Ok(id)
     }
@@ -188,43 +229,55 @@ impl Tuner {
         report: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<StopReason, TuneError> {
         let start = self.clock.now();
-        let mut trials = 0;
-        let reason = 'search: loop {
-            let open = |id: TaskId| {
-                let state = &self.states[id.0];
-                !state.exhausted && limits.trials_each.is_none_or(|limit| state.tried.len() < limit)
+        let (mut trials, mut failures) = (0, 0);
+        let mut prepared = None;
+        let reason = loop {
+            let Some((id, proposal)) = prepared.take().or_else(|| self.first(weights, &limits)) else {
+                break StopReason::Finished;
             };
-            let promising = weights.iter().filter(|(id, _)| open(*id));
-            let promising = promising.max_by(|a, b| self.promise(a).total_cmp(&self.promise(b)).then(b.0.cmp(&a.0)));
-            let Some(&(id, _)) = promising else { break StopReason::Finished };
-            for _ in 0..BATCH {
-                if limits.trials.is_some_and(|limit| trials >= limit) {
-                    break 'search StopReason::Trials;
+            let known = self.states[id.0].tried.get(&proposal.schedule).map(Outcome::time);
+            let next = self.most_promising(weights, &limits, known.is_none().then_some(id));
+            if let Some(time) = known {
+                self.states[id.0].proposals.tell(&proposal.schedule, time);
+                prepared = next.and_then(|next| self.prepare(next));
+                continue;
+            }
+            let over = if limits.trials.is_some_and(|limit| trials >= limit) {
+                Some(StopReason::Trials)
+            } else if limits.time.is_some_and(|limit| self.clock.now().saturating_sub(start) >= limit) {
+                Some(StopReason::Time)
+            } else {
+                (trials == failures && failures >= HOPELESS).then_some(StopReason::Failing)
+            };
+            if let Some(reason) = over {
+                self.states[id.0].proposals.give_back(proposal);
+                break reason;
+            }
+            let (outcome, following) = self.measure(id, proposal, next)?;
+            prepared = following;
+            trials += 1;
+            failures += usize::from(outcome.samples().is_none());
+            if report(&self.progress(id)).is_break() {
+                if let Some((next, proposal)) = prepared {
+                    self.states[next.0].proposals.give_back(proposal);
                 }
-                if limits.time.is_some_and(|limit| self.clock.now().saturating_sub(start) >= limit) {
-                    break 'search StopReason::Time;
-                }
-                let full = limits.trials_each.is_some_and(|limit| self.states[id.0].tried.len() >= limit);
-                if full || !self.try_next(id)? {
-                    break;
-                }
-                trials += 1;
-                if report(&self.progress(id)).is_break() {
-                    break 'search StopReason::Interrupted;
-                }
+                return Ok(StopReason::Interrupted);
             }
         };
-        if reason != StopReason::Interrupted {
-            for &(id, _) in weights {
-                if self.states[id.0].unconfirmed {
-                    self.confirm(id)?;
-                    if report(&self.progress(id)).is_break() {
-                        return Ok(StopReason::Interrupted);
-                    }
+        for &(id, _) in weights {
+            if self.states[id.0].unconfirmed {
+                self.confirm(id)?;
+                if report(&self.progress(id)).is_break() {
+                    return Ok(StopReason::Interrupted);
                 }
             }
         }
         Ok(reason)
+    }
+
+    /// Why no further schedule of a task would be tried under some limits, if that is so.
+    pub fn task_stop(&self, id: TaskId, limits: &Limits) -> Option<TaskStop> {
+        self.states[id.0].stop(limits, 0)
     }
 
     /// The best schedule known of a task with its time in nanoseconds.
@@ -241,6 +294,35 @@ impl Tuner {
     /// The best time known of a task, in nanoseconds.
     pub fn time(&self, task: &Task) -> Option<f64> {
         self.states[self.by_key.get(&task.key)?.0].best.as_ref().map(|best| best.nanoseconds)
+    }
+
+    /// The analytic default of a task and the schedules that were fastest alone, the best first: `most` in all.
+    pub fn contenders(&self, id: TaskId, most: usize) -> Vec<Schedule> {
+        let state = &self.states[id.0];
+        let best = state.best.iter().map(|best| best.schedule.clone());
+        let mut contenders = vec![state.default_schedule()];
+        for text in best.chain(state.finalists()) {
+            if contenders.len() < most && !contenders.contains(&text) {
+                contenders.push(text);
+            }
+        }
+        contenders.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// Makes a schedule the best of its task, whatever it did alone: it won where the task is used, where its calls took so many
+    /// nanoseconds. In the records, it is the only one that is confirmed from then on.
+    pub fn settle(&mut self, id: TaskId, schedule: &Schedule, samples: &[f64]) -> Result<(), TuneError> {
+        let state = &mut self.states[id.0];
+        let text = schedule.to_string();
+        for other in self.records.top(&state.key, usize::MAX >> 1)? {
+            if other.confirmed && other.schedule != text {
+                self.records.insert(&trial(&state.key, other.schedule, other.outcome, false, 0.0))?;
+            }
+        }
+        self.records.insert(&trial(&state.key, text.clone(), Outcome::Ok(samples.to_vec()), true, 0.0))?;
+        state.best = Some(Best { schedule: text, nanoseconds: stats::median(samples), confirmed: true });
+        state.unconfirmed = false;
+        Ok(())
     }
 
     /// The weighted sum of the best times of tasks, in nanoseconds: an estimate of a model's latency. Nothing if a task has no time yet.
@@ -268,63 +350,65 @@ impl Tuner {
         &self.records
     }
 
-    /// How much a trial of a task promises to save: its weight times a mix of what recent trials saved, and of what would be saved
-    /// if the time went on falling like one over the number of trials. A task that was never tried comes first.
-    ///
-    /// This is the task gradient of Ansor (Zheng et al., 2020) without its similarity term.
-    fn promise(&self, &(id, weight): &(TaskId, f64)) -> f64 {
-        let state = &self.states[id.0];
-        let Some(best) = &state.best else {
-            return if state.tried.is_empty() { f64::INFINITY } else { 0.0 };
-        };
-        let window = &state.curve[state.curve.len().saturating_sub(RECENT + 1)..];
-        let earlier = window.iter().find_map(|progress| Some((progress.trials, progress.best?)));
-        let recent = earlier.map_or(0.0, |(trials, time)| (time - best.nanoseconds) / (state.tried.len() - trials).max(1) as f64);
-        let optimistic = best.nanoseconds / state.tried.len().max(1) as f64;
-        weight * (RECENT_SHARE * recent + (1.0 - RECENT_SHARE) * optimistic)
+    /// The task of which a trial promises to save most, if one has a trial left. `flying` is the one of which a schedule is about to
+    /// be measured.
+    fn most_promising(&self, weights: &[(TaskId, f64)], limits: &Limits, flying: Option<TaskId>) -> Option<TaskId> {
+        let pending = |id: TaskId| usize::from(flying == Some(id));
+        let open = weights.iter().filter(|(id, _)| self.states[id.0].stop(limits, pending(*id)).is_none());
+        let promises = open.map(|&(id, weight)| (weight * self.states[id.0].promise(pending(id)), id));
+        promises.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))).map(|promise| promise.1)
+    }
+
+    /// A proposal of the most promising task that has one.
+    fn first(&mut self, weights: &[(TaskId, f64)], limits: &Limits) -> Option<(TaskId, Proposal)> {
+        loop {
+            let id = self.most_promising(weights, limits, None)?;
+            if let Some(prepared) = self.prepare(id) {
+                return Some(prepared);
+            }
+        }
+    }
+
+    /// The next proposal of a task, if it has one.
+    fn prepare(&mut self, id: TaskId) -> Option<(TaskId, Proposal)> {
+        self.states[id.0].prepare().map(|proposal| (id, proposal))
     }
 
     fn progress(&self, id: TaskId) -> Progress {
         self.states[id.0].progress(id)
     }
 
-    /// Measures the next schedule of a task that was not tried yet. Returns whether there was one.
-    fn try_next(&mut self, id: TaskId) -> Result<bool, TuneError> {
-        let options = &self.options;
+    /// Measures a schedule, and prepares the next one of a task, meanwhile or afterwards.
+    fn measure(
+        &mut self,
+        id: TaskId,
+        Proposal { schedule, program }: Proposal,
+        next: Option<TaskId>,
+    ) -> Result<(Outcome, Option<(TaskId, Proposal)>), TuneError> {
+        let state = &self.states[id.0];
+        let job = state.job(&self.options, schedule.clone(), program, state.fastest);
+        let Tuner { measurer, clock, states, options, .. } = self;
+        let start = clock.now();
+        let mut time = || (measurer.measure(&job), clock.now().saturating_sub(start).as_secs_f64());
+        let mut prepare = || next.and_then(|next| Some((next, states[next.0].prepare()?)));
+        let ((outcome, seconds), prepared) = if options.overlap {
+            std::thread::scope(|scope| {
+                let preparing = scope.spawn(prepare);
+                let timed = time();
+                (timed, preparing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            })
+        } else {
+            (time(), prepare())
+        };
+        let outcome = outcome?;
+
         let state = &mut self.states[id.0];
-        let lanes = options.target.lanes();
-        let (task, space) = (&state.task, &state.space);
-        let estimate =
-            |point: &[usize]| sonar_schedule::estimate(task, &space.schedule(&point.to_vec()), lanes, options.threads).ok();
-        let descent = state.descent.get_or_insert_with(|| new_descent(space, options, &estimate));
-        let (point, schedule, text) = loop {
-            let Some(point) = descent.ask(&estimate) else {
-                state.exhausted = true;
-                return Ok(false);
-            };
-            let schedule = space.schedule(&point);
-            let text = schedule.to_string();
-            match state.tried.get(&text) {
-                Some(outcome) => descent.tell(&point, outcome.time()),
-                None => break (point, schedule, text),
-            }
-        };
-
-        let start = self.clock.now();
-        let incumbent = descent.best().map(|(_, time)| time);
-        let outcome = match job(&state.task, &state.key, options, &schedule, incumbent) {
-            Ok(job) => self.measurer.measure(&job)?,
-            Err(cause) => Outcome::Failed(cause),
-        };
-        let seconds = self.clock.now().saturating_sub(start).as_secs_f64();
-        self.records.insert(&trial(&state.key, text.clone(), outcome.clone(), false, seconds))?;
-
-        let time = outcome.time();
-        descent.tell(&point, time);
-        state.take_time(&text, time);
-        state.tried.insert(text, outcome);
+        self.records.insert(&trial(&state.key, schedule.clone(), outcome.clone(), false, seconds))?;
+        state.proposals.tell(&schedule, outcome.time());
+        state.take_time(&schedule, outcome.time());
+        state.tried.insert(schedule, outcome.clone());
         state.advance(id, seconds);
-        Ok(true)
+        Ok((outcome, prepared))
     }
 
     /// Times the finalists of a task in turns, and makes the fastest of them the best; a tie keeps the one that is best so far.
@@ -336,16 +420,21 @@ impl Tuner {
         if finalists.len() < 2 {
             return Ok(());
         }
-        let parsed = finalists.iter().filter_map(|text| text.parse::<Schedule>().ok());
-        let jobs: Vec<Job> = parsed.filter_map(|schedule| job(&state.task, &state.key, options, &schedule, None).ok()).collect();
+        let lanes = options.target.lanes();
+        let apply = |text: String| {
+            let program = sonar_schedule::apply(&state.task.program, &text.parse().ok()?, lanes).ok()?;
+            Some(state.job(options, text, program, None))
+        };
+        let jobs: Vec<Job> = finalists.into_iter().filter_map(apply).collect();
 
         let start = self.clock.now();
         let outcomes = self.measurer.compare(&jobs)?;
         let seconds = self.clock.now().saturating_sub(start).as_secs_f64();
+        let share = seconds / jobs.len().max(1) as f64;
         let mut times = Vec::with_capacity(jobs.len());
         for (job, outcome) in jobs.into_iter().zip(outcomes) {
             let time = outcome.time();
-            self.records.insert(&trial(&state.key, job.schedule.clone(), outcome, true, seconds / finalists.len() as f64))?;
+            self.records.insert(&trial(&state.key, job.schedule.clone(), outcome, true, share))?;
             times.extend(time.map(|nanoseconds| Best { schedule: job.schedule, nanoseconds, confirmed: true }));
         }
         let incumbent = times.iter().find(|time| state.best.as_ref().is_some_and(|best| best.schedule == time.schedule)).cloned();
@@ -361,6 +450,80 @@ impl Tuner {
 }
 
 impl State {
+    fn new(task: &Task, key: &Key, proposals: Proposals) -> State {
+        State {
+            task: task.clone(),
+            key: key.clone(),
+            proposals,
+            tried: HashMap::new(),
+            best: None,
+            unconfirmed: false,
+            exhausted: false,
+            fastest: None,
+            without_gain: 0,
+            seconds: 0.0,
+            curve: Vec::new(),
+        }
+    }
+
+    /// The next proposal, if there is one.
+    fn prepare(&mut self) -> Option<Proposal> {
+        let proposal = self.proposals.propose();
+        self.exhausted |= proposal.is_none();
+        proposal
+    }
+
+    /// Why no further schedule is tried, when some more are about to be.
+    fn stop(&self, limits: &Limits, pending: usize) -> Option<TaskStop> {
+        if limits.trials_each.is_some_and(|limit| self.tried.len() + pending >= limit) {
+            Some(TaskStop::Trials)
+        } else if limits.patience.is_some_and(|limit| self.without_gain >= limit) {
+            Some(TaskStop::Patience)
+        } else {
+            self.exhausted.then_some(TaskStop::Exhausted)
+        }
+    }
+
+    /// How many nanoseconds a trial promises to save: a mix of what recent trials saved, and of what would be saved if the time went on
+    /// falling like one over the number of trials. A task that was never tried comes first.
+    ///
+    /// This is the task gradient of Ansor (Zheng et al., 2020) without its similarity term.
+    fn promise(&self, pending: usize) -> f64 {
+        let Some(best) = &self.best else {
+            return if self.tried.is_empty() && pending == 0 { f64::INFINITY } else { 0.0 };
+        };
+        let window = &self.curve[self.curve.len().saturating_sub(RECENT + 1)..];
+        let earlier = window.iter().find_map(|progress| Some((progress.trials, progress.best?)));
+        let recent = earlier.map_or(0.0, |(trials, time)| (time - best.nanoseconds) / (self.tried.len() - trials).max(1) as f64);
+        let optimistic = best.nanoseconds / (self.tried.len() + pending).max(1) as f64;
+        RECENT_SHARE * recent + (1.0 - RECENT_SHARE) * optimistic
+    }
+
+    /// What to ask the measurer about a schedule and the program that it gives.
+    fn job(&self, options: &TunerOptions, schedule: String, program: Program, incumbent: Option<f64>) -> Job {
+        Job {
+            task: self.key.task.clone(),
+            schedule,
+            reference: self.task.program.clone(),
+            candidate: program,
+            target: options.target.to_string(),
+            threads: options.threads,
+            seed: options.seed,
+            tolerance: options.tolerance,
+            incumbent,
+            budget: options.budget,
+        }
+    }
+
+    /// Counts a trial.
+    fn count(&mut self, time: Option<f64>) {
+        let gain = time.is_some_and(|time| self.fastest.is_none_or(|fastest| time < fastest * TIE));
+        self.without_gain = if gain { 0 } else { self.without_gain + 1 };
+        if gain {
+            self.fastest = time;
+        }
+    }
+
     fn progress(&self, id: TaskId) -> Progress {
         let best = self.best.as_ref().map(|best| best.nanoseconds);
         Progress { task: id, trials: self.tried.len(), best, seconds: self.seconds }
@@ -374,11 +537,17 @@ impl State {
 
     /// Takes the time of a schedule that was timed alone. It becomes the best if there is none that was confirmed.
     fn take_time(&mut self, schedule: &str, time: Option<f64>) {
+        self.count(time);
         let Some(nanoseconds) = time else { return };
         self.unconfirmed = true;
         if self.best.as_ref().is_none_or(|best| !best.confirmed && nanoseconds < best.nanoseconds * TIE) {
             self.best = Some(Best { schedule: schedule.to_owned(), nanoseconds, confirmed: false });
         }
+    }
+
+    fn default_schedule(&self) -> String {
+        let space = self.proposals.space();
+        space.schedule(&sonar_schedule::default_point(space)).to_string()
     }
 
     /// The fastest of the schedules that were tried, the best so far, and the analytic default, if these could be timed.
@@ -388,8 +557,7 @@ impl State {
         timed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(b.1)));
         let mut finalists: Vec<String> = timed.iter().take(FINALISTS).map(|(_, schedule)| (*schedule).clone()).collect();
 
-        let default = sonar_schedule::default_point(&self.space);
-        let default = self.space.schedule(&default).to_string();
+        let default = self.default_schedule();
         let default = self.tried.get(&default).is_some_and(|outcome| outcome.samples().is_some()).then_some(default);
         for schedule in self.best.iter().map(|best| best.schedule.clone()).chain(default) {
             if !finalists.contains(&schedule) {
@@ -398,35 +566,6 @@ impl State {
         }
         finalists
     }
-}
-
-/// A search that begins with the analytic default and the most promising of a random sample.
-fn new_descent(space: &ScheduleSpace, options: &TunerOptions, estimate: &dyn Fn(&[usize]) -> Option<f64>) -> Descent {
-    let mut rng = StdRng::seed_from_u64(options.seed);
-    let sample = (0..SEED_SAMPLE).map(|_| space.point(rng.random_range(0..space.len().max(1))));
-    let mut ranked: Vec<(f64, Point)> = sample.filter_map(|point| Some((estimate(&point)?, point))).collect();
-    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-    ranked.dedup();
-    let default = sonar_schedule::default_point(space);
-    let seeds = std::iter::once(default).chain(ranked.into_iter().take(SEEDS).map(|(_, point)| point));
-    Descent::new(space.knobs().iter().map(|knob| knob.choices.len()).collect(), seeds, options.seed)
-}
-
-/// What to ask the measurer about a schedule; or why it cannot be asked.
-fn job(task: &Task, key: &Key, options: &TunerOptions, schedule: &Schedule, incumbent: Option<f64>) -> Result<Job, Cause> {
-    let candidate = sonar_schedule::apply(&task.program, schedule, options.target.lanes());
-    Ok(Job {
-        task: key.task.clone(),
-        schedule: schedule.to_string(),
-        reference: task.program.clone(),
-        candidate: candidate.map_err(|error| Cause::Illegal(error.to_string()))?,
-        target: options.target.to_string(),
-        threads: options.threads,
-        seed: options.seed,
-        tolerance: options.tolerance,
-        incumbent,
-        budget: options.budget,
-    })
 }
 
 fn trial(key: &Key, schedule: String, outcome: Outcome, confirmed: bool, seconds: f64) -> Trial {

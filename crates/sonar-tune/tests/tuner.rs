@@ -5,9 +5,11 @@ use sonar_ir::schedule::Schedule;
 use sonar_ir::{Graph, text};
 use sonar_measure::{Cause, Clock, FakeClock, FakeMeasurer, Job, MeasureError, Measurer, Outcome, Records};
 use sonar_schedule::Task;
-use sonar_tune::{Limits, StopReason, TaskId, Tuner, TunerOptions};
+use sonar_tune::{Limits, StopReason, TaskId, TaskStop, Tuner, TunerOptions};
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::time::Duration;
 
 const TARGET: &str = "x86-64-v3";
@@ -169,4 +171,121 @@ fn failures_are_recorded_and_no_best() {
 fn tasks_are_shared() {
     let (mut tuner, weights, _) = tuner(0, memory());
     assert_eq!(tuner.add(&tasks()[1]).unwrap(), weights[1].0);
+}
+
+/// Keeps what is measured, in order.
+struct Listening(FakeMeasurer, Rc<RefCell<Vec<String>>>);
+
+impl Measurer for Listening {
+    fn measure(&mut self, job: &Job) -> Result<Outcome, MeasureError> {
+        self.1.borrow_mut().push(format!("{} {:?} {}", job.task, job.incumbent, job.schedule));
+        self.0.measure(job)
+    }
+
+    fn compare(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, MeasureError> {
+        self.0.compare(jobs)
+    }
+}
+
+#[test]
+fn preparing_while_measuring_changes_no_trial() {
+    let sequence = |overlap: bool, stops: &[usize]| {
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        let clock = FakeClock::default();
+        let measurer = Listening(FakeMeasurer::new(1, clock.clone()), Rc::clone(&heard));
+        let options = TunerOptions { overlap, ..options(5) };
+        let mut tuner = Tuner::new(options, Box::new(measurer), memory(), Box::new(clock));
+        let weights: Vec<(TaskId, f64)> = tasks().iter().map(|task| (tuner.add(task).unwrap(), 1.0)).collect();
+        for &stop in stops {
+            let mut left = stop;
+            let flow = tuner.tune(&weights, Limits::default(), &mut |_| {
+                left -= 1;
+                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            assert_eq!(flow.unwrap(), StopReason::Interrupted);
+        }
+        let heard = heard.borrow().clone();
+        assert_eq!(heard.len(), stops.iter().sum::<usize>());
+        heard
+    };
+    let one = sequence(false, &[120]);
+    assert_eq!(one, sequence(true, &[120]));
+    assert_eq!(one, sequence(true, &[120]));
+    // Nor does stopping and going on: a schedule that was prepared is not lost.
+    assert_eq!(one.len(), one.iter().collect::<HashSet<_>>().len());
+    assert_eq!(one, sequence(true, &[1, 50, 69]));
+}
+
+#[test]
+fn patience_ends_a_task() {
+    let (mut tuner, weights, _) = tuner(0, memory());
+    let limits = Limits { patience: Some(15), ..Limits::default() };
+    assert_eq!(run(&mut tuner, &weights, limits), StopReason::Finished);
+    for &(id, _) in &weights {
+        assert_eq!(tuner.task_stop(id, &limits), Some(TaskStop::Patience));
+        // The curve ends with a confirmation.
+        let curve = tuner.curve(id);
+        let last = tuner.trials(id);
+        let before = curve.iter().rfind(|progress| progress.trials <= last - 15).and_then(|progress| progress.best).unwrap();
+        let after = curve.iter().rfind(|progress| progress.trials == last).and_then(|progress| progress.best).unwrap();
+        assert!(after >= before * 0.99, "{after} after {before}");
+        let limits = Limits { trials_each: Some(last), ..limits };
+        assert_eq!(tuner.task_stop(id, &limits), Some(TaskStop::Trials));
+    }
+}
+
+#[test]
+fn a_search_without_a_success_gives_up() {
+    let mut tuner = Tuner::new(options(0), Box::new(Refusing), memory(), Box::new(FakeClock::default()));
+    let weights: Vec<(TaskId, f64)> = tasks().iter().map(|task| (tuner.add(task).unwrap(), 1.0)).collect();
+    assert_eq!(run(&mut tuner, &weights, Limits::default()), StopReason::Failing);
+    assert!(tuner.records().count().unwrap() < 50);
+}
+
+#[test]
+fn what_is_settled_is_the_best_in_the_records_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.db");
+    let (mut first, weights, _) = tuner(0, Records::open(&path).unwrap());
+    run(&mut first, &weights, trials(40));
+    let id = weights[0].0;
+    let contenders = first.contenders(id, 3);
+    assert_eq!(contenders.len(), 3);
+    assert_eq!(contenders[0], sonar_schedule::default_schedule(&tasks()[0], &sonar_schedule::Options::new(8)));
+    assert_eq!(Some(&contenders[1]), first.best(id).map(|best| best.0).as_ref());
+    first.settle(id, &contenders[0], &[5e6, 7e6, 6e6]).unwrap();
+    assert_eq!(first.best(id), Some((contenders[0].clone(), 6e6)));
+    drop(first);
+    let (second, weights, _) = tuner(0, Records::open(&path).unwrap());
+    assert_eq!(second.best(weights[0].0), Some((contenders[0].clone(), 6e6)));
+}
+
+/// A network of two products, tuned on invented times and then timed as it is.
+#[test]
+fn a_network_is_never_slower_tuned_than_untuned() {
+    let native = Target::native().unwrap();
+    let text = "graph @two(%x: f32[24,32], param %v: f32[32,40], param %w: f32[40,16]) {
+  %0 = matmul %x, %v : f32[24,40]
+  %1 = matmul %0, %w : f32[24,16]
+  return %1
+}
+";
+    let graph: Graph = text::parse_graph(text).unwrap();
+    let options = sonar_tune::CompileOptions { rewrite: false, ..sonar_tune::CompileOptions::new(&native) };
+    let lowered = sonar_tune::lower(&graph, &options).unwrap();
+    let clock = FakeClock::default();
+    let measurer = Box::new(FakeMeasurer::new(1, clock.clone()));
+    let mut tuner = Tuner::new(TunerOptions::new(native.clone()), measurer, memory(), Box::new(clock));
+    let weights: Vec<(TaskId, f64)> = lowered.tasks.tasks.iter().map(|task| (tuner.add(task).unwrap(), 1.0)).collect();
+    run(&mut tuner, &weights, trials(20));
+    let ids: Vec<TaskId> = weights.iter().map(|weight| weight.0).collect();
+    let params = sonar_ir::init::params(&graph, 1);
+    let confirmation = sonar_tune::confirm::in_network(&mut tuner, &lowered, &ids, &options, &params, 1).unwrap();
+    let median = sonar_measure::stats::median;
+    assert!(median(&confirmation.tuned) <= median(&confirmation.untuned));
+    for &id in &ids {
+        let (schedule, nanoseconds) = tuner.best(id).unwrap();
+        assert!(tuner.contenders(id, 3).contains(&schedule));
+        assert!(nanoseconds < 1e6, "{nanoseconds}");
+    }
 }

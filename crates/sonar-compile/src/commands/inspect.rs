@@ -1,5 +1,6 @@
 //! `inspect`: any stage of a model as text, and the size of a search space.
 
+use super::schedule_space;
 use crate::args::{Format, InspectArgs, Stage};
 use crate::compiled::draft;
 use crate::exit::{Exit, Failure, OrExit, fail};
@@ -24,6 +25,20 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     match args.stage {
         Stage::Graph => out!("{}", load::model(&args.model, args.target.batch)?.graph),
         Stage::Egraph | Stage::Rewritten => rewriting(args)?,
+        Stage::Space => {
+            let draft = draft(&args.model, &args.target)?;
+            let tasks = &draft.planned.lowered.tasks.tasks;
+            exists(args.kernel, tasks.len())?;
+            let options = sonar_schedule::Options {
+                lanes: draft.target.lanes(),
+                threads: args.target.threads,
+                tolerance: args.target.tolerance,
+            };
+            for (i, task) in tasks.iter().enumerate().filter(|(i, _)| args.kernel.is_none_or(|k| k == *i)) {
+                outln!("// kernel {i}: {}", task.program.name);
+                outln!("{}", schedule_space::describe(&sonar_schedule::space(task, &options)));
+            }
+        }
         Stage::Schedule => {
             let draft = draft(&args.model, &args.target)?;
             exists(args.kernel, draft.planned.schedules.len())?;

@@ -8,6 +8,7 @@ pub mod export;
 pub mod inspect;
 pub mod report;
 pub mod run;
+mod schedule_space;
 pub mod search;
 pub mod tune;
 

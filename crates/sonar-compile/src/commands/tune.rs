@@ -13,7 +13,7 @@ use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_measure::{Budget, Summary, SystemClock};
 use sonar_schedule::Task;
 use sonar_tune::{CompileOptions, Limits, Progress, StopReason, TaskId, TuneError, Tuner, TunerOptions};
-use sonar_tune::{compile, measure_models, network};
+use sonar_tune::{compile, confirm, measure_models, network};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
@@ -45,7 +45,8 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         seed: args.seed,
         rounding: args.target.tolerance,
         ..TunerOptions::new(target.clone())
-    };
+    }
+    .overlapping();
     let mut tuner = Tuner::new(tuner_options, Box::new(worker), records, Box::new(SystemClock::default()));
     let (start, live) = (Instant::now(), !quiet && std::io::stderr().is_terminal());
     interrupt::catch();
@@ -78,25 +79,34 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     }
     let weights: Vec<(TaskId, f64)> = weights.into_iter().collect();
     let left = args.time.saturating_sub(start.elapsed());
-    let limits = Limits { trials_each: Some(args.trials as usize), time: Some(left), ..Limits::default() };
+    let limits = Limits {
+        trials_each: Some(args.trials as usize),
+        time: Some(left),
+        patience: args.patience.map(|trials| trials as usize),
+        ..Limits::default()
+    };
     let stop = tuner.tune(&weights, limits, &mut report).map_err(tune_failure)?;
     if live {
         eprintln!();
     }
-    let why = match stop {
-        StopReason::Finished => "every kernel has its trials",
-        StopReason::Trials => "the trials are used up",
-        StopReason::Time => "the time is over",
+    match stop {
         StopReason::Interrupted => {
             return Err(fail(Exit::Interrupted, "interrupted; the same command goes on from here"));
         }
-    };
+        StopReason::Failing => return Err(fail(Exit::NoCandidate, "no schedule could be timed; see the records")),
+        StopReason::Finished | StopReason::Trials | StopReason::Time => {}
+    }
 
     let schedules = |task: &Task| tuner.schedule(task);
     let known = CompileOptions { schedules: &schedules, ..options };
     let lowered =
         network::fastest(finalists, &known, &values, Some(tuner.records()), args.seed).map_err(tune_failure)?.swap_remove(0);
+    let ids: Vec<TaskId> =
+        lowered.tasks.tasks.iter().map(|task| tuner.add(task)).collect::<Result<_, _>>().map_err(tune_failure)?;
+    let inside = confirm::in_network(&mut tuner, &lowered, &ids, &options, &values, args.seed).map_err(tune_failure)?;
     let networks = |_: &Graph| Some(lowered.rewritten.clone());
+    let schedules = |task: &Task| tuner.schedule(task);
+    let known = CompileOptions { schedules: &schedules, ..options };
     let ready = |options: &CompileOptions<'_>| compile(&graph, options)?.load(&values)?.context().map_err(TuneError::from);
     let untuned = ready(&options).map_err(tune_failure)?;
     let tuned = ready(&CompileOptions { networks: &networks, ..known }).map_err(tune_failure)?;
@@ -104,8 +114,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let (Some(before), Some(after)) = (Summary::of(&samples[0]), Summary::of(&samples[1])) else {
         return Err(fail(Exit::NoCandidate, "the model could not be timed"));
     };
-    let ids: Vec<TaskId> =
-        lowered.tasks.tasks.iter().map(|task| tuner.add(task)).collect::<Result<_, _>>().map_err(tune_failure)?;
+    let ends = |i: usize| tuner.task_stop(ids[i], &limits).map_or("–".to_owned(), |stop| stop.to_string());
     let calls = |i: usize| lowered.tasks.kernels.iter().filter(|k| k.task == i).count() as f64;
     let row = |(i, &id)| (i, calls(i), tuner.best(id).map(|b| b.1), tuner.trials(id));
     let rows: Vec<(usize, f64, Option<f64>, usize)> = ids.iter().enumerate().map(row).collect();
@@ -114,14 +123,14 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
             let kernels: Vec<_> = rows
                 .iter()
                 .map(|(i, calls, best, trials)| {
-                    json!({ "kernel": i, "calls": calls, "best_us": best.map(|b| b / 1e3), "trials": trials,
+                    json!({ "kernel": i, "calls": calls, "best_us": best.map(|b| b / 1e3), "trials": trials, "stop": ends(*i),
                     "schedule": tuner.best(ids[*i]).map(|b| b.0.to_string()) })
                 })
                 .collect();
             let document = json!({
-                "schema": 1, "model": graph.name, "target": target.key(), "trials": trials, "extractions": extractions, "stop": why, "seconds": start.elapsed().as_secs_f64(),
+                "schema": 1, "model": graph.name, "target": target.key(), "trials": trials, "extractions": extractions, "stop": stop.to_string(), "seconds": start.elapsed().as_secs_f64(),
                 "untuned_us": before.median / 1e3, "tuned_us": after.median / 1e3,
-                "tuned_interval_us": [after.interval.0 / 1e3, after.interval.1 / 1e3], "kernels": kernels,
+                "tuned_interval_us": [after.interval.0 / 1e3, after.interval.1 / 1e3], "replaced_in_network": inside.replaced, "kernels": kernels,
             });
             outln!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
         }
@@ -133,7 +142,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
                     let (time, rate) = best.map_or(("–".into(), "–".into()), |b| {
                         (format!("{:.2}", b / 1e3), format!("{:.0}", task.flops as f64 / b))
                     });
-                    vec![i.to_string(), task.program.name.clone(), format!("{calls}"), time, rate, trials.to_string()]
+                    vec![i.to_string(), task.program.name.clone(), format!("{calls}"), time, rate, trials.to_string(), ends(*i)]
                 })
                 .collect();
             let columns = [
@@ -143,15 +152,19 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
                 ("µs", Align::Right),
                 ("GFLOP/s", Align::Right),
                 ("trials", Align::Right),
+                ("ended", Align::Left),
             ];
             out!("{}", render(&columns, &cells));
             outln!(
-                "\n{}: {:.1} µs untuned, {:.1} µs tuned ({:.2}×); stopped because {why}",
+                "\n{}: {:.1} µs untuned, {:.1} µs tuned ({:.2}×); the search stopped because {stop}",
                 graph.name,
                 before.median / 1e3,
                 after.median / 1e3,
                 before.median / after.median
             );
+            if inside.replaced > 0 {
+                outln!("{} kernels have another schedule inside of the network than what was fastest alone", inside.replaced);
+            }
         }
     }
     Ok(())
