@@ -271,7 +271,7 @@ fn a_network_is_never_slower_tuned_than_untuned() {
 }
 ";
     let graph: Graph = text::parse_graph(text).unwrap();
-    let options = sonar_tune::CompileOptions { rewrite: false, ..sonar_tune::CompileOptions::new(&native) };
+    let options = sonar_tune::CompileOptions { rewrite: sonar_tune::Level::Written, ..sonar_tune::CompileOptions::new(&native) };
     let lowered = sonar_tune::lower(&graph, &options).unwrap();
     let clock = FakeClock::default();
     let measurer = Box::new(FakeMeasurer::new(1, clock.clone()));
