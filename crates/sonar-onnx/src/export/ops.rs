@@ -275,7 +275,7 @@ fn unary(w: &mut Writer<'_>, op: UnaryOp, value: String) -> String {
         UnaryOp::Erf => "Erf",
         UnaryOp::HardSwish => "HardSwish",
         UnaryOp::Silu => {
-            let gate = w.apply("Sigmoid", vec![], &[value.clone()]);
+            let gate = w.apply("Sigmoid", vec![], std::slice::from_ref(&value));
             return w.apply("Mul", vec![], &[value, gate]);
         }
         // `Gelu` is an operator only since version 20.
