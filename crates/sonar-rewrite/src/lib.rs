@@ -129,6 +129,9 @@ pub fn rewrite(graph: &Graph, options: &Options<'_>) -> Result<Rewritten, Rewrit
     verify::graph(graph)?;
     let mut report = Report::new(options.rules);
     let simple = simplify(graph, options, &mut report)?;
+    if options.explain {
+        report.prove((format!("what is left of it, before it is cut into segments:\n{}", all_named(&simple)), 0));
+    }
     let segments = segment::split(&simple, options.rules)?;
     let mut solutions: Vec<Solved> = Vec::new();
     let mut of_segment: Vec<usize> = Vec::with_capacity(segments.len());
@@ -163,8 +166,17 @@ pub fn rewrite(graph: &Graph, options: &Options<'_>) -> Result<Rewritten, Rewrit
 
 /// What the values are called that a segment reads.
 fn names(graph: &Graph, leaves: &[NodeId]) -> Vec<String> {
-    let name = |&id: &NodeId| graph.node(id).name.clone().unwrap_or_else(|| format!("v{}", id.0));
-    leaves.iter().map(name).collect()
+    let graph = all_named(graph);
+    leaves.iter().filter_map(|&id| graph.node(id).name.clone()).collect()
+}
+
+/// The graph with a name for each of its values.
+fn all_named(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    for (i, node) in graph.nodes.iter_mut().enumerate() {
+        node.name.get_or_insert_with(|| format!("v{i}"));
+    }
+    graph
 }
 
 /// Which candidate of each distinct segment makes up each graph: the best everywhere, then the best with one kind of segment

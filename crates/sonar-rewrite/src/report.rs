@@ -34,8 +34,7 @@ pub struct Report {
     pub fusion_cost: f64,
     /// The e-graph of each distinct segment, a class a line with the costs of its nodes, if [`Options::dump`] asks for it.
     pub dump: String,
-    /// What proves that the best graph equals the original one, a step a few lines, if [`Options::explain`] asks for it: see
-    /// [`Options::explain`].
+    /// What proves that the best graph equals the original one, a step a few lines, if [`Options::explain`] asks for it.
     pub proof: String,
     /// The steps of the proof.
     pub proof_steps: usize,

@@ -34,7 +34,13 @@ pub fn simplify(graph: &Graph, options: &Options<'_>, report: &mut Report) -> Re
     let simple = export(&egraph, &selections[0], &roots, graph)?;
     if let Some(log) = log {
         let names = |name: &str| name.to_string();
-        let claim = Claim { title: "whole graph", source: graph, target: &simple, egraph: &egraph, names: &names };
+        let claim = Claim {
+            title: "whole graph, with additions as sums and batch normalisations as scale and shift",
+            source: graph,
+            target: &simple,
+            egraph: &egraph,
+            names: &names,
+        };
         report.prove(prove(&claim, &log)?);
     }
     Ok(simple)

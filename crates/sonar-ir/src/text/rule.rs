@@ -8,7 +8,8 @@
 //! ```
 //!
 //! An expression is one of graphs, without calls and choices. Its names stand for any value; attributes are what they are.
-//! `exact` rules keep every bit; `real` ones hold in real arithmetic, so that results differ by rounding.
+//! `exact` rules keep every bit; `real` ones hold in real arithmetic, so that results differ by rounding. Sums have no order:
+//! `add(%x, %y)` is any two terms of one, and within another operator the last value is all terms that are left over.
 //!
 //! ```
 //! let text = "rule @twice exact: transpose(transpose(%x) {perm=[1,0]}) {perm=[1,0]} => %x where rank(%x) == 2";

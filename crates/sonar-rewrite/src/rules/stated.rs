@@ -2,7 +2,8 @@
 //!
 //! Sums are n-ary in the e-graph, so a pattern `add(p, q, …)` is matched term by term, in any order: each operand is one term.
 //! Terms that are left over go to the last operand that is a value without another meaning; a sum that is the whole left side
-//! keeps them beside what the rule builds. The operands of `mul`, `max` and `min` are matched in either order.
+//! keeps them beside what the rule builds. The operands of `mul` are matched in either order, those of `max` and `min` are not:
+//! zeros have signs. An `exact` rule is exact up to the order of terms, of which sums have none.
 
 use super::Match;
 use crate::convert;
@@ -95,7 +96,7 @@ fn node_matches(
         return vec![];
     }
     let mut all = operand_matches(egraph, patterns, operands, binding.clone());
-    if matches!(op, Op::Binary(BinaryOp::Mul | BinaryOp::Max | BinaryOp::Min)) {
+    if *op == Op::Binary(BinaryOp::Mul) {
         let swapped = [operands[1], operands[0]];
         all.extend(operand_matches(egraph, patterns, &swapped, binding));
     }

@@ -56,12 +56,10 @@ fn graphs_are_not_cut_within_a_rule() {
 
 #[test]
 fn sums_are_matched_term_by_term() {
-    // Two terms of five, in whatever order, while the others stay.
-    let rule = "rule @tanhs exact: add(tanh(%x), tanh(%x)) => add(tanh(%x), tanh(%x))";
-    assert!(load(rule).is_ok());
     let rule = "rule @opposite real: add(neg(%x), %x) => zeros_like(%x)";
     assert!(matches!(load(rule), Err(RuleError::Syntax(_))), "a rule has no shapes");
 
+    // Two terms of five, in whatever order, while the others stay.
     let rule = "rule @together real: add(neg(%x), neg(%y)) => neg(add(%x, %y)) where shape(%x) == shape(%y)";
     let mut b = Builder::new();
     let inputs = [(); 3].map(|()| b.input(&[2, 3]));
