@@ -54,8 +54,11 @@ pub struct Claim<'a> {
 /// By how much numbers in double precision may differ, as a share of the largest.
 const ROUNDING: f64 = 1e-9;
 
+/// How often the whole log is tried.
+const MAX_ROUNDS: usize = 4;
+
 /// One step of a proof: an application, and which of the classes it finds equal is meant, if not all are.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Step<'a> {
     application: &'a Application,
     only: Option<usize>,
@@ -72,10 +75,13 @@ struct Replay {
 
 /// Proves a claim from what was logged: the proof as text, and the number of its steps.
 pub fn prove(claim: &Claim<'_>, log: &[Application]) -> Result<(String, usize), RewriteError> {
-    let all: Vec<Step<'_>> = log.iter().map(|application| Step { application, only: None }).collect();
-    if !proves(claim, &all) {
+    let logged: Vec<Step<'_>> = log.iter().map(|application| Step { application, only: None }).collect();
+    // Where a rule takes the first of several nodes that fit, a replay may take another: what a step then misses is found when it
+    // is tried again after the others.
+    let again = (1..=MAX_ROUNDS).map(|rounds| logged.repeat(rounds)).find(|steps| proves(claim, steps));
+    let Some(all) = again else {
         return Err(RewriteError::Unproven(format!("{}: the steps that were logged do not suffice", claim.title)));
-    }
+    };
     let steps = narrowed(claim, shortest(claim, all));
     let replay = replay(claim, &steps);
     let text = show(claim, &steps, &replay)?;

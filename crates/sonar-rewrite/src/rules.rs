@@ -14,9 +14,9 @@ mod recognise;
 mod simplify;
 mod stated;
 mod strength;
+mod widen;
 
 pub use check::{RuleError, STATED, load};
-mod widen;
 
 use crate::language::{EGraph, ENode, Head, is_konst, users};
 use crate::proof::{Application, Log};
