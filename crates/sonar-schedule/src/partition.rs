@@ -186,7 +186,7 @@ impl Placement<'_> {
             let op = &self.graph.node(anchor).op;
             let product = matches!(op, Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. });
             let reduction = matches!(op, Op::MaxPool(_) | Op::AvgPool(_) | Op::Reduce { .. } | Op::GlobalAvgPool);
-            let rows = matches!(op, Op::Softmax | Op::LogSoftmax);
+            let rows = matches!(op, Op::Softmax | Op::LogSoftmax | Op::LayerNorm { .. } | Op::Attention { .. });
             let movement = matches!(op, Op::Transpose(_) | Op::Slice { .. } | Op::Pad(_) | Op::Concat { .. });
             product || reduction || rows || movement
         })

@@ -145,7 +145,7 @@ impl Lower<'_> {
         let (gamma, beta) = (self.value(gamma, &index[last..]), self.value(beta, &index[last..]));
         let standard = mul(binary(BinaryOp::Sub, element, scalar(mean)), scalar(deviation));
         let value = self.epilogue(anchor, add(mul(standard, gamma), beta), &index);
-        let store = Stmt::Store { target: at(out, flat(&shape, &index)), value };
+        let store = Stmt::Store { target: at(out, self.place(&index)), value };
         let mut body = vec![Stmt::Reduce(find_mean), Stmt::Reduce(find_deviation)];
         body.extend(nest(&loops, vec![store]));
         self.emit_flat(&rows, body);
