@@ -12,7 +12,7 @@
 use crate::RewriteError;
 use crate::convert::import_all;
 use crate::language::{Analysis, EGraph, ENode, Head, add, is_konst, is_sum};
-use crate::rules::{Match, Rule};
+use crate::rules::{Match, Rule, Soundness};
 use crate::sums::{sum, with_operands};
 use egg::Id;
 use sonar_ir::graph::{Graph, NodeId, Op};
@@ -53,6 +53,8 @@ pub struct Claim<'a> {
 
 /// By how much numbers in double precision may differ, as a share of the largest.
 const ROUNDING: f64 = 1e-9;
+/// The same where constants of a formula are rounded.
+const ROUNDED_CONSTANTS: f64 = 2e-5;
 
 /// How often the whole log is tried.
 const MAX_ROUNDS: usize = 4;
@@ -281,7 +283,7 @@ fn compare(
     for (step, (_, equal)) in steps.iter().zip(equations) {
         let before = values.next().unwrap_or_default();
         for after in values.by_ref().take(equal.len()) {
-            if !close(&before, &after) {
+            if !close(&before, &after, tolerance([step])) {
                 return Err(failed(format!("both sides of a step by `{}` differ on random values", step.application.rule.name)));
             }
         }
@@ -294,15 +296,21 @@ fn compare(
         graph
     };
     let (source, target) = (run(&named(claim.source))?, run(&named(claim.target))?);
-    match source.iter().zip(&target).all(|(a, b)| close(a, b)) {
+    match source.iter().zip(&target).all(|(a, b)| close(a, b, tolerance(steps))) {
         true => Ok(()),
         false => Err(failed("the two graphs differ on random values".to_string())),
     }
 }
 
-fn close(a: &[f64], b: &[f64]) -> bool {
+/// By how much numbers may differ after some steps, as a share of the largest.
+fn tolerance<'a>(steps: impl IntoIterator<Item = &'a Step<'a>>) -> f64 {
+    let mut steps = steps.into_iter();
+    if steps.any(|step| step.application.rule.class == Soundness::Near) { ROUNDED_CONSTANTS } else { ROUNDING }
+}
+
+fn close(a: &[f64], b: &[f64], tolerance: f64) -> bool {
     let largest = a.iter().chain(b).filter(|v| v.is_finite()).fold(0.0f64, |most, v| most.max(v.abs()));
-    let same = |(a, b): (&f64, &f64)| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= ROUNDING * largest;
+    let same = |(a, b): (&f64, &f64)| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance * largest;
     a.len() == b.len() && a.iter().zip(b).all(same)
 }
 

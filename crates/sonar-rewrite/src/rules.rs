@@ -106,9 +106,11 @@ pub enum Soundness {
     Exact,
     /// In real arithmetic; results differ by rounding.
     Real,
+    /// In real arithmetic but for the constants of a formula, which are rounded, to five digits at least.
+    Near,
 }
 
-use Soundness::{Exact, Real};
+use Soundness::{Exact, Near, Real};
 use Stage::{Fuse, Simplify, Trade, Widen};
 
 /// A line of the table; the family is the module that the function is in.
@@ -144,14 +146,14 @@ pub const RULES: &[Rule] = &[
     rule!("unary-pairs",    Simplify, Real,  "log(exp(x)) → x, recip(sqrt(x)) → rsqrt(x), relu(exp(x)) → exp(x), |−x| → |x|, …", strength::pairs),
     rule!("pad-window",     Simplify, Exact, "conv(pad(x),w) → conv(x,w) with more padding, avgpool alike if it counts padding", strength::padding),
     rule!("global-mean",    Simplify, Real,  "a mean over height and width, as a reduction or a window → a global pooling",    strength::global_mean),
-    rule!("gelu",           Simplify, Real,  "x/2·(1 + erf(x/√2)) → gelu(x), and the form with tanh, however it is written",     recognise::gelu),
+    rule!("gelu",           Simplify, Near,  "x/2·(1 + erf(x/√2)) → gelu(x), and the form with tanh, however it is written",     recognise::gelu),
     rule!("silu",           Simplify, Real,  "x·sigmoid(x) → silu(x)",                                                         recognise::silu),
-    rule!("hard-swish",     Simplify, Real,  "x·min(max(x + 3, 0), 6)/6 → hard_swish(x), however it is written",               recognise::hard_swish),
+    rule!("hard-swish",     Simplify, Near,  "x·min(max(x + 3, 0), 6)/6 → hard_swish(x), however it is written",               recognise::hard_swish),
     rule!("softmax",        Simplify, Real,  "exp(x − max(x)) / Σ exp(x − max(x)) → softmax(x)",                               recognise::softmax),
     rule!("layer-norm",     Simplify, Real,  "(x − mean(x)) / √(mean((x − mean(x))²) + eps) → layer_norm(x)",                  recognise::layer_norm),
     rule!("scale-layer-norm", Simplify, Real, "layer_norm(x,g,b)·s → layer_norm(x, g·s, b·s), s constant per channel",         recognise::scale_of_layer_norm),
     rule!("shift-layer-norm", Simplify, Real, "layer_norm(x,g,b) + s → layer_norm(x, g, b + s), s constant per channel",       recognise::shift_of_layer_norm),
-    rule!("attention",      Simplify, Real,  "join(softmax(s·split(q)·split(k)ᵀ + mask)·split(v)) → attention(q,k,v,mask), split and join of heads", recognise::attention),
+    rule!("attention",      Simplify, Near,  "join(softmax(s·split(q)·split(k)ᵀ + mask)·split(v)) → attention(q,k,v,mask), split and join of heads", recognise::attention),
     rule!("scale-dense",    Fuse,     Real,  "conv(x,w)·s → conv(x, w·s) and matmul alike, s constant per output channel",     fuse::scale_of_dense),
     rule!("scale-sum",      Fuse,     Real,  "(Σ tᵢ)·s → Σ tᵢ·s, s constant per channel, some tᵢ a convolution or matmul",     fuse::scale_of_sum),
     rule!("sum-flatten",    Fuse,     Real,  "Σ of Σ → one Σ, up to 10 terms",                                                 fuse::flatten),
@@ -365,6 +367,7 @@ impl fmt::Display for Soundness {
         f.write_str(match self {
             Soundness::Exact => "exact",
             Soundness::Real => "real",
+            Soundness::Near => "near",
         })
     }
 }

@@ -3,6 +3,7 @@
 use super::build::Builder;
 use super::check;
 use super::rules::alone;
+use crate::{Options, rewrite};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_ir::graph::{Dim, NodeId, Op};
@@ -501,4 +502,20 @@ fn whole_blocks() {
         let y = b.mul(y, gamma);
         b.add(y, beta)
     });
+}
+
+#[test]
+fn formulas_with_rounded_constants_are_proven() {
+    for seed in 0..4 {
+        let (mut b, mut rng) = (Builder::new(), StdRng::seed_from_u64(seed));
+        let x = b.input(&[5, 6]);
+        let y = gelu(&mut b, &mut rng, x, FRAC_1_SQRT_2);
+        let y = gelu_tanh(&mut b, &mut rng, y, 0.044715);
+        let y = normal(&mut b, &mut rng, y, 1);
+        let graph = b.finish(&[y]);
+        let rewritten = rewrite(&graph, &Options { explain: true, ..Options::default() }).expect("it is proven");
+        for rule in ["gelu (near)", "layer-norm (real)"] {
+            assert!(rewritten.report.proof.contains(rule), "{}", rewritten.report.proof);
+        }
+    }
 }
