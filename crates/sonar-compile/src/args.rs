@@ -447,6 +447,9 @@ pub struct InspectArgs {
     /// Only this kernel, by its number
     #[arg(long)]
     pub kernel: Option<usize>,
+    /// Also draw the stage `graph`, `egraph` or `rewritten` into this SVG file
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
     /// How to print a count
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

@@ -2,10 +2,9 @@
 
 use crate::candidate::Description;
 use crate::evaluator::EvaluateError;
-use sonar_ir::canonical;
 use sonar_ir::graph::{Graph, NodeId, Op, TensorType};
 use sonar_ir::space::{Assignment, Space};
-use sonar_rewrite::KernelShape;
+use sonar_rewrite::{KernelShape, canonical_key};
 use std::collections::BTreeSet;
 
 /// The graph of an assignment and its description. An architecture whose outputs do not depend on its input is no candidate.
@@ -20,8 +19,8 @@ pub fn describe(space: &Space, assignment: &Assignment) -> Result<(Graph, Descri
     let decisions = choices
         .map(|(decision, &choice)| (decision.name.clone(), decision.choices.get(choice).cloned().unwrap_or_default()))
         .collect();
-    let description =
-        Description { key: canonical::key(&graph), parameters: parameters(&graph), flops: flops(&graph), decisions };
+    let key = canonical_key(&graph).map_err(|e| invalid(e.to_string()))?;
+    let description = Description { key, parameters: parameters(&graph), flops: flops(&graph), decisions };
     Ok((graph, description))
 }
 

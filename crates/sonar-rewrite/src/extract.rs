@@ -1,8 +1,15 @@
 //! Extraction: which e-node of each class to compute, so that the kernels together cost least.
 //!
-//! A shared kernel is paid for once, which makes the optimum hard to find. It is approached in three steps:
+//! A shared kernel is paid for once, which makes the optimum hard to find. It is approached in five steps:
 //! a greedy choice that knows the set of kernels below each class; a hill-climb that flips one choice at a time under the exact
-//! cost; and both again from costs that are perturbed at random. Nothing here recurses, so deep graphs are safe.
+//! cost; both again from costs that are perturbed at random; a climb from the best choice while one kernel is free of charge,
+//! and on when it is not, for each kernel that could have several users; and branch and bound (`exact`), which proves the optimum of
+//! small problems. All but the first choice is bounded in work and in time. Nothing recurses as deep as the graph, unless it is small.
+
+mod exact;
+mod instance;
+
+pub use instance::{Instance, instances};
 
 use crate::cost::{Cost, KernelShape};
 use crate::language::{EGraph, ENode, Head, is_konst};
@@ -10,24 +17,31 @@ use egg::Id;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_ir::graph::TensorType;
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Instant;
 
 /// One e-node for each class that is needed to compute some roots.
 #[derive(Clone, Debug)]
-pub struct Selection {
+pub(crate) struct Selection {
     nodes: HashMap<Id, ENode>,
 }
 
 /// How hard to look.
 #[derive(Clone, Copy, Debug)]
-pub struct Effort {
+pub(crate) struct Effort {
     /// Whether to hill-climb at all.
     pub climb: bool,
     /// How often to start again from perturbed costs.
     pub restarts: usize,
     /// Seeds the perturbations.
     pub seed: u64,
+    /// When to stop looking for better choices.
+    pub until: Option<Instant>,
 }
+
+/// Visits of classes after which nothing better is looked for: that bounds the work on large e-graphs.
+const MAX_VISITS: u64 = 20_000_000;
 
 /// Costs are raised by this much, so that every choice costs something and greedy choices cannot be cyclic.
 const EPSILON: f64 = 1e-12;
@@ -36,6 +50,22 @@ const EPSILON: f64 = 1e-12;
 const HUGE: f64 = 1e30;
 
 impl Selection {
+    /// A selection of these nodes.
+    pub fn new(nodes: HashMap<Id, ENode>) -> Selection {
+        Selection { nodes }
+    }
+
+    /// The selected nodes, in the e-graph as it is now.
+    pub fn picks(&self, egraph: &EGraph) -> HashMap<Id, ENode> {
+        let earlier: BTreeMap<Id, &ENode> = self.nodes.iter().map(|(&class, node)| (class, node)).collect();
+        let mut picks: HashMap<Id, ENode> = HashMap::new();
+        for (class, node) in earlier {
+            let operands = node.operands.iter().map(|&id| egraph.find(id)).collect();
+            picks.entry(egraph.find(class)).or_insert(ENode { head: node.head, operands });
+        }
+        picks
+    }
+
     /// The e-node selected for a class.
     pub fn node(&self, egraph: &EGraph, class: Id) -> &ENode {
         &self.nodes[&egraph.find(class)]
@@ -70,36 +100,56 @@ impl Selection {
 
 /// Distinct selections that compute `roots`, cheapest first; there is at least one.
 /// Hill-climbing also starts from each of `starts`, which may stem from an earlier state of the e-graph.
-pub fn extract(egraph: &EGraph, roots: &[Id], cost: &Cost<'_>, starts: &[Selection], effort: Effort) -> Vec<Selection> {
-    let problem = Problem::new(egraph, roots, cost);
+pub(crate) fn extract(egraph: &EGraph, roots: &[Id], cost: &Cost<'_>, starts: &[Selection], effort: Effort) -> Vec<Selection> {
+    let mut problem = Problem::new(egraph, roots, cost);
+    problem.prune();
+    problem.until = effort.until;
+    let found = choices(&problem, effort, |greedy| starts.iter().map(|start| problem.adopt(egraph, start, greedy)).collect());
+    let konst = smallest_konst(egraph, roots);
+    found.iter().map(|(_, choice)| problem.selection(egraph, choice, &konst)).collect()
+}
+
+/// Distinct choices with their costs, cheapest first; there is at least one. `starts` is given the greedy choice.
+fn choices(problem: &Problem, effort: Effort, starts: impl FnOnce(&[u32]) -> Vec<Vec<u32>>) -> Vec<(f64, Vec<u32>)> {
     let costs = problem.costs();
     let greedy = problem.greedy(&costs);
     let mut found: Vec<(f64, Vec<u32>)> = Vec::new();
     let mut keep = |mut choice: Vec<u32>| {
-        let total = if effort.climb { problem.climb(&mut choice) } else { problem.total(&choice) };
+        let total = if effort.climb { problem.climb(&mut choice, &[]) } else { problem.total(&choice) };
         let Some(total) = total else { return };
         let needed = problem.needed(&choice);
         if !found.iter().any(|(_, other)| needed.iter().all(|&c| other[c as usize] == choice[c as usize])) {
             found.push((total, choice));
         }
     };
-    for start in starts {
-        keep(problem.adopt(egraph, start, &greedy));
+    for start in starts(&greedy) {
+        keep(start);
     }
     keep(greedy);
     let mut rng = StdRng::seed_from_u64(effort.seed);
     for _ in 0..effort.restarts {
+        if problem.is_exhausted(0) {
+            break;
+        }
         let perturbed: Vec<Vec<f64>> =
             costs.iter().map(|costs| costs.iter().map(|cost| cost * rng.random_range(0.5..2.0)).collect()).collect();
         keep(problem.greedy(&perturbed));
     }
     if found.is_empty() {
         let choice = problem.by_tree_cost();
-        found.push((0.0, choice));
+        found.push((problem.total(&choice).unwrap_or(f64::INFINITY), choice));
     }
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let konst = smallest_konst(egraph, roots);
-    found.iter().map(|(_, choice)| problem.selection(egraph, choice, &konst)).collect()
+    if effort.climb {
+        let shared = problem.shared();
+        while let Some(better) = problem.with_one_for_free(&found[0], &shared) {
+            found.insert(0, better);
+        }
+        if let Some(better) = exact::search(problem, found[0].0) {
+            found.insert(0, better);
+        }
+    }
+    found
 }
 
 /// The e-graph as extraction sees it: classes that depend on an input, numbered densely. Constant classes cost nothing and
@@ -108,6 +158,9 @@ struct Problem {
     classes: Vec<Id>,
     alternatives: Vec<Vec<Alternative>>,
     roots: Vec<u32>,
+    /// Classes that were visited while looking for good choices.
+    visits: Cell<u64>,
+    until: Option<Instant>,
 }
 
 /// One way to compute a class.
@@ -146,9 +199,66 @@ impl Problem {
                     mine.push(Alternative { node: node.clone(), cost: node_cost(egraph, class, node, cost) + EPSILON, operands });
                 }
             }
-            alternatives.push(without_dominated(mine));
+            alternatives.push(mine);
         }
-        Problem { classes, alternatives, roots }
+        Problem { classes, alternatives, roots, visits: Cell::new(0), until: None }
+    }
+
+    /// Leaves out alternatives that no cheapest choice needs.
+    fn prune(&mut self) {
+        for mine in &mut self.alternatives {
+            *mine = without_dominated(std::mem::take(mine));
+        }
+    }
+
+    /// Counts visits, and says whether that was enough.
+    fn is_exhausted(&self, visits: u64) -> bool {
+        self.visits.set(self.visits.get() + visits);
+        self.visits.get() > MAX_VISITS || self.until.is_some_and(|until| Instant::now() > until)
+    }
+
+    /// For each class the classes of which some alternative reads it.
+    fn parents(&self) -> Vec<Vec<u32>> {
+        let mut parents: Vec<Vec<u32>> = vec![Vec::new(); self.classes.len()];
+        for (class, mine) in self.alternatives.iter().enumerate() {
+            for &operand in mine.iter().flat_map(|alternative| &alternative.operands) {
+                if parents[operand as usize].last() != Some(&(class as u32)) {
+                    parents[operand as usize].push(class as u32);
+                }
+            }
+        }
+        parents
+    }
+
+    /// The classes that could have several users.
+    fn shared(&self) -> Vec<u32> {
+        let parents = self.parents();
+        (0..self.classes.len() as u32).filter(|&class| parents[class as usize].len() > 1).collect()
+    }
+
+    /// A choice cheaper than the best so far, found by climbing as if one class, and what only it needs, cost nothing, and then
+    /// on under the true costs. So several users come to share a kernel that does not pay for one of them alone.
+    fn with_one_for_free(&self, (best, choice): &(f64, Vec<u32>), shared: &[u32]) -> Option<(f64, Vec<u32>)> {
+        let needed: HashSet<u32> = self.needed(choice).into_iter().collect();
+        for &class in shared {
+            if self.is_exhausted(0) {
+                return None;
+            }
+            let mut free = vec![false; self.classes.len()];
+            let mut below = Walk::default();
+            below.total(self, &[class], choice, &[], f64::INFINITY);
+            for &other in below.order.iter().chain([&class]) {
+                free[other as usize] = other == class || !needed.contains(&other);
+            }
+            let mut trial = choice.clone();
+            self.climb(&mut trial, &free);
+            if let Some(total) = self.climb(&mut trial, &[])
+                && total < best * (1.0 - 1e-9)
+            {
+                return Some((total, trial));
+            }
+        }
+        None
     }
 
     fn costs(&self) -> Vec<Vec<f64>> {
@@ -163,14 +273,7 @@ impl Problem {
     fn greedy(&self, costs: &[Vec<f64>]) -> Vec<u32> {
         let n = self.classes.len();
         let words = n.div_ceil(64);
-        let mut parents: Vec<Vec<u32>> = vec![Vec::new(); n];
-        for (class, mine) in self.alternatives.iter().enumerate() {
-            for &operand in mine.iter().flat_map(|alternative| &alternative.operands) {
-                if parents[operand as usize].last() != Some(&(class as u32)) {
-                    parents[operand as usize].push(class as u32);
-                }
-            }
-        }
+        let parents = self.parents();
         let mut choice = vec![u32::MAX; n];
         let mut own = vec![0.0; n];
         let mut total = vec![0.0; n];
@@ -195,6 +298,7 @@ impl Problem {
                 if set[c / 64] >> (c % 64) & 1 == 1 {
                     continue;
                 }
+                self.visits.set(self.visits.get() + words as u64);
                 let sum = costs[c][k] + bits(&set).map(|member| own[member]).sum::<f64>();
                 if sum < total[c] * (1.0 - 1e-9) || choice[c] == u32::MAX {
                     set[c / 64] |= 1 << (c % 64);
@@ -241,12 +345,7 @@ impl Problem {
 
     /// `fallback`, except where an earlier selection says otherwise.
     fn adopt(&self, egraph: &EGraph, start: &Selection, fallback: &[u32]) -> Vec<u32> {
-        let mut wanted: HashMap<Id, ENode> = HashMap::new();
-        let earlier: BTreeMap<Id, &ENode> = start.nodes.iter().map(|(&class, node)| (class, node)).collect();
-        for (class, node) in earlier {
-            let operands = node.operands.iter().map(|&id| egraph.find(id)).collect();
-            wanted.entry(egraph.find(class)).or_insert(ENode { head: node.head, operands });
-        }
+        let wanted = start.picks(egraph);
         let mut choice = fallback.to_vec();
         for (c, class) in self.classes.iter().enumerate() {
             let Some(node) = wanted.get(class) else { continue };
@@ -268,17 +367,19 @@ impl Problem {
 
     fn walk(&self, choice: &[u32]) -> Option<(f64, Vec<u32>)> {
         let mut walk = Walk::default();
-        let total = walk.total(self, choice, f64::INFINITY)?;
+        let total = walk.total(self, &self.roots, choice, &[], f64::INFINITY)?;
         Some((total, walk.order))
     }
 
     /// Flips one choice at a time as long as that lowers the exact cost, which is returned; nothing if the start is cyclic.
-    fn climb(&self, choice: &mut [u32]) -> Option<f64> {
-        let (mut best, mut order) = self.walk(choice)?;
+    /// Classes that are `free` (none, if that is empty) cost nothing.
+    fn climb(&self, choice: &mut [u32], free: &[bool]) -> Option<f64> {
         let mut walk = Walk::default();
+        let mut best = walk.total(self, &self.roots, choice, free, f64::INFINITY)?;
+        let mut order = walk.order.clone();
         let mut at = 0;
         let mut unchanged = 0;
-        while unchanged < order.len() {
+        while unchanged < order.len() && !self.is_exhausted(std::mem::take(&mut walk.visits)) {
             let class = order[at % order.len()];
             let before = choice[class as usize];
             let mut flipped = None;
@@ -287,7 +388,7 @@ impl Problem {
                     continue;
                 }
                 choice[class as usize] = k;
-                if let Some(total) = walk.total(self, choice, best * (1.0 - 1e-9)) {
+                if let Some(total) = walk.total(self, &self.roots, choice, free, best * (1.0 - 1e-9)) {
                     (best, flipped) = (total, Some(k));
                 }
             }
@@ -321,24 +422,30 @@ struct Walk {
     stack: Vec<(u32, u32)>,
     /// The classes that were needed, operands first.
     order: Vec<u32>,
+    /// How many classes were visited, by all walks.
+    visits: u64,
 }
 
 impl Walk {
-    /// The cost of a choice, if it is less than `bound` and the choice is not cyclic.
-    fn total(&mut self, problem: &Problem, choice: &[u32], bound: f64) -> Option<f64> {
+    /// The cost of what a choice needs for `roots`, if it is less than `bound` and the choice is not cyclic there.
+    fn total(&mut self, problem: &Problem, roots: &[u32], choice: &[u32], free: &[bool], bound: f64) -> Option<f64> {
+        let cost = |class: u32| {
+            if free.get(class as usize) == Some(&true) { 0.0 } else { problem.chosen(choice, class).cost }
+        };
         self.number += 1;
         let (open, done) = (2 * self.number, 2 * self.number + 1);
         self.seen.resize(problem.classes.len(), 0);
         self.order.clear();
         self.stack.clear();
         let mut total = 0.0;
-        for &root in &problem.roots {
+        for &root in roots {
             if self.seen[root as usize] == done {
                 continue;
             }
             self.seen[root as usize] = open;
             self.stack.push((root, 0));
-            total += problem.chosen(choice, root).cost;
+            total += cost(root);
+            self.visits += 1;
             while let Some((class, next)) = self.stack.last_mut() {
                 match problem.chosen(choice, *class).operands.get(*next as usize) {
                     Some(&operand) => {
@@ -350,7 +457,8 @@ impl Walk {
                         if *seen != done {
                             *seen = open;
                             self.stack.push((operand, 0));
-                            total += problem.chosen(choice, operand).cost;
+                            total += cost(operand);
+                            self.visits += 1;
                         }
                     }
                     None => {
@@ -382,7 +490,7 @@ fn without_dominated(mut alternatives: Vec<Alternative>) -> Vec<Alternative> {
 }
 
 /// What it costs to compute a class by one of its nodes; a leaf is free.
-pub fn node_cost(egraph: &EGraph, class: Id, node: &ENode, cost: &Cost<'_>) -> f64 {
+pub(crate) fn node_cost(egraph: &EGraph, class: Id, node: &ENode, cost: &Cost<'_>) -> f64 {
     match &**egraph.analysis.heads.get(node.head) {
         Head::Leaf(..) => 0.0,
         Head::Op(op) => {
@@ -396,7 +504,7 @@ pub fn node_cost(egraph: &EGraph, class: Id, node: &ENode, cost: &Cost<'_>) -> f
 }
 
 /// For every constant class that the roots may need, the node of the smallest expression.
-fn smallest_konst(egraph: &EGraph, roots: &[Id]) -> HashMap<Id, ENode> {
+pub(crate) fn smallest_konst(egraph: &EGraph, roots: &[Id]) -> HashMap<Id, ENode> {
     let mut classes: Vec<Id> = Vec::new();
     let mut seen: HashSet<Id> = HashSet::new();
     let mut stack: Vec<Id> = roots.iter().map(|&root| egraph.find(root)).collect();

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | [`rules`] | the table of rules, and the loop that applies them |
 //! | [`cost`] | the cost of one kernel |
-//! | [`report`] | what happened |
+//! | [`canonical`] | a key that graphs share if they compute the same function of their weights |
+//! | [`report`], [`view`] | what happened, and e-graphs to look at |
 //! | `segment`, `solve` | a network cut into parts that are rewritten one by one, equal ones once |
 //! | `language`, `sums`, `splat` | e-nodes, their normal form, and what is known about classes |
 //! | `convert`, `extract` | graph into e-graph, and back |
@@ -33,9 +34,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod canonical;
 mod convert;
 pub mod cost;
-mod extract;
+pub mod extract;
 mod language;
 mod proof;
 pub mod report;
@@ -46,12 +48,14 @@ mod splat;
 mod sums;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
+pub use canonical::canonical_key;
 pub use cost::{Cost, KernelShape, roofline};
 pub use report::Report;
 pub use rules::{Limits, RULES, Rule, RuleError, Soundness, Stage, StopReason, rules_up_to};
 
-use crate::solve::{Solved, simplify, solve};
+use crate::solve::{Remaining, Solved, simplify, solve};
 use sonar_ir::infer::TypeError;
 use sonar_ir::verify::{self, VerifyError};
 use sonar_ir::{Graph, NodeId, Op};
@@ -65,7 +69,7 @@ pub struct Options<'a> {
     pub rules: &'a [Rule],
     /// What a kernel costs.
     pub cost: &'a Cost<'a>,
-    /// Bounds on each e-graph.
+    /// Bounds on each e-graph, and on the time of all.
     pub limits: Limits,
     /// How many distinct graphs to return at most.
     pub candidates: usize,
@@ -73,7 +77,7 @@ pub struct Options<'a> {
     pub restarts: usize,
     /// Seeds the perturbations: equal seeds give equal results, as long as no time limit is reached.
     pub seed: u64,
-    /// Whether [`Report::dump`] is wanted.
+    /// Whether [`Report::views`] and [`Report::saved`] are wanted. The latter rewrites once more for each rule that fired.
     pub dump: bool,
     /// Whether [`Report::proof`] is wanted. Every step of it is checked: applied by itself in a fresh e-graph, and compared on
     /// random values. A proof that fails is an error.
@@ -127,21 +131,30 @@ pub enum RewriteError {
 /// Inputs stay, in order; so do the parameters that are still needed. Training-form operators pass unharmed.
 pub fn rewrite(graph: &Graph, options: &Options<'_>) -> Result<Rewritten, RewriteError> {
     verify::graph(graph)?;
+    let clock = Remaining::new(options);
     let mut report = Report::new(options.rules);
-    let simple = simplify(graph, options, &mut report)?;
+    let simple = simplify(graph, &clock.options(options, 0.5), &mut report)?;
     if options.explain {
         report.prove((format!("what is left of it, before it is cut into segments:\n{}", all_named(&simple)), 0));
     }
     let segments = segment::split(&simple, options.rules)?;
-    let mut solutions: Vec<Solved> = Vec::new();
+    let mut distinct: Vec<&segment::Segment> = Vec::new();
     let mut of_segment: Vec<usize> = Vec::with_capacity(segments.len());
     for segment in &segments {
-        let known = solutions.iter().position(|solved| solved.source == segment.graph);
-        let index = known.unwrap_or(solutions.len());
+        let known = distinct.iter().position(|other| other.graph == segment.graph);
+        of_segment.push(known.unwrap_or(distinct.len()));
         if known.is_none() {
-            solutions.push(solve(&segment.graph, &names(&simple, &segment.leaves), options, &mut report)?);
+            distinct.push(segment);
         }
-        of_segment.push(index);
+    }
+    let mut solutions: Vec<Solved> = Vec::new();
+    let mut left: usize = distinct.iter().map(|segment| segment.graph.nodes.len()).sum();
+    for segment in distinct {
+        // Most segments need little of their time, so that each may take twice its share.
+        let share = 2.0 * segment.graph.nodes.len() as f64 / left.max(1) as f64;
+        let names = names(&simple, &segment.leaves);
+        solutions.push(solve(&segment.graph, &names, &clock.options(options, share), &mut report)?);
+        left -= segment.graph.nodes.len();
     }
     report.segments = segments.len();
     report.cost = total(&solutions, &of_segment, |solved| solved.candidates[0].0);
@@ -161,6 +174,9 @@ pub fn rewrite(graph: &Graph, options: &Options<'_>) -> Result<Rewritten, Rewrit
             candidates.push(candidate);
         }
     }
+    if options.dump {
+        report.saved = saved(graph, options, &report)?;
+    }
     Ok(Rewritten { graph: candidates[0].clone(), candidates, fusion, report })
 }
 
@@ -177,6 +193,17 @@ fn all_named(graph: &Graph) -> Graph {
         node.name.get_or_insert_with(|| format!("v{i}"));
     }
     graph
+}
+
+/// For each rule that fired, by how much the best graph costs more without it.
+fn saved(graph: &Graph, options: &Options<'_>, report: &Report) -> Result<Vec<(String, f64)>, RewriteError> {
+    let mut saved = Vec::new();
+    for (name, _) in report.fired.iter().filter(|(_, count)| *count > 0) {
+        let others: Vec<Rule> = options.rules.iter().filter(|rule| rule.name != *name).cloned().collect();
+        let without = rewrite(graph, &Options { rules: &others, dump: false, explain: false, ..*options })?;
+        saved.push((name.clone(), without.report.cost - report.cost));
+    }
+    Ok(saved)
 }
 
 /// Which candidate of each distinct segment makes up each graph: the best everywhere, then the best with one kind of segment

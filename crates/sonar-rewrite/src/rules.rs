@@ -18,6 +18,7 @@ mod widen;
 
 pub use check::{RuleError, STATED, load};
 
+use crate::canonical;
 use crate::language::{EGraph, ENode, Head, is_konst, users};
 use crate::proof::{Application, Log};
 use egg::Id;
@@ -197,6 +198,21 @@ pub fn rules_up_to(rules: &[Rule], stage: Stage) -> Vec<Rule> {
     rules.iter().filter(|rule| rule.stage <= stage).cloned().collect()
 }
 
+/// The laws of [`crate::canonical`]: each brings a graph nearer to sums of scaled convolutions and means.
+#[rustfmt::skip]
+pub(crate) const LAWS: &[Rule] = &[
+    rule!("identity",       Simplify, Exact, "op(x) → x, for a reshape, transpose, … that changes nothing, and x·1",           simplify::identity),
+    rule!("relu-of-relu",   Simplify, Exact, "relu(relu(x)) → relu(x)",                                                        simplify::relu_of_relu),
+    rule!("sum-normal",     Simplify, Real,  "Σ with zeros, broadcasts or several constants → Σ in normal form",               simplify::sum_normal),
+    rule!("scale-scale",    Simplify, Real,  "(x·s)·t → x·(s·t), s and t constant",                                            simplify::scale_of_scale),
+    rule!("scale-dense",    Fuse,     Real,  "conv(x,w)·s → conv(x, w·s) and matmul alike, s constant per output channel",     fuse::scale_of_dense),
+    rule!("scale-sum",      Fuse,     Real,  "(Σ tᵢ)·s → Σ tᵢ·s, s constant",                                                  canonical::scale_of_sum),
+    rule!("sum-flatten",    Fuse,     Real,  "Σ of Σ → one Σ",                                                                 canonical::flatten),
+    rule!("split-pool",     Trade,    Real,  "avgpool(Σ tᵢ) → Σ avgpool(tᵢ), where what is constant per channel stays",         canonical::split_pool),
+    rule!("pool-of-scale",  Trade,    Real,  "avgpool(x·s) → avgpool(x)·s, s constant per channel",                            canonical::pool_of_scale),
+    rule!("pool-of-conv",   Trade,    Real,  "avgpool(conv1x1(x,w)) → conv1x1(avgpool(x),w), convolution of stride 1",         merge::pool_of_conv),
+];
+
 /// What bounds saturation. Whatever is reached first, the e-graph stays valid.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -204,7 +220,7 @@ pub struct Limits {
     pub nodes: usize,
     /// Rounds over all e-nodes.
     pub iterations: usize,
-    /// Wall-clock time of one segment.
+    /// Wall-clock time of the whole graph. Each segment has a share by its size; what one leaves is for those after it.
     pub time: Duration,
 }
 

@@ -36,6 +36,19 @@ pub fn konst(graph: &Graph) -> Vec<bool> {
 /// Cuts a graph into segments, in order of computation, but not within what a rule of a user looks for. Constants belong to no
 /// segment.
 pub fn split(graph: &Graph, rules: &[Rule]) -> Result<Vec<Segment>, TypeError> {
+    let spans = |user: NodeId, id: NodeId| rules.iter().any(|rule| rule.spans(&graph.node(user).op, &graph.node(id).op));
+    split_where(graph, |konst, part, users| {
+        let spanned = part.last().is_some_and(|&id| users.iter().any(|&user| spans(user, id)));
+        is_boundary(graph, konst, part, users) && !spanned
+    })
+}
+
+/// [`split`], where `is_boundary` is asked whether a segment may end: of what is constant, of its nodes so far, and of the users of
+/// the last one, on which alone everything later depends.
+pub fn split_where(
+    graph: &Graph,
+    is_boundary: impl Fn(&[bool], &[NodeId], &[NodeId]) -> bool,
+) -> Result<Vec<Segment>, TypeError> {
     let konst = konst(graph);
     let mut users: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
     for (id, node) in graph.iter().filter(|(id, _)| !konst[id.0 as usize]) {
@@ -43,10 +56,6 @@ pub fn split(graph: &Graph, rules: &[Rule]) -> Result<Vec<Segment>, TypeError> {
             users[operand.0 as usize].push(id);
         }
     }
-    let spanned = |id: NodeId| {
-        let spans = |user: &NodeId| rules.iter().any(|rule| rule.spans(&graph.node(*user).op, &graph.node(id).op));
-        users[id.0 as usize].iter().any(spans)
-    };
     let mut segments = Vec::new();
     let mut part: Vec<NodeId> = Vec::new();
     let mut live = 0usize;
@@ -66,7 +75,7 @@ pub fn split(graph: &Graph, rules: &[Rule]) -> Result<Vec<Segment>, TypeError> {
         }
         live += usize::from(!users[id.0 as usize].is_empty());
         part.push(id);
-        if live == 1 && is_boundary(graph, &konst, &part, &users[id.0 as usize]) && !spanned(id) {
+        if live == 1 && is_boundary(&konst, &part, &users[id.0 as usize]) {
             segments.push(segment(graph, &konst, &users, std::mem::take(&mut part))?);
         }
     }

@@ -6,10 +6,11 @@ use crate::compiled::draft;
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::load;
 use crate::output::{out, outln};
+use crate::report::{dag, egraph};
 use serde_json::json;
 use sonar_ir::canonical;
-use sonar_rewrite::{Options, RewriteError};
-use std::collections::HashSet;
+use sonar_rewrite::{Options, RewriteError, canonical_key};
+use std::collections::{HashMap, HashSet};
 
 /// Spaces up to this size are counted by looking at every candidate.
 const COUNTABLE: u128 = 200_000;
@@ -23,8 +24,15 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
         return Err(fail(Exit::Usage, "--explain goes with --stage egraph and --stage rewritten"));
     }
     match args.stage {
-        Stage::Graph => out!("{}", load::model(&args.model, args.target.batch)?.graph),
+        Stage::Graph => {
+            let graph = load::model(&args.model, args.target.batch)?.graph;
+            draw(args, || dag::svg(&graph))?;
+            out!("{graph}");
+        }
         Stage::Egraph | Stage::Rewritten => rewriting(args)?,
+        _ if args.svg.is_some() => {
+            return Err(fail(Exit::Usage, "--svg draws the stages graph, egraph and rewritten"));
+        }
         Stage::Space => {
             let draft = draft(&args.model, &args.target)?;
             let tasks = &draft.planned.lowered.tasks.tasks;
@@ -81,15 +89,24 @@ fn rewriting(args: &InspectArgs) -> Result<(), Failure> {
         let exit = if matches!(error, RewriteError::Invalid(_)) { Exit::BadInput } else { Exit::Internal };
         fail(exit, error)
     })?;
-    match args.stage {
-        Stage::Egraph => out!("{}", rewritten.report),
-        _ => out!("{}", rewritten.graph),
+    if args.stage == Stage::Egraph {
+        draw(args, || egraph::svg(&rewritten.report.views))?;
+        out!("{}", rewritten.report);
+    } else {
+        draw(args, || dag::svg(&rewritten.graph))?;
+        out!("{}", rewritten.graph);
     }
     if args.explain {
         out!("\n{}", rewritten.report.proof);
         outln!("proof checked: {} steps", rewritten.report.proof_steps);
     }
     Ok(())
+}
+
+/// Writes a drawing where one is asked for.
+fn draw(args: &InspectArgs, svg: impl FnOnce() -> String) -> Result<(), Failure> {
+    let Some(path) = &args.svg else { return Ok(()) };
+    std::fs::write(path, svg()).map_err(|e| fail(Exit::BadInput, format!("cannot write {}: {e}", path.display())))
 }
 
 /// Refuses the number of a kernel that is not there.
@@ -105,24 +122,29 @@ fn count(args: &InspectArgs) -> Result<(), Failure> {
     let space = load::space(&args.model.model, &args.model.set)?;
     let candidates = space.count();
     let countable = candidates <= COUNTABLE;
-    let (mut topologies, mut functions) = (HashSet::new(), HashSet::new());
+    let (mut topologies, mut graphs) = (HashSet::new(), HashMap::new());
+    let mut functions = HashSet::new();
     if countable {
         for assignment in space.assignments() {
             let source = |e| load::source(e, &args.model.model);
             if let Some(topology) = space.topology(&assignment).map_err(source)? {
                 topologies.insert(topology);
             }
-            functions.insert(canonical::key(&space.instantiate(&assignment).map_err(source)?));
+            let graph = space.instantiate(&assignment).map_err(source)?;
+            graphs.entry(canonical::key(&graph)).or_insert(graph);
+        }
+        for graph in graphs.values() {
+            functions.insert(canonical_key(graph).or_exit(Exit::BadInput)?);
         }
     }
     let topologies = (!topologies.is_empty()).then_some(topologies.len());
-    let functions = countable.then_some(functions.len());
+    let (graphs, functions) = (countable.then_some(graphs.len()), countable.then_some(functions.len()));
     match args.format {
         Format::Json => outln!(
             "{}",
             json!({
                 "schema": 1, "space": space.name(), "decisions": space.decisions().len(), "candidates": candidates.to_string(),
-                "distinct_topologies": topologies, "distinct_functions": functions,
+                "distinct_topologies": topologies, "distinct_graphs": graphs, "distinct_functions": functions,
             })
         ),
         Format::Text => {
@@ -131,7 +153,7 @@ fn count(args: &InspectArgs) -> Result<(), Failure> {
             if let Some(n) = topologies {
                 outln!("distinct up to isomorphism and dead edges      {n}");
             }
-            match functions {
+            match graphs {
                 Some(n) => {
                     outln!("distinct as graphs                             {n}");
                     if topologies.is_some_and(|t| t != n) {
@@ -139,6 +161,9 @@ fn count(args: &InspectArgs) -> Result<(), Failure> {
                             "  (the two differ because a dead edge into ReLU-Conv-BN still gives the shift of the batch norm: as a graph it is"
                         );
                         outln!("   a constant, not zero; and because sums may be regrouped)");
+                    }
+                    if let Some(n) = functions {
+                        outln!("distinct as functions                          {n}");
                     }
                 }
                 None => outln!("distinct ones are counted for spaces of up to {COUNTABLE} candidates"),

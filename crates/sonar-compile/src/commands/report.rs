@@ -5,7 +5,7 @@ use crate::args::ReportArgs;
 use crate::compiled::tune_failure;
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::output::outln;
-use crate::report::{Winner, WinnerKernel, dag, html, pictures};
+use crate::report::{Winner, WinnerKernel, dag, egraph, html, pictures};
 use sonar_codegen::Target;
 use sonar_ir::space::Assignment;
 use sonar_measure::Records;
@@ -51,10 +51,13 @@ fn winner(args: &ReportArgs, result: &SearchResult) -> Result<Option<Winner>, Fa
         let calls = tasks.kernels.iter().filter(|k| k.task == i).count();
         WinnerKernel { name: format!("{} #{i}", task.program.name), calls, schedule: schedule.to_string(), program }
     });
+    let drawn = sonar_rewrite::Options { dump: true, ..Default::default() };
+    let rewritten = sonar_rewrite::rewrite(&compiled.lowered.graph, &drawn).or_exit(Exit::Internal)?;
     Ok(Some(Winner {
         name: record.architecture.clone(),
         before: dag::svg(&compiled.lowered.graph),
         after: dag::svg(&compiled.lowered.rewritten),
+        egraph: egraph::svg(&rewritten.report.views),
         graph: compiled.lowered.rewritten.to_string(),
         kernels: kernels.collect(),
     }))

@@ -2,6 +2,7 @@
 
 pub mod chart;
 pub mod dag;
+pub mod egraph;
 pub mod pictures;
 
 use chart::{escape, number};
@@ -17,6 +18,8 @@ pub struct Winner {
     pub before: String,
     /// The graph after equality saturation, drawn.
     pub after: String,
+    /// The e-graphs of its distinct segments, drawn.
+    pub egraph: String,
     /// The rewritten graph as text.
     pub graph: String,
     /// For each kernel: how often it is called, its schedule, and its loop program.
@@ -124,10 +127,12 @@ fn winner_section(s: &mut String, winner: &Winner) {
         s,
         "<h2>The winner: {}</h2><p>Its graph as described, and after equality saturation (weights left out):</p>\
          <div class=\"graphs\"><div>{}</div><div>{}</div></div>\
+         <details><summary>the e-graphs in which it was found</summary><div class=\"graphs\"><div>{}</div></div></details>\
          <details><summary>the rewritten graph as text</summary><pre>{}</pre></details><h3>Schedules</h3>",
         escape(&winner.name),
         winner.before,
         winner.after,
+        winner.egraph,
         escape(&winner.graph)
     );
     for kernel in &winner.kernels {

@@ -165,3 +165,63 @@ fn any_cost_model_gives_a_graph() {
         compare(&rewritten.graph, &values, &expected).expect("the graph computes the same");
     }
 }
+
+/// Graphs of about 1,000 nodes: a chain, a value of many users, and a network of cells that all differ.
+fn large_graphs() -> Vec<(&'static str, sonar_ir::Graph)> {
+    let mut b = Builder::new();
+    let mut x = b.input(&[1, 2]);
+    for i in 0..1_000 {
+        x = b.op(Op::Unary([UnaryOp::Tanh, UnaryOp::Neg, UnaryOp::Relu][i % 3]), &[x]);
+    }
+    let chain = b.finish(&[x]);
+
+    let mut b = Builder::new();
+    let x = b.input(&[1, 8, 8, 4]);
+    let mut total = b.relu(x);
+    for i in 0..250 {
+        let y = b.same_conv(x, [1, 3][i % 2], 4);
+        let y = if i % 3 == 0 { b.cell_pool(y) } else { b.relu(y) };
+        total = b.add(total, y);
+    }
+    let wide = b.finish(&[total]);
+
+    let mut b = Builder::new();
+    let mut x = b.input(&[1, 8, 8, 4]);
+    for i in 0..60 {
+        // The bits of a number decide what is on the edges of a cell, so that no two cells are alike.
+        let mut nodes = vec![x];
+        for to in 1..4 {
+            let mut sum = None;
+            for from in 0..to {
+                let source = nodes[from];
+                let y = match (i * 7 + 3 * to + from + i / 4) % 4 {
+                    0 => b.cell_pool(source),
+                    kind => {
+                        let y = b.relu(source);
+                        let y = b.same_conv(y, [1, 3][kind % 2], 4);
+                        b.batch_norm(y)
+                    }
+                };
+                sum = Some(sum.map_or(y, |sum| b.add(sum, y)));
+            }
+            nodes.push(sum.expect("every node has a source"));
+        }
+        x = nodes[3];
+    }
+    vec![("chain", chain), ("wide", wide), ("cells", b.finish(&[x]))]
+}
+
+#[test]
+fn the_time_limit_is_that_of_the_whole_graph() {
+    for (name, graph) in large_graphs() {
+        let mut limits = tight(10_000, 30);
+        limits.time = Duration::from_millis(200);
+        let started = std::time::Instant::now();
+        let rewritten = rewrite(&graph, &Options { limits, ..Options::default() }).expect("the graph is well-formed");
+        let took = started.elapsed();
+        // What no limit stops (reading, one greedy choice, writing) takes its time, and machines are busy.
+        assert!(took < Duration::from_secs(8), "{name}: {took:?}, {}", rewritten.report);
+        assert_eq!(sonar_ir::verify::graph(&rewritten.graph), Ok(()), "{name}");
+        assert!(rewritten.report.cost <= rewritten.report.fusion_cost, "{name}");
+    }
+}
