@@ -192,8 +192,7 @@ fn large_graphs() -> Vec<(&'static str, sonar_ir::Graph)> {
         let mut nodes = vec![x];
         for to in 1..4 {
             let mut sum = None;
-            for from in 0..to {
-                let source = nodes[from];
+            for (from, &source) in nodes.clone().iter().enumerate() {
                 let y = match (i * 7 + 3 * to + from + i / 4) % 4 {
                     0 => b.cell_pool(source),
                     kind => {
