@@ -134,7 +134,10 @@ fn the_tolerance_decides_what_may_be_filtered() {
 fn doctor_and_completions() {
     let findings = sonar(&["doctor", "--format", "json"]).json();
     assert!(findings["peak_gflops"].as_f64() > Some(0.0) && findings["cores"].as_u64() > Some(0));
-    assert!(sonar(&["doctor"]).succeeds().contains("FMA peak"));
+    assert!(findings["pinning"].is_boolean() && findings["noisy"].is_boolean(), "{findings:#}");
+    assert!(findings["frequency_drift"].as_f64() >= Some(1.0), "{findings:#}");
+    let text = sonar(&["doctor", "--aa", "3"]).succeeds();
+    assert!(text.contains("FMA peak") && text.contains("false differences"), "{text}");
     for shell in ["bash", "zsh", "fish"] {
         assert!(sonar(&["completions", shell]).succeeds().contains("sonar-compile"));
     }

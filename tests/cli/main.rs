@@ -4,6 +4,7 @@ mod bench;
 #[path = "../support/command.rs"]
 mod command;
 mod commands;
+mod db;
 mod faults;
 mod inputs;
 mod onnx;

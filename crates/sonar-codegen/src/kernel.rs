@@ -1,8 +1,9 @@
 //! One loop program as a function that can be called.
 
-use crate::buffer::AlignedBuffer;
+use crate::buffer::{AlignedBuffer, aligned};
 use crate::emit_loops::parallel_extent;
 use crate::error::CodegenError;
+use crate::fault::Fault;
 use crate::launch::{Launch, arguments, layout};
 use crate::module::Code;
 use crate::pool::Pool;
@@ -43,6 +44,10 @@ pub struct Kernel {
     /// Index of the buffer and length of each argument.
     arguments: Vec<(usize, usize)>,
     pool: Pool,
+    /// What it does wrong, if it was told to.
+    fault: Option<Fault>,
+    /// What [`Kernel::evict`] reads, a part for each thread.
+    evictor: Option<AlignedBuffer>,
     /// Owned by the kernel because `setup` and `body` hold their addresses.
     _temps: Vec<AlignedBuffer>,
     _packed: AlignedBuffer,
@@ -79,7 +84,7 @@ impl Kernel {
         }
         let pool = Pool::new(body.threads())?;
         let arguments = arguments(program).map(|i| (i, program.buffers[i].len)).collect();
-        Ok(Kernel { setup, body, arguments, pool, _temps: temps, _packed: packed, _code: code })
+        Ok(Kernel { setup, body, arguments, pool, fault: None, evictor: None, _temps: temps, _packed: packed, _code: code })
     }
 
     /// Fills packed weights from the arguments; a kernel whose program has a setup needs this before it runs, and after
@@ -99,12 +104,39 @@ impl Kernel {
     /// Runs the program on its arguments, inputs and outputs in the order of its buffers.
     pub fn run(&mut self, args: &mut [&mut [f32]]) -> Result<(), CodegenError> {
         check_lengths("buffer", self.arguments.iter().map(|(_, len)| *len), args.iter().map(|arg| arg.len()))?;
-        for ((buffer, _), arg) in self.arguments.iter().zip(args) {
+        for ((buffer, _), arg) in self.arguments.iter().zip(&mut *args) {
             self.body.set(*buffer, arg.as_mut_ptr());
         }
         // SAFETY: the program is verified, the lengths are checked, and exclusive slices do not overlap.
         unsafe { self.body.run(&mut self.pool) };
+        if let Some(fault) = self.fault {
+            fault.commit(args);
+        }
         Ok(())
+    }
+
+    /// Makes every later run do this wrong.
+    pub fn plant(&mut self, fault: Fault) {
+        self.fault = Some(fault);
+    }
+
+    /// Reads `bytes` of other memory on every thread of the kernel, so that the buffers of the kernel leave caches that are
+    /// smaller than that.
+    pub fn evict(&mut self, bytes: usize) {
+        let threads = self.pool.threads();
+        let share = aligned(bytes / size_of::<f32>());
+        let fits = self.evictor.as_ref().is_some_and(|buffer| buffer.len() >= threads * share);
+        if !fits {
+            // Memory that was never written may be one page, many times over.
+            let mut buffer = AlignedBuffer::new(threads * share);
+            (0..threads).for_each(|thread| buffer.write(thread * share, &vec![1.0; share]));
+            self.evictor = Some(buffer);
+        }
+        let Some(buffer) = &self.evictor else { return };
+        self.pool.run(threads as u32, &|_, piece| {
+            let lines = buffer.as_slice()[piece * share..][..share].iter().step_by(aligned(1));
+            std::hint::black_box(lines.sum::<f32>());
+        });
     }
 }
 

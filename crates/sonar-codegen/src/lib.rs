@@ -12,6 +12,7 @@
 //! | `model`, `context` | a plan with its weights, and the memory of one run at a time |
 //! | `object`, `supported`, `archive` | a plan with its weights as a file that C programs link with |
 //! | `pool`, `affinity` | threads, and the processor they stay on |
+//! | `guarded`, `system`, `fault` | for kernels that are not trusted: memory that notices, bounds, and misbehaviour on purpose |
 //! | `inspect` | code as text |
 //! | `peak`, `bandwidth` | the speed limits of a core |
 //!
@@ -32,6 +33,8 @@ mod emit_clif;
 mod emit_loops;
 mod emit_x86;
 mod error;
+mod fault;
+mod guarded;
 mod inspect;
 mod kernel;
 mod launch;
@@ -42,6 +45,7 @@ mod peak;
 mod places;
 mod pool;
 mod supported;
+mod system;
 mod target;
 mod tile_alloc;
 mod uses;
@@ -51,10 +55,13 @@ pub use archive::archive;
 pub use bandwidth::{Bandwidth, bandwidth};
 pub use context::{CallTime, Context};
 pub use error::CodegenError;
+pub use fault::Fault;
+pub use guarded::Guarded;
 pub use inspect::{asm, clif};
 pub use kernel::Kernel;
 pub use model::{CompiledPlan, Model};
 pub use object::{ObjectFile, object};
 pub use peak::peak_gflops;
 pub use pool::Pool;
+pub use system::{end_group, limit_memory};
 pub use target::Target;

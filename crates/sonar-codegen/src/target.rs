@@ -135,7 +135,8 @@ impl Target {
         self.level.runs_here()
     }
 
-    /// What a measurement is valid for: the level, and the processor model if the target is this machine.
+    /// What a measurement is valid for: the level, and if the target is this machine, everything that tells its processor from
+    /// others: name, family, model, stepping, the sizes of its caches, and a digest of its vector extensions.
     pub fn key(&self) -> String {
         match &self.native {
             Some(model) => format!("{} ({model})", self.level.name()),
@@ -267,17 +268,45 @@ impl Level {
     }
 }
 
-/// Name, family and model of this processor as the kernel tells them, or `unknown`.
+/// What tells this processor from others, or `unknown`.
 fn cpu_model() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cache = |level: usize| {
+        let path = format!("/sys/devices/system/cpu/cpu0/cache/index{level}/size");
+        std::fs::read_to_string(path).map_or(String::new(), |size| size.trim().to_string())
+    };
+    describe_cpu(&info, [cache(0), cache(2), cache(3)])
+}
+
+/// The processor of a `/proc/cpuinfo` with caches of these sizes. Virtual machines hide names: processors that are called alike
+/// differ in the rest. Of the flags only the vector extensions count, since others come and go with versions of the system.
+fn describe_cpu(info: &str, caches: [String; 3]) -> String {
     let field = |name: &str| {
         info.lines().find_map(|l| l.split_once(':').filter(|(key, _)| key.trim() == name).map(|(_, value)| value.trim()))
     };
-    match (field("model name"), field("cpu family"), field("model")) {
-        (Some(name), Some(family), Some(model)) => format!("{name}, family {family}, model {model}"),
-        (Some(name), _, _) => name.to_string(),
-        _ => "unknown".to_string(),
+    let Some(name) = field("model name").or_else(|| field("CPU part")).or_else(|| field("uarch")) else {
+        return "unknown".to_string();
+    };
+    let mut parts = vec![name.to_string()];
+    for key in ["cpu family", "model", "stepping"] {
+        parts.extend(field(key).map(|value| format!("{} {value}", key.trim_start_matches("cpu "))));
     }
+    let sizes: Vec<String> = caches.into_iter().filter(|size| !size.is_empty()).collect();
+    if !sizes.is_empty() {
+        parts.push(format!("caches {}", sizes.join("+")));
+    }
+    if let Some(flags) = field("flags").or_else(|| field("Features")).or_else(|| field("isa")) {
+        const VECTORS: [&str; 8] = ["sse", "avx", "fma", "f16c", "amx", "bmi", "asimd", "sve"];
+        let mut vectors: Vec<&str> = flags.split_whitespace().filter(|f| VECTORS.iter().any(|v| f.starts_with(v))).collect();
+        vectors.sort_unstable();
+        parts.push(format!("vectors {:08x}", fnv(vectors.join(" ").as_bytes())));
+    }
+    parts.join(", ")
+}
+
+/// A short digest (FNV-1a, 32 bits).
+fn fnv(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
@@ -301,5 +330,27 @@ mod tests {
         assert!(native.runs_here());
         assert_eq!(Target::parse("native").unwrap(), native);
         assert!(native.key().len() > native.level.name().len());
+    }
+
+    #[test]
+    fn processors_that_are_called_alike_differ() {
+        let info = |name: &str, model: &str, stepping: &str, flags: &str| {
+            format!("model name\t: {name}\ncpu family\t: 6\nmodel\t\t: {model}\nstepping\t: {stepping}\nflags\t\t: fpu {flags}\n")
+        };
+        let caches = |l2: &str| ["32K", l2, "32768K"].map(String::from);
+        let described = |info: &str| describe_cpu(info, caches("1024K"));
+        let this = described(&info("Xeon", "85", "7", "avx2 avx512f avx512_vnni"));
+        assert!(this.starts_with("Xeon, family 6, model 85, stepping 7, caches 32K+1024K+32768K, vectors "), "{this}");
+        let others = [
+            described(&info("Xeon Gold", "85", "7", "avx2 avx512f avx512_vnni")),
+            described(&info("Xeon", "106", "7", "avx2 avx512f avx512_vnni")),
+            described(&info("Xeon", "85", "4", "avx2 avx512f avx512_vnni")),
+            described(&info("Xeon", "85", "7", "avx2 avx512f")),
+            describe_cpu(&info("Xeon", "85", "7", "avx2 avx512f avx512_vnni"), caches("2048K")),
+        ];
+        assert!(others.iter().all(|other| *other != this), "{others:#?}");
+        // Neither the order of flags nor mitigations of the system make another processor.
+        assert_eq!(described(&info("Xeon", "85", "7", "avx512_vnni ibrs avx512f avx2")), this);
+        assert_eq!(describe_cpu("", caches("1024K")), "unknown");
     }
 }

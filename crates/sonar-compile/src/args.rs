@@ -2,6 +2,8 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Deserializer};
+use sonar_codegen::Fault;
+use sonar_measure::Cache;
 use sonar_train::TrainConfig;
 use sonar_tune::Level;
 use std::path::PathBuf;
@@ -47,6 +49,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Write the report of a run: one HTML file, and its pictures as SVG files
     Report(ReportArgs),
+    /// Look at the tuning records, bring files of them together, keep them small, or save a damaged one
+    Db(DbArgs),
     /// Say what this machine is and whether it measures well
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
@@ -278,9 +282,24 @@ pub struct TuneArgs {
     /// Seed of the search
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Where kernels find their data when they are timed: `warm`, as the call before left them, or `cold`, outside the caches of a core
+    #[arg(long, default_value_t = Cache::default())]
+    pub cache: Cache,
+    /// Faults to plant into candidates, for tests of the search; `none` leaves some of them sound
+    #[arg(long, hide = true, value_parser = parse_fault, value_delimiter = ',')]
+    pub plant: Vec<Planting>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// What is planted into a candidate: a fault, or nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Planting(pub Option<Fault>);
+
+/// Reads the name of a fault, or `none`.
+fn parse_fault(name: &str) -> Result<Planting, String> {
+    if name == "none" { Ok(Planting(None)) } else { name.parse().map(|fault| Planting(Some(fault))) }
 }
 
 /// A file that `compile` writes.
@@ -466,9 +485,107 @@ pub struct ReportArgs {
     pub out: Option<PathBuf>,
 }
 
+/// Options of `db`.
+#[derive(Debug, Args)]
+pub struct DbArgs {
+    #[command(subcommand)]
+    pub action: DbAction,
+}
+
+/// The subcommands of `db`.
+#[derive(Debug, Subcommand)]
+pub enum DbAction {
+    /// Print the best schedules on record: of one task, of a model, or a list of all tasks
+    Top(TopArgs),
+    /// Add the trials of other files of records; those that are known are not added again
+    Merge {
+        /// Files of records
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        records: RecordsArg,
+    },
+    /// Remove all trials but the best, and all of other versions of the compiler; and make the file smaller
+    Prune {
+        /// How many schedules of each task are kept
+        #[arg(long, default_value_t = 8)]
+        keep: usize,
+        #[command(flatten)]
+        records: RecordsArg,
+    },
+    /// Write all trials, one line of JSON each
+    Export {
+        /// The file to write [default: printed]
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        records: RecordsArg,
+    },
+    /// Add trials that `export` wrote
+    Import {
+        /// Files with a trial on each line
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        records: RecordsArg,
+    },
+    /// Save what can be read of a damaged file into a new one
+    Recover {
+        /// The damaged file; it is not changed
+        file: PathBuf,
+        /// The file to write, which must not exist
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+    /// Read everything and compare it with its checksums
+    Check {
+        #[command(flatten)]
+        records: RecordsArg,
+    },
+}
+
+/// Which records.
+#[derive(Debug, Args, Clone)]
+pub struct RecordsArg {
+    /// Tuning records [default: one database for this machine]
+    #[arg(long, env = "SONAR_RECORDS")]
+    pub records: Option<PathBuf>,
+}
+
+/// Options of `db top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// A task, by the beginning of its name in the records [default: all]
+    #[arg(conflicts_with = "model")]
+    pub task: Option<String>,
+    /// The tasks of a model: a `.sonar` model or space, or an ONNX file
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// As for `tune`
+    #[arg(long = "shape", value_name = "NAME=EXTENTS", value_parser = parse_shape, requires = "model")]
+    pub shapes: Vec<(String, Vec<usize>)>,
+    /// As for `tune`
+    #[arg(long, requires = "model")]
+    pub arch: Option<String>,
+    /// As for `tune`
+    #[arg(long = "set", value_name = "NAME=VALUE", requires = "model")]
+    pub set: Vec<String>,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Schedules of each task
+    #[arg(short = 'k', long, default_value_t = 5)]
+    pub count: usize,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
+    /// Compare a kernel with itself so many times, and say how often a difference is found
+    #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "50")]
+    pub aa: Option<usize>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

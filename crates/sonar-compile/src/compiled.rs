@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::load::{self, Described};
 use sonar_codegen::{CodegenError, Target};
 use sonar_ir::{Graph, Values, init};
-use sonar_measure::Records;
+use sonar_measure::{MeasureError, Records};
 use sonar_tune::{CallTime, CompileOptions, Compiled, Context, Pass, Planned, TuneError};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -165,7 +165,12 @@ pub fn open_records(path: Option<&Path>, create: bool) -> Result<Option<Records>
             std::fs::create_dir_all(parent).or_exit(Exit::BadInput)?;
         }
     }
-    Records::open(&path).map(Some).or_exit(Exit::BadInput)
+    Records::open(&path).map(Some).map_err(|error| match error {
+        MeasureError::Corrupt { .. } => {
+            fail(Exit::BadInput, format!("{error}; `sonar-compile db recover` saves what can be read of it"))
+        }
+        error => fail(Exit::BadInput, error),
+    })
 }
 
 /// One database for this machine and user, in the place that the XDG base directory specification gives.

@@ -42,6 +42,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Check(args) => commands::check::check(args),
         Command::Export(args) => commands::export::export(args),
         Command::Report(args) => commands::report::report(args),
+        Command::Db(args) => commands::db::db(args),
         Command::Doctor(args) => commands::doctor::doctor(args),
         Command::Completions { shell } => {
             commands::completions(*shell);

@@ -38,7 +38,11 @@ impl Measurer for FakeMeasurer {
         self.clock.advance(Self::COST);
         self.measured += 1;
         let time = self.time(&job.task, &job.schedule);
-        Ok(crate::race::race(|n| time * n as f64, job.incumbent, Budget { samples: job.budget.samples.min(5), ..job.budget }))
+        Ok(crate::race::race(
+            |n| time * n as f64,
+            job.incumbent,
+            Budget { samples: job.budget.samples.min(Budget::MIN_TURNS), ..job.budget },
+        ))
     }
 
     fn compare(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, MeasureError> {

@@ -3,7 +3,10 @@
 use crate::error::MeasureError;
 use crate::stats;
 use serde::{Deserialize, Serialize};
+use sonar_codegen::Fault;
 use sonar_ir::loops::Program;
+use std::fmt;
+use std::str::FromStr;
 
 /// One candidate kernel to check and time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +31,24 @@ pub struct Job {
     pub incumbent: Option<f64>,
     /// How long to time.
     pub budget: Budget,
+    /// Where the candidate finds its data.
+    #[serde(default)]
+    pub cache: Cache,
+    /// What the candidate is made to do wrong: for tests of what has to survive bad code.
+    #[serde(default)]
+    pub fault: Option<Fault>,
+}
+
+/// Where a kernel finds its data when it is timed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cache {
+    /// Where the call before left them.
+    #[default]
+    Warm,
+    /// Not in the caches of any core: other data went through these before each call, as when a network runs other kernels. They
+    /// may be in the cache that cores share.
+    Cold,
 }
 
 /// How long to time one candidate; whichever bound is reached first ends it, but not before [`Budget::MIN_SAMPLES`].
@@ -55,9 +76,24 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// The worker died; holds how.
+    /// The worker died in another way than the next ones; holds how.
     #[error("the worker died: {0}")]
     Crash(String),
+    /// Memory was used that is not there.
+    #[error("segmentation fault")]
+    Segfault,
+    /// An instruction was executed that the processor does not have.
+    #[error("illegal instruction")]
+    IllegalInstruction,
+    /// The stack was too small.
+    #[error("stack overflow")]
+    StackOverflow,
+    /// More memory was asked for than a worker may have.
+    #[error("out of memory")]
+    OutOfMemory,
+    /// Something beside a buffer was written.
+    #[error("a write out of bounds")]
+    OutOfBounds,
     /// The worker did not answer in time.
     #[error("the time limit was reached")]
     Timeout,
@@ -79,9 +115,53 @@ pub trait Measurer {
     fn compare(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, MeasureError>;
 }
 
+impl Cause {
+    /// What kind of failure it is, in few words: what is counted in a summary.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Cause::Crash(_) => "crash",
+            Cause::Segfault => "segmentation fault",
+            Cause::IllegalInstruction => "illegal instruction",
+            Cause::StackOverflow => "stack overflow",
+            Cause::OutOfMemory => "out of memory",
+            Cause::OutOfBounds => "write out of bounds",
+            Cause::Timeout => "time limit",
+            Cause::WrongOutput(_) => "wrong output",
+            Cause::Illegal(_) => "does not compile",
+        }
+    }
+}
+
+impl Cache {
+    /// The name by which it is parsed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cache::Warm => "warm",
+            Cache::Cold => "cold",
+        }
+    }
+}
+
+impl fmt::Display for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Cache {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Cache, String> {
+        [Cache::Warm, Cache::Cold].into_iter().find(|cache| cache.name() == name).ok_or_else(|| "expected warm or cold".into())
+    }
+}
+
 impl Budget {
     /// A candidate that is not dropped has at least this many samples.
     pub const MIN_SAMPLES: usize = 3;
+    /// A candidate that is timed in turns with others has at least this many samples: as many as a
+    /// [verdict](crate::race::verdict) takes.
+    pub const MIN_TURNS: usize = 8;
 }
 
 impl Default for Budget {

@@ -9,11 +9,13 @@
 //! | [`worker`], [`process`] | the two sides of a worker process that does so apart |
 //! | [`records`] | the memory of all measurements, in SQLite |
 //! | [`clock`] | time as something that can be injected |
+//! | [`fault`] | a measurer whose candidates misbehave on purpose, for tests |
 //! | [`fake`] | a measurer without measurements, for tests |
 
 pub mod clock;
 pub mod error;
 pub mod fake;
+pub mod fault;
 pub mod job;
 pub mod local;
 pub mod process;
@@ -25,7 +27,8 @@ pub mod worker;
 pub use clock::{Clock, FakeClock, SystemClock};
 pub use error::MeasureError;
 pub use fake::FakeMeasurer;
-pub use job::{Budget, Cause, Job, Measurer, Outcome};
+pub use fault::Planted;
+pub use job::{Budget, Cache, Cause, Job, Measurer, Outcome};
 pub use local::LocalMeasurer;
 pub use process::{WorkerMeasurer, WorkerOptions};
 pub use records::{Key, Records, Trial};

@@ -2,26 +2,33 @@
 //! hangs takes the process with it, so searches use it through a [worker](crate::process::WorkerMeasurer).
 
 use crate::error::MeasureError;
-use crate::job::{Cause, Job, Measurer, Outcome};
+use crate::job::{Cache, Cause, Job, Measurer, Outcome};
 use crate::race;
-use sonar_codegen::{CodegenError, Kernel, Target};
+use sonar_codegen::{CodegenError, Guarded, Kernel, Target};
 use sonar_ir::Tensor;
 use sonar_ir::loops::{BufferKind, Program};
 use std::collections::HashMap;
-use std::time::Instant;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// The target of reference programs: one that every x86-64 machine of interest has. Elsewhere it is the machine itself.
 const REFERENCE_TARGET: &str = "x86-64-v2";
 /// Elements of all remembered arguments together, beyond which they are forgotten.
 const REMEMBERED_ELEMENTS: usize = 64 << 20;
-/// Elements of a cache line.
-const LINE: usize = 16;
+/// What is read before a cold call, as a multiple of the caches of one core.
+const EVICTION: usize = 3;
+/// Cold calls that make one sample, at most: the eviction takes longer than most kernels.
+const COLD_CALLS: usize = 2;
+/// The caches of one core in bytes, where the system does not tell.
+const USUAL_CACHE: usize = 2 << 20;
 
 /// Measures in this process.
 #[derive(Debug, Default)]
 pub struct LocalMeasurer {
     /// Arguments and right results of tasks, by task and seed.
     known: HashMap<(String, u64), Known>,
+    /// Time that candidates ran.
+    running: Duration,
 }
 
 /// The bits of an element of an output that no call has written: those of one of the numbers that are none, which no
@@ -39,23 +46,36 @@ struct Known {
 struct Candidate {
     kernel: Kernel,
     arguments: Vec<Argument>,
+    cache: Cache,
+    /// Time that it ran.
+    running: Duration,
 }
 
-/// Elements that start at a cache line, as those of a model do.
+/// A buffer that is passed to a candidate.
 struct Argument {
     kind: BufferKind,
-    data: Vec<f32>,
-    start: usize,
-    len: usize,
+    data: Guarded,
 }
 
 impl LocalMeasurer {
+    /// How long candidates ran, in all.
+    pub fn running(&self) -> Duration {
+        self.running
+    }
+
     /// Compiles a candidate, calls it once, and checks what it computes.
     fn prepare(&mut self, job: &Job) -> Result<Candidate, Cause> {
         let known = self.known(job)?;
         let target = Target::parse(&job.target).map_err(illegal)?;
         let mut candidate = Candidate::compile(&job.candidate, &target, job.threads, &known.inputs)?;
+        candidate.cache = job.cache;
+        if let Some(fault) = job.fault {
+            candidate.kernel.plant(fault);
+        }
         candidate.call(1).map_err(illegal)?;
+        if candidate.arguments.iter().any(|argument| !argument.data.intact()) {
+            return Err(Cause::OutOfBounds);
+        }
         let results = candidate.outputs();
         if results.len() != known.outputs.len() {
             return Err(Cause::Illegal(format!("{} outputs instead of {}", results.len(), known.outputs.len())));
@@ -92,7 +112,11 @@ impl LocalMeasurer {
 impl Measurer for LocalMeasurer {
     fn measure(&mut self, job: &Job) -> Result<Outcome, MeasureError> {
         Ok(match self.prepare(job) {
-            Ok(mut candidate) => race::race(|n| candidate.time(n), job.incumbent, job.budget),
+            Ok(mut candidate) => {
+                let outcome = race::race(|n| candidate.time(n), job.incumbent, job.budget);
+                self.running += candidate.running;
+                outcome
+            }
             Err(cause) => Outcome::Failed(cause),
         })
     }
@@ -118,6 +142,7 @@ impl Measurer for LocalMeasurer {
                 *times = samples.next().unwrap_or_default();
             }
         }
+        self.running += sound.iter().map(|candidate| candidate.running).sum::<Duration>();
         Ok(outcomes)
     }
 }
@@ -155,56 +180,68 @@ impl Candidate {
         let kernel = Kernel::compile_threaded(program, target, threads).map_err(illegal)?;
         let mut inputs = inputs.iter();
         let buffers = program.buffers.iter().filter(|b| matches!(b.kind, BufferKind::Input | BufferKind::Output));
-        let arguments = buffers.map(|buffer| {
-            let mut argument = Argument::new(buffer.kind, buffer.len);
-            if buffer.kind == BufferKind::Input {
-                let input = inputs.next().filter(|input| input.len() == buffer.len)?;
-                argument.as_mut().copy_from_slice(input);
+        let mut arguments = Vec::new();
+        for buffer in buffers {
+            let mut data = Guarded::new(buffer.len).map_err(|_| Cause::OutOfMemory)?;
+            match buffer.kind {
+                BufferKind::Input => {
+                    let input = inputs.next().filter(|input| input.len() == buffer.len);
+                    data.as_mut_slice()
+                        .copy_from_slice(input.ok_or_else(|| illegal("its inputs are not those of the reference"))?);
+                }
+                _ => data.as_mut_slice().fill(f32::from_bits(UNWRITTEN)),
             }
-            Some(argument)
-        });
-        let arguments = arguments.collect::<Option<_>>().ok_or_else(|| illegal("its inputs are not those of the reference"))?;
-        let mut candidate = Candidate { kernel, arguments };
-        let mut slices: Vec<&mut [f32]> = candidate.arguments.iter_mut().map(Argument::as_mut).collect();
+            arguments.push(Argument { kind: buffer.kind, data });
+        }
+        let mut candidate = Candidate { kernel, arguments, cache: Cache::Warm, running: Duration::ZERO };
+        let mut slices: Vec<&mut [f32]> = candidate.arguments.iter_mut().map(|argument| argument.data.as_mut_slice()).collect();
         candidate.kernel.setup(&mut slices).map_err(illegal)?;
         Ok(candidate)
     }
 
-    /// Makes `n` calls and returns the nanoseconds that they take together.
-    fn call(&mut self, n: usize) -> Result<f64, CodegenError> {
-        let mut slices: Vec<&mut [f32]> = self.arguments.iter_mut().map(Argument::as_mut).collect();
+    /// Makes `n` calls and returns the time that they take together.
+    fn call(&mut self, n: usize) -> Result<Duration, CodegenError> {
+        let mut slices: Vec<&mut [f32]> = self.arguments.iter_mut().map(|argument| argument.data.as_mut_slice()).collect();
         let start = Instant::now();
         for _ in 0..n {
             self.kernel.run(&mut slices)?;
         }
-        Ok(start.elapsed().as_nanos() as f64)
+        let elapsed = start.elapsed();
+        self.running += elapsed;
+        Ok(elapsed)
     }
 
-    /// As [`call`](Candidate::call), after one call that succeeded: only the arguments can be wrong, and they were not.
+    /// The nanoseconds of `n` calls, after one call that succeeded: only the arguments can be wrong, and they were not. Of cold
+    /// calls only a few are made, and the time of the others is inferred.
     fn time(&mut self, n: usize) -> f64 {
-        self.call(n).unwrap_or(f64::INFINITY)
+        let nanoseconds = |time: Result<Duration, CodegenError>| time.map_or(f64::INFINITY, |time| time.as_nanos() as f64);
+        match self.cache {
+            Cache::Warm => nanoseconds(self.call(n)),
+            Cache::Cold => {
+                let calls = n.min(COLD_CALLS);
+                let cold = (0..calls).map(|_| {
+                    self.kernel.evict(eviction());
+                    nanoseconds(self.call(1))
+                });
+                cold.sum::<f64>() * n as f64 / calls as f64
+            }
+        }
     }
 
     fn outputs(&self) -> Vec<Tensor> {
         let outputs = self.arguments.iter().filter(|argument| argument.kind == BufferKind::Output);
-        outputs.map(|output| Tensor::new(vec![output.len], output.as_ref().to_vec())).collect()
+        outputs.map(|output| Tensor::new(vec![output.data.as_slice().len()], output.data.as_slice().to_vec())).collect()
     }
 }
 
-impl Argument {
-    fn new(kind: BufferKind, len: usize) -> Self {
-        let data = vec![f32::from_bits(UNWRITTEN); len + LINE];
-        let misplaced = data.as_ptr() as usize / size_of::<f32>() % LINE;
-        Argument { kind, start: (LINE - misplaced) % LINE, data, len }
-    }
-
-    fn as_ref(&self) -> &[f32] {
-        &self.data[self.start..self.start + self.len]
-    }
-
-    fn as_mut(&mut self) -> &mut [f32] {
-        &mut self.data[self.start..self.start + self.len]
-    }
+/// Bytes to read so that nothing else is left in the caches of one core.
+fn eviction() -> usize {
+    static BYTES: OnceLock<usize> = OnceLock::new();
+    *BYTES.get_or_init(|| {
+        let size = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index2/size").unwrap_or_default();
+        let kibibytes = size.trim().strip_suffix('K').and_then(|number| number.parse::<usize>().ok());
+        EVICTION * kibibytes.map_or(USUAL_CACHE, |k| k << 10)
+    })
 }
 
 /// Numbers between `low` and 1 for every input of a program.

@@ -1,14 +1,28 @@
 //! A measurer that lets another process do the work, and outlives it.
+//!
+//! While one worker measures, another one stands by, started and idle: after a crash the next job does not wait for a process.
 
 use crate::error::MeasureError;
 use crate::job::{Cause, Job, Measurer, Outcome};
 use crate::worker::{PROTOCOL, Reply, Request};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Bytes that a worker may use, unless told otherwise.
+pub const MEMORY: u64 = 8 << 30;
+/// How long a job may take beside running its candidate.
+const PREPARATION: Duration = Duration::from_secs(5);
+/// Calls of the incumbent that a candidate may take, in time: those that are timed are dropped much earlier.
+const PATIENCE: f64 = 1000.0;
+/// Numbers of signals.
+const ILLEGAL_INSTRUCTION: i32 = 4;
+const BUS_ERROR: i32 = 7;
+const SEGMENTATION_FAULT: i32 = 11;
 
 /// How to start a worker, and how long to wait for it.
 #[derive(Clone, Debug)]
@@ -19,8 +33,10 @@ pub struct WorkerOptions {
     pub arguments: Vec<String>,
     /// Whether the worker stays on one processor; only for kernels that use one thread.
     pub pin: bool,
-    /// How long one job may take, from compilation to the last sample.
+    /// How long one job may take, from compilation to the last sample. If the time of the incumbent is known, it is less.
     pub time_limit: Duration,
+    /// Bytes of memory that a worker may use.
+    pub memory: u64,
 }
 
 /// Measures in a worker process. A job that kills the worker or reaches the time limit fails alone: the next job gets a new worker.
@@ -28,7 +44,14 @@ pub struct WorkerOptions {
 pub struct WorkerMeasurer {
     options: WorkerOptions,
     worker: Option<Worker>,
+    /// A worker that is being started, or waits.
+    spare: Option<JoinHandle<Result<Worker, MeasureError>>>,
+    overheads: Overheads,
 }
+
+/// What trials cost beside the candidate's own running time, shared with the [`WorkerMeasurer`] that they come from.
+#[derive(Clone, Debug, Default)]
+pub struct Overheads(Arc<Mutex<Vec<f64>>>);
 
 #[derive(Debug)]
 struct Worker {
@@ -42,8 +65,19 @@ struct Worker {
 enum Answer {
     Reply(Reply),
     Unreadable(String),
-    Died(String),
+    Died(Cause),
     Timeout,
+}
+
+impl Overheads {
+    /// Seconds, of each trial that succeeded, in order.
+    pub fn seconds(&self) -> Vec<f64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn push(&self, seconds: f64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(seconds);
+    }
 }
 
 impl WorkerOptions {
@@ -54,6 +88,7 @@ impl WorkerOptions {
             arguments: vec!["worker".into()],
             pin: false,
             time_limit: Duration::from_secs(20),
+            memory: MEMORY,
         })
     }
 }
@@ -61,7 +96,7 @@ impl WorkerOptions {
 impl WorkerMeasurer {
     /// A measurer whose worker starts with the first job.
     pub fn new(options: WorkerOptions) -> Self {
-        WorkerMeasurer { options, worker: None }
+        WorkerMeasurer { options, worker: None, spare: None, overheads: Overheads::default() }
     }
 
     /// Process id of the worker, while there is one.
@@ -69,10 +104,15 @@ impl WorkerMeasurer {
         self.worker.as_ref().map(|worker| worker.child.id())
     }
 
+    /// What the trials of this measurer cost, those to come included.
+    pub fn overheads(&self) -> Overheads {
+        self.overheads.clone()
+    }
+
     fn ask(&mut self, request: &Request, limit: Duration) -> Result<Answer, MeasureError> {
         let mut worker = match self.worker.take() {
             Some(worker) => worker,
-            None => self.start()?,
+            None => self.next_worker()?,
         };
         let answer = worker.ask(request, limit)?;
         match &answer {
@@ -82,48 +122,70 @@ impl WorkerMeasurer {
         Ok(answer)
     }
 
-    fn start(&self) -> Result<Worker, MeasureError> {
-        let mut worker =
-            Worker::spawn(&self.options).map_err(|source| MeasureError::Spawn { path: self.options.program.clone(), source })?;
-        match worker.ask(&Request::Start { pin: self.options.pin }, self.options.time_limit)? {
-            Answer::Reply(Reply::Ready(PROTOCOL)) => Ok(worker),
-            Answer::Reply(reply) => Err(self.protocol_error(format!("{reply:?} instead of version {PROTOCOL}"))),
-            Answer::Unreadable(line) => Err(self.protocol_error(line)),
-            Answer::Died(how) => Err(self.protocol_error(how)),
-            Answer::Timeout => Err(self.protocol_error("no answer".into())),
-        }
+    /// The spare worker, or a new one if there is none; another one is started behind it.
+    fn next_worker(&mut self) -> Result<Worker, MeasureError> {
+        let spare = self.spare.take().and_then(|spare| spare.join().ok());
+        let worker = spare.unwrap_or_else(|| start(&self.options))?;
+        let options = self.options.clone();
+        self.spare = Some(std::thread::spawn(move || start(&options)));
+        Ok(worker)
     }
 
-    /// The outcomes of a request; or why all of its jobs fail.
-    fn outcomes(&mut self, request: &Request, jobs: usize) -> Result<Result<Vec<Outcome>, Cause>, MeasureError> {
-        let limit = self.options.time_limit * jobs.max(1) as u32;
+    /// The outcomes of a request with the seconds that candidates ran; or why all of its jobs fail.
+    fn outcomes(&mut self, request: &Request, jobs: &[Job]) -> Result<Result<(Vec<Outcome>, f64), Cause>, MeasureError> {
+        let limit = jobs.iter().map(|job| self.limit(job)).sum();
         match self.ask(request, limit)? {
-            Answer::Reply(Reply::Outcomes(outcomes)) if outcomes.len() == jobs => Ok(Ok(outcomes)),
-            Answer::Reply(reply) => Err(self.protocol_error(format!("{reply:?} instead of {jobs} outcomes"))),
-            Answer::Unreadable(line) => Err(self.protocol_error(line)),
-            Answer::Died(how) => Ok(Err(Cause::Crash(how))),
+            Answer::Reply(Reply::Outcomes(outcomes, running)) if outcomes.len() == jobs.len() => Ok(Ok((outcomes, running))),
+            Answer::Reply(reply) => Err(protocol_error(&self.options, format!("{reply:?} instead of {} outcomes", jobs.len()))),
+            Answer::Unreadable(line) => Err(protocol_error(&self.options, line)),
+            Answer::Died(cause) => Ok(Err(cause)),
             Answer::Timeout => Ok(Err(Cause::Timeout)),
         }
     }
 
-    fn protocol_error(&self, reason: String) -> MeasureError {
-        MeasureError::Protocol { path: self.options.program.clone(), reason }
+    /// How long a job may take.
+    fn limit(&self, job: &Job) -> Duration {
+        let Some(incumbent) = job.incumbent else { return self.options.time_limit };
+        let running = Duration::try_from_secs_f64(PATIENCE * incumbent * 1e-9 + 2.0 * job.budget.seconds);
+        running.map_or(self.options.time_limit, |running| (PREPARATION + running).min(self.options.time_limit))
     }
+}
+
+/// Starts a worker, and makes sure that it speaks the protocol.
+fn start(options: &WorkerOptions) -> Result<Worker, MeasureError> {
+    let mut worker = Worker::spawn(options).map_err(|source| MeasureError::Spawn { path: options.program.clone(), source })?;
+    match worker.ask(&Request::Start { pin: options.pin, memory: options.memory }, options.time_limit)? {
+        Answer::Reply(Reply::Ready(PROTOCOL)) => Ok(worker),
+        Answer::Reply(reply) => Err(protocol_error(options, format!("{reply:?} instead of version {PROTOCOL}"))),
+        Answer::Unreadable(line) => Err(protocol_error(options, line)),
+        Answer::Died(cause) => Err(protocol_error(options, cause.to_string())),
+        Answer::Timeout => Err(protocol_error(options, "no answer".into())),
+    }
+}
+
+fn protocol_error(options: &WorkerOptions, reason: String) -> MeasureError {
+    MeasureError::Protocol { path: options.program.clone(), reason }
 }
 
 impl Measurer for WorkerMeasurer {
     fn measure(&mut self, job: &Job) -> Result<Outcome, MeasureError> {
+        let start = Instant::now();
         let request = Request::Measure(Box::new(job.clone()));
-        let outcome = match self.outcomes(&request, 1)? {
-            Ok(mut outcomes) => outcomes.remove(0),
+        Ok(match self.outcomes(&request, std::slice::from_ref(job))? {
+            Ok((mut outcomes, running)) => {
+                let outcome = outcomes.remove(0);
+                if outcome.samples().is_some() {
+                    self.overheads.push((start.elapsed().as_secs_f64() - running).max(0.0));
+                }
+                outcome
+            }
             Err(cause) => Outcome::Failed(cause),
-        };
-        Ok(outcome)
+        })
     }
 
     fn compare(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, MeasureError> {
-        match self.outcomes(&Request::Compare(jobs.to_vec()), jobs.len())? {
-            Ok(outcomes) => Ok(outcomes),
+        match self.outcomes(&Request::Compare(jobs.to_vec()), jobs)? {
+            Ok((outcomes, _)) => Ok(outcomes),
             // One of them is to blame: alone, each answers for itself.
             Err(_) => jobs.iter().map(|job| self.measure(&Job { incumbent: None, ..job.clone() })).collect(),
         }
@@ -175,20 +237,36 @@ impl Worker {
     }
 
     /// Waits for a worker that has closed its output, and says how it ended.
-    fn end(&mut self) -> String {
-        let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+    fn end(&mut self) -> Cause {
+        let status = self.child.wait();
         let complaints = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        match complaints.lines().find(|line| !line.trim().is_empty()) {
-            Some(line) => format!("{status}: {}", line.trim()),
-            None => status,
-        }
+        status.map_or_else(|error| Cause::Crash(error.to_string()), |status| cause_of_death(status, &complaints))
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Both fail only if the worker is gone already.
+        // All of them fail only if the worker is gone already.
+        sonar_codegen::end_group(self.child.id());
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Why a process ended, from how it did and what it said. The texts are those of Rust's runtime.
+fn cause_of_death(status: ExitStatus, complaints: &str) -> Cause {
+    #[cfg(unix)]
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    let signal = None::<i32>;
+    match signal {
+        _ if complaints.contains("has overflowed its stack") => Cause::StackOverflow,
+        _ if complaints.contains("memory allocation of") => Cause::OutOfMemory,
+        Some(SEGMENTATION_FAULT | BUS_ERROR) => Cause::Segfault,
+        Some(ILLEGAL_INSTRUCTION) => Cause::IllegalInstruction,
+        _ => Cause::Crash(match complaints.lines().find(|line| !line.trim().is_empty()) {
+            Some(line) => format!("{status}: {}", line.trim()),
+            None => status.to_string(),
+        }),
     }
 }

@@ -1,6 +1,7 @@
 //! How long a candidate is worth timing: the decision, apart from what is timed.
 
 use crate::job::{Budget, Outcome};
+use crate::stats;
 
 /// A first sample above this multiple of the incumbent ends the race.
 pub const FIRST_BOUND: f64 = 3.0;
@@ -8,6 +9,35 @@ pub const FIRST_BOUND: f64 = 3.0;
 pub const EARLY_BOUND: f64 = 1.2;
 /// A sample repeats the call until it takes about this many nanoseconds, well above the resolution of clocks.
 pub const SAMPLE_NANOSECONDS: f64 = 20_000.0;
+
+/// Two candidates whose times differ by a smaller share are called the same.
+pub const TIE: f64 = 0.01;
+/// How sure a difference has to be.
+pub const CONFIDENCE: f64 = 0.99;
+
+/// How the time of one candidate compares with that of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is less.
+    Faster,
+    /// They differ too little, or too little is known.
+    Same,
+    /// It is more.
+    Slower,
+}
+
+/// Compares candidates that were timed in turns, by their samples: the ratio of each round's two times says which is faster, and
+/// a slow moment of the machine meets both. They differ if the median ratio differs from one by more than [`TIE`], and the
+/// interval that holds the true median with probability [`CONFIDENCE`] does not contain one.
+pub fn verdict(candidate: &[f64], other: &[f64]) -> Verdict {
+    let ratios: Vec<f64> = candidate.iter().zip(other).map(|(a, b)| a / b).collect();
+    let Some((low, high)) = stats::median_interval(&ratios, CONFIDENCE) else { return Verdict::Same };
+    match stats::median(&ratios) {
+        ratio if ratio < 1.0 - TIE && high < 1.0 => Verdict::Faster,
+        ratio if ratio > 1.0 + TIE && low > 1.0 => Verdict::Slower,
+        _ => Verdict::Same,
+    }
+}
 
 /// Times one candidate: `call(n)` makes `n` calls and returns the nanoseconds that they took together.
 ///
@@ -37,7 +67,7 @@ pub fn race(mut call: impl FnMut(usize) -> f64, incumbent: Option<f64>, budget: 
     }
 }
 
-/// Times candidates in turns, one sample of each a round; `budget` is that of each candidate. `call(i, n)` makes `n` calls of the
+/// Times candidates in turns, one sample of each a round, [`Budget::MIN_TURNS`] at least; `budget` is that of each candidate. `call(i, n)` makes `n` calls of the
 /// `i`-th candidate and returns the nanoseconds that they took together. One list of samples for each candidate.
 pub fn take_turns(mut call: impl FnMut(usize, usize) -> f64, candidates: usize, budget: Budget) -> Vec<Vec<f64>> {
     let repeats: Vec<usize> = (0..candidates).map(|i| repeats(&mut |n| call(i, n))).collect();
@@ -47,7 +77,7 @@ pub fn take_turns(mut call: impl FnMut(usize, usize) -> f64, candidates: usize, 
     while running {
         running = false;
         for i in 0..candidates {
-            if samples[i].is_empty() || !ended(&samples[i], spent[i], budget) {
+            if samples[i].len() < Budget::MIN_TURNS || !ended(&samples[i], spent[i], budget) {
                 let nanoseconds = call(i, repeats[i]);
                 spent[i] += nanoseconds;
                 samples[i].push(nanoseconds / repeats[i] as f64);
@@ -123,9 +153,34 @@ mod tests {
                 30_000.0 * (i + 1) as f64 * n as f64
             },
             2,
-            Budget { samples: 3, seconds: 1.0 },
+            Budget { samples: 9, seconds: 1.0 },
         );
-        assert_eq!(samples, vec![vec![30_000.0; 3], vec![60_000.0; 3]]);
-        assert_eq!(order, vec![0, 1, 0, 1, 0, 1, 0, 1]);
+        assert_eq!(samples, vec![vec![30_000.0; 9], vec![60_000.0; 9]]);
+        assert_eq!(order, [0, 1].repeat(10));
+    }
+
+    #[test]
+    fn turns_suffice_for_a_verdict() {
+        let times = [5e6, 4e6];
+        let samples = take_turns(|i, n| times[i] * n as f64, 2, Budget { samples: 1, seconds: 0.0 });
+        assert_eq!(verdict(&samples[1], &samples[0]), Verdict::Faster);
+    }
+
+    #[test]
+    fn a_difference_is_one_that_is_large_and_sure() {
+        let noisy = |base: f64, spread: f64| -> Vec<f64> { (0..20).map(|i| base + spread * f64::from(i * 7 % 20)).collect() };
+        assert_eq!(verdict(&noisy(100.0, 0.1), &noisy(110.0, 0.1)), Verdict::Faster);
+        assert_eq!(verdict(&noisy(110.0, 0.1), &noisy(100.0, 0.1)), Verdict::Slower);
+        // Sure, but small.
+        assert_eq!(verdict(&[100.5; 20], &[100.0; 20]), Verdict::Same);
+        // Large, but not sure: the other rounds say the opposite.
+        let turns = |a: f64, b: f64| -> Vec<f64> { (0..20).map(|i| if i % 5 < 3 { a } else { b }).collect() };
+        assert_eq!(verdict(&turns(100.0, 150.0), &turns(150.0, 100.0)), Verdict::Same);
+        // Too few rounds, or none.
+        assert_eq!(verdict(&[1.0; 5], &[2.0; 5]), Verdict::Same);
+        assert_eq!(verdict(&[], &[]), Verdict::Same);
+        // A slow moment that meets both.
+        let both: Vec<f64> = (0..20).map(|i| if i < 8 { 300.0 } else { 100.0 }).collect();
+        assert_eq!(verdict(&both, &both), Verdict::Same);
     }
 }

@@ -1,52 +1,54 @@
-//! The memory of all measurements: one SQLite table of trials, shared by all searches on a machine.
+//! The memory of all measurements: SQLite tables of trials and of what they are keyed by, shared by all searches on a machine.
 //!
 //! A trial whose insertion returned is safe from the death of the process (write-ahead log, `synchronous=NORMAL`); it may
 //! be lost with the power of the machine until [`Records::checkpoint`]. Several processes may use one file: each insertion
-//! is a transaction, and a process waits for another up to [`BUSY_TIMEOUT`].
+//! is a transaction, and a process waits for another up to [`BUSY_TIMEOUT`]. Every row has a checksum, so that damage to the file
+//! is noticed when it is read.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `schema` | the tables, and what becomes of those of older versions |
+//! | `exchange` | trials as lines of JSON, and those of other files |
+//! | `care` | checking and pruning |
+//! | `salvage` | what can be read of a damaged file |
+
+mod care;
+mod exchange;
+mod salvage;
+mod schema;
+
+pub use care::Pruned;
+pub use exchange::Added;
+pub use salvage::{Salvaged, salvage};
+pub use schema::SCHEMA_VERSION;
 
 use crate::error::MeasureError;
-use crate::job::{Cause, Outcome};
+use crate::job::{Cache, Cause, Outcome};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::io::{BufRead, Write};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Version of the table, kept in the file as SQLite's `user_version`.
-pub const SCHEMA_VERSION: i64 = 1;
 /// How long to wait for another process to release the file.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS trials (
-        id        INTEGER PRIMARY KEY,
-        task      TEXT    NOT NULL,
-        target    TEXT    NOT NULL,
-        threads   INTEGER NOT NULL,
-        compiler  TEXT    NOT NULL,
-        schedule  TEXT    NOT NULL,
-        outcome   TEXT    NOT NULL,
-        median    REAL,
-        confirmed INTEGER NOT NULL,
-        seconds   REAL    NOT NULL,
-        at        REAL    NOT NULL
-    );
-    CREATE INDEX IF NOT EXISTS trials_by_key ON trials (task, target, threads, compiler, schedule);
-    CREATE INDEX IF NOT EXISTS trials_by_time ON trials (task, target, threads, compiler, median);
-";
 
 /// What decides whether two trials are comparable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// Which computation: the [`digest`] of a task's canonical program.
     pub task: String,
-    /// For which instruction set.
+    /// For which instruction set, and on which processor: as `sonar_codegen::Target::key` tells.
     pub target: String,
     /// On how many threads.
     pub threads: usize,
     /// By which version of the code generator.
     pub compiler: String,
+    /// Where the kernel found its data.
+    #[serde(default)]
+    pub cache: Cache,
 }
 
 /// One measurement of one schedule.
@@ -71,9 +73,10 @@ pub struct Trial {
 ///
 /// ```
 /// # use sonar_measure::records::{Key, Records, Trial, digest, unix_time};
-/// # use sonar_measure::Outcome;
+/// # use sonar_measure::{Cache, Outcome};
 /// let records = Records::in_memory()?;
-/// let key = Key { task: digest("for i in 0..4 …"), target: "x86-64-v3".into(), threads: 1, compiler: "1".into() };
+/// let (task, target, compiler) = (digest("for i in 0..4 …"), "x86-64-v3".into(), "1".into());
+/// let key = Key { task, target, threads: 1, compiler, cache: Cache::Warm };
 /// let outcome = Outcome::Ok(vec![110.0, 105.0, 120.0]);
 /// records.insert(&Trial { key: key.clone(), schedule: "parallel i".into(), outcome, confirmed: false, seconds: 0.1, at: unix_time() })?;
 /// assert_eq!(records.best(&key)?.map(|trial| trial.schedule), Some("parallel i".into()));
@@ -83,10 +86,16 @@ pub struct Trial {
 pub struct Records {
     connection: Connection,
     path: PathBuf,
+    /// Row of every key. Rows of keys are never removed.
+    keys: RefCell<HashMap<Key, i64>>,
 }
 
+/// The latest trial of each schedule of the key `?1`: the one with the latest time, of equal times the one that was added last.
+const LATEST: &str = "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY schedule ORDER BY at DESC, id DESC) AS age
+    FROM trials WHERE key = ?1) WHERE age = 1";
+
 impl Records {
-    /// Opens a file of trials, and makes it if it does not exist.
+    /// Opens a file of trials, and makes it if it does not exist. One of an older version is brought up to this one.
     pub fn open(path: &Path) -> Result<Records, MeasureError> {
         let connection = Connection::open(path).map_err(|e| explain(path, e))?;
         Records::prepare(connection, path)
@@ -100,54 +109,31 @@ impl Records {
     }
 
     fn prepare(connection: Connection, path: &Path) -> Result<Records, MeasureError> {
-        let records = Records { connection, path: path.to_owned() };
-        let found = records.run(|c| {
+        let records = Records { connection, path: path.to_owned(), keys: RefCell::default() };
+        records.run(|c| {
             c.busy_timeout(BUSY_TIMEOUT)?;
             c.pragma_update(None, "journal_mode", "wal")?;
-            c.pragma_update(None, "synchronous", "normal")?;
-            c.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+            c.pragma_update(None, "synchronous", "normal")
         })?;
-        match found {
-            0 => records.create(),
-            SCHEMA_VERSION => Ok(records),
-            found => Err(MeasureError::Version { path: path.to_owned(), found, known: SCHEMA_VERSION }),
-        }
+        schema::prepare(&records)?;
+        records.load_keys()?;
+        Ok(records)
     }
 
-    /// Makes the table, unless the file is somebody else's.
-    fn create(self) -> Result<Records, MeasureError> {
-        let foreign = self.run(|c| {
-            let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'trials' LIMIT 1";
-            c.query_row(sql, [], |row| row.get::<_, String>(0)).optional()
-        })?;
-        if let Some(table) = foreign {
-            let reason = format!("it is a data base of something else, with a table `{table}`");
-            return Err(MeasureError::Corrupt { path: self.path, reason });
-        }
-        self.run(|c| c.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")))?;
-        Ok(self)
+    /// Where the trials are.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Adds a trial. It is kept even if the process dies right after.
     pub fn insert(&self, trial: &Trial) -> Result<(), MeasureError> {
+        let key = self.key_row(&trial.key)?;
         let outcome = serde_json::to_string(&trial.outcome).map_err(std::io::Error::from)?;
+        let sum = checksum(trial, &outcome);
         self.run(|c| {
-            let sql = "INSERT INTO trials (task, target, threads, compiler, schedule, outcome, median, confirmed, seconds, at)
-                       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-            let Key { task, target, threads, compiler } = &trial.key;
-            let median = trial.outcome.time();
-            let values = params![
-                task,
-                target,
-                *threads as i64,
-                compiler,
-                trial.schedule,
-                outcome,
-                median,
-                trial.confirmed,
-                trial.seconds,
-                trial.at
-            ];
+            let sql = "INSERT INTO trials (key, schedule, outcome, median, confirmed, seconds, at, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+            let Trial { schedule, confirmed, seconds, at, .. } = trial;
+            let values = params![key, schedule, outcome, trial.outcome.time(), confirmed, seconds, at, sum];
             c.prepare_cached(sql)?.execute(values).map(drop)
         })
     }
@@ -160,27 +146,50 @@ impl Records {
     /// The `count` best schedules of a key, best first, each with its latest trial; confirmed ones come before all others,
     /// because the smallest of many noisy times is not that of the fastest schedule.
     pub fn top(&self, key: &Key, count: usize) -> Result<Vec<Trial>, MeasureError> {
-        self.select(
-            key,
-            "median IS NOT NULL AND id IN
-                (SELECT MAX(id) FROM trials WHERE task = ?1 AND target = ?2 AND threads = ?3 AND compiler = ?4 GROUP BY schedule)
-             ORDER BY confirmed DESC, median, id LIMIT ?5",
-            count,
-        )
+        let sql = format!("{LATEST} AND median IS NOT NULL ORDER BY confirmed DESC, median, id LIMIT ?2");
+        self.select(key, &sql, count)
     }
 
     /// All trials of a key, in order of insertion.
     pub fn trials(&self, key: &Key) -> Result<Vec<Trial>, MeasureError> {
-        self.select(key, "TRUE ORDER BY id LIMIT ?5", i64::MAX as usize)
+        self.select(key, "SELECT * FROM trials WHERE key = ?1 ORDER BY id LIMIT ?2", i64::MAX as usize)
     }
 
-    fn select(&self, key: &Key, condition: &str, limit: usize) -> Result<Vec<Trial>, MeasureError> {
-        let sql =
-            format!("SELECT * FROM trials WHERE task = ?1 AND target = ?2 AND threads = ?3 AND compiler = ?4 AND {condition}");
-        self.run(|c| {
-            let values = params![key.task, key.target, key.threads as i64, key.compiler, limit as i64];
-            c.prepare_cached(&sql)?.query_map(values, trial_of_row)?.collect()
-        })
+    fn select(&self, key: &Key, sql: &str, limit: usize) -> Result<Vec<Trial>, MeasureError> {
+        let Some(row) = self.known_key(key)? else { return Ok(vec![]) };
+        let read = self.run(|c| {
+            let mut statement = c.prepare_cached(sql)?;
+            let rows = statement.query_map(params![row, limit as i64], Stored::read)?;
+            rows.collect::<rusqlite::Result<Vec<Stored>>>()
+        })?;
+        read.into_iter().map(|stored| stored.trial(key).ok_or_else(|| self.damaged(stored.id))).collect()
+    }
+
+    /// Calls a function with every trial, in order of insertion, until it fails.
+    pub fn each(&self, mut visit: impl FnMut(Trial) -> Result<(), MeasureError>) -> Result<(), MeasureError> {
+        self.load_keys()?;
+        let keys: HashMap<i64, Key> = self.keys.borrow().iter().map(|(key, &row)| (row, key.clone())).collect();
+        let explained = |error| explain(&self.path, error);
+        let mut statement = self.connection.prepare("SELECT * FROM trials ORDER BY id").map_err(explained)?;
+        let mut rows = statement.query([]).map_err(explained)?;
+        while let Some(row) = rows.next().map_err(explained)? {
+            let stored = Stored::read(row).map_err(explained)?;
+            let trial = keys.get(&stored.key).and_then(|key| stored.trial(key));
+            visit(trial.ok_or_else(|| self.damaged(stored.id))?)?;
+        }
+        Ok(())
+    }
+
+    /// All keys with how many trials each has, in order of their first trials.
+    pub fn keys(&self) -> Result<Vec<(Key, usize)>, MeasureError> {
+        self.load_keys()?;
+        let counts: HashMap<i64, i64> = self.run(|c| {
+            let mut statement = c.prepare("SELECT key, COUNT(*) FROM trials GROUP BY key")?;
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })?;
+        let mut keys: Vec<(i64, Key)> = self.keys.borrow().iter().map(|(key, &row)| (row, key.clone())).collect();
+        keys.sort_by_key(|(row, _)| *row);
+        Ok(keys.into_iter().map(|(row, key)| (key, counts.get(&row).map_or(0, |&n| n as usize))).collect())
     }
 
     /// How many trials there are, of all keys.
@@ -197,38 +206,118 @@ impl Records {
         })
     }
 
-    /// Writes all trials, each as a line of JSON, in order of insertion. Returns how many.
-    pub fn export(&self, output: &mut dyn Write) -> Result<usize, MeasureError> {
-        let trials: Vec<Trial> = self.run(|c| {
-            let mut statement = c.prepare("SELECT * FROM trials ORDER BY id")?;
-            statement.query_map([], trial_of_row)?.collect()
-        })?;
-        for trial in &trials {
-            serde_json::to_writer(&mut *output, trial).map_err(std::io::Error::from)?;
-            output.write_all(b"\n")?;
+    /// Does several changes at once: all of them, or none if one fails.
+    fn transaction<T>(&self, change: impl FnOnce() -> Result<T, MeasureError>) -> Result<T, MeasureError> {
+        self.run(|c| c.execute_batch("BEGIN IMMEDIATE"))?;
+        let result = change().and_then(|value| self.run(|c| c.execute_batch("COMMIT")).map(|()| value));
+        if result.is_err() {
+            // It fails only where the failure itself has ended the transaction.
+            let _ = self.connection.execute_batch("ROLLBACK");
+            self.keys.borrow_mut().clear();
         }
-        Ok(trials.len())
+        result
     }
 
-    /// Adds trials that [`export`](Records::export) wrote: all of them, or none if one is unreadable. Returns how many.
-    pub fn import(&self, input: &mut dyn BufRead) -> Result<usize, MeasureError> {
-        let mut trials: Vec<Trial> = Vec::new();
-        for (index, line) in input.lines().enumerate() {
-            let line = line?;
-            if !line.trim().is_empty() {
-                trials.push(serde_json::from_str(&line).map_err(|source| MeasureError::Import { line: index + 1, source })?);
-            }
+    /// Reads all keys, each with its checksum.
+    fn load_keys(&self) -> Result<(), MeasureError> {
+        let rows = self.run(|c| {
+            let mut statement = c.prepare_cached("SELECT * FROM keys")?;
+            let rows = statement.query_map([], |row| Ok((key_of_row(row)?, row.get("id")?, row.get::<_, i64>("sum")?)))?;
+            rows.collect::<rusqlite::Result<Vec<(Key, i64, i64)>>>()
+        })?;
+        if let Some((_, row, _)) = rows.iter().find(|(key, _, sum)| key_checksum(key) != *sum) {
+            return Err(self.corrupt(format!("key {row} is not what was written")));
         }
-        let transaction = self.connection.unchecked_transaction().map_err(|e| explain(&self.path, e))?;
-        for trial in &trials {
-            self.insert(trial)?;
+        self.keys.replace(rows.into_iter().map(|(key, row, _)| (key, row)).collect());
+        Ok(())
+    }
+
+    /// The row of a key, if it has one; another process may have added it.
+    fn known_key(&self, key: &Key) -> Result<Option<i64>, MeasureError> {
+        if let Some(&row) = self.keys.borrow().get(key) {
+            return Ok(Some(row));
         }
-        transaction.commit().map_err(|e| explain(&self.path, e))?;
-        Ok(trials.len())
+        let Key { task, target, threads, compiler, cache } = key;
+        let row = self.run(|c| {
+            let sql = "SELECT id FROM keys WHERE task = ? AND target = ? AND threads = ? AND compiler = ? AND cache = ?";
+            let values = params![task, target, *threads as i64, compiler, cache.name()];
+            c.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()
+        })?;
+        if let Some(row) = row {
+            self.keys.borrow_mut().insert(key.clone(), row);
+        }
+        Ok(row)
+    }
+
+    /// The row of a key, which is added if there is none.
+    fn key_row(&self, key: &Key) -> Result<i64, MeasureError> {
+        if let Some(row) = self.known_key(key)? {
+            return Ok(row);
+        }
+        let Key { task, target, threads, compiler, cache } = key;
+        self.run(|c| {
+            let sql = "INSERT OR IGNORE INTO keys (task, target, threads, compiler, cache, sum) VALUES (?, ?, ?, ?, ?, ?)";
+            let values = params![task, target, *threads as i64, compiler, cache.name(), key_checksum(key)];
+            c.prepare_cached(sql)?.execute(values)
+        })?;
+        self.known_key(key)?.ok_or_else(|| self.corrupt("a key cannot be found again".into()))
+    }
+
+    fn damaged(&self, row: i64) -> MeasureError {
+        self.corrupt(format!("trial {row} is not what was written"))
+    }
+
+    fn corrupt(&self, reason: String) -> MeasureError {
+        MeasureError::Corrupt { path: self.path.clone(), reason }
     }
 
     fn run<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, MeasureError> {
         query(&self.connection).map_err(|e| explain(&self.path, e))
+    }
+}
+
+/// A row of the table of trials.
+struct Stored {
+    id: i64,
+    key: i64,
+    schedule: String,
+    outcome: String,
+    median: Option<f64>,
+    confirmed: i64,
+    seconds: f64,
+    at: f64,
+    sum: i64,
+}
+
+impl Stored {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Stored> {
+        Ok(Stored {
+            id: row.get("id")?,
+            key: row.get("key")?,
+            schedule: row.get("schedule")?,
+            outcome: row.get("outcome")?,
+            median: row.get("median")?,
+            confirmed: row.get("confirmed")?,
+            seconds: row.get("seconds")?,
+            at: row.get("at")?,
+            sum: row.get("sum")?,
+        })
+    }
+
+    /// The trial, if the row is as it was written for this key.
+    fn trial(&self, key: &Key) -> Option<Trial> {
+        // A newer version may know outcomes that this one does not.
+        let unreadable = || Outcome::Failed(Cause::Illegal("the record of the outcome is unreadable".into()));
+        let trial = Trial {
+            key: key.clone(),
+            schedule: self.schedule.clone(),
+            outcome: serde_json::from_str(&self.outcome).unwrap_or_else(|_| unreadable()),
+            confirmed: self.confirmed != 0,
+            seconds: self.seconds,
+            at: self.at,
+        };
+        let same = trial.outcome.time().map(bits) == self.median.map(bits) && matches!(self.confirmed, 0 | 1);
+        (same && checksum(&trial, &self.outcome) == self.sum).then_some(trial)
     }
 }
 
@@ -242,25 +331,43 @@ pub fn unix_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }
 
-fn trial_of_row(row: &Row<'_>) -> rusqlite::Result<Trial> {
-    let outcome: String = row.get("outcome")?;
-    let unreadable = || Outcome::Failed(Cause::Illegal("the record of the outcome is unreadable".into()));
-    Ok(Trial {
-        key: Key {
-            task: row.get("task")?,
-            target: row.get("target")?,
-            threads: row.get::<_, i64>("threads")? as usize,
-            compiler: row.get("compiler")?,
-        },
-        schedule: row.get("schedule")?,
-        outcome: serde_json::from_str(&outcome).unwrap_or_else(|_| unreadable()),
-        confirmed: row.get("confirmed")?,
-        seconds: row.get("seconds")?,
-        at: row.get("at")?,
+/// 64 bits that tell whether a trial is what it was, with the text of its outcome as it is stored.
+fn checksum(trial: &Trial, outcome: &str) -> i64 {
+    let numbers = format!("{} {:x} {:x}", trial.confirmed, bits(trial.seconds), bits(trial.at));
+    sum_of([&format!("{:x}", key_checksum(&trial.key)), &trial.schedule, outcome, &numbers])
+}
+
+/// The bits of a number as SQLite keeps it, which is without the sign of zero.
+fn bits(number: f64) -> u64 {
+    (number + 0.0).to_bits()
+}
+
+fn key_checksum(key: &Key) -> i64 {
+    sum_of([&key.task, &key.target, &format!("{} {}", key.threads, key.cache), &key.compiler])
+}
+
+fn sum_of(texts: [&str; 4]) -> i64 {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    }
+    hash.finalize()[..8].iter().fold(0, |sum, &byte| sum << 8 | i64::from(byte))
+}
+
+fn key_of_row(row: &Row<'_>) -> rusqlite::Result<Key> {
+    let cache: String = row.get("cache")?;
+    Ok(Key {
+        task: row.get("task")?,
+        target: row.get("target")?,
+        threads: row.get::<_, i64>("threads")? as usize,
+        compiler: row.get("compiler")?,
+        cache: cache.parse().map_err(|_| rusqlite::Error::InvalidColumnName(cache))?,
     })
 }
 
 fn explain(path: &Path, error: rusqlite::Error) -> MeasureError {
+    use rusqlite::Error;
     let path = path.to_owned();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => MeasureError::Locked { path },
@@ -270,7 +377,16 @@ fn explain(path: &Path, error: rusqlite::Error) -> MeasureError {
         _ if error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
             MeasureError::Full { path }
         }
-        _ => MeasureError::Sqlite { path, source: error },
+        // Tables are missing, or not what they should be, or values are of the wrong type.
+        Some(ErrorCode::Unknown) => MeasureError::Corrupt { path, reason: error.to_string() },
+        _ => match error {
+            Error::InvalidColumnType(..)
+            | Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::Utf8Error(..)
+            | Error::InvalidColumnName(_) => MeasureError::Corrupt { path, reason: error.to_string() },
+            source => MeasureError::Sqlite { path, source },
+        },
     }
 }
 
@@ -279,7 +395,7 @@ mod tests {
     use super::*;
 
     fn key(task: &str) -> Key {
-        Key { task: task.into(), target: "x86-64-v3".into(), threads: 1, compiler: "1".into() }
+        Key { task: task.into(), target: "x86-64-v3".into(), threads: 1, compiler: "1".into(), cache: Cache::Warm }
     }
 
     fn trial(task: &str, schedule: &str, outcome: Outcome, confirmed: bool) -> Trial {
@@ -341,7 +457,8 @@ mod tests {
         assert_eq!(records.export(&mut text).unwrap(), 2);
 
         let copy = Records::in_memory().unwrap();
-        assert_eq!(copy.import(&mut text.as_slice()).unwrap(), 2);
+        assert_eq!(copy.import(&mut text.as_slice()).unwrap(), Added { added: 2, known: 0 });
+        assert_eq!(copy.import(&mut text.as_slice()).unwrap(), Added { added: 0, known: 2 });
         assert_eq!(copy.trials(&key("a")).unwrap(), records.trials(&key("a")).unwrap());
 
         text.truncate(text.len() - 5);

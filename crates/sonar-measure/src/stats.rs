@@ -46,7 +46,7 @@ impl Summary {
         let sorted = sorted(samples);
         let (&min, &max) = (sorted.first()?, sorted.last()?);
         let median = quantile_of_sorted(&sorted, 0.5);
-        let ranks = median_ranks(sorted.len());
+        let ranks = median_ranks(sorted.len(), CONFIDENCE);
         let interval = ranks.map_or((min, max), |(low, high)| (sorted[low], sorted[high]));
 
         let mut warnings = Vec::new();
@@ -78,19 +78,25 @@ pub fn quantile(samples: &[f64], q: f64) -> f64 {
     quantile_of_sorted(&sorted(samples), q)
 }
 
-/// Zero-based ranks of the sorted samples between which the true median lies with probability at least [`CONFIDENCE`];
+/// An interval that holds the true median with probability at least `confidence`; nothing if the samples are too few for that.
+pub fn median_interval(samples: &[f64], confidence: f64) -> Option<(f64, f64)> {
+    let sorted = sorted(samples);
+    median_ranks(sorted.len(), confidence).map(|(low, high)| (sorted[low], sorted[high]))
+}
+
+/// Zero-based ranks of the sorted samples between which the true median lies with probability at least `confidence`;
 /// nothing if even the whole range is not that sure.
 ///
 /// The number of samples below the true median is binomial with probability one half, so the interval from the
 /// `k`-th smallest to the `k`-th largest misses it with probability `2 · P(X < k)`.
-fn median_ranks(count: usize) -> Option<(usize, usize)> {
+fn median_ranks(count: usize, confidence: f64) -> Option<(usize, usize)> {
     let n = count as f64;
     let mut log_probability = -n * std::f64::consts::LN_2;
     let mut below = 0.0;
     let mut rank = None;
     for k in 0..count.div_ceil(2) {
         below += log_probability.exp();
-        if 2.0 * below > 1.0 - CONFIDENCE {
+        if 2.0 * below > 1.0 - confidence {
             break;
         }
         rank = Some(k);
@@ -127,12 +133,12 @@ mod tests {
     #[test]
     fn ranks_are_those_of_the_sign_test() {
         // Tabulated, for example, in Conover, "Practical Nonparametric Statistics".
-        assert_eq!(median_ranks(5), None);
-        assert_eq!(median_ranks(6), Some((0, 5)));
-        assert_eq!(median_ranks(10), Some((1, 8)));
-        assert_eq!(median_ranks(25), Some((7, 17)));
-        assert_eq!(median_ranks(100), Some((39, 60)));
-        assert!(median_ranks(10_000).is_some_and(|(low, high)| low > 4_890 && high < 5_110));
+        assert_eq!(median_ranks(5, 0.95), None);
+        assert_eq!(median_ranks(6, 0.95), Some((0, 5)));
+        assert_eq!(median_ranks(10, 0.95), Some((1, 8)));
+        assert_eq!(median_ranks(25, 0.95), Some((7, 17)));
+        assert_eq!(median_ranks(100, 0.95), Some((39, 60)));
+        assert!(median_ranks(10_000, 0.95).is_some_and(|(low, high)| low > 4_890 && high < 5_110));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 /// Version of the protocol; both sides must have the same.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// How long a worker may still be busy after its input ended.
 const GRACE: Duration = Duration::from_secs(1);
@@ -25,6 +25,8 @@ pub enum Request {
     Start {
         /// Whether to stay on one processor.
         pin: bool,
+        /// Bytes of memory that the worker may use.
+        memory: u64,
     },
     /// As [`Measurer::measure`].
     Measure(Box<Job>),
@@ -38,8 +40,8 @@ pub enum Request {
 pub enum Reply {
     /// To [`Request::Start`]: the version of the protocol.
     Ready(u32),
-    /// To all others: one outcome for each job.
-    Outcomes(Vec<Outcome>),
+    /// To all others: one outcome for each job, and the seconds that candidates ran.
+    Outcomes(Vec<Outcome>, f64),
     /// The request cannot be read, or the measuring itself fails; holds why.
     Refused(String),
 }
@@ -77,18 +79,23 @@ pub fn serve(input: impl Read + Send + 'static, mut output: impl Write) -> std::
 }
 
 fn answer(measurer: &mut LocalMeasurer, line: &str) -> Reply {
+    let before = measurer.running();
     let outcomes = match serde_json::from_str(line) {
-        Ok(Request::Start { pin }) => {
+        Ok(Request::Start { pin, memory }) => {
             if pin {
                 sonar_codegen::pin_to_one_processor();
             }
-            return Reply::Ready(PROTOCOL);
+            return match sonar_codegen::limit_memory(memory) || !cfg!(unix) {
+                true => Reply::Ready(PROTOCOL),
+                false => Reply::Refused("the memory of this process cannot be bounded".into()),
+            };
         }
         Ok(Request::Measure(job)) => measurer.measure(&job).map(|outcome| vec![outcome]),
         Ok(Request::Compare(jobs)) => measurer.compare(&jobs),
         Err(error) => return Reply::Refused(format!("the request is unreadable: {error}")),
     };
-    outcomes.map_or_else(|error| Reply::Refused(error.to_string()), Reply::Outcomes)
+    let running = (measurer.running() - before).as_secs_f64();
+    outcomes.map_or_else(|error| Reply::Refused(error.to_string()), |outcomes| Reply::Outcomes(outcomes, running))
 }
 
 #[cfg(test)]
@@ -103,10 +110,10 @@ mod tests {
 
     #[test]
     fn a_worker_answers_line_by_line() {
-        let replies = replies("{\"start\":{\"pin\":false}}\nnonsense\n{\"compare\":[]}\n");
+        let replies = replies("{\"start\":{\"pin\":false,\"memory\":1000000000000}}\nnonsense\n{\"compare\":[]}\n");
         assert_eq!(replies[0], Reply::Ready(PROTOCOL));
         assert!(matches!(&replies[1], Reply::Refused(why) if why.contains("unreadable")));
-        assert_eq!(replies[2], Reply::Outcomes(vec![]));
+        assert_eq!(replies[2], Reply::Outcomes(vec![], 0.0));
         assert_eq!(replies.len(), 3);
     }
 }

@@ -1,51 +1,12 @@
 //! A worker process meets good candidates and all kinds of bad ones, and the measurer outlives every one of them.
 
-use sonar_ir::BinaryOp;
-use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind, Program, Stmt, Var};
-use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
-use sonar_measure::{Budget, Cause, Job, MeasureError, Measurer, Outcome};
-use std::path::PathBuf;
-use std::sync::Arc;
+mod common;
+
+use common::{add, job, measurer};
+use sonar_ir::loops::{Buffer, BufferKind};
+use sonar_measure::process::{MEMORY, WorkerMeasurer, WorkerOptions};
+use sonar_measure::{Budget, Cache, Cause, Job, MeasureError, Measurer, Outcome};
 use std::time::Duration;
-
-const LEN: usize = 64;
-
-fn measurer(time_limit: Duration) -> WorkerMeasurer {
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_sonar-measure-worker"));
-    WorkerMeasurer::new(WorkerOptions { program, arguments: vec![], pin: true, time_limit })
-}
-
-/// `y[i] = x[i] + addend`, in `nests` further loops of `repeats` iterations each that change nothing.
-fn add(addend: f32, nests: usize, repeats: usize) -> Program {
-    let element = |buffer| Access { buffer: BufId(buffer), index: Affine::var(Var(0), 1) };
-    let sum = Expr::Binary(BinaryOp::Add, Arc::new(Expr::Load(element(0))), Arc::new(Expr::Const(addend)));
-    let mut body = vec![Stmt::Store { target: element(1), value: sum }];
-    let mut vars = vec!["i".to_string()];
-    for nest in 0..nests {
-        let var = Var(vars.len() as u32);
-        vars.push(format!("again{nest}"));
-        body = vec![Stmt::For { var, extent: repeats, kind: LoopKind::Serial, body }];
-    }
-    let body = vec![Stmt::For { var: Var(0), extent: LEN, kind: LoopKind::Serial, body }];
-    let buffer = |name: &str, kind| Buffer { name: name.into(), len: LEN, kind };
-    let buffers = vec![buffer("x", BufferKind::Input), buffer("y", BufferKind::Output)];
-    Program { name: "add".into(), buffers, vars, setup: vec![], body, tiles: vec![] }
-}
-
-fn job(candidate: Program) -> Job {
-    Job {
-        task: "add one".into(),
-        schedule: String::new(),
-        reference: add(1.0, 0, 0),
-        candidate,
-        target: "native".into(),
-        threads: 1,
-        seed: 7,
-        tolerance: 1e-5,
-        incumbent: None,
-        budget: Budget { samples: 5, seconds: 0.1 },
-    }
-}
 
 #[test]
 fn a_sound_candidate_is_timed() {
@@ -90,10 +51,25 @@ fn a_crash_ends_the_worker_only() {
     let mut greedy = add(1.0, 0, 0);
     greedy.buffers.extend((0..20_000).map(|i| Buffer { name: format!("t{i}"), len: 1 << 31, kind: BufferKind::Temp }));
     let outcome = measurer.measure(&job(greedy.clone())).unwrap();
-    assert!(matches!(outcome, Outcome::Failed(Cause::Crash(_))), "{outcome:?}");
+    assert!(matches!(outcome, Outcome::Failed(Cause::OutOfMemory)), "{outcome:?}");
     let outcomes = measurer.compare(&[job(greedy), job(add(1.0, 0, 0))]).unwrap();
-    assert!(matches!(outcomes[0], Outcome::Failed(Cause::Crash(_))), "{outcomes:?}");
+    assert!(matches!(outcomes[0], Outcome::Failed(Cause::OutOfMemory)), "{outcomes:?}");
     assert!(outcomes[1].time().is_some(), "{outcomes:?}");
+}
+
+#[test]
+fn cold_calls_are_timed_too_and_what_trials_cost_is_known() {
+    let mut measurer = measurer(Duration::from_secs(30));
+    let overheads = measurer.overheads();
+    for cache in [Cache::Warm, Cache::Cold] {
+        for threads in [1, 2] {
+            let budget = Budget { samples: 5, seconds: 0.1 };
+            let outcome = measurer.measure(&Job { cache, threads, budget, ..job(add(1.0, 0, 0)) }).unwrap();
+            assert!(outcome.time().is_some_and(|time| time > 0.0), "{outcome:?}");
+        }
+    }
+    assert_eq!(overheads.seconds().len(), 4);
+    assert!(overheads.seconds().iter().all(|&seconds| seconds > 0.0));
 }
 
 #[test]
@@ -106,7 +82,8 @@ fn what_does_not_compile_is_illegal() {
 #[test]
 fn an_executable_that_is_no_worker_is_an_error() {
     for (program, arguments) in [("/nonexistent/worker", vec![]), ("true", vec![]), ("echo", vec!["hello".to_string()])] {
-        let options = WorkerOptions { program: program.into(), arguments, pin: false, time_limit: Duration::from_secs(30) };
+        let options =
+            WorkerOptions { program: program.into(), arguments, pin: false, time_limit: Duration::from_secs(30), memory: MEMORY };
         let error = WorkerMeasurer::new(options).measure(&job(add(1.0, 0, 0))).unwrap_err();
         assert!(matches!(error, MeasureError::Spawn { .. } | MeasureError::Protocol { .. }), "{error}");
     }

@@ -5,7 +5,7 @@ use sonar_codegen::Target;
 use sonar_ir::schedule::Schedule;
 use sonar_ir::text::parse_graph;
 use sonar_ir::{Graph, NodeId, TensorType};
-use sonar_measure::{Key, MeasureError, Records, records};
+use sonar_measure::{Cache, Key, MeasureError, Records, records};
 use sonar_rewrite::rules::STATED;
 use sonar_schedule::Task;
 
@@ -13,14 +13,18 @@ use sonar_schedule::Task;
 pub const COMPILER: &str = env!("CARGO_PKG_VERSION");
 
 /// Under which key trials of a task are recorded.
-pub fn key(task: &Task, target: &Target, threads: usize) -> Key {
-    Key { task: records::digest(&task.key), target: target.key(), threads, compiler: COMPILER.into() }
+pub fn key(task: &Task, target: &Target, threads: usize, cache: Cache) -> Key {
+    Key { task: records::digest(&task.key), target: target.key(), threads, compiler: COMPILER.into(), cache }
 }
 
-/// The best recorded schedule of a task.
+/// The best recorded schedule of a task: of cold trials, if there are any, else of warm ones.
 pub fn best_schedule(records: &Records, task: &Task, target: &Target, threads: usize) -> Result<Option<Schedule>, MeasureError> {
-    let best = records.best(&key(task, target, threads))?;
-    Ok(best.and_then(|trial| trial.schedule.parse().ok()))
+    for cache in [Cache::Cold, Cache::Warm] {
+        if let Some(trial) = records.best(&key(task, target, threads, cache))? {
+            return Ok(trial.schedule.parse().ok());
+        }
+    }
+    Ok(None)
 }
 
 /// Under which key the rewritten forms of a graph, whose batch is bound, are recorded. Rules of a user belong to it.
@@ -28,7 +32,7 @@ pub fn network_key(graph: &Graph, options: &CompileOptions<'_>) -> Key {
     let stated = options.rules.iter().filter(|rule| rule.family == STATED);
     let stated: String = stated.map(|rule| format!("{}\n", rule.text)).collect();
     let task = records::digest(&format!("{graph}{:e}{stated}", options.tolerance));
-    Key { task, target: options.target.key(), threads: options.threads, compiler: COMPILER.into() }
+    Key { task, target: options.target.key(), threads: options.threads, compiler: COMPILER.into(), cache: Cache::default() }
 }
 
 /// What a graph, whose batch is bound, was found to be rewritten to best: the schedule of the best trial under its key.

@@ -18,9 +18,10 @@ use crate::recorded;
 use sonar_codegen::Target;
 use sonar_ir::loops::Program;
 use sonar_ir::schedule::Schedule;
-use sonar_measure::{Budget, Clock, Job, Key, Measurer, Outcome, Records, Trial, records, stats};
+use sonar_measure::race::{Verdict, verdict};
+use sonar_measure::{Budget, Cache, Clock, Job, Key, Measurer, Outcome, Records, Trial, records, stats};
 use sonar_schedule::Task;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct TunerOptions {
     pub seed: u64,
     /// How long to time one candidate.
     pub budget: Budget,
+    /// Where kernels find their data when they are timed.
+    pub cache: Cache,
     /// What rounding may cost: see [`sonar_schedule::Options::tolerance`].
     pub rounding: f64,
     /// Largest accepted error of a kernel's output over the largest output.
@@ -172,7 +175,16 @@ struct Best {
 impl TunerOptions {
     /// Kernels on one thread, seed 0, and the default budget.
     pub fn new(target: Target) -> Self {
-        TunerOptions { target, threads: 1, seed: 0, budget: Budget::default(), rounding: 1e-4, tolerance: 1e-4, overlap: false }
+        TunerOptions {
+            target,
+            threads: 1,
+            seed: 0,
+            budget: Budget::default(),
+            cache: Cache::default(),
+            rounding: 1e-4,
+            tolerance: 1e-4,
+            overlap: false,
+        }
     }
 
     /// With candidates prepared while others are measured, if there is a processor for it.
@@ -198,7 +210,7 @@ impl Tuner {
         if let Some(&id) = self.by_key.get(&task.key) {
             return Ok(id);
         }
-        let key = recorded::key(task, &self.options.target, self.options.threads);
+        let key = recorded::key(task, &self.options.target, self.options.threads, self.options.cache);
         let allowed = |schedule: &str| {
             schedule.parse().is_ok_and(|schedule: Schedule| sonar_schedule::allows(&schedule, self.options.rounding))
         };
@@ -335,6 +347,17 @@ impl Tuner {
         self.states[id.0].tried.len()
     }
 
+    /// Why trials of a task failed, and how many of them for each [kind](sonar_measure::Cause::kind) of cause.
+    pub fn failures(&self, id: TaskId) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for outcome in self.states[id.0].tried.values() {
+            if let Outcome::Failed(cause) = outcome {
+                *counts.entry(cause.kind()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
     /// The progress of a task by this tuner, in order.
     pub fn curve(&self, id: TaskId) -> &[Progress] {
         &self.states[id.0].curve
@@ -431,17 +454,19 @@ impl Tuner {
         let outcomes = self.measurer.compare(&jobs)?;
         let seconds = self.clock.now().saturating_sub(start).as_secs_f64();
         let share = seconds / jobs.len().max(1) as f64;
-        let mut times = Vec::with_capacity(jobs.len());
+        let mut timed = Vec::with_capacity(jobs.len());
         for (job, outcome) in jobs.into_iter().zip(outcomes) {
             let time = outcome.time();
+            let samples = outcome.samples().map(<[f64]>::to_vec).unwrap_or_default();
             self.records.insert(&trial(&state.key, job.schedule.clone(), outcome, true, share))?;
-            times.extend(time.map(|nanoseconds| Best { schedule: job.schedule, nanoseconds, confirmed: true }));
+            timed.extend(time.map(|nanoseconds| (Best { schedule: job.schedule, nanoseconds, confirmed: true }, samples)));
         }
-        let incumbent = times.iter().find(|time| state.best.as_ref().is_some_and(|best| best.schedule == time.schedule)).cloned();
-        let fastest = times.into_iter().min_by(|a, b| a.nanoseconds.total_cmp(&b.nanoseconds));
+        let so_far = state.best.as_ref().map(|best| best.schedule.clone());
+        let incumbent = timed.iter().find(|(best, _)| Some(&best.schedule) == so_far.as_ref()).cloned();
+        let fastest = timed.into_iter().min_by(|(a, _), (b, _)| a.nanoseconds.total_cmp(&b.nanoseconds));
         state.best = match (incumbent, fastest) {
-            (Some(incumbent), Some(fastest)) if fastest.nanoseconds >= incumbent.nanoseconds * TIE => Some(incumbent),
-            (_, Some(fastest)) => Some(fastest),
+            (Some(incumbent), Some(fastest)) if verdict(&fastest.1, &incumbent.1) != Verdict::Faster => Some(incumbent.0),
+            (_, Some(fastest)) => Some(fastest.0),
             (_, None) => state.best.take(),
         };
         state.advance(id, seconds);
@@ -512,6 +537,8 @@ impl State {
             tolerance: options.tolerance,
             incumbent,
             budget: options.budget,
+            cache: options.cache,
+            fault: None,
         }
     }
 

@@ -56,7 +56,7 @@ fn bests(tuner: &Tuner, weights: &[(TaskId, f64)]) -> Vec<(Schedule, f64)> {
 
 /// The invented time of a schedule, as the tuner's measurer invents it.
 fn time(task: &Task, schedule: &Schedule) -> f64 {
-    let key = sonar_tune::recorded::key(task, &Target::parse(TARGET).unwrap(), 1);
+    let key = sonar_tune::recorded::key(task, &Target::parse(TARGET).unwrap(), 1, sonar_measure::Cache::default());
     FakeMeasurer::new(1, FakeClock::default()).time(&key.task, &schedule.to_string())
 }
 
@@ -165,6 +165,9 @@ fn failures_are_recorded_and_no_best() {
     assert!(weights.iter().all(|&(id, _)| tuner.best(id).is_none()));
     assert_eq!(tuner.schedule(&tasks()[0]), None);
     assert_eq!(tuner.latency(&weights), None);
+
+    let failures = weights.iter().flat_map(|&(id, _)| tuner.failures(id));
+    assert_eq!(failures.fold(0, |sum, (kind, count)| sum + if kind == "time limit" { count } else { 0 }), 20);
 }
 
 #[test]

@@ -1,11 +1,27 @@
 //! `doctor`: what this machine is, and whether its timings can be trusted.
 
 use crate::args::{DoctorArgs, Format};
-use crate::exit::{Exit, Failure, OrExit};
+use crate::compiled::tune_failure;
+use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::output::outln;
 use serde::Serialize;
-use sonar_codegen::{Target, peak_gflops};
-use std::time::Instant;
+use sonar_codegen::{Target, peak_gflops, pin_to_one_processor};
+use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
+use sonar_measure::race::{Verdict, verdict};
+use sonar_measure::{Budget, Cache, Job, Measurer, records};
+use sonar_tune::{CompileOptions, lower};
+use std::time::{Duration, Instant};
+
+/// How long the machine is watched.
+const WATCH: Duration = Duration::from_millis(1500);
+/// The part of it over which the clock frequency counts as steady.
+const WINDOW: Duration = Duration::from_millis(75);
+/// The kernel that is compared with itself.
+const KERNEL: &str = "graph @same(%x: f32[1,16,16,32]) {
+  param %w: f32[3,3,32,32] = he
+  return relu(conv2d(%x, %w) {pad=same})
+}
+";
 
 /// What was found out about the machine.
 #[derive(Serialize)]
@@ -16,17 +32,28 @@ struct Findings {
     peak_gflops: f64,
     peak_gflops_by_target: Vec<(String, f64)>,
     timer_resolution_ns: f64,
-    /// Slowest over fastest of a hundred equal pieces of work.
+    /// Whether a thread can be kept on one processor.
+    pinning: bool,
+    /// Slowest over fastest of equal pieces of work, but for the slowest twentieth.
     jitter: f64,
-    /// Share of processor time that the host took away since boot.
+    /// The same, of the fastest piece in each of a number of windows: what a changing clock frequency does.
+    frequency_drift: f64,
+    /// Share of processor time that the host took away while the machine was watched.
     steal: Option<f64>,
+    /// Processors that other programs kept busy meanwhile.
+    others: Option<f64>,
     load: Option<f64>,
+    /// Share of comparisons of a kernel with itself that found a difference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aa_false: Option<f64>,
+    /// Whether any of it makes timings doubtful.
+    noisy: bool,
     warnings: Vec<String>,
 }
 
 /// Runs the subcommand.
 pub fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
-    let findings = examine()?;
+    let findings = examine(args.aa)?;
     match args.format {
         Format::Json => outln!("{}", serde_json::to_string_pretty(&findings).or_exit(Exit::Internal)?),
         Format::Text => print(&findings),
@@ -34,7 +61,7 @@ pub fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn examine() -> Result<Findings, Failure> {
+fn examine(comparisons: Option<usize>) -> Result<Findings, Failure> {
     let native = Target::native().or_exit(Exit::BadInput)?;
     let mut peaks = Vec::new();
     for name in ["x86-64-v2", "x86-64-v3", "x86-64-v4"] {
@@ -44,19 +71,38 @@ fn examine() -> Result<Findings, Failure> {
         }
     }
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let (timer_resolution_ns, jitter, steal, load) = (timer_resolution(), jitter(), steal(), load());
+    let timer_resolution_ns = timer_resolution();
+    // On a thread of its own, so that no other is kept there.
+    let pinning = std::thread::spawn(pin_to_one_processor).join().unwrap_or(false);
+    let before = Ticks::now();
+    let pieces = watch();
+    let ticks = before.and_then(|before| Some(Ticks::now()?.since(&before)));
+    let (steal, others) = (ticks.as_ref().map(Ticks::steal), ticks.as_ref().map(|ticks| ticks.others(cores)));
+    let (jitter, frequency_drift) = (spread(pieces.iter().flatten().copied()), drift(&pieces));
+    let aa_false = comparisons.map(|count| compare_with_itself(&native, count)).transpose()?;
+
     let mut warnings = Vec::new();
     if jitter > 1.5 {
         warnings.push(format!("equal pieces of work differ in time by a factor of {jitter:.1}: other programs are running, or the clock frequency changes"));
     }
+    if frequency_drift > 1.05 {
+        warnings
+            .push(format!("the clock frequency, or what the host grants, changes by {:.0}%", 100.0 * (frequency_drift - 1.0)));
+    }
     if steal.is_some_and(|s| s > 0.02) {
         warnings.push("the host takes processor time away: timings are those of a shared machine".to_string());
     }
-    if load.is_some_and(|l| l > cores as f64 * 0.75) {
-        warnings.push("the machine is busy: tuning will be misled".to_string());
+    if let Some(others) = others.filter(|&others| others > 0.25) {
+        warnings.push(format!("other programs keep {others:.1} of {cores} processors busy: tuning will be misled"));
+    }
+    if !pinning {
+        warnings.push("threads cannot be kept on one processor".to_string());
     }
     if timer_resolution_ns > 1000.0 {
         warnings.push(format!("the timer moves in steps of {timer_resolution_ns:.0} ns"));
+    }
+    if let Some(share) = aa_false.filter(|&share| share > 0.05) {
+        warnings.push(format!("{:.0}% of the comparisons of a kernel with itself found a difference", 100.0 * share));
     }
     Ok(Findings {
         target: native.key(),
@@ -65,9 +111,14 @@ fn examine() -> Result<Findings, Failure> {
         peak_gflops: peak_gflops(&native).or_exit(Exit::Internal)?,
         peak_gflops_by_target: peaks,
         timer_resolution_ns,
+        pinning,
         jitter,
+        frequency_drift,
         steal,
-        load,
+        others,
+        load: load(),
+        aa_false,
+        noisy: !warnings.is_empty(),
         warnings,
     })
 }
@@ -86,26 +137,83 @@ fn timer_resolution() -> f64 {
     least
 }
 
-/// Slowest over fastest of a hundred equal pieces of work.
-fn jitter() -> f64 {
-    let mut times: Vec<f64> = Vec::with_capacity(100);
-    for _ in 0..100 {
-        let start = Instant::now();
-        let mut x = 1u64;
-        for _ in 0..200_000 {
-            x = std::hint::black_box(x.wrapping_mul(6364136223846793005).wrapping_add(1));
+/// Seconds that equal pieces of work take, in windows one after another.
+fn watch() -> Vec<Vec<f64>> {
+    let begin = Instant::now();
+    let mut windows = Vec::new();
+    while begin.elapsed() < WATCH {
+        let (window, mut pieces) = (Instant::now(), Vec::new());
+        while window.elapsed() < WINDOW {
+            let start = Instant::now();
+            let mut x = 1u64;
+            for _ in 0..200_000 {
+                x = std::hint::black_box(x.wrapping_mul(6364136223846793005).wrapping_add(1));
+            }
+            pieces.push(start.elapsed().as_secs_f64());
         }
-        times.push(start.elapsed().as_secs_f64());
+        windows.push(pieces);
     }
-    times.sort_by(f64::total_cmp);
-    times[95] / times[0]
+    windows
 }
 
-/// Share of processor time since boot that went to other guests of the host.
-fn steal() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/stat").ok()?;
-    let ticks: Vec<f64> = stat.lines().next()?.split_whitespace().skip(1).filter_map(|t| t.parse().ok()).collect();
-    Some(ticks.get(7)? / ticks.iter().take(8).sum::<f64>())
+/// Slowest over fastest, but for the slowest twentieth.
+fn spread(times: impl Iterator<Item = f64>) -> f64 {
+    let mut times: Vec<f64> = times.collect();
+    times.sort_by(f64::total_cmp);
+    match times.as_slice() {
+        [] => 1.0,
+        times => times[(times.len() - 1) * 95 / 100] / times[0],
+    }
+}
+
+/// The same of the fastest piece of each window, which no interruption has met.
+fn drift(windows: &[Vec<f64>]) -> f64 {
+    spread(windows.iter().map(|pieces| pieces.iter().copied().fold(f64::INFINITY, f64::min)))
+}
+
+/// Processor time so far, in ticks of the kernel.
+struct Ticks {
+    busy: f64,
+    steal: f64,
+    all: f64,
+    own: f64,
+}
+
+impl Ticks {
+    /// Nothing where the system is another.
+    fn now() -> Option<Ticks> {
+        let stat = std::fs::read_to_string("/proc/stat").ok()?;
+        let all: Vec<f64> = stat.lines().next()?.split_whitespace().skip(1).filter_map(|t| t.parse().ok()).collect();
+        let [user, nice, system, _idle, _wait, hard, soft, steal, ..] = all.as_slice() else { return None };
+        // The name of the program may hold anything, but its end is the last parenthesis.
+        let own = std::fs::read_to_string("/proc/self/stat").ok()?;
+        let fields: Vec<&str> = own.rsplit_once(')')?.1.split_whitespace().collect();
+        let own = |field: usize| fields.get(field)?.parse::<f64>().ok();
+        Some(Ticks {
+            busy: user + nice + system + hard + soft,
+            steal: *steal,
+            all: all.iter().take(8).sum(),
+            own: own(11)? + own(12)?,
+        })
+    }
+
+    fn since(&self, before: &Ticks) -> Ticks {
+        Ticks {
+            busy: self.busy - before.busy,
+            steal: self.steal - before.steal,
+            all: (self.all - before.all).max(1.0),
+            own: self.own - before.own,
+        }
+    }
+
+    fn steal(&self) -> f64 {
+        self.steal / self.all
+    }
+
+    /// How many of so many processors others kept busy.
+    fn others(&self, cores: usize) -> f64 {
+        ((self.busy - self.own) / self.all * cores as f64).max(0.0)
+    }
 }
 
 /// Mean number of running processes over the last minute.
@@ -113,7 +221,41 @@ fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
+/// Enters one kernel under two names, again and again; returns how often they are called different.
+fn compare_with_itself(target: &Target, count: usize) -> Result<f64, Failure> {
+    let graph = sonar_ir::text::parse_graph(KERNEL).or_exit(Exit::Internal)?;
+    let tasks = lower(&graph, &CompileOptions::new(target)).map_err(tune_failure)?.tasks.tasks;
+    let [task] = tasks.as_slice() else { return Err(fail(Exit::Internal, "the kernel is not one task")) };
+    let options = sonar_schedule::Options { lanes: target.lanes(), threads: 1, tolerance: 0.0 };
+    let (schedule, candidate) = sonar_schedule::default_program(task, &options);
+    let job = Job {
+        task: records::digest(&task.key),
+        schedule: schedule.to_string(),
+        reference: task.program.clone(),
+        candidate,
+        target: target.to_string(),
+        threads: 1,
+        seed: 0,
+        tolerance: 1e-4,
+        incumbent: None,
+        budget: Budget::default(),
+        cache: Cache::default(),
+        fault: None,
+    };
+    let options = WorkerOptions { pin: true, ..WorkerOptions::current_executable().or_exit(Exit::Internal)? };
+    let mut worker = WorkerMeasurer::new(options);
+    let mut different = 0;
+    for _ in 0..count {
+        let outcomes = worker.compare(&[job.clone(), job.clone()]).or_exit(Exit::Internal)?;
+        let samples: Vec<&[f64]> = outcomes.iter().filter_map(|outcome| outcome.samples()).collect();
+        let [one, other] = samples.as_slice() else { return Err(fail(Exit::Internal, "the kernel could not be timed")) };
+        different += usize::from(verdict(one, other) != Verdict::Same);
+    }
+    Ok(different as f64 / count.max(1) as f64)
+}
+
 fn print(f: &Findings) {
+    let percent = |share: f64| format!("{:.1}%", 100.0 * share);
     outln!("processor          {}", f.target);
     outln!("cores              {}", f.cores);
     outln!("vector width       {} × f32", f.lanes);
@@ -122,13 +264,19 @@ fn print(f: &Findings) {
         outln!("  {name:<17}{peak:.0} GFLOP/s");
     }
     outln!("timer step         {:.0} ns", f.timer_resolution_ns);
+    outln!("pinning            {}", if f.pinning { "works" } else { "does not work" });
     outln!("jitter             {:.2}×", f.jitter);
+    outln!("frequency drift    {}", percent(f.frequency_drift - 1.0));
     if let Some(steal) = f.steal {
-        outln!("stolen by host     {:.1}%", 100.0 * steal);
+        outln!("stolen by host     {}", percent(steal));
     }
-    if f.warnings.is_empty() {
-        outln!("ready to measure");
+    if let Some(others) = f.others {
+        outln!("load of others     {others:.2} processors");
     }
+    if let Some(share) = f.aa_false {
+        outln!("false differences  {}", percent(share));
+    }
+    outln!("{}", if f.noisy { "this machine is noisy" } else { "ready to measure" });
     for warning in &f.warnings {
         outln!("warning: {warning}");
     }

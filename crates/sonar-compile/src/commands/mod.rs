@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod check;
 pub mod compile;
+pub mod db;
 pub mod doctor;
 pub mod export;
 pub mod inspect;

@@ -10,7 +10,7 @@ use crate::table::{Align, render};
 use serde_json::json;
 use sonar_ir::{Graph, init};
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
-use sonar_measure::{Budget, Summary, SystemClock};
+use sonar_measure::{Budget, Measurer, Planted, Summary, SystemClock, stats};
 use sonar_schedule::Task;
 use sonar_tune::{CompileOptions, Limits, Progress, StopReason, TaskId, TuneError, Tuner, TunerOptions};
 use sonar_tune::{compile, confirm, measure_models, network};
@@ -39,15 +39,22 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         tolerance: args.target.tolerance,
         ..CompileOptions::new(&target)
     };
-    let worker = WorkerMeasurer::new(WorkerOptions::current_executable().or_exit(Exit::Internal)?);
+    let worker = WorkerMeasurer::new(WorkerOptions {
+        pin: args.target.threads == 1,
+        ..WorkerOptions::current_executable().or_exit(Exit::Internal)?
+    });
+    let overheads = worker.overheads();
+    let faults: Vec<_> = args.plant.iter().map(|planting| planting.0).collect();
+    let measurer: Box<dyn Measurer> = if faults.is_empty() { Box::new(worker) } else { Box::new(Planted::new(worker, faults)) };
     let tuner_options = TunerOptions {
         threads: args.target.threads,
         seed: args.seed,
         rounding: args.target.tolerance,
+        cache: args.cache,
         ..TunerOptions::new(target.clone())
     }
     .overlapping();
-    let mut tuner = Tuner::new(tuner_options, Box::new(worker), records, Box::new(SystemClock::default()));
+    let mut tuner = Tuner::new(tuner_options, measurer, records, Box::new(SystemClock::default()));
     let (start, live) = (Instant::now(), !quiet && std::io::stderr().is_terminal());
     interrupt::catch();
     let mut trials = 0;
@@ -93,9 +100,15 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         StopReason::Interrupted => {
             return Err(fail(Exit::Interrupted, "interrupted; the same command goes on from here"));
         }
-        StopReason::Failing => return Err(fail(Exit::NoCandidate, "no schedule could be timed; see the records")),
-        StopReason::Finished | StopReason::Trials | StopReason::Time => {}
+        StopReason::Finished | StopReason::Trials | StopReason::Time | StopReason::Failing => {}
     }
+
+    let failures = failures(&tuner, &weights);
+    if weights.iter().all(|&(id, _)| tuner.best(id).is_none()) && !failures.is_empty() {
+        return Err(fail(Exit::NoCandidate, format!("no schedule could be timed: {}", histogram(&failures))));
+    }
+    let overheads: Vec<f64> = overheads.seconds().iter().map(|seconds| 1e3 * seconds).collect();
+    let overhead = (!overheads.is_empty()).then(|| (stats::median(&overheads), stats::quantile(&overheads, 0.95)));
 
     let schedules = |task: &Task| tuner.schedule(task);
     let known = CompileOptions { schedules: &schedules, ..options };
@@ -131,6 +144,8 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
                 "schema": 1, "model": graph.name, "target": target.key(), "trials": trials, "extractions": extractions, "stop": stop.to_string(), "seconds": start.elapsed().as_secs_f64(),
                 "untuned_us": before.median / 1e3, "tuned_us": after.median / 1e3,
                 "tuned_interval_us": [after.interval.0 / 1e3, after.interval.1 / 1e3], "replaced_in_network": inside.replaced, "kernels": kernels,
+                "cache": args.cache, "failures": failures,
+                "trial_overhead_ms": overhead.map(|(median, most)| json!({ "median": median, "q95": most })),
             });
             outln!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
         }
@@ -165,7 +180,29 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
             if inside.replaced > 0 {
                 outln!("{} kernels have another schedule inside of the network than what was fastest alone", inside.replaced);
             }
+            if !failures.is_empty() {
+                outln!("failed trials: {}", histogram(&failures));
+            }
+            if let Some((median, most)) = overhead {
+                outln!("a trial took {median:.1} ms beside running its kernel, and {most:.1} ms or less in 19 of 20 cases");
+            }
         }
     }
     Ok(())
+}
+
+/// Why trials of tasks failed, and how many for each kind of cause.
+fn failures(tuner: &Tuner, weights: &[(TaskId, f64)]) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for (kind, count) in weights.iter().flat_map(|&(id, _)| tuner.failures(id)) {
+        *counts.entry(kind).or_default() += count;
+    }
+    counts
+}
+
+/// The causes, the most frequent first.
+fn histogram(failures: &BTreeMap<&'static str, usize>) -> String {
+    let mut causes: Vec<(&str, usize)> = failures.iter().map(|(&kind, &count)| (kind, count)).collect();
+    causes.sort_by_key(|&(kind, count)| (std::cmp::Reverse(count), kind));
+    causes.iter().map(|(kind, count)| format!("{count} × {kind}")).collect::<Vec<_>>().join(", ")
 }

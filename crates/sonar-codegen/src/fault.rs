@@ -1,0 +1,115 @@
+//! Kernels that misbehave on purpose, as wrongly generated code would: what has to survive kernels is tested with them.
+
+use serde::{Deserialize, Serialize};
+use std::hint::black_box;
+use std::str::FromStr;
+
+/// What a kernel does wrong, instead of or after its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// Writes where no memory is.
+    Segfault,
+    /// Executes an instruction that no processor has.
+    IllegalInstruction,
+    /// Does not end.
+    Endless,
+    /// Asks for 10 GB.
+    Memory,
+    /// Calls itself until the stack is full.
+    Stack,
+    /// Writes a vector behind its last argument.
+    OutOfBounds,
+    /// Gives a wrong number.
+    WrongOutput,
+}
+
+/// Bytes that [`Fault::Memory`] asks for.
+const GREED: usize = 10 << 30;
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 7] = [
+        Fault::Segfault,
+        Fault::IllegalInstruction,
+        Fault::Endless,
+        Fault::Memory,
+        Fault::Stack,
+        Fault::OutOfBounds,
+        Fault::WrongOutput,
+    ];
+
+    /// The name by which it is parsed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Segfault => "segfault",
+            Fault::IllegalInstruction => "illegal-instruction",
+            Fault::Endless => "endless",
+            Fault::Memory => "memory",
+            Fault::Stack => "stack",
+            Fault::OutOfBounds => "out-of-bounds",
+            Fault::WrongOutput => "wrong-output",
+        }
+    }
+
+    /// Does it, after a kernel has written its arguments.
+    pub(crate) fn commit(self, arguments: &mut [&mut [f32]]) {
+        match self {
+            // SAFETY: none: ending the process is what is asked for.
+            Fault::Segfault => unsafe { black_box(std::ptr::dangling_mut::<f32>()).write_volatile(1.0) },
+            Fault::IllegalInstruction => illegal_instruction(),
+            Fault::Endless => {
+                while black_box(true) {
+                    std::hint::spin_loop();
+                }
+            }
+            Fault::Memory => {
+                black_box(vec![0u8; GREED]);
+            }
+            Fault::Stack => {
+                black_box(descend(0));
+            }
+            Fault::OutOfBounds => {
+                if let Some(last) = arguments.last_mut() {
+                    let end = last.as_mut_ptr_range().end;
+                    for element in 0..16 {
+                        // SAFETY: none: it is for the owner of the memory to notice.
+                        unsafe { end.add(element).write_volatile(1.0) };
+                    }
+                }
+            }
+            Fault::WrongOutput => {
+                if let Some(element) = arguments.last_mut().and_then(|last| last.first_mut()) {
+                    *element = 2.0 * *element + 1.0;
+                }
+            }
+        }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Fault, String> {
+        let known = || Fault::ALL.map(Fault::name).join(", ");
+        Fault::ALL.into_iter().find(|fault| fault.name() == name).ok_or_else(|| format!("expected one of {}", known()))
+    }
+}
+
+fn illegal_instruction() {
+    // SAFETY: none: ending the process is what is asked for.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        std::arch::asm!("ud2");
+        #[cfg(target_arch = "aarch64")]
+        std::arch::asm!("udf #0");
+        #[cfg(target_arch = "riscv64")]
+        std::arch::asm!("unimp");
+    }
+}
+
+/// A sum of as many frames as the stack has room for.
+fn descend(depth: u64) -> u64 {
+    let frame = black_box([depth; 128]);
+    if black_box(true) { descend(depth + 1) + frame[0] } else { frame[1] }
+}

@@ -1,0 +1,160 @@
+//! Memory whose neighbours nobody may touch.
+
+use std::io;
+use std::ptr::NonNull;
+
+/// Elements that a compiled kernel is given, with forbidden pages before and behind them: code that leaves its buffer ends the
+/// process, instead of changing what belongs to others.
+///
+/// The elements begin at a cache line, as those of a model do. Between them and the forbidden pages is less than a page of slack,
+/// behind them less than a cache line if they are few; [`Guarded::intact`] tells whether it was written.
+///
+/// ```
+/// let mut buffer = sonar_codegen::Guarded::new(100)?;
+/// buffer.as_mut_slice().fill(1.0);
+/// assert!(buffer.intact());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Guarded {
+    mapping: NonNull<u8>,
+    mapped: usize,
+    /// Bytes from the start of the mapping to the first element.
+    offset: usize,
+    len: usize,
+}
+
+/// Bytes of a forbidden region: a multiple of the page size of every system.
+const GUARD: usize = 64 << 10;
+/// A cache line, and the widest vector.
+const ALIGNMENT: usize = 64;
+/// Buffers of as many bytes or more ask for pages of this size, as those of a model do.
+const HUGE_PAGE: usize = 2 << 20;
+/// Fills the slack: no number that is computed.
+const SLACK: u8 = 0xa7;
+
+impl Guarded {
+    /// `len` zeros.
+    pub fn new(len: usize) -> io::Result<Guarded> {
+        let too_large = || io::Error::new(io::ErrorKind::OutOfMemory, format!("a buffer of {len} elements is too large"));
+        let bytes = len.checked_mul(size_of::<f32>()).filter(|&bytes| bytes < isize::MAX as usize / 2).ok_or_else(too_large)?;
+        let huge = bytes >= HUGE_PAGE;
+        let room = if huge { bytes + HUGE_PAGE } else { bytes }.next_multiple_of(GUARD);
+        let mapped = room + 2 * GUARD;
+        let mapping = map(mapped)?;
+        // Few elements end at the forbidden region, but for what their alignment takes.
+        let offset = match huge {
+            true => GUARD + mapping.as_ptr().wrapping_add(GUARD).align_offset(HUGE_PAGE),
+            false => GUARD + (room - bytes) / ALIGNMENT * ALIGNMENT,
+        };
+        let mut buffer = Guarded { mapping, mapped, offset, len };
+        if huge {
+            buffer.ask_for_huge_pages();
+        }
+        for (from, to) in buffer.slack() {
+            // SAFETY: the range is within the part of the mapping that may be written.
+            unsafe { mapping.as_ptr().add(from).write_bytes(SLACK, to - from) };
+        }
+        Ok(buffer)
+    }
+
+    /// All elements.
+    pub fn as_slice(&self) -> &[f32] {
+        // SAFETY: the elements are within the mapping and initialised, and nothing writes them while they are borrowed.
+        unsafe { std::slice::from_raw_parts(self.start(), self.len) }
+    }
+
+    /// All elements.
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        // SAFETY: as above, and nothing else borrows them.
+        unsafe { std::slice::from_raw_parts_mut(self.start(), self.len) }
+    }
+
+    /// Whether everything around the elements is as it was at first.
+    pub fn intact(&self) -> bool {
+        self.slack().into_iter().all(|(from, to)| {
+            // SAFETY: the range is within the part of the mapping that may be read.
+            let slack = unsafe { std::slice::from_raw_parts(self.mapping.as_ptr().add(from), to - from) };
+            slack.iter().all(|&byte| byte == SLACK)
+        })
+    }
+
+    fn start(&self) -> *mut f32 {
+        // SAFETY: the offset is within the mapping, and a multiple of the alignment behind its page-aligned start.
+        unsafe { self.mapping.as_ptr().add(self.offset) }.cast()
+    }
+
+    /// Where in the mapping the bytes next to the elements are, at most a page on each side.
+    fn slack(&self) -> [(usize, usize); 2] {
+        const PAGE: usize = 4096;
+        let end = self.offset + self.len * size_of::<f32>();
+        [(GUARD.max(self.offset.saturating_sub(PAGE)), self.offset), (end, (end + PAGE).min(self.mapped - GUARD))]
+    }
+
+    #[cfg(target_os = "linux")]
+    fn ask_for_huge_pages(&mut self) {
+        // SAFETY: the range is within the mapping; the advice does not change what is in it.
+        unsafe { libc::madvise(self.start().cast(), self.len * size_of::<f32>(), libc::MADV_HUGEPAGE) };
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn ask_for_huge_pages(&mut self) {}
+}
+
+/// Fresh pages, all zero, of which the first and the last [`GUARD`] bytes may not be touched.
+fn map(bytes: usize) -> io::Result<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new anonymous mapping overlaps nothing.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the range is within the mapping.
+    let opened = unsafe { libc::mprotect(start.add(GUARD), bytes - 2 * GUARD, libc::PROT_READ | libc::PROT_WRITE) };
+    if opened != 0 {
+        let error = io::Error::last_os_error();
+        // SAFETY: the mapping was just made and nothing uses it.
+        unsafe { libc::munmap(start, bytes) };
+        return Err(error);
+    }
+    NonNull::new(start.cast()).ok_or_else(|| io::Error::other("memory at address zero"))
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and nothing borrows it any more.
+        unsafe { libc::munmap(self.mapping.as_ptr().cast(), self.mapped) };
+    }
+}
+
+// SAFETY: the buffer owns its memory, like a `Vec<f32>`.
+unsafe impl Send for Guarded {}
+// SAFETY: as above; a shared reference only reads.
+unsafe impl Sync for Guarded {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_aligned_zero_and_ours() {
+        for len in [0, 1, 15, 16, 17, 1000, 16 << 10, 600_000] {
+            let mut buffer = Guarded::new(len).unwrap();
+            assert!(buffer.as_slice().iter().all(|&v| v == 0.0), "{len}");
+            assert_eq!(buffer.start() as usize % ALIGNMENT, 0);
+            buffer.as_mut_slice().fill(1.0);
+            assert_eq!(buffer.as_slice().len(), len);
+            assert!(buffer.intact(), "{len}");
+        }
+        assert!(Guarded::new(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn an_element_beside_the_buffer_is_noticed() {
+        for (len, index) in [(17, 17), (1000, -1), (600_000, 600_000), (600_000, -1)] {
+            let buffer = Guarded::new(len).unwrap();
+            // SAFETY: the element is in the slack, which belongs to the mapping.
+            unsafe { buffer.start().offset(index).write(1.0) };
+            assert!(!buffer.intact(), "{index} of {len}");
+        }
+    }
+}

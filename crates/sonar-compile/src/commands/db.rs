@@ -1,0 +1,199 @@
+//! `db`: looks at the records, brings files of them together, keeps them small, and saves what can be read of a damaged one.
+
+use crate::args::{DbAction, DbArgs, Format, ModelArgs, RecordsArg, TopArgs};
+use crate::compiled::{open_records, runnable_target, tune_failure};
+use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::load;
+use crate::output::{out, outln};
+use crate::table::{Align, render};
+use serde_json::json;
+use sonar_measure::records::{Key, salvage};
+use sonar_measure::{MeasureError, Records, Summary, Trial};
+use sonar_tune::recorded::COMPILER;
+use sonar_tune::{CompileOptions, lower};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::Path;
+
+/// Runs the subcommand.
+pub fn db(args: &DbArgs) -> Result<(), Failure> {
+    match &args.action {
+        DbAction::Top(args) => top(args),
+        DbAction::Merge { files, records } => merge(files, records),
+        DbAction::Prune { keep, records } => {
+            let pruned = existing(records)?.prune(*keep, COMPILER).or_exit(Exit::BadInput)?;
+            outln!("{} trials removed, {} kept", pruned.removed, pruned.kept);
+            Ok(())
+        }
+        DbAction::Export { output, records } => export(output.as_deref(), &existing(records)?),
+        DbAction::Import { files, records } => import(files, records),
+        DbAction::Recover { file, output } => {
+            let saved = salvage(file, output).map_err(|error| recovering(file, error))?;
+            outln!("{} trials saved to {}; {} are damaged", saved.trials, output.display(), saved.damaged);
+            Ok(())
+        }
+        DbAction::Check { records } => {
+            let records = existing(records)?;
+            let count = records.check().or_exit(Exit::BadInput)?;
+            outln!("{} trials, all of them whole", count);
+            Ok(())
+        }
+    }
+}
+
+/// The records, which must be there: no command but one that adds to them makes a file.
+fn existing(records: &RecordsArg) -> Result<Records, Failure> {
+    open_records(records.records.as_deref(), false)?.ok_or_else(|| fail(Exit::BadInput, "there are no records yet"))
+}
+
+fn created(records: &RecordsArg) -> Result<Records, Failure> {
+    open_records(records.records.as_deref(), true)?.ok_or_else(|| fail(Exit::Internal, "the records were not created"))
+}
+
+fn recovering(file: &Path, error: MeasureError) -> Failure {
+    fail(Exit::BadInput, format!("nothing was recovered from {}: {error}", file.display()))
+}
+
+fn merge(files: &[std::path::PathBuf], records: &RecordsArg) -> Result<(), Failure> {
+    // All of them are opened before any is read.
+    let open = |file: &std::path::PathBuf| match file.is_file() {
+        true => Records::open(file).or_exit(Exit::BadInput),
+        false => Err(fail(Exit::BadInput, format!("there is no file {}", file.display()))),
+    };
+    let others = files.iter().map(open).collect::<Result<Vec<Records>, Failure>>()?;
+    let records = created(records)?;
+    for other in &others {
+        let added = records.merge(other).or_exit(Exit::BadInput)?;
+        outln!("{}: {} trials added, {} known", other.path().display(), added.added, added.known);
+    }
+    Ok(())
+}
+
+fn export(output: Option<&Path>, records: &Records) -> Result<(), Failure> {
+    let Some(path) = output else {
+        let mut lines = Vec::new();
+        records.export(&mut lines).or_exit(Exit::BadInput)?;
+        out!("{}", String::from_utf8_lossy(&lines));
+        return Ok(());
+    };
+    let refused = |error: std::io::Error| fail(Exit::BadInput, format!("cannot write {}: {error}", path.display()));
+    let mut file = BufWriter::new(File::create(path).map_err(refused)?);
+    let count = records.export(&mut file).or_exit(Exit::BadInput)?;
+    file.flush().map_err(refused)?;
+    outln!("{count} trials written to {}", path.display());
+    Ok(())
+}
+
+fn import(files: &[std::path::PathBuf], records: &RecordsArg) -> Result<(), Failure> {
+    let open = |file: &std::path::PathBuf| {
+        File::open(file).map_err(|error| fail(Exit::BadInput, format!("cannot read {}: {error}", file.display())))
+    };
+    let opened = files.iter().map(open).collect::<Result<Vec<File>, Failure>>()?;
+    let records = created(records)?;
+    for (path, file) in files.iter().zip(opened) {
+        let added = records.import(&mut BufReader::new(file));
+        let added = added.map_err(|error| fail(Exit::BadInput, format!("{}: {error}", path.display())))?;
+        outln!("{}: {} trials added, {} known", path.display(), added.added, added.known);
+    }
+    Ok(())
+}
+
+fn top(args: &TopArgs) -> Result<(), Failure> {
+    let records = existing(&RecordsArg { records: args.target.records.clone() })?;
+    let keys = records.keys().or_exit(Exit::BadInput)?;
+    let chosen: Vec<(Key, usize)> = match (&args.model, &args.task) {
+        (Some(_), _) => {
+            let tasks = tasks_of_model(args)?;
+            keys.into_iter().filter(|(key, _)| tasks.iter().any(|task| task.same_place(key))).collect()
+        }
+        (None, Some(task)) => keys.into_iter().filter(|(key, _)| key.task.starts_with(task.as_str())).collect(),
+        (None, None) => keys,
+    };
+    if chosen.is_empty() && (args.model.is_some() || args.task.is_some()) {
+        return Err(fail(Exit::BadInput, "there are no trials of that on record; `sonar-compile db top` lists all tasks"));
+    }
+    let alone = args.model.is_none() && args.task.is_none();
+    let count = if alone { 1 } else { args.count };
+    let best: Vec<(Key, usize, Vec<Trial>)> = chosen
+        .into_iter()
+        .map(|(key, trials)| records.top(&key, count).map(|top| (key, trials, top)))
+        .collect::<Result<_, _>>()
+        .or_exit(Exit::BadInput)?;
+    match args.format {
+        Format::Json => {
+            let tasks: Vec<_> =
+                best.iter().map(|(key, trials, top)| json!({ "key": key, "trials": trials, "top": top })).collect();
+            let document = json!({ "schema": 1, "tasks": tasks });
+            outln!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
+        }
+        Format::Text if alone => print_tasks(&best),
+        Format::Text => best.iter().for_each(print_top),
+    }
+    Ok(())
+}
+
+/// Where trials of a task of a model are recorded, whatever the state of the caches was.
+struct Wanted(Key);
+
+impl Wanted {
+    fn same_place(&self, key: &Key) -> bool {
+        Key { cache: self.0.cache, ..key.clone() } == self.0
+    }
+}
+
+fn tasks_of_model(args: &TopArgs) -> Result<Vec<Wanted>, Failure> {
+    let Some(model) = &args.model else { return Ok(vec![]) };
+    let target = runnable_target(&args.target)?;
+    let model = ModelArgs { model: model.clone(), shapes: args.shapes.clone(), arch: args.arch.clone(), set: args.set.clone() };
+    let graph = load::model(&model, args.target.batch)?.graph;
+    let options = CompileOptions {
+        threads: args.target.threads,
+        batch: args.target.batch,
+        rewrite: args.target.level(),
+        tolerance: args.target.tolerance,
+        ..CompileOptions::new(&target)
+    };
+    let tasks = lower(&graph, &options).map_err(tune_failure)?.tasks.tasks;
+    let key = |task| sonar_tune::recorded::key(task, &target, args.target.threads, Default::default());
+    Ok(tasks.iter().map(|task| Wanted(key(task))).collect())
+}
+
+/// The time of a trial with its interval, in microseconds.
+fn time(trial: &Trial) -> (String, String) {
+    let Some(summary) = trial.outcome.samples().and_then(Summary::of) else { return ("–".into(), String::new()) };
+    let (low, high) = summary.interval;
+    (format!("{:.2}", summary.median / 1e3), format!("{:.2} to {:.2}", low / 1e3, high / 1e3))
+}
+
+fn print_tasks(best: &[(Key, usize, Vec<Trial>)]) {
+    let columns = [
+        ("task", Align::Left),
+        ("threads", Align::Right),
+        ("cache", Align::Left),
+        ("trials", Align::Right),
+        ("best µs", Align::Right),
+        ("compiler", Align::Left),
+        ("target", Align::Left),
+    ];
+    let rows: Vec<Vec<String>> = best
+        .iter()
+        .map(|(key, trials, top)| {
+            let best = top.first().map_or("–".into(), |trial| time(trial).0);
+            let (threads, cache) = (key.threads.to_string(), key.cache.to_string());
+            vec![key.task.clone(), threads, cache, trials.to_string(), best, key.compiler.clone(), key.target.clone()]
+        })
+        .collect();
+    out!("{}", render(&columns, &rows));
+}
+
+fn print_top((key, trials, top): &(Key, usize, Vec<Trial>)) {
+    outln!("{}  {} threads, {}, {} trials, compiler {}, {}", key.task, key.threads, key.cache, trials, key.compiler, key.target);
+    for (place, trial) in top.iter().enumerate() {
+        let (median, interval) = time(trial);
+        let how = if trial.confirmed { ", in turns with others" } else { "" };
+        outln!("{}. {median} µs ({interval}){how}", place + 1);
+        for line in trial.schedule.lines() {
+            outln!("   {line}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Records from outside: what `db` does with them, what is said of damaged, locked and full ones, and what a search that meets only
+//! bad kernels does.
+
+use crate::command::sonar;
+use crate::{Scratch, example};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Records of a small model, and its path.
+fn tuned(scratch: &Scratch, name: &str) -> (String, String) {
+    let (dense, records) = (example("models/dense.sonar"), scratch.arg(name));
+    sonar(&["tune", &dense, "--trials", "4", "--records", &records, "--quiet"]).succeeds();
+    (dense, records)
+}
+
+#[test]
+fn the_best_are_listed() {
+    let scratch = Scratch::new();
+    let (dense, records) = tuned(&scratch, "records.db");
+    let all = sonar(&["db", "top", "--records", &records, "--format", "json"]).json();
+    let task = all["tasks"][0]["key"]["task"].as_str().expect("a task").to_string();
+    assert!(sonar(&["db", "top", "--records", &records]).succeeds().contains(&task));
+    let chosen = sonar(&["db", "top", &task[..8], "-k", "2", "--records", &records, "--format", "json"]).json();
+    assert_eq!(chosen["tasks"][0]["top"].as_array().map(Vec::len), Some(2));
+    let of_model = sonar(&["db", "top", "--model", &dense, "--records", &records]).succeeds();
+    assert!(of_model.contains(&task) && of_model.contains("1. "), "{of_model}");
+
+    sonar(&["db", "top", "nothing", "--records", &records]).fails(3, &["no trials"]);
+    sonar(&["db", "top", "--records", &scratch.arg("nowhere.db")]).fails(3, &["no records"]);
+    assert!(!scratch.path("nowhere.db").exists());
+}
+
+#[test]
+fn records_go_from_file_to_file_and_give_the_same_code() {
+    let scratch = Scratch::new();
+    let (dense, records) = tuned(&scratch, "records.db");
+    let (lines, copy, merged) = (scratch.arg("trials.jsonl"), scratch.arg("copy.db"), scratch.arg("merged.db"));
+    assert!(sonar(&["db", "export", "-o", &lines, "--records", &records]).succeeds().contains("trials written"));
+    assert!(sonar(&["db", "import", &lines, "--records", &copy]).succeeds().contains(" 0 known"));
+    assert!(sonar(&["db", "import", &lines, "--records", &copy]).succeeds().contains(" 0 trials added"));
+    sonar(&["db", "merge", &copy, &records, "--records", &merged]).succeeds();
+    assert!(sonar(&["db", "check", "--records", &merged]).succeeds().contains("all of them whole"));
+    assert_eq!(sonar(&["db", "export", "--records", &merged]).succeeds(), fs::read_to_string(&lines).expect("it is written"));
+    assert!(sonar(&["db", "prune", "--keep", "1", "--records", &merged]).succeeds().contains("1 kept"));
+
+    // A record replays: the same schedule is the same machine code, wherever it comes from.
+    let code = [&records, &records, &copy, &merged].map(|records| {
+        let stem = scratch.arg("code");
+        sonar(&["compile", &dense, "--records", records, "--emit", "object", "--out", &stem]).succeeds();
+        let object = fs::read(scratch.path("code.o")).expect("an object file");
+        (sonar(&["inspect", &dense, "--stage", "asm", "--records", records]).succeeds(), object)
+    });
+    assert!(code.iter().all(|other| *other == code[0]));
+
+    sonar(&["db", "import", &scratch.file("bad.jsonl", "{}\n"), "--records", &copy]).fails(3, &["bad.jsonl", "line 1"]);
+    sonar(&["db", "merge", &scratch.arg("nowhere.db"), "--records", &copy]).fails(3, &["nowhere.db"]);
+}
+
+#[test]
+fn damaged_records_are_told_and_salvaged() {
+    let scratch = Scratch::new();
+    let (dense, records) = tuned(&scratch, "records.db");
+    let mut bytes = fs::read(&records).expect("records");
+    let before = sonar(&["db", "export", "--records", &records]).succeeds().lines().count();
+    // Every page loses its header, the first one that of the file.
+    for page in bytes.chunks_mut(4096) {
+        page[..8].fill(0xee);
+    }
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{records}{end}"));
+    }
+    fs::write(&records, bytes).expect("it can be written");
+    for command in [&["tune", &dense][..], &["compile", &dense], &["db", "check"], &["db", "top"]] {
+        sonar(&[command, &["--records", &records]].concat()).fails(3, &["is damaged", "db recover"]);
+    }
+    let saved = scratch.arg("saved.db");
+    let said = sonar(&["db", "recover", &records, "-o", &saved]).succeeds();
+    assert!(said.starts_with(&format!("{before} trials saved")), "{said} of {before}");
+    sonar(&["compile", &dense, "--records", &saved]).succeeds();
+    sonar(&["db", "recover", &records, "-o", &saved]).fails(3, &["exists"]);
+    sonar(&["db", "recover", &scratch.arg("nowhere.db"), "-o", &scratch.arg("new.db")]).fails(3, &["nowhere.db"]);
+}
+
+#[test]
+fn kernels_that_misbehave_do_not_stop_the_search() {
+    let scratch = Scratch::new();
+    let (dense, records) = (example("models/dense.sonar"), scratch.arg("records.db"));
+    let plant = "none,segfault,illegal-instruction,memory,stack,out-of-bounds,wrong-output";
+    let args = ["tune", &dense, "--trials", "30", "--records", &records, "--plant", plant, "--quiet", "--format", "json"];
+    let tuned = sonar(&args).json();
+    let failures = tuned["failures"].as_object().expect("a histogram");
+    let failed: u64 = failures.values().filter_map(|count| count.as_u64()).sum();
+    assert!(failures.len() >= 4 && failed >= 8, "{tuned:#}");
+    assert!(tuned["kernels"].as_array().is_some_and(|kernels| kernels.iter().any(|k| k["best_us"].is_number())), "{tuned:#}");
+    assert!(tuned["trial_overhead_ms"]["median"].is_number(), "{tuned:#}");
+    let recorded = sonar(&["db", "export", "--records", &records]).succeeds();
+    assert!(recorded.contains("wrong_output") && recorded.contains("stack_overflow"), "{recorded}");
+}
+
+#[test]
+fn a_search_without_a_sound_kernel_ends_early_and_says_why() {
+    let scratch = Scratch::new();
+    let (dense, records) = (example("models/dense.sonar"), scratch.arg("records.db"));
+    let args = ["tune", &dense, "--trials", "1000", "--time", "10m", "--records", &records, "--plant", "segfault", "--quiet"];
+    sonar(&args).fails(4, &["no schedule could be timed", "× segmentation fault"]);
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let full = Path::new("/dev/full");
+    if !full.exists() {
+        println!("skipped: there is no /dev/full");
+        return;
+    }
+    let scratch = Scratch::new();
+    let (_, records) = tuned(&scratch, "records.db");
+    sonar(&["db", "export", "-o", "/dev/full", "--records", &records]).fails(3, &["space"]);
+    // A file that may not grow is the same as a disk that is full.
+    let program = env!("CARGO_BIN_EXE_sonar-compile");
+    let lines = scratch.arg("trials.jsonl");
+    sonar(&["db", "export", "-o", &lines, "--records", &records]).succeeds();
+    let script = format!("trap '' XFSZ; ulimit -f 16; exec {program} db import {lines} --records {}", scratch.arg("small.db"));
+    let output = Command::new("sh").args(["-c", &script]).output().expect("there is a shell");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(3) && said.contains("small.db") && !said.contains("panicked"), "{output:?}");
+}
