@@ -22,7 +22,8 @@ fn the_best_are_listed() {
     let task = all["tasks"][0]["key"]["task"].as_str().expect("a task").to_string();
     assert!(sonar(&["db", "top", "--records", &records]).succeeds().contains(&task));
     let chosen = sonar(&["db", "top", &task[..8], "-k", "2", "--records", &records, "--format", "json"]).json();
-    assert_eq!(chosen["tasks"][0]["top"].as_array().map(Vec::len), Some(2));
+    // Others may have been so slow that they were dropped.
+    assert!(matches!(chosen["tasks"][0]["top"].as_array().map(Vec::len), Some(1 | 2)), "{chosen:#}");
     let of_model = sonar(&["db", "top", "--model", &dense, "--records", &records]).succeeds();
     assert!(of_model.contains(&task) && of_model.contains("1. "), "{of_model}");
 
@@ -86,8 +87,8 @@ fn damaged_records_are_told_and_salvaged() {
 fn kernels_that_misbehave_do_not_stop_the_search() {
     let scratch = Scratch::new();
     let (dense, records) = (example("models/dense.sonar"), scratch.arg("records.db"));
-    let plant = "none,segfault,illegal-instruction,memory,stack,out-of-bounds,wrong-output";
-    let args = ["tune", &dense, "--trials", "30", "--records", &records, "--plant", plant, "--quiet", "--format", "json"];
+    let plant = "none,none,none,none,segfault,illegal-instruction,memory,stack,out-of-bounds,wrong-output";
+    let args = ["tune", &dense, "--trials", "40", "--records", &records, "--plant", plant, "--quiet", "--format", "json"];
     let tuned = sonar(&args).json();
     let failures = tuned["failures"].as_object().expect("a histogram");
     let failed: u64 = failures.values().filter_map(|count| count.as_u64()).sum();
@@ -95,7 +96,7 @@ fn kernels_that_misbehave_do_not_stop_the_search() {
     assert!(tuned["kernels"].as_array().is_some_and(|kernels| kernels.iter().any(|k| k["best_us"].is_number())), "{tuned:#}");
     assert!(tuned["trial_overhead_ms"]["median"].is_number(), "{tuned:#}");
     let recorded = sonar(&["db", "export", "--records", &records]).succeeds();
-    assert!(recorded.contains("wrong_output") && recorded.contains("stack_overflow"), "{recorded}");
+    assert!(recorded.lines().filter(|line| line.contains("\"failed\"")).count() as u64 >= failed, "{recorded}");
 }
 
 #[test]

@@ -25,6 +25,8 @@ const PAGE: usize = 4096;
 const FRAME_HEADER: usize = 24;
 /// Bytes before the first of them.
 const LOG_HEADER: usize = 32;
+/// No row has more columns.
+const COLUMNS: usize = 9;
 /// A row is shorter than this.
 const LONGEST: usize = 1 << 20;
 
@@ -123,18 +125,18 @@ impl Pages {
         // All kinds of columns are in the first part of the row, which is on this page.
         let (header, mut next) = varint(image, at)?;
         let end = at.checked_add(usize::try_from(header).ok().filter(|&header| header <= length.min(64))?)?;
-        let mut kinds = Vec::new();
+        let (mut kinds, mut count) = ([0; COLUMNS], 0);
         while next < end {
-            let (kind, after) = varint(image, next)?;
-            kinds.push(kind);
-            next = after;
+            (*kinds.get_mut(count)?, next) = varint(image, next)?;
+            count += 1;
         }
-        if next != end || !fits(&kinds) {
+        let kinds = &kinds[..count];
+        if next != end || !fits(kinds) {
             return None;
         }
         let payload = self.payload(image, at, length, numbered)?;
         let mut rest = payload.get(end - at..)?;
-        let columns = kinds.into_iter().map(|kind| column(kind, &mut rest)).collect::<Option<_>>()?;
+        let columns = kinds.iter().map(|&kind| column(kind, &mut rest)).collect::<Option<_>>()?;
         rest.is_empty().then_some((number as i64, columns))
     }
 
