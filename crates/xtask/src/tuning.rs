@@ -4,7 +4,7 @@
 use crate::peers::Harness;
 use crate::serve::{Served, in_turns, pinned};
 use crate::tvm::{Convolution, Tvm};
-use crate::{Options, example, machine, program, publish, root};
+use crate::{Options, machine, program, publish, root};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -47,7 +47,7 @@ pub fn run(options: &Options) -> Result<()> {
 
     let reached = reach(&program, options, folder.path(), &mut page)?;
     let vs_tvm = tvm(&program, options, folder.path(), &mut page)?;
-    let aa_false = same_against_same(options, &mut page)?;
+    let aa_false = same_against_same(&program, options, &mut page)?;
     let worst = |share: fn(&Reached) -> f64| reached.iter().map(share).reduce(f64::min);
     let keys = [
         ("reach_60s", number(worst(|reached| reached.long / reached.short))),
@@ -171,14 +171,15 @@ fn tvm(program: &Path, options: &Options, folder: &Path, page: &mut String) -> R
 }
 
 /// The share of comparisons of a kernel with itself that call the two different.
-fn same_against_same(options: &Options, page: &mut String) -> Result<Option<f64>> {
+fn same_against_same(program: &Path, options: &Options, page: &mut String) -> Result<Option<f64>> {
     let pairs = if options.quick { "10" } else { "50" };
-    let output = pinned(&example("same_kernel")?).arg(pairs).output().context("the example cannot be run")?;
+    let output =
+        pinned(program).args(["doctor", "--aa", pairs, "--format", "json"]).output().context("`doctor` cannot be run")?;
     if !output.status.success() {
-        bail!("the example same_kernel failed: {}", String::from_utf8_lossy(&output.stderr));
+        bail!("`doctor --aa` failed: {}", String::from_utf8_lossy(&output.stderr));
     }
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_string();
-    let share: f64 = text.rsplit_once('=').and_then(|(_, share)| share.parse().ok()).context("no share of false differences")?;
+    let findings: Value = serde_json::from_slice(&output.stdout).context("`doctor` does not answer in JSON")?;
+    let share = findings["aa_false"].as_f64().context("no share of false differences")?;
     let _ = writeln!(
         page,
         "## The same kernel twice\n\nOf {pairs} kernels entered under two names, {:.0}% were called different.",
