@@ -2,7 +2,7 @@
 //!
 //! A shared kernel is paid for once, which makes the optimum hard to find. It is approached in five steps:
 //! a greedy choice that knows the set of kernels below each class; a hill-climb that flips one choice at a time under the exact
-//! cost; both again from costs that are perturbed at random; a climb from the best choice while one kernel is free of charge,
+//! cost; both again from costs that sharers bear together, and from costs that are perturbed at random; a climb from the best choice while one kernel is free of charge,
 //! and on when it is not, for each kernel that could have several users; and branch and bound (`exact`), which proves the optimum of
 //! small problems. All but the first choice is bounded in work and in time. Nothing recurses as deep as the graph, unless it is small.
 
@@ -126,6 +126,7 @@ fn choices(problem: &Problem, effort: Effort, starts: impl FnOnce(&[u32]) -> Vec
         keep(start);
     }
     keep(greedy);
+    keep(problem.greedy(&problem.divided(&costs)));
     let mut rng = StdRng::seed_from_u64(effort.seed);
     for _ in 0..effort.restarts {
         if problem.is_exhausted(0) {
@@ -259,6 +260,32 @@ impl Problem {
             }
         }
         None
+    }
+
+    /// Costs of which the users of a class that take it for nothing, as a slice of it is taken, bear equal parts: by those a wide
+    /// kernel is cheap for each of its users, however many have to share it before it pays.
+    fn divided(&self, costs: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let mut takers: Vec<Vec<u32>> = vec![Vec::new(); self.classes.len()];
+        for (class, mine) in self.alternatives.iter().enumerate() {
+            for alternative in mine.iter().filter(|alternative| alternative.cost <= EPSILON) {
+                alternative.operands.iter().for_each(|&operand| takers[operand as usize].push(class as u32));
+            }
+        }
+        let count = |class: usize| {
+            let mut seen: HashSet<u32> = HashSet::new();
+            let mut stack = takers[class].clone();
+            while let Some(taker) = stack.pop() {
+                if seen.insert(taker) {
+                    stack.extend(&takers[taker as usize]);
+                }
+            }
+            seen.len().max(1) as f64
+        };
+        let parts = costs.iter().enumerate().map(|(class, mine)| {
+            let count = count(class);
+            mine.iter().map(|cost| cost / count).collect()
+        });
+        parts.collect()
     }
 
     fn costs(&self) -> Vec<Vec<f64>> {
