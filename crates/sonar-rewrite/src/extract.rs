@@ -27,11 +27,22 @@ pub(crate) struct Selection {
     nodes: HashMap<Id, ENode>,
 }
 
+/// How far to go, each including those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Depth {
+    /// Greedy choices.
+    Greedy,
+    /// Hill-climbing from them.
+    Climb,
+    /// Kernels free of charge, and the proof that small optima are some.
+    Prove,
+}
+
 /// How hard to look.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// Whether to hill-climb at all.
-    pub climb: bool,
+    /// How far to go.
+    pub depth: Depth,
     /// How often to start again from perturbed costs.
     pub restarts: usize,
     /// Seeds the perturbations.
@@ -115,7 +126,7 @@ fn choices(problem: &Problem, effort: Effort, starts: impl FnOnce(&[u32]) -> Vec
     let greedy = problem.greedy(&costs);
     let mut found: Vec<(f64, Vec<u32>)> = Vec::new();
     let mut keep = |mut choice: Vec<u32>| {
-        let total = if effort.climb { problem.climb(&mut choice, &[]) } else { problem.total(&choice) };
+        let total = if effort.depth >= Depth::Climb { problem.climb(&mut choice, &[]) } else { problem.total(&choice) };
         let Some(total) = total else { return };
         let needed = problem.needed(&choice);
         if !found.iter().any(|(_, other)| needed.iter().all(|&c| other[c as usize] == choice[c as usize])) {
@@ -141,7 +152,7 @@ fn choices(problem: &Problem, effort: Effort, starts: impl FnOnce(&[u32]) -> Vec
         found.push((problem.total(&choice).unwrap_or(f64::INFINITY), choice));
     }
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
-    if effort.climb {
+    if effort.depth == Depth::Prove {
         let shared = problem.shared();
         while let Some(better) = problem.with_one_for_free(&found[0], &shared) {
             found.insert(0, better);

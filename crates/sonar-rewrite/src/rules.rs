@@ -326,19 +326,20 @@ fn round(
         }
         let head = egraph.analysis.heads.get(node.head).clone();
         let Head::Op(op) = &*head else { continue };
+        let mut operands = node.operands.clone();
         for &(index, rule) in rules {
             let class = egraph.find(class);
             if is_konst(egraph, class) {
                 break;
             }
-            let operands: Vec<Id> = node.operands.iter().map(|&id| egraph.find(id)).collect();
+            operands.iter_mut().for_each(|id| *id = egraph.find(*id));
             let before = fired[index];
             let siblings = if log.is_some() && rule.stage == Stage::Widen { wanted_users(egraph, &operands) } else { Vec::new() };
             for equal in rule.apply(egraph, &Match { op, operands: &operands, class }) {
                 fired[index] += usize::from(egraph.union(class, equal));
             }
             if let Some(log) = log.as_mut().filter(|_| fired[index] > before) {
-                log.push(Application { rule: rule.clone(), op: op.clone(), operands, siblings });
+                log.push(Application { rule: rule.clone(), op: op.clone(), operands: operands.to_vec(), siblings });
             }
         }
         if egraph.total_size() > limits.nodes {

@@ -2,7 +2,7 @@
 
 use crate::convert::{export, import};
 use crate::cost::{KernelShape, graph_cost};
-use crate::extract::{Effort, extract};
+use crate::extract::{Depth, Effort, extract};
 use crate::language::{Analysis, EGraph};
 use crate::proof::{Claim, Log, prove};
 use crate::report::Report;
@@ -52,7 +52,7 @@ pub fn simplify(graph: &Graph, options: &Options<'_>, report: &mut Report) -> Re
     let saturation = saturate_with_log(&mut egraph, &rules, &options.limits, &|_| Vec::new(), &mut log);
     report.add(&rules, &saturation);
     let count_nodes = |_: &KernelShape<'_>| 1.0;
-    let effort = Effort { climb: false, restarts: 0, seed: options.seed, until: None };
+    let effort = Effort { depth: Depth::Greedy, restarts: 0, seed: options.seed, until: None };
     let selections = extract(&egraph, &roots, &count_nodes, &[], effort);
     let simple = export(&egraph, &selections[0], &roots, graph)?;
     if let Some(log) = log {
@@ -75,17 +75,18 @@ pub fn solve(graph: &Graph, names: &[String], options: &Options<'_>, report: &mu
     let clock = Remaining::new(options);
     let mut egraph = EGraph::new(Analysis::default());
     let roots = import(&mut egraph, graph);
-    let effort = Effort { climb: true, restarts: options.restarts, seed: options.seed, until: Some(clock.end()) };
+    let effort = Effort { depth: Depth::Prove, restarts: options.restarts, seed: options.seed, until: Some(clock.end()) };
 
     let rules = rules_up_to(options.rules, Stage::Fuse);
     let mut log: Log = options.explain.then(Vec::new);
     let wanted = |egraph: &EGraph| {
-        let quick = Effort { restarts: 0, ..effort };
+        let quick = Effort { depth: Depth::Climb, restarts: 0, ..effort };
         extract(egraph, &roots, options.cost, &[], quick).swap_remove(0).order(egraph, &roots)
     };
     let saturation = saturate_with_log(&mut egraph, &rules, &clock.options(options, 0.5).limits, &wanted, &mut log);
     report.add(&rules, &saturation);
-    let hurried = Effort { until: Some(Remaining::new(&clock.options(options, 0.5)).end()), ..effort };
+    let until = Some(Remaining::new(&clock.options(options, 0.5)).end());
+    let hurried = Effort { depth: Depth::Climb, until, ..effort };
     let fused = extract(&egraph, &roots, options.cost, &[], hurried).swap_remove(0);
     let fusion = export(&egraph, &fused, &roots, graph)?;
 

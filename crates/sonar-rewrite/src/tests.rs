@@ -13,7 +13,7 @@ mod stated;
 mod widen;
 
 use crate::convert::{export, import};
-use crate::extract::{Effort, extract};
+use crate::extract::{Depth, Effort, extract};
 use crate::language::{Analysis, EGraph, nodes};
 use crate::rules::{Action, Match, saturate};
 use crate::{Cost, KernelShape, Limits, Options, Rewritten, Rule, Soundness, Stage, rewrite};
@@ -59,7 +59,7 @@ fn check_egraph(graph: &Graph, rules: &[Rule]) -> Result<(), String> {
     saturate(&mut egraph, rules, &Limits::default());
     let mut classes: Vec<Id> = egraph.classes().map(|class| class.id).collect();
     classes.sort_unstable();
-    let effort = Effort { climb: false, restarts: 0, seed: 0, until: None };
+    let effort = Effort { depth: Depth::Greedy, restarts: 0, seed: 0, until: None };
     let selection = extract(&egraph, &classes, &|_| 1.0, &[], effort).swap_remove(0);
     let mut all = export(&egraph, &selection, &classes, graph).map_err(|error| error.to_string())?;
     let value: HashMap<Id, NodeId> = classes.iter().copied().zip(all.outputs.clone()).collect();

@@ -1,6 +1,6 @@
 //! Extraction problems as plain data, for other solvers to compare with.
 
-use super::{Effort, Problem, choices};
+use super::{Depth, Effort, Problem, choices};
 use crate::convert::import;
 use crate::language::{Analysis, EGraph};
 use crate::rules::saturate;
@@ -43,7 +43,7 @@ fn instance(segment: &Graph, options: &Options<'_>) -> Instance {
     let plain = |alternative: &super::Alternative| (alternative.cost, alternative.operands.clone());
     let alternatives = problem.alternatives.iter().map(|mine| mine.iter().map(plain).collect()).collect();
     problem.prune();
-    let effort = Effort { climb: true, restarts: options.restarts, seed: options.seed, until: None };
+    let effort = Effort { depth: Depth::Prove, restarts: options.restarts, seed: options.seed, until: None };
     let found = choices(&problem, effort, |_| vec![]);
     Instance { alternatives, roots: problem.roots.clone(), found: found[0].0 }
 }

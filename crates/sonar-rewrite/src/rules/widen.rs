@@ -91,12 +91,18 @@ impl Branch {
 
 /// Branches over one value → slices of one wide kernel. All that have the same [`Key`] become one.
 pub fn siblings(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
+    if !egraph[m.class].data.wanted {
+        return vec![];
+    }
     let Some(own) = Branch::new(egraph, m.class, m.op, m.operands) else { return vec![] };
     let key = own.key(egraph);
     let mut group: BTreeMap<Id, Branch> = BTreeMap::new();
     for (class, op, operands) in users(egraph, own.sources[0].1) {
+        if !egraph[class].data.wanted || is_konst(egraph, class) {
+            continue;
+        }
         let Some(branch) = Branch::new(egraph, class, &op, &operands) else { continue };
-        if branch.key(egraph) == key && egraph[class].data.wanted && !is_konst(egraph, class) && !is_taken_in(egraph, class) {
+        if branch.key(egraph) == key && !is_taken_in(egraph, class) {
             let known = group.entry(class).or_insert_with(|| branch.clone());
             *known = branch.min(known.clone());
         }
