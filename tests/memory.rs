@@ -53,3 +53,26 @@ fn a_loaded_model_keeps_each_weight_once() {
         assert!(workspace <= live * 6 / 5 + 512, "{}: a workspace of {workspace} bytes for {live}", graph.name);
     }
 }
+
+/// Two kernels that read other rows, and pack one weight in the same way.
+#[test]
+fn a_weight_that_several_kernels_pack_alike_is_kept_once() {
+    let text = "graph @rows(%x: f32[2,256], param %w: f32[256,256]) {
+  %0 = slice %x {axis=0, start=0, end=1} : f32[1,256]
+  %1 = slice %x {axis=0, start=1, end=2} : f32[1,256]
+  %2 = matmul %0, %w : f32[1,256]
+  %3 = tanh %2 : f32[1,256]
+  %4 = mul %3, %1 : f32[1,256]
+  %5 = matmul %4, %w : f32[1,256]
+  %6 = matmul %1, %w : f32[1,256]
+  return %5, %6
+}
+";
+    let graph = sonar_ir::text::parse_graph(text).expect("it is well-formed");
+    let target = Target::native().expect("a known target");
+    let options = CompileOptions { rewrite: Level::Written, ..CompileOptions::new(&target) };
+    let compiled = compile(&graph, &options).expect("it compiles");
+    assert!(compiled.plan.kernels.len() > 1, "the kernels differ");
+    let model = compiled.load(&init::randomise(&graph, 1)).expect("the weights fit");
+    assert_eq!(model.weight_bytes(), 4 * 256 * 256);
+}

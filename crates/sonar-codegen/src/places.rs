@@ -45,7 +45,7 @@ pub(crate) fn places(plan: &Plan) -> Result<Places, CodegenError> {
     let kernels: Vec<KernelUses> = plan.kernels.iter().map(KernelUses::of).collect();
     let mut result = Places { calls: Vec::new(), given: Vec::new(), setups: Vec::new(), constants: 0, scratch: 0 };
     let mut given: HashMap<usize, usize> = HashMap::new();
-    let mut packed: HashMap<(usize, Vec<usize>), usize> = HashMap::new();
+    let mut packed: HashMap<(&str, Vec<usize>), usize> = HashMap::new();
     for (index, call) in plan.calls.iter().enumerate() {
         let (program, uses) = (&plan.kernels[call.kernel], &kernels[call.kernel]);
         let mut buffers = vec![Place::Unused; program.buffers.len()];
@@ -64,7 +64,7 @@ pub(crate) fn places(plan: &Plan) -> Result<Places, CodegenError> {
         }
         let (offsets, len) = layout(program, BufferKind::Packed);
         if len > 0 {
-            let start = *packed.entry((call.kernel, sources(plan, call, uses)?)).or_insert_with(|| {
+            let start = *packed.entry((uses.packing.as_str(), sources(plan, call, uses)?)).or_insert_with(|| {
                 result.setups.push(index);
                 result.constants += len;
                 result.constants - len
@@ -85,12 +85,15 @@ pub(crate) fn places(plan: &Plan) -> Result<Places, CodegenError> {
 struct KernelUses {
     setup: Vec<bool>,
     body: Vec<bool>,
+    /// What the setup does, as text: kernels of which it is the same pack weights in the same way, whatever their bodies are.
+    packing: String,
 }
 
 impl KernelUses {
     fn of(program: &Program) -> Self {
-        let touched = |uses: Uses<'_>| (0..program.buffers.len()).map(|buffer| uses.touches(buffer)).collect();
-        KernelUses { setup: touched(Uses::of(&program.setup)), body: touched(Uses::of(&program.body)) }
+        let touched = |uses: &Uses<'_>| -> Vec<bool> { (0..program.buffers.len()).map(|buffer| uses.touches(buffer)).collect() };
+        let (setup, body) = (Uses::of(&program.setup), Uses::of(&program.body));
+        KernelUses { setup: touched(&setup), body: touched(&body), packing: program.setup_text() }
     }
 }
 

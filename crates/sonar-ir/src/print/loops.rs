@@ -35,6 +35,23 @@ impl Program {
     pub fn canonical_text(&self) -> String {
         canonical(self).to_string()
     }
+
+    /// The text of the setup with the tiles that it calls and the sizes of what it touches, whatever the body is: programs of
+    /// which it is the same pack their weights in the same way.
+    pub fn setup_text(&self) -> String {
+        let alone = Program { body: Vec::new(), tiles: Vec::new(), ..self.clone() };
+        let mut text = alone.to_string();
+        let calls = |i: &usize| text.contains(&format!("call t{i}("));
+        let called: Vec<usize> = (0..self.tiles.len()).filter(calls).collect();
+        for (position, i) in called.into_iter().enumerate() {
+            text = text.replace(&format!("call t{i}("), &format!("call s{position}("));
+            let _ = write!(text, "s{position} = {:?}", self.tiles[i]);
+        }
+        let (buffers, rest) = text.split_once("  setup {").unwrap_or((&text, ""));
+        let touched = |line: &&str| line.split(['[', ' ']).nth(3).is_some_and(|name| rest.contains(&format!("{name}[")));
+        let buffers: String = buffers.lines().filter(touched).collect();
+        buffers + rest
+    }
 }
 
 impl Display for Program {
