@@ -130,7 +130,7 @@ fn tune(program: &Path, model: &Path, seconds: f64, records: &Path) -> Result<Va
 /// Compares kernels with TVM's; the smallest ratio of TVM's time to ours.
 fn tvm(program: &Path, options: &Options, folder: &Path, page: &mut String) -> Result<Option<f64>> {
     page.push_str("## Beside TVM\n\n");
-    let Some(tvm) = Tvm::find(options, &folder.join("tvm"))? else {
+    let Some(tvm) = Tvm::find(options, &options.installed().join("sonar-convolutions"))? else {
         page.push_str("TVM is not installed.\n\n");
         return Ok(None);
     };

@@ -80,21 +80,32 @@ impl Tvm {
         Ok(path)
     }
 
-    /// Tunes a convolution for one thread.
+    /// Tunes a convolution for one thread; what was found by as many trials earlier is used again.
     pub fn tune(&self, convolution: &Convolution, trials: usize) -> Result<Tuned> {
         let name = convolution.name();
+        let records = self.folder.join("tvm_tune").join(format!("{name}_t1"));
+        match self.read(&records)? {
+            Some((known, tuned)) if known == trials => return Ok(tuned),
+            Some(_) => std::fs::remove_dir_all(&records).context("earlier records cannot be removed")?,
+            None => {}
+        }
         let mut command = Command::new(&self.python);
         command.arg(&self.script).args(["--tune", &name, "1", &trials.to_string()]);
         command.env("PEERS_DIR", &self.folder).env("MS_PER_ITER", "16").env("MS_PER_TASK", trials.to_string());
         let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().context("TVM cannot be run")?;
-        let records = self.folder.join("tvm_tune").join(format!("{name}_t1"));
         if !status.success() {
             bail!("TVM cannot tune {name}");
         }
-        let read = |file: &str| std::fs::read_to_string(records.join(file)).with_context(|| format!("TVM left no {file}"));
-        let summary: serde_json::Value = serde_json::from_str(&read("tune.json")?)?;
+        Ok(self.read(&records)?.with_context(|| format!("TVM left no records of {name}"))?.1)
+    }
+
+    /// What a finished search left in a folder: how many trials it was given, and what it found.
+    fn read(&self, records: &Path) -> Result<Option<(usize, Tuned)>> {
+        let Ok(summary) = std::fs::read_to_string(records.join("tune.json")) else { return Ok(None) };
+        let summary: serde_json::Value = serde_json::from_str(&summary)?;
+        let lines = std::fs::read_to_string(records.join("database_tuning_record.json")).context("TVM left no records")?;
         let mut best = f64::INFINITY;
-        for line in read("database_tuning_record.json")?.lines() {
+        for line in lines.lines() {
             // A record is [workload, [trace, seconds of the runs, target, arguments]].
             let record: serde_json::Value = serde_json::from_str(line)?;
             let runs: Vec<f64> = record[1][1].as_array().into_iter().flatten().filter_map(serde_json::Value::as_f64).collect();
@@ -103,10 +114,11 @@ impl Tvm {
             }
         }
         if !best.is_finite() {
-            bail!("TVM measured nothing for {name}");
+            bail!("TVM measured nothing in {}", records.display());
         }
         let seconds = summary["wall_s"].as_f64().context("TVM's summary has no time")?;
-        Ok(Tuned { seconds, microseconds: best * 1e6 })
+        let trials = summary["trials"].as_u64().context("TVM's summary has no number of trials")?;
+        Ok(Some((trials as usize, Tuned { seconds, microseconds: best * 1e6 })))
     }
 }
 
