@@ -10,6 +10,7 @@ mod inputs;
 mod onnx;
 #[path = "../support/onnx_file.rs"]
 mod onnx_file;
+mod readable;
 mod rules;
 mod runs;
 

@@ -21,7 +21,7 @@ pub struct Ran {
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sonar-compile"));
     command.args(args).stdin(Stdio::null()).env("NO_COLOR", "1");
-    for name in ["SONAR_DATA", "SONAR_TARGET", "SONAR_CONFIG", "SONAR_RECORDS", "SONAR_LOG"] {
+    for name in ["SONAR_DATA", "SONAR_TARGET", "SONAR_CONFIG", "SONAR_RECORDS", "SONAR_LOG", "COLUMNS"] {
         command.env_remove(name);
     }
     command

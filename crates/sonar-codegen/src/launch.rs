@@ -3,6 +3,7 @@
 use crate::buffer::aligned;
 use crate::module::ProgramEntry;
 use crate::pool::Pool;
+use crate::timeline::Share;
 use sonar_ir::loops::{BufferKind, Program};
 
 /// Into how many pieces a parallel loop is cut, if it has as many iterations.
@@ -53,10 +54,29 @@ impl Launch {
     /// Every address is that of a buffer of the length that the program states; no two that overlap are written, and
     /// nothing else uses them meanwhile. The code is alive. The pool has no more threads than this, unless this has one.
     pub(crate) unsafe fn run(&self, pool: &mut Pool) {
+        // SAFETY: by the contract of this function.
+        unsafe { self.run_around(pool, &|_, work| work()) }
+    }
+
+    /// Runs the program and adds to the share of each thread when its pieces began and ended. There is one for each thread.
+    ///
+    /// # Safety
+    /// As for [`Launch::run`].
+    pub(crate) unsafe fn run_timed(&self, pool: &mut Pool, shares: &[Share]) {
+        // SAFETY: by the contract of this function.
+        unsafe { self.run_around(pool, &|thread, work| shares[thread].time(work)) }
+    }
+
+    /// Runs the program, each piece of it by a call of `around` with the number of the thread.
+    ///
+    /// # Safety
+    /// As for [`Launch::run`].
+    #[inline(always)]
+    unsafe fn run_around(&self, pool: &mut Pool, around: &(impl Fn(usize, &dyn Fn()) + Sync)) {
         let extent = self.extent.unwrap_or(1);
         if self.tables.len() == 1 {
             // SAFETY: by the contract of this function.
-            return unsafe { (self.entry)(self.tables[0].as_ptr(), 0, extent as i64) };
+            return around(0, &|| unsafe { (self.entry)(self.tables[0].as_ptr(), 0, extent as i64) });
         }
         // More pieces than threads, so that one that is held up does not hold up the others.
         let pieces = extent.min(PIECES_PER_THREAD * self.tables.len());
@@ -64,7 +84,7 @@ impl Launch {
             let bound = |i: usize| (extent * i / pieces) as i64;
             // SAFETY: by the contract of this function; the iterations of a parallel loop are independent, and each
             // thread has its own temporaries.
-            unsafe { (self.entry)(self.tables[thread].as_ptr(), bound(piece), bound(piece + 1)) }
+            around(thread, &|| unsafe { (self.entry)(self.tables[thread].as_ptr(), bound(piece), bound(piece + 1)) });
         });
     }
 }

@@ -14,6 +14,7 @@
 //! | `pool`, `affinity` | threads, and the processor they stay on |
 //! | `guarded`, `system`, `fault` | for kernels that are not trusted: memory that notices, bounds, and misbehaviour on purpose |
 //! | `inspect` | code as text |
+//! | `timeline` | which thread worked when on what |
 //! | `peak`, `bandwidth` | the speed limits of a core |
 //!
 //! This is the only crate with `unsafe` code. It rests on four things: programs are verified before they are compiled,
@@ -48,6 +49,7 @@ mod supported;
 mod system;
 mod target;
 mod tile_alloc;
+mod timeline;
 mod uses;
 
 pub use affinity::pin_to_one_processor;
@@ -65,3 +67,4 @@ pub use peak::peak_gflops;
 pub use pool::Pool;
 pub use system::{end_group, limit_memory};
 pub use target::Target;
+pub use timeline::{TracedCall, TracedPart};

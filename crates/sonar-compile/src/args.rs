@@ -1,5 +1,11 @@
 //! What can be said on the command line.
 
+mod bench;
+mod inspect;
+
+pub use bench::{BenchArgs, BenchFormat};
+pub use inspect::{InspectArgs, Pick, Stage};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Deserializer};
 use sonar_codegen::Fault;
@@ -71,20 +77,6 @@ pub enum Format {
     Text,
     /// One JSON document.
     Json,
-}
-
-/// How timings are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum BenchFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON document, with every sample.
-    Json,
-    /// One line for each model, or with --profile for each kernel.
-    Csv,
-    /// Tables for a page.
-    Markdown,
 }
 
 /// Options of `search`.
@@ -386,90 +378,6 @@ pub struct RunArgs {
     #[arg(long, value_name = "TOLERANCE", num_args = 0..=1, default_missing_value = "1e-4")]
     pub check: Option<f64>,
     /// How to print the result
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-}
-
-/// Options of `bench`.
-#[derive(Debug, Args)]
-pub struct BenchArgs {
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// More models, timed in turns with the first and compared with it
-    #[arg(value_name = "OTHERS")]
-    pub others: Vec<PathBuf>,
-    #[command(flatten)]
-    pub target: TargetArgs,
-    /// Runs before timing
-    #[arg(long, default_value_t = 20)]
-    pub warmup: usize,
-    /// Timed runs
-    #[arg(long, default_value_t = 200)]
-    pub runs: usize,
-    /// Time of each kernel too, beside what the machine's measured arithmetic and bandwidth allow
-    #[arg(long)]
-    pub profile: bool,
-    /// Answer `W N` lines on standard input with N timings each, for outside harnesses
-    #[arg(long)]
-    pub serve: bool,
-    /// Raw little-endian f32 input [default: random]
-    #[arg(long)]
-    pub input: Option<PathBuf>,
-    /// Where to write the raw little-endian f32 output of one run
-    #[arg(long)]
-    pub output: Option<PathBuf>,
-    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
-    #[arg(long)]
-    pub weights: Option<PathBuf>,
-    /// How to print the result
-    #[arg(long, value_enum, default_value_t)]
-    pub format: BenchFormat,
-}
-
-/// A stage between text and machine code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Stage {
-    /// The graph as read.
-    Graph,
-    /// The saturated e-graph: classes, nodes, costs.
-    Egraph,
-    /// The graph after equality saturation.
-    Rewritten,
-    /// What can be decided about each kernel's schedule: knobs, their choices, and how many points are legal.
-    Space,
-    /// The scheduled loop programs.
-    Loops,
-    /// The schedules.
-    Schedule,
-    /// The Cranelift IR of the loop nests.
-    Clif,
-    /// The machine code.
-    Asm,
-}
-
-/// Options of `inspect`.
-#[derive(Debug, Args)]
-pub struct InspectArgs {
-    #[command(flatten)]
-    pub model: ModelArgs,
-    #[command(flatten)]
-    pub target: TargetArgs,
-    /// What to print
-    #[arg(long, value_enum, default_value = "graph")]
-    pub stage: Stage,
-    /// With the stages `egraph` and `rewritten`: print a checked proof that the rewritten graph equals the original
-    #[arg(long)]
-    pub explain: bool,
-    /// Print the number of candidates of a space, and of distinct ones, instead
-    #[arg(long)]
-    pub count: bool,
-    /// Only this kernel, by its number
-    #[arg(long)]
-    pub kernel: Option<usize>,
-    /// Also draw the stage `graph`, `egraph` or `rewritten` into this SVG file
-    #[arg(long, value_name = "FILE")]
-    pub svg: Option<PathBuf>,
-    /// How to print a count
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

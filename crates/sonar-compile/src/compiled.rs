@@ -6,7 +6,7 @@ use crate::load::{self, Described};
 use sonar_codegen::{CodegenError, Target};
 use sonar_ir::{Graph, Values, init};
 use sonar_measure::{MeasureError, Records};
-use sonar_tune::{CallTime, CompileOptions, Compiled, Context, Pass, Planned, TuneError};
+use sonar_tune::{CallTime, CompileOptions, Compiled, Context, Pass, Planned, TracedCall, TuneError};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -220,6 +220,13 @@ impl Ready {
         let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
         let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
         self.context.profile(&inputs, &mut outputs, runs).or_exit(Exit::Internal)
+    }
+
+    /// Runs once and tells which thread worked when on which call.
+    pub fn trace(&mut self) -> Result<Vec<TracedCall>, Failure> {
+        let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
+        let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        self.context.trace(&inputs, &mut outputs).or_exit(Exit::Internal)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line of Sonar. Results go to standard output, everything else to standard error.
 
+mod annotate;
 mod args;
 mod commands;
 mod compiled;
@@ -10,6 +11,8 @@ mod load;
 mod output;
 mod progress;
 mod report;
+mod roofline;
+mod side_by_side;
 mod table;
 
 use args::{Cli, Command};

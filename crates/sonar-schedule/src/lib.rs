@@ -14,6 +14,7 @@
 //! | `plan`, `arena` | scheduled kernels and where in memory tensors live |
 //! | `nest`, `walk` | building loop programs, and visiting every part of them |
 //! | `leaf`, `work` | the innermost statements of a program, and how much it computes |
+//! | `levels`, `bits` | how much one iteration of each loop computes, and how much memory it touches |
 //!
 //! Nothing here knows machine code or time: a target is its number of vector lanes.
 //!
@@ -36,11 +37,13 @@
 //! ```
 
 mod arena;
+mod bits;
 mod compose;
 mod error;
 pub mod knobs;
 mod layout;
 mod leaf;
+mod levels;
 mod lower;
 mod model;
 mod nest;
@@ -56,6 +59,7 @@ mod walk;
 mod work;
 
 pub use error::{LowerError, ScheduleError};
+pub use levels::{Level, levels};
 pub use model::{default_point, default_program, default_schedule, estimate, estimate_program};
 pub use plan::plan;
 pub use primitives::{apply, apply_step};

@@ -33,7 +33,7 @@ pub(crate) fn share(bound: &Bound, extent: impl Fn(Var) -> usize) -> f64 {
 
 /// Floating-point operations of statements inside of loops with these extents, where each call of a tile has as many as `calls`
 /// says.
-fn flops(stmts: &[Stmt], calls: &[u64], loops: &mut Vec<(Var, usize)>) -> f64 {
+pub(crate) fn flops(stmts: &[Stmt], calls: &[u64], loops: &mut Vec<(Var, usize)>) -> f64 {
     let flops = stmts.iter().map(|stmt| match stmt {
         Stmt::For { var, extent, body, .. } => {
             loops.push((*var, *extent));
@@ -60,7 +60,7 @@ fn flops(stmts: &[Stmt], calls: &[u64], loops: &mut Vec<(Var, usize)>) -> f64 {
 }
 
 /// Operations of one call of a tile.
-fn tile_flops(body: &[TileStmt], lanes: u64) -> u64 {
+pub(crate) fn tile_flops(body: &[TileStmt], lanes: u64) -> u64 {
     let each = body.iter().map(|stmt| match stmt {
         TileStmt::Loop { trips, body } => u64::from(*trips) * tile_flops(body, lanes),
         TileStmt::Inst(Inst::Fma { .. } | Inst::FmaBroadcast { .. }) => 2 * lanes,

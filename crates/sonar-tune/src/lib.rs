@@ -29,5 +29,5 @@ pub use backend::JitBackend;
 pub use compile::{CompileOptions, Compiled, Level, Lowered, Pass, Planned, Schedules, compile, generate, lower, plan};
 pub use error::TuneError;
 pub use latency::measure_models;
-pub use sonar_codegen::{CallTime, Context, Model, ObjectFile, Target};
+pub use sonar_codegen::{CallTime, Context, Model, ObjectFile, Target, TracedCall, TracedPart};
 pub use tuner::{Limits, Progress, StopReason, TaskId, TaskStop, Tuner, TunerOptions};

@@ -5,7 +5,7 @@ use sonar_codegen::Target;
 use sonar_ir::schedule::Schedule;
 use sonar_ir::text::parse_graph;
 use sonar_ir::{Graph, NodeId, TensorType};
-use sonar_measure::{Cache, Key, MeasureError, Records, records};
+use sonar_measure::{Cache, Key, MeasureError, Records, Trial, records};
 use sonar_rewrite::rules::STATED;
 use sonar_schedule::Task;
 
@@ -25,6 +25,13 @@ pub fn best_schedule(records: &Records, task: &Task, target: &Target, threads: u
         }
     }
     Ok(None)
+}
+
+/// The best recorded schedules of a task, best first, each with its latest trial: [`best_schedule`] is that of the first. They are
+/// all of cold trials, if there are any, else all of warm ones.
+pub fn top(records: &Records, task: &Task, target: &Target, threads: usize, count: usize) -> Result<Vec<Trial>, MeasureError> {
+    let cold = records.top(&key(task, target, threads, Cache::Cold), count)?;
+    if cold.is_empty() { records.top(&key(task, target, threads, Cache::Warm), count) } else { Ok(cold) }
 }
 
 /// Under which key the rewritten forms of a graph, whose batch is bound, are recorded. Rules of a user belong to it.

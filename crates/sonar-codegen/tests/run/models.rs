@@ -76,6 +76,17 @@ fn a_plan_runs_on_any_number_of_threads() {
             assert_eq!(y, expected);
         }
         let mut y = vec![0.0; N];
+        let traced = context.trace(&[&x], &mut [&mut y]).unwrap();
+        assert_eq!(y, expected);
+        // Calls follow one another, every part is within its call, and thread by thread nothing overlaps.
+        assert!(traced.windows(2).all(|pair| pair[0].end <= pair[1].start), "{traced:?}");
+        for call in &traced {
+            assert!(!call.parts.is_empty() && call.parts.is_sorted_by(|a, b| a.thread < b.thread), "{call:?}");
+            for part in &call.parts {
+                assert!(part.thread < threads && part.pieces > 0, "{call:?}");
+                assert!(call.start <= part.start && part.start <= part.end && part.end <= call.end, "{call:?}");
+            }
+        }
         let times = context.profile(&[&x], &mut [&mut y], 2).unwrap();
         assert_eq!(y, expected);
         assert_eq!(times.iter().map(|t| t.kernel.as_str()).collect::<Vec<_>>(), ["add", "mul", "add"]);

@@ -1,5 +1,6 @@
 //! `inspect`: any stage of a model as text, and the size of a search space.
 
+use super::kernels::{kernels, refuse_elsewhere};
 use super::schedule_space;
 use crate::args::{Format, InspectArgs, Stage};
 use crate::compiled::draft;
@@ -22,6 +23,9 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     }
     if args.explain && !matches!(args.stage, Stage::Egraph | Stage::Rewritten) {
         return Err(fail(Exit::Usage, "--explain goes with --stage egraph and --stage rewritten"));
+    }
+    if !matches!(args.stage, Stage::Schedule | Stage::Loops | Stage::Clif | Stage::Asm) {
+        refuse_elsewhere(args)?;
     }
     match args.stage {
         Stage::Graph => {
@@ -47,35 +51,7 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
                 outln!("{}", schedule_space::describe(&sonar_schedule::space(task, &options)));
             }
         }
-        Stage::Schedule => {
-            let draft = draft(&args.model, &args.target)?;
-            exists(args.kernel, draft.planned.schedules.len())?;
-            for (i, (task, schedule)) in draft.planned.lowered.tasks.tasks.iter().zip(&draft.planned.schedules).enumerate() {
-                if args.kernel.is_none_or(|k| k == i) {
-                    let calls = draft.planned.lowered.tasks.kernels.iter().filter(|k| k.task == i).count();
-                    outln!(
-                        "// kernel {i}: {}, {calls} calls, {:.3} MFLOP, {:.1} KiB",
-                        task.program.name,
-                        task.flops as f64 / 1e6,
-                        task.bytes as f64 / 1024.0
-                    );
-                    outln!("{schedule}");
-                }
-            }
-        }
-        Stage::Loops | Stage::Clif | Stage::Asm => {
-            let draft = draft(&args.model, &args.target)?;
-            let kernels = &draft.planned.plan.kernels;
-            exists(args.kernel, kernels.len())?;
-            for (i, program) in kernels.iter().enumerate().filter(|(i, _)| args.kernel.is_none_or(|k| k == *i)) {
-                let text = match args.stage {
-                    Stage::Clif => sonar_codegen::clif(program, &draft.target).or_exit(Exit::Internal)?,
-                    Stage::Asm => sonar_codegen::asm(program, &draft.target).or_exit(Exit::Internal)?,
-                    _ => program.to_string(),
-                };
-                outln!("// kernel {i}\n{text}");
-            }
-        }
+        Stage::Schedule | Stage::Loops | Stage::Clif | Stage::Asm => kernels(args)?,
     }
     Ok(())
 }
@@ -110,7 +86,7 @@ fn draw(args: &InspectArgs, svg: impl FnOnce() -> String) -> Result<(), Failure>
 }
 
 /// Refuses the number of a kernel that is not there.
-fn exists(kernel: Option<usize>, kernels: usize) -> Result<(), Failure> {
+pub fn exists(kernel: Option<usize>, kernels: usize) -> Result<(), Failure> {
     match kernel {
         Some(k) if k >= kernels => Err(fail(Exit::Usage, format!("there is no kernel {k}: the model has {kernels} kernels"))),
         _ => Ok(()),

@@ -7,6 +7,7 @@ pub mod db;
 pub mod doctor;
 pub mod export;
 pub mod inspect;
+mod kernels;
 pub mod report;
 pub mod run;
 mod schedule_space;

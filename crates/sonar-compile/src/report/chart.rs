@@ -1,5 +1,6 @@
 //! Charts as standalone SVG: axes with round ticks, lines, points, and a legend. No style sheet and no script is needed to show one.
 
+use super::labels;
 use std::fmt::Write as _;
 
 /// A chart of one or more series over common axes.
@@ -13,6 +14,8 @@ pub struct Chart {
     pub y_label: String,
     /// Whether the horizontal axis is logarithmic; points at or below 0 are then left out.
     pub x_log: bool,
+    /// The same for the vertical axis.
+    pub y_log: bool,
     /// Drawn in order.
     pub series: Vec<Series>,
 }
@@ -56,6 +59,10 @@ pub struct Point {
     pub tip: String,
     /// Ends of an interval around `x`.
     pub x_interval: Option<(f64, f64)>,
+    /// Beside the point, where there is room for it.
+    pub label: String,
+    /// Radius of a dot [default: 4].
+    pub radius: Option<f64>,
 }
 
 /// Colours that stay apart for colour-blind readers (Okabe and Ito).
@@ -145,7 +152,7 @@ impl Chart {
             all().flat_map(|p| [p.x, p.x_interval.map_or(p.x, |i| i.0), p.x_interval.map_or(p.x, |i| i.1)]),
             self.x_log,
         );
-        let y = Axis::over(all().map(|p| p.y), false);
+        let y = Axis::over(all().map(|p| p.y), self.y_log);
         let px = |v: f64| LEFT + x.place(v) * (WIDTH - LEFT - RIGHT);
         let py = |v: f64| HEIGHT - BOTTOM - y.place(v) * (HEIGHT - TOP - BOTTOM);
 
@@ -184,7 +191,14 @@ impl Chart {
             escape(&self.y_label)
         );
         for series in &self.series {
-            series.draw(&mut s, self.x_log, &px, &py);
+            series.draw(&mut s, (self.x_log, self.y_log), &px, &py);
+        }
+        let (width, height) = (LEFT..WIDTH - RIGHT, TOP..HEIGHT - BOTTOM);
+        let placed = |p: &Point| labels::Mark { x: px(p.x), y: py(p.y), radius: p.radius.unwrap_or(4.0), label: p.label.clone() };
+        let marked = self.series.iter().filter(|series| !matches!(series.style, Style::Line | Style::Steps));
+        let marks: Vec<labels::Mark> = marked.flat_map(|series| &series.points).map(placed).collect();
+        for (x, y, label) in labels::place(&marks, width, height) {
+            let _ = write!(s, r#"<text x="{x:.1}" y="{y:.1}" font-size="11">{}</text>"#, escape(&label));
         }
         let mut legend = LEFT + 4.0;
         for series in self.series.iter().filter(|s| !s.name.is_empty()) {
@@ -203,10 +217,10 @@ impl Chart {
 }
 
 impl Series {
-    fn draw(&self, s: &mut String, log: bool, px: &dyn Fn(f64) -> f64, py: &dyn Fn(f64) -> f64) {
+    fn draw(&self, s: &mut String, (x_log, y_log): (bool, bool), px: &dyn Fn(f64) -> f64, py: &dyn Fn(f64) -> f64) {
         let colour = self.colour;
-        let points: Vec<&Point> =
-            self.points.iter().filter(|p| p.x.is_finite() && p.y.is_finite() && (!log || p.x > 0.0)).collect();
+        let there = |p: &&Point| p.x.is_finite() && p.y.is_finite() && (!x_log || p.x > 0.0) && (!y_log || p.y > 0.0);
+        let points: Vec<&Point> = self.points.iter().filter(there).collect();
         if matches!(self.style, Style::Line | Style::Steps) && points.len() > 1 {
             let mut path = String::new();
             for (i, p) in points.iter().enumerate() {
@@ -234,7 +248,11 @@ impl Series {
             let tip = if p.tip.is_empty() { String::new() } else { format!("<title>{}</title>", escape(&p.tip)) };
             let _ = match self.style {
                 Style::Dots => {
-                    write!(s, r#"<circle cx="{x:.1}" cy="{y:.1}" r="4" fill="{colour}" fill-opacity="0.75">{tip}</circle>"#)
+                    write!(
+                        s,
+                        r#"<circle cx="{x:.1}" cy="{y:.1}" r="{:.1}" fill="{colour}" fill-opacity="0.75">{tip}</circle>"#,
+                        p.radius.unwrap_or(4.0)
+                    )
                 }
                 Style::Rings => write!(
                     s,
@@ -303,7 +321,15 @@ mod tests {
             Point { x: 1.0, y: 2.0, tip: "<&>".into(), ..Point::default() },
         ];
         let series = Series { name: "a<b".into(), colour: PALETTE[0], style: Style::Dots, points };
-        let svg = Chart { title: "t".into(), x_label: "x".into(), y_label: "y".into(), x_log: true, series: vec![series] }.svg();
+        let svg = Chart {
+            title: "t".into(),
+            x_label: "x".into(),
+            y_label: "y".into(),
+            x_log: true,
+            y_log: false,
+            series: vec![series],
+        }
+        .svg();
         assert!(svg.contains("a&lt;b") && svg.contains("&lt;&amp;&gt;") && !svg.contains("NaN"));
         assert_eq!(svg.matches("<circle").count(), 1);
     }

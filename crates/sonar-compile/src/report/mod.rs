@@ -1,8 +1,11 @@
-//! The report of a search: one HTML file that needs nothing beside it, and the same pictures as SVG files.
+//! The report of a search, and the page of a model: each one HTML file that needs nothing beside it. The pictures of a search are SVG
+//! files, too.
 
 pub mod chart;
 pub mod dag;
 pub mod egraph;
+mod labels;
+pub mod page;
 pub mod pictures;
 
 use chart::{escape, number};
@@ -38,6 +41,7 @@ pub struct WinnerKernel {
     pub program: String,
 }
 
+/// The style sheet of all pages.
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:980px;margin:2rem auto;padding:0 1rem;color:#222}\
 h1{margin-bottom:.2rem}h2{margin-top:2.4rem;border-bottom:1px solid #ddd}table{border-collapse:collapse;font-size:14px}\
 td,th{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #eee}td:first-child,th:first-child,td.l,th.l{text-align:left}\

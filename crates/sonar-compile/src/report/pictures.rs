@@ -58,6 +58,7 @@ fn place(record: &CandidateRecord) -> Option<Point> {
         y: 100.0 * epoch.accuracy,
         tip: tip(&record.architecture, &record.decisions, &rest),
         x_interval: record.measured.map(|_| interval),
+        ..Point::default()
     })
 }
 
@@ -68,6 +69,7 @@ fn front_point(a: &Architecture) -> Point {
         y: 100.0 * a.accuracy,
         tip: tip(&a.architecture, &a.decisions, &rest),
         x_interval: Some((a.latency.low_us, a.latency.high_us)),
+        ..Point::default()
     }
 }
 
@@ -82,6 +84,7 @@ fn front(result: &SearchResult) -> String {
         x_label: "latency of one inference, µs (logarithmic)".into(),
         y_label: "validation accuracy, %".into(),
         x_log: true,
+        y_log: false,
         series: vec![
             Series { name: "stopped early".into(), colour: PALETTE[6], style: Style::Dots, points: stopped },
             Series { name: String::new(), colour: PALETTE[0], style: Style::Steps, points: stairs },
@@ -136,7 +139,7 @@ fn learning(result: &SearchResult) -> String {
             x: e.epoch as f64,
             y: 100.0 * e.accuracy,
             tip: tip(&r.architecture, &r.decisions, &format!("{:.1}% after epoch {}", 100.0 * e.accuracy, e.epoch)),
-            x_interval: None,
+            ..Point::default()
         };
         r.curve.iter().map(of).collect()
     };
@@ -145,6 +148,7 @@ fn learning(result: &SearchResult) -> String {
         x_label: "epoch".into(),
         y_label: "validation accuracy, %".into(),
         x_log: false,
+        y_log: false,
         series: lines(result, Style::Line, points),
     }
     .svg()
@@ -156,7 +160,7 @@ fn tuning(result: &SearchResult) -> String {
             x: l.trials as f64,
             y: l.median_us,
             tip: tip(&r.architecture, &r.decisions, &format!("{} µs after {} trials", number(l.median_us), l.trials)),
-            x_interval: None,
+            ..Point::default()
         };
         r.tuning.iter().map(of).collect()
     };
@@ -165,6 +169,7 @@ fn tuning(result: &SearchResult) -> String {
         x_label: "trials for each kernel".into(),
         y_label: "latency, µs".into(),
         x_log: false,
+        y_log: false,
         series: lines(result, Style::Line, points),
     }
     .svg()

@@ -13,8 +13,10 @@
 //! }
 //! ```
 
+use super::{Notes, opening, tile};
 use crate::loops::*;
 use crate::scalar::BinaryOp;
+use std::cell::Cell;
 use std::fmt::{self, Display, Formatter, Write};
 use std::sync::Arc;
 
@@ -23,10 +25,11 @@ use std::sync::Arc;
 struct Names<'a> {
     buffers: &'a [Buffer],
     vars: &'a [String],
+    notes: Option<&'a Notes<'a>>,
 }
 
 /// Names for values that are printed outside their program.
-const NUMBERS: Names<'static> = Names { buffers: &[], vars: &[] };
+const NUMBERS: Names<'static> = Names { buffers: &[], vars: &[], notes: None };
 
 impl Program {
     /// The text without anyone's names: the program's and its tiles' are left out, buffers are numbered in their
@@ -52,24 +55,42 @@ impl Program {
         let buffers: String = buffers.lines().filter(touched).collect();
         buffers + rest
     }
+
+    /// The text with a comment behind each line that opens a loop of the setup, a loop of the body, a tile or a loop of a tile: in
+    /// this order, which is that of the lines. Where `notes` has an empty text, or none any more, there is no comment.
+    pub fn annotated(&self, notes: &[String]) -> String {
+        Annotated { program: self, notes: Some(&Notes { texts: notes, next: Cell::new(0) }) }.to_string()
+    }
+}
+
+/// A program with what is said about its loops.
+struct Annotated<'a> {
+    program: &'a Program,
+    notes: Option<&'a Notes<'a>>,
 }
 
 impl Display for Program {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let names = Names { buffers: &self.buffers, vars: &self.vars };
-        writeln!(f, "program @{} {{", self.name)?;
-        for buffer in &self.buffers {
+        Annotated { program: self, notes: None }.fmt(f)
+    }
+}
+
+impl Display for Annotated<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Annotated { program, notes } = *self;
+        let names = Names { buffers: &program.buffers, vars: &program.vars, notes };
+        writeln!(f, "program @{} {{", program.name)?;
+        for buffer in &program.buffers {
             writeln!(f, "  {} {}[{}]", buffer.kind, buffer.name, buffer.len)?;
         }
-        if !self.setup.is_empty() {
+        if !program.setup.is_empty() {
             writeln!(f, "  setup {{")?;
-            names.block(f, &self.setup, 2)?;
+            names.block(f, &program.setup, 2)?;
             writeln!(f, "  }}")?;
         }
-        names.block(f, &self.body, 1)?;
-        for (i, tile) in self.tiles.iter().enumerate() {
-            write!(f, "  t{i} = ")?;
-            tile.write_indented(f, 1)?;
+        names.block(f, &program.body, 1)?;
+        for (i, tile) in program.tiles.iter().enumerate() {
+            tile::write(f, &format!("  t{i} = "), tile, 1, notes)?;
         }
         f.write_str("}\n")
     }
@@ -83,7 +104,7 @@ pub(crate) fn access(program: &Program, access: &Access) -> String {
             self.0.access(f, self.1)
         }
     }
-    Named(Names { buffers: &program.buffers, vars: &program.vars }, access).to_string()
+    Named(Names { buffers: &program.buffers, vars: &program.vars, notes: None }, access).to_string()
 }
 
 impl Display for Stmt {
@@ -159,9 +180,8 @@ impl Names<'_> {
         f.write_str(&indent)?;
         match stmt {
             Stmt::For { var, extent, kind, body } => {
-                write!(f, "{kind} ")?;
-                self.var(f, *var)?;
-                writeln!(f, " in 0..{extent} {{")?;
+                let name = self.vars.get(var.0 as usize).cloned().unwrap_or_else(|| var.to_string());
+                opening(f, indent.len(), &format!("{kind} {name} in 0..{extent} {{"), self.notes)?;
                 self.block(f, body, depth + 1)?;
                 writeln!(f, "{indent}}}")
             }

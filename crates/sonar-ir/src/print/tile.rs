@@ -12,32 +12,31 @@
 //! }
 //! ```
 
+use super::{Notes, opening};
 use crate::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
 use std::fmt::{self, Display, Formatter};
 
-impl Tile {
-    /// Writes the tile with the lines after the first indented by `depth` steps.
-    pub(super) fn write_indented(&self, f: &mut Formatter<'_>, depth: usize) -> fmt::Result {
-        let (lanes, tail, pointers) = (self.lanes, self.tail, self.pointers);
-        writeln!(f, "tile @{} lanes={lanes} tail={tail} pointers={pointers} {{", self.name)?;
-        block(f, &self.body, depth + 1)?;
-        writeln!(f, "{}}}", "  ".repeat(depth))
-    }
+/// Writes a tile: `name` before it on the first line, and the lines after that indented by `depth` steps.
+pub(super) fn write(f: &mut Formatter<'_>, name: &str, tile: &Tile, depth: usize, notes: Option<&Notes<'_>>) -> fmt::Result {
+    let Tile { lanes, tail, pointers, .. } = tile;
+    opening(f, 0, &format!("{name}tile @{} lanes={lanes} tail={tail} pointers={pointers} {{", tile.name), notes)?;
+    block(f, &tile.body, depth + 1, notes)?;
+    writeln!(f, "{}}}", "  ".repeat(depth))
 }
 
 impl Display for Tile {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.write_indented(f, 0)
+        write(f, "", self, 0, None)
     }
 }
 
-fn block(f: &mut Formatter<'_>, body: &[TileStmt], depth: usize) -> fmt::Result {
+fn block(f: &mut Formatter<'_>, body: &[TileStmt], depth: usize, notes: Option<&Notes<'_>>) -> fmt::Result {
     let indent = "  ".repeat(depth);
     for stmt in body {
         match stmt {
             TileStmt::Loop { trips, body } => {
-                writeln!(f, "{indent}loop {trips} {{")?;
-                block(f, body, depth + 1)?;
+                opening(f, 0, &format!("{indent}loop {trips} {{"), notes)?;
+                block(f, body, depth + 1, notes)?;
                 writeln!(f, "{indent}}}")?;
             }
             TileStmt::Advance { ptr, by } => writeln!(f, "{indent}{ptr} += {by}")?,

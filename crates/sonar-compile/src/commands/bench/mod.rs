@@ -1,15 +1,18 @@
 //! `bench`: time of compiled models, one beside the other, as a whole or by kernel.
 
+mod page;
 mod print;
 mod profile;
 mod serve;
+mod trace;
 
 use crate::args::{BenchArgs, ModelArgs};
 use crate::compiled::{Prepared, Ready, prepare, runnable_target, write_f32};
-use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::exit::{Exit, Failure, fail};
+use crate::roofline::Machine;
 use profile::KernelTime;
-use sonar_codegen::Bandwidth;
 use sonar_measure::{Summary, stats};
+use std::path::Path;
 use std::time::Instant;
 
 /// Models take turns at most this often; their runs within a turn follow each other, as they would in a program that has one.
@@ -19,15 +22,6 @@ const ROUNDS: usize = 20;
 struct Subject {
     prepared: Prepared,
     ready: Ready,
-}
-
-/// What the machine can do with all threads.
-struct Machine {
-    /// Multiply-adds, in 10⁹ floating-point operations a second.
-    peak: f64,
-    threads: usize,
-    /// Of one core; empty unless it is asked for.
-    bandwidth: Vec<Bandwidth>,
 }
 
 /// What was found out about one model.
@@ -48,9 +42,12 @@ struct Timed {
 /// Runs the subcommand.
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let target = runnable_target(&args.target)?;
-    let single = [args.serve, args.input.is_some(), args.output.is_some(), args.weights.is_some()];
-    if !args.others.is_empty() && single.contains(&true) {
-        return Err(fail(Exit::Usage, "--serve, --input, --output and --weights are for one model"));
+    let files = [&args.input, &args.output, &args.weights, &args.html, &args.trace];
+    if !args.others.is_empty() && (args.serve || files.iter().any(|file| file.is_some())) {
+        return Err(fail(Exit::Usage, "--serve, --input, --output, --weights, --html and --trace are for one model"));
+    }
+    if args.serve && (args.html.is_some() || args.trace.is_some()) {
+        return Err(fail(Exit::Usage, "--serve writes no --html and no --trace"));
     }
     if args.runs == 0 {
         return Err(fail(Exit::Usage, "--runs must be at least 1"));
@@ -70,18 +67,27 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
         subjects.push(Subject { prepared, ready });
     }
 
-    let bandwidth = if args.profile { sonar_codegen::bandwidth(&target).or_exit(Exit::Internal)? } else { Vec::new() };
-    let threads = args.target.threads;
-    let peak = sonar_codegen::peak_gflops(&target).or_exit(Exit::Internal)? * threads as f64;
-    let machine = Machine { peak, threads, bandwidth };
+    let profiled = args.profile || args.html.is_some();
+    let machine = Machine::measure(&target, args.target.threads, profiled)?;
     let rounds = time(&mut subjects, args.warmup, args.runs)?;
     let mut results = Vec::new();
     for (subject, own) in subjects.iter_mut().zip(&rounds) {
-        let kernels = if args.profile { profile::profile(subject, args.runs, &machine)? } else { Vec::new() };
+        let kernels = if profiled { profile::profile(subject, args.runs, &machine)? } else { Vec::new() };
         let ratio = if results.is_empty() { None } else { ratio(own, &rounds[0]) };
         results.push(timed(&subject.prepared, own.concat(), ratio, kernels)?);
     }
+    if let (Some(path), Some(subject)) = (&args.trace, subjects.first_mut()) {
+        write(path, &trace::trace(subject, args.runs, args.target.threads)?)?;
+    }
+    if let (Some(path), Some(subject), Some(result)) = (&args.html, subjects.first(), results.first()) {
+        write(path, &page::page(subject, &target, &machine, result)?)?;
+    }
     print::print(args, &target.key(), &machine, &results)
+}
+
+/// Writes a file that the command line names.
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|e| fail(Exit::BadInput, format!("cannot write {}: {e}", path.display())))
 }
 
 /// Nanoseconds of each run: by model, then by round.

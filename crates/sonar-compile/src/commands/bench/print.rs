@@ -247,7 +247,8 @@ fn kernel_values(machine: &Machine, results: &[Timed]) -> Vec<Vec<String>> {
     results.iter().flat_map(|r| r.kernels.iter().map(move |k| values(r, k))).collect()
 }
 
-fn bound(kernel: &KernelTime) -> &'static str {
+/// What keeps a kernel from being faster, in a word.
+pub fn bound(kernel: &KernelTime) -> &'static str {
     match kernel.bound() {
         Bound::Compute => "compute",
         Bound::Memory => "memory",

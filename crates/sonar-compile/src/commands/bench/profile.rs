@@ -1,10 +1,9 @@
-//! `bench --profile`: the time of each kernel, and its floor by the roofline model (Williams, Waterman, Patterson, 2009): no
-//! kernel is faster than its arithmetic at the peak, nor than its data at the bandwidth of the memory that they fit in.
+//! `bench --profile`: the time of each kernel, and its floor by the roofline model.
 
-use super::{Machine, Subject};
+use super::Subject;
 use crate::exit::Failure;
+use crate::roofline::Machine;
 use serde::Serialize;
-use sonar_schedule::executed_flops;
 
 /// Runs of which each kernel's fastest counts, at most.
 const RUNS: usize = 100;
@@ -13,6 +12,8 @@ const RUNS: usize = 100;
 pub struct KernelTime {
     /// Its name, and its number among the kernels.
     pub name: String,
+    /// The number alone.
+    pub number: usize,
     /// How often it is called in one inference.
     pub calls: usize,
     /// The fastest of the runs, calls added up.
@@ -60,31 +61,17 @@ impl KernelTime {
     }
 }
 
-impl Machine {
-    /// Seconds that arithmetic takes at the least.
-    fn compute(&self, flops: u64) -> f64 {
-        flops as f64 / self.peak / 1e9
-    }
-
-    /// Seconds that data take at the least, each thread having its part of them.
-    fn memory(&self, bytes: u64) -> f64 {
-        let part = bytes / self.threads as u64;
-        let level = self.bandwidth.iter().find(|level| level.bytes as u64 >= part).or(self.bandwidth.last());
-        level.map_or(0.0, |level| part as f64 / level.gigabytes_per_second / 1e9)
-    }
-}
-
 /// Time of each kernel, the longest first.
 pub fn profile(subject: &mut Subject, runs: usize, machine: &Machine) -> Result<Vec<KernelTime>, Failure> {
     let calls = subject.ready.profile(runs.min(RUNS))?;
     let compiled = &subject.prepared.compiled;
     let tasks = &compiled.lowered.tasks;
     let mut kernels: Vec<Option<KernelTime>> = tasks.tasks.iter().map(|_| None).collect();
-    let executed: Vec<u64> = compiled.plan.kernels.iter().map(executed_flops).collect();
     for ((call, planned), kernel) in calls.iter().zip(&compiled.plan.calls).zip(&tasks.kernels) {
         let task = &tasks.tasks[kernel.task];
         let total = kernels[kernel.task].get_or_insert_with(|| KernelTime {
             name: format!("{} #{}", call.kernel, kernel.task),
+            number: kernel.task,
             calls: 0,
             seconds: 0.0,
             flops: 0,
@@ -96,7 +83,7 @@ pub fn profile(subject: &mut Subject, runs: usize, machine: &Machine) -> Result<
         total.seconds += call.seconds;
         total.flops += task.flops;
         total.bytes += task.bytes;
-        total.compute += machine.compute(task.flops.min(executed[planned.kernel]));
+        total.compute += machine.compute_of(task, &compiled.plan.kernels[planned.kernel]);
         total.memory += machine.memory(task.bytes);
     }
     let mut kernels: Vec<KernelTime> = kernels.into_iter().flatten().collect();
@@ -107,21 +94,12 @@ pub fn profile(subject: &mut Subject, runs: usize, machine: &Machine) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sonar_codegen::Bandwidth;
 
     #[test]
-    fn the_roofline_is_that_of_the_level_that_holds_the_data() {
-        let level = |bytes, gigabytes_per_second| Bandwidth { bytes, gigabytes_per_second };
-        let machine = Machine { peak: 200.0, threads: 2, bandwidth: vec![level(1000, 400.0), level(100_000, 50.0)] };
-        assert_eq!(machine.compute(200_000), 1e-6);
-        // Two threads with a thousand bytes each, at 400 bytes a nanosecond.
-        assert!((machine.memory(2000) - 2.5e-9).abs() < 1e-18);
-        assert!((machine.memory(2002) - 20.02e-9).abs() < 1e-18);
-        // What no level holds moves as from the last one.
-        assert!((machine.memory(1_000_000) - 1e-5).abs() < 1e-15);
-
+    fn the_higher_floor_bounds() {
         let kernel = |compute, memory| KernelTime {
             name: "k".to_string(),
+            number: 0,
             calls: 1,
             seconds: 4e-6,
             flops: 200_000,

@@ -1,0 +1,61 @@
+//! Options of `bench`.
+
+use super::{ModelArgs, TargetArgs};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// How timings are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum BenchFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document, with every sample.
+    Json,
+    /// One line for each model, or with --profile for each kernel.
+    Csv,
+    /// Tables for a page.
+    Markdown,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// More models, timed in turns with the first and compared with it
+    #[arg(value_name = "OTHERS")]
+    pub others: Vec<PathBuf>,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Runs before timing
+    #[arg(long, default_value_t = 20)]
+    pub warmup: usize,
+    /// Timed runs
+    #[arg(long, default_value_t = 200)]
+    pub runs: usize,
+    /// Time of each kernel too, beside what the machine's measured arithmetic and bandwidth allow
+    #[arg(long)]
+    pub profile: bool,
+    /// Write a page about the kernels: their time, rooflines, schedules, loops and code, in one HTML file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write when each thread ran which kernel in the fastest of the runs, as a trace for Perfetto or Chrome
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Answer `W N` lines on standard input with N timings each, for outside harnesses
+    #[arg(long)]
+    pub serve: bool,
+    /// Raw little-endian f32 input [default: random]
+    #[arg(long)]
+    pub input: Option<PathBuf>,
+    /// Where to write the raw little-endian f32 output of one run
+    #[arg(long)]
+    pub output: Option<PathBuf>,
+    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: BenchFormat,
+}

@@ -1,0 +1,76 @@
+//! `bench --html`: what is known about the kernels of a model, for the page.
+
+use super::{Subject, Timed};
+use crate::annotate::{Caches, annotate};
+use crate::exit::{Exit, Failure, OrExit};
+use crate::report::dag;
+use crate::report::page::{Page, PageKernel, Roof, html};
+use crate::roofline::Machine;
+use sonar_codegen::Target;
+
+/// The page of a model that was timed with its kernels.
+pub fn page(subject: &Subject, target: &Target, machine: &Machine, result: &Timed) -> Result<String, Failure> {
+    let compiled = &subject.prepared.compiled;
+    let caches = Caches::new(true);
+    let all: f64 = result.kernels.iter().map(|kernel| kernel.seconds).sum();
+    let tasks = &compiled.lowered.tasks;
+    let mut kernels = Vec::with_capacity(result.kernels.len());
+    for kernel in &result.kernels {
+        let planned = tasks.kernels.iter().zip(&compiled.plan.calls).find(|(k, _)| k.task == kernel.number);
+        let Some((_, call)) = planned else { continue };
+        let program = &compiled.plan.kernels[call.kernel];
+        kernels.push(PageKernel {
+            number: kernel.number,
+            name: tasks.tasks[kernel.number].program.name.clone(),
+            calls: kernel.calls,
+            seconds: kernel.seconds,
+            share: kernel.seconds / all,
+            flops: kernel.flops,
+            bytes: kernel.bytes,
+            roofline: kernel.floor() / kernel.seconds,
+            bound: super::print::bound(kernel),
+            schedule: compiled.schedules[kernel.number].to_string(),
+            loops: annotate(program, &caches, Some((machine, kernel.seconds / kernel.calls as f64))),
+            assembly: sonar_codegen::asm(program, target).or_exit(Exit::Internal)?,
+        });
+    }
+    Ok(html(&Page {
+        model: result.name.clone(),
+        facts: facts(target, machine, result, &caches),
+        peak: machine.peak,
+        roofs: roofs(machine, &caches),
+        graph: dag::svg(&compiled.lowered.rewritten),
+        kernels,
+    }))
+}
+
+/// What the page says about the model and the machine, each with its name.
+fn facts(target: &Target, machine: &Machine, result: &Timed, caches: &Caches) -> Vec<(&'static str, String)> {
+    let shapes: Vec<String> = result.inputs.iter().map(|shape| format!("{shape:?}")).collect();
+    let (low, high) = result.summary.interval;
+    let share = 100.0 * result.gflops() / machine.peak;
+    let [median, low, high] = [result.summary.median, low, high].map(|nanoseconds| nanoseconds / 1e3);
+    vec![
+        ("input", shapes.join(", ")),
+        ("target", format!("{}, {} thread(s)", target.key(), machine.threads)),
+        ("caches of a core", caches.describe()),
+        ("one inference", format!("{median:.1} µs, 95% interval {low:.1} to {high:.1} µs, {} runs", result.summary.count)),
+        (
+            "arithmetic",
+            format!("{:.1} MFLOP, {:.0} GFLOP/s, {share:.0}% of the peak", result.flops as f64 / 1e6, result.gflops()),
+        ),
+    ]
+}
+
+/// The bandwidth of each cache with all threads, measured with half of what it holds, and that of the memory behind them.
+fn roofs(machine: &Machine, caches: &Caches) -> Vec<Roof> {
+    let inside = caches.sizes().iter().enumerate().map(|(i, &size)| (format!("L{}", i + 1), size as u64 / 2));
+    // As much as was measured at all; if the last cache holds that, nothing is known of the memory.
+    let most = machine.bandwidth.last().map_or(0, |level| level.bytes as u64);
+    let behind = (caches.sizes().iter().all(|&size| (size as u64) < most)).then(|| ("memory".to_string(), most));
+    let roof = |(name, bytes)| {
+        let gigabytes = machine.bandwidth_of(bytes)? * machine.threads as f64;
+        Some(Roof { name, gigabytes })
+    };
+    inside.chain(behind).filter_map(roof).collect()
+}

@@ -1,0 +1,217 @@
+//! The stages of `inspect` behind tasks: schedules, loops, and code of kernels, as compiled, as on record, or two beside each other.
+
+use super::inspect::exists;
+use crate::annotate::{Caches, LEGEND, annotate};
+use crate::args::{InspectArgs, Pick, Stage};
+use crate::compiled::{Draft, draft, open_records};
+use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::load;
+use crate::output::{out, outln};
+use crate::roofline::Machine;
+use crate::side_by_side;
+use sonar_ir::loops::Program;
+use sonar_ir::schedule::Schedule;
+use sonar_measure::Trial;
+use sonar_schedule::{Options, Task};
+use std::path::Path;
+
+/// A kernel under one schedule.
+struct Version {
+    /// Where the schedule comes from.
+    origin: String,
+    schedule: Schedule,
+    program: Program,
+    /// Time of one call on record.
+    seconds: Option<f64>,
+}
+
+/// What kernels are looked at with.
+struct View<'a> {
+    args: &'a InspectArgs,
+    draft: Draft,
+    /// For each kernel, the best schedules on record, best first.
+    trials: Vec<Vec<Trial>>,
+    caches: Caches,
+    /// What this machine can do, if it can run the code and something is on record.
+    machine: Option<Machine>,
+}
+
+/// Prints a stage of all kernels or of one.
+pub fn kernels(args: &InspectArgs) -> Result<(), Failure> {
+    let view = View::new(args)?;
+    if args.stage == Stage::Loops {
+        outln!("// {LEGEND}\n// caches: {}", view.caches.describe());
+    }
+    if let Some([left, right]) = args.diff.as_deref() {
+        return view.beside(args.kernel.unwrap_or(0), left, right);
+    }
+    for kernel in view.shown() {
+        let version = match (&args.schedule, &args.record) {
+            (Some(text), _) => view.with_schedule(kernel, "as given", schedule(text)?)?,
+            (None, Some(pick)) => view.picked(kernel, pick)?,
+            (None, None) => view.compiled(kernel)?,
+        };
+        outln!("// kernel {kernel}: {}{}", view.describe(kernel), view.time(kernel, &version));
+        if args.schedule.is_some() || args.record.is_some() {
+            outln!("// schedule: {}", version.origin);
+        }
+        outln!("{}", view.text(&version)?);
+    }
+    Ok(())
+}
+
+/// Refuses options that need a stage of a kernel.
+pub fn refuse_elsewhere(args: &InspectArgs) -> Result<(), Failure> {
+    if args.schedule.is_some() || args.record.is_some() || args.diff.is_some() {
+        let message = "--schedule, --record and --diff go with --stage schedule, loops, clif and asm";
+        return Err(fail(Exit::Usage, message));
+    }
+    Ok(())
+}
+
+/// Reads the argument of `--schedule`: a file, or steps with semicolons or line ends between them.
+fn schedule(text: &str) -> Result<Schedule, Failure> {
+    let path = Path::new(text);
+    let (steps, name) = if path.is_file() { (load::text(path)?, text) } else { (text.replace(';', "\n"), "--schedule") };
+    steps.parse().map_err(|error| fail(Exit::BadInput, format!("{name}: {error}")))
+}
+
+impl<'a> View<'a> {
+    fn new(args: &'a InspectArgs) -> Result<View<'a>, Failure> {
+        let draft = draft(&args.model, &args.target)?;
+        let tasks = &draft.planned.lowered.tasks.tasks;
+        exists(args.kernel, tasks.len())?;
+        let records = open_records(args.target.records.as_deref(), false)?;
+        let top = |task: &Task| match &records {
+            Some(records) => sonar_tune::recorded::top(records, task, &draft.target, args.target.threads, i64::MAX as usize),
+            None => Ok(Vec::new()),
+        };
+        let trials = tasks.iter().map(top).collect::<Result<Vec<_>, _>>().or_exit(Exit::BadInput)?;
+        let here = draft.target.runs_here();
+        let mut view = View { args, trials, caches: Caches::new(here), machine: None, draft };
+        if here && view.shown().any(|kernel| !view.trials[kernel].is_empty()) {
+            view.machine = Some(Machine::measure(&view.draft.target, args.target.threads, true)?);
+        }
+        Ok(view)
+    }
+
+    /// The numbers of the kernels that are asked for.
+    fn shown(&self) -> impl Iterator<Item = usize> + use<> {
+        let only = self.args.kernel;
+        (0..self.trials.len()).filter(move |kernel| only.is_none_or(|only| only == *kernel))
+    }
+
+    fn task(&self, kernel: usize) -> &Task {
+        &self.draft.planned.lowered.tasks.tasks[kernel]
+    }
+
+    /// What a kernel is.
+    fn describe(&self, kernel: usize) -> String {
+        let task = self.task(kernel);
+        let calls = self.draft.planned.lowered.tasks.kernels.iter().filter(|k| k.task == kernel).count();
+        let [megaflops, kibibytes] = [task.flops as f64 / 1e6, task.bytes as f64 / 1024.0];
+        format!("{}, {calls} calls, {megaflops:.3} MFLOP, {kibibytes:.1} KiB", task.program.name)
+    }
+
+    /// The recorded time of a version, and its share of the roofline, behind a comma.
+    fn time(&self, kernel: usize, version: &Version) -> String {
+        let Some(seconds) = version.seconds else { return String::new() };
+        let share = self.machine.as_ref().map(|machine| {
+            let share = machine.floor_of(self.task(kernel), &version.program) / seconds;
+            format!(", {:.0}% of the roofline", 100.0 * share)
+        });
+        format!(", {:.2} µs on record{}", 1e6 * seconds, share.unwrap_or_default())
+    }
+
+    /// A kernel as it is compiled.
+    fn compiled(&self, kernel: usize) -> Result<Version, Failure> {
+        self.with_schedule(kernel, "as compiled", self.draft.planned.schedules[kernel].clone())
+    }
+
+    /// A kernel by the choice of a schedule.
+    fn picked(&self, kernel: usize, pick: &Pick) -> Result<Version, Failure> {
+        let trials = &self.trials[kernel];
+        let rank = match *pick {
+            Pick::Default => {
+                let target = &self.args.target;
+                let options = Options { lanes: self.draft.target.lanes(), threads: target.threads, tolerance: target.tolerance };
+                let schedule = sonar_schedule::default_schedule(self.task(kernel), &options);
+                return self.with_schedule(kernel, "default", schedule);
+            }
+            Pick::Best => 1,
+            Pick::Rank(rank) => rank,
+        };
+        let Some(trial) = trials.get(rank - 1) else {
+            let message = match trials.len() {
+                0 => format!("there are no records of kernel {kernel} for this target; `sonar-compile tune` makes them"),
+                n => format!("kernel {kernel} has {n} schedules on record: there is none of rank {rank}"),
+            };
+            return Err(fail(Exit::BadInput, message));
+        };
+        let schedule = trial.schedule.parse().or_exit(Exit::BadInput)?;
+        let confirmed = if trial.confirmed { ", confirmed" } else { "" };
+        self.with_schedule(kernel, &format!("record {rank} of {}{confirmed}", trials.len()), schedule)
+    }
+
+    /// A kernel under a schedule, with its time if that is on record.
+    fn with_schedule(&self, kernel: usize, origin: &str, schedule: Schedule) -> Result<Version, Failure> {
+        let task = self.task(kernel);
+        let unfit =
+            |error: &dyn std::fmt::Display| fail(Exit::BadInput, format!("the schedule does not fit kernel {kernel}: {error}"));
+        let program =
+            sonar_schedule::apply(&task.program, &schedule, self.draft.target.lanes()).map_err(|error| unfit(&error))?;
+        sonar_ir::verify::program(&program).map_err(|error| unfit(&error))?;
+        let text = schedule.to_string();
+        let trial = self.trials[kernel].iter().find(|trial| trial.schedule.trim() == text.trim());
+        let seconds = trial.and_then(|trial| trial.outcome.time()).map(|nanoseconds| nanoseconds / 1e9);
+        Ok(Version { origin: origin.to_string(), schedule, program, seconds })
+    }
+
+    /// The stage of a version as text.
+    fn text(&self, version: &Version) -> Result<String, Failure> {
+        let (program, target) = (&version.program, &self.draft.target);
+        Ok(match self.args.stage {
+            Stage::Clif => sonar_codegen::clif(program, target).or_exit(Exit::Internal)?,
+            Stage::Asm => sonar_codegen::asm(program, target).or_exit(Exit::Internal)?,
+            Stage::Loops => annotate(program, &self.caches, self.machine.as_ref().zip(version.seconds)),
+            _ => version.schedule.to_string(),
+        })
+    }
+
+    /// Prints two versions of a kernel in two columns.
+    fn beside(&self, kernel: usize, left: &Pick, right: &Pick) -> Result<(), Failure> {
+        let versions = [self.picked(kernel, left)?, self.picked(kernel, right)?];
+        let title = |version: &Version| match version.seconds {
+            Some(_) => format!("{}{}", version.origin, self.time(kernel, version)),
+            None => format!("{}, never measured", version.origin),
+        };
+        let titles = versions.each_ref().map(title);
+        let [left, right] = [self.text(&versions[0])?, self.text(&versions[1])?].map(|text| narrow(&text, self.args.stage));
+        outln!("// kernel {kernel}: {}", self.describe(kernel));
+        let key = |line: &str| essence(line, self.args.stage);
+        let columns = side_by_side::columns();
+        out!("{}", side_by_side::render([&titles[0], &titles[1]], [&left, &right], key, columns));
+        Ok(())
+    }
+}
+
+/// A text for a column: comments of loops stand right behind them.
+fn narrow(text: &str, stage: Stage) -> String {
+    let line = |line: &str| match line.split_once(" // ") {
+        Some((code, comment)) if stage == Stage::Loops => format!("{}  // {comment}\n", code.trim_end()),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+/// What of a line counts when lines are compared: comments of loops and addresses of instructions do not.
+fn essence(line: &str, stage: Stage) -> String {
+    match stage {
+        Stage::Loops => line.split_once(" // ").map_or(line, |parts| parts.0).trim_end().to_string(),
+        Stage::Asm => match line.trim_start().split_once("  ") {
+            Some((address, instruction)) if address.chars().all(|c| c.is_ascii_hexdigit()) => instruction.to_string(),
+            _ => line.to_string(),
+        },
+        _ => line.to_string(),
+    }
+}
