@@ -59,7 +59,7 @@ fn loops_say_what_they_compute_and_touch() {
     let scratch = Scratch::new();
     let none = scratch.arg("none.db");
     let text = inspect("models/mlp.sonar", &["--stage", "loops", "--records", &none]).succeeds();
-    assert!(text.contains("// behind a loop:") && text.contains("// caches: L1 "), "{text}");
+    assert!(text.contains("// Behind a loop:") && text.contains("// caches: L1 "), "{text}");
     assert!(text.contains("FLOP, ") && text.contains("fits L1"), "{text}");
     // Nothing is on record, so nothing is said about time.
     assert!(!text.contains("on record,") && !text.contains('%'), "{text}");

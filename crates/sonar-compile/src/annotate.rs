@@ -59,7 +59,7 @@ fn told(level: usize) -> Option<usize> {
 }
 
 /// What the comments of [`annotate`] say.
-pub const LEGEND: &str = "behind a loop: what one iteration computes, the distinct bytes that it touches, and the closest cache \
+pub const LEGEND: &str = "Behind a loop: what one iteration computes, the distinct bytes that it touches, and the closest cache \
     that holds them; then, if a time is known, how much of it all iterations take at the roofline of that cache";
 
 /// The text of a program with a comment behind each loop. With what the machine can do and the seconds that the program takes, the

@@ -59,6 +59,11 @@ pub struct PageKernel {
 /// Kernels with names in the chart.
 const NAMED: usize = 12;
 
+/// Below the roofline chart.
+const CAPTION: &str = "Each dot is a kernel, as large as its share of the time: operations over bytes of its arguments to the right, speed up. Slanted \
+         lines are measured bandwidths, the flat one is the measured peak. A kernel under a line can be faster; one above the peak has an \
+         algorithm that needs fewer operations than the graph asks for. Kernels that only move data are not shown.";
+
 const MORE_STYLE: &str = ".bar{display:inline-block;height:.7em;background:#0072B2;opacity:.75;margin-right:.4rem}\
 td.b{text-align:left;width:220px}td,th{white-space:nowrap}details{margin:.3rem 0}details details{margin-left:1rem}summary{cursor:pointer}\
 table.facts td{border:0;text-align:left;padding:.1rem .7rem .1rem 0}table.facts td:first-child{color:#555}";
@@ -74,14 +79,8 @@ pub fn html(page: &Page) -> String {
         let _ = write!(s, "<tr><td>{}</td><td>{}</td></tr>", escape(name), escape(value));
     }
     let _ = write!(s, "</table><h2>Kernels</h2>{}", table(page));
-    let _ = write!(
-        s,
-        "<h2>Roofline</h2><figure id=\"roofline\">{}<figcaption>{}</figcaption></figure>",
-        roofline(page).svg(),
-        "Each dot is a kernel, as large as its share of the time: operations over bytes of its arguments to the right, speed up. Slanted \
-         lines are measured bandwidths, the flat one is the measured peak. A kernel under a line can be faster; one above the peak has an \
-         algorithm that needs fewer operations than the graph asks for. Kernels that only move data are not shown."
-    );
+    let _ =
+        write!(s, "<h2>Roofline</h2><figure id=\"roofline\">{}<figcaption>{CAPTION}</figcaption></figure>", roofline(page).svg());
     s.push_str("<h2>Schedules, loops, code</h2><p class=\"note\">");
     let _ = write!(s, "{}.</p>", escape(crate::annotate::LEGEND));
     page.kernels.iter().for_each(|kernel| details(&mut s, kernel));
