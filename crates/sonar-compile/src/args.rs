@@ -404,7 +404,7 @@ pub struct DbArgs {
 #[derive(Debug, Subcommand)]
 pub enum DbAction {
     /// Print the best schedules on record: of one task, of a model, or a list of all tasks
-    Top(TopArgs),
+    Top(Box<TopArgs>),
     /// Add the trials of other files of records; those that are known are not added again
     Merge {
         /// Files of records
