@@ -85,7 +85,8 @@ fn tune_records_what_it_finds() {
 
 #[test]
 fn inspect_counts_spaces() {
-    let count = sonar(&["inspect", &example("spaces/nas-bench-201.sonar"), "--count", "--set=cells=1", "--format", "json"]).json();
+    let count =
+        sonar(&["inspect", &example("spaces/nas-bench-201.sonar"), "--count", "--set=cells=1", "--format", "json"]).json();
     assert_eq!(count["candidates"], "15625");
     assert_eq!(count["distinct_topologies"], 6466);
     assert!(count["distinct_functions"].as_u64().is_some_and(|n| 0 < n && n < 15625));

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! rewriting [OPTIONS] cells COUNT SEED    sampled cells of NAS-Bench-201
-//! rewriting [OPTIONS] models FILE…        descriptions
+//! rewriting [OPTIONS] models FILE…        descriptions and ONNX files
 //!
 //! --only VARIANT,…   of the variants, only these
 //! --ablation         also without each family of rules
@@ -25,6 +25,7 @@ use sonar_ir::space::Space;
 use sonar_ir::{Graph, Values, init};
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_measure::{Budget, Records, SystemClock, stats};
+use sonar_onnx::ImportOptions;
 use sonar_rewrite::{RULES, Rule};
 use sonar_tune::{CompileOptions, Context, Level, Lowered, Target, Tuner, TunerOptions};
 use sonar_tune::{generate, lower, measure_models, network, plan};
@@ -70,16 +71,25 @@ fn main() -> Result<()> {
         }
         ["models", ref files @ ..] => {
             for file in files {
-                let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
-                let space = Space::parse(&text).with_context(|| format!("in {file}"))?;
-                let assignment = space.baseline().cloned().or_else(|| space.nth(0)).context("an empty space")?;
-                let name = Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                bench.time(&space.instantiate(&assignment)?, &name)?;
+                let path = Path::new(file);
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                bench.time(&read(path)?, name.trim_end_matches(".sonar"))?;
             }
         }
         _ => bail!("say `cells COUNT SEED` or `models FILE…`"),
     }
     Ok(())
+}
+
+/// The graph of an ONNX file, or what a description says if nothing is chosen.
+fn read(file: &Path) -> Result<Graph> {
+    if file.extension().is_some_and(|extension| extension == "onnx") {
+        return Ok(sonar_onnx::import(file, &ImportOptions::default())?.graph);
+    }
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let space = Space::parse(&text).with_context(|| format!("in {}", file.display()))?;
+    let assignment = space.baseline().cloned().or_else(|| space.nth(0)).context("an empty space")?;
+    Ok(space.instantiate(&assignment)?)
 }
 
 /// How a graph is compiled, beside the best that all rules give.

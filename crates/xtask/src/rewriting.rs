@@ -1,6 +1,7 @@
 //! What equality saturation saves, in measured time: the networks of the papers on TASO and Tensat, sampled cells of
 //! NAS-Bench-201, and each family of rules left out in turn.
 
+use crate::peers::Harness;
 use crate::serve::pinned;
 use crate::{Options, example, machine, publish, root};
 use anyhow::{Context, Result, bail};
@@ -69,11 +70,16 @@ pub fn run(options: &Options) -> Result<()> {
 
     let files: Vec<(&str, Option<f64>)> =
         MODELS.into_iter().filter(|(name, _)| options.models.is_empty() || options.models.iter().any(|m| m == name)).collect();
+    // The zoo shows what graphs look like that other programs write.
+    let zoo = Harness::find(options)?.map_or(Ok(Vec::new()), |harness| -> Result<Vec<String>> {
+        let wanted = |name: &String| !options.quick && (options.models.is_empty() || options.models.contains(name));
+        Ok(harness.models()?.keys().filter(|name| wanted(name)).map(|name| harness.file(name).display().to_string()).collect())
+    })?;
     let paths = files.iter().map(|(name, _)| root().join(format!("ir-examples/models/{name}.sonar")).display().to_string());
-    let models: Vec<String> = std::iter::once("models".to_string()).chain(paths).collect();
+    let models: Vec<String> = std::iter::once("models".to_string()).chain(paths).chain(zoo).collect();
     let models = measure(&program, &records, quick, &models)?;
     let count = if options.quick { CELLS_QUICK } else { CELLS };
-    let quick: &[&str] = if options.quick { &["--seconds", "0.03"] } else { &["--ablation", "--seconds", "0.1"] };
+    let quick: &[&str] = if options.quick { &["--seconds", "0.03"] } else { &["--ablation", "--seconds", "0.06"] };
     let cells = measure(&program, &records, quick, &["cells".to_string(), count.to_string(), SEED.to_string()])?;
     // Cells whose output does not depend on the image take no time at all.
     let cells: Vec<Line> = cells.into_iter().filter(|line| line.us > 1.0).collect();
