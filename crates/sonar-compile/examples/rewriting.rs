@@ -158,7 +158,7 @@ impl Bench<'_> {
     /// The fastest of the graphs that a graph may be rewritten to.
     fn fastest(&mut self, graph: &Graph, values: &Values, options: &CompileOptions<'_>) -> Result<Lowered> {
         let candidates = network::candidates(graph, options, &mut self.tuner, KERNELS, &mut |_| ControlFlow::Continue(()))?;
-        Ok(network::fastest(candidates, options, values, None, 0)?.swap_remove(0))
+        Ok(network::fastest(candidates, options, values, None, KERNELS, 0)?.swap_remove(0))
     }
 }
 

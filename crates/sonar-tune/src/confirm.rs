@@ -15,11 +15,14 @@ use sonar_ir::Values;
 use sonar_ir::schedule::Schedule;
 use sonar_measure::{Budget, stats};
 use sonar_schedule::Task;
+use std::time::{Duration, Instant};
 
 /// Contenders of a kernel at most, the analytic default being one.
 const CONTENDERS: usize = 3;
 /// Samples of each call.
 const SAMPLES: usize = 15;
+/// Samples of each call, however little time there is.
+const FEW_SAMPLES: usize = 5;
 /// Runs of which the fastest makes a sample.
 const RUNS: usize = 5;
 
@@ -38,15 +41,17 @@ pub struct Confirmation {
 type Choice = Vec<usize>;
 
 /// Times the contenders of all kernels of a network inside of it, makes those the best of their tasks that make the network
-/// fastest, and records that. `ids` are the tasks of `lowered`, in their order.
+/// fastest, and records that. `ids` are the tasks of `lowered`, in their order. It takes about `time`, but at least a few runs.
 pub fn in_network(
     tuner: &mut Tuner,
     lowered: &Lowered,
     ids: &[TaskId],
     options: &CompileOptions<'_>,
     params: &Values,
+    time: Duration,
     seed: u64,
 ) -> Result<Confirmation, TuneError> {
+    let start = Instant::now();
     let contenders: Vec<Vec<Schedule>> = ids.iter().map(|&id| tuner.contenders(id, CONTENDERS)).collect();
     let tasks = &lowered.tasks;
     let load = |choice: &Choice| -> Result<Context, TuneError> {
@@ -62,7 +67,7 @@ pub fn in_network(
         (0..versions).map(|version| contenders.iter().map(|c| version.min(c.len().saturating_sub(1))).collect()).collect();
     let mut models = choices.iter().map(&load).collect::<Result<Vec<Context>, TuneError>>()?;
 
-    let times = profile(&mut models, &choices, lowered, seed)?;
+    let times = profile(&mut models, &choices, lowered, time.saturating_sub(start.elapsed()) / 2, seed)?;
     let fastest: Choice = times.iter().map(|times| fastest(times)).collect();
     let mut candidates = vec![choices[0].clone()];
     models.truncate(1);
@@ -72,7 +77,9 @@ pub fn in_network(
             candidates.push(choice.clone());
         }
     }
-    let samples = measure_models(&mut models, Budget { samples: 100, seconds: 1.0 }, seed)?;
+    // Each sample is two runs.
+    let left = time.saturating_sub(start.elapsed()).as_secs_f64() / (2 * models.len()) as f64;
+    let samples = measure_models(&mut models, Budget { samples: 100, seconds: left.min(1.0) }, seed)?;
     let medians: Vec<f64> = samples.iter().map(|samples| stats::median(samples)).collect();
     let best = (0..medians.len()).min_by(|&a, &b| medians[a].total_cmp(&medians[b])).unwrap_or(0);
 
@@ -92,8 +99,16 @@ fn fastest(times: &[Vec<f64>]) -> usize {
     if medians.first().is_some_and(|first| medians[best] < first * TIE) { best } else { 0 }
 }
 
-/// For each kernel, for each of its contenders, samples of the nanoseconds of one call inside of the network. The models take turns.
-fn profile(models: &mut [Context], choices: &[Choice], lowered: &Lowered, seed: u64) -> Result<Vec<Vec<Vec<f64>>>, TuneError> {
+/// For each kernel, for each of its contenders, samples of the nanoseconds of one call inside of the network. The models take turns;
+/// there are fewer samples if `time` is over before.
+fn profile(
+    models: &mut [Context],
+    choices: &[Choice],
+    lowered: &Lowered,
+    time: Duration,
+    seed: u64,
+) -> Result<Vec<Vec<Vec<f64>>>, TuneError> {
+    let start = Instant::now();
     let kernels = &lowered.tasks.kernels;
     let count = lowered.tasks.tasks.len();
     let mut calls = vec![0.0; count];
@@ -101,7 +116,10 @@ fn profile(models: &mut [Context], choices: &[Choice], lowered: &Lowered, seed: 
     let mut times: Vec<Vec<Vec<f64>>> =
         (0..count).map(|task| vec![vec![]; choices.iter().map(|c| c[task] + 1).max().unwrap_or(0)]).collect();
     let mut arguments: Vec<Arguments> = models.iter().map(|context| Arguments::random(context, seed)).collect();
-    for _ in 0..SAMPLES {
+    for taken in 0..SAMPLES {
+        if taken >= FEW_SAMPLES && start.elapsed() >= time {
+            break;
+        }
         for ((model, arguments), choice) in models.iter_mut().zip(&mut arguments).zip(choices) {
             let mut sums = vec![0.0; count];
             for (time, kernel) in arguments.profile(model, RUNS)?.iter().zip(kernels) {

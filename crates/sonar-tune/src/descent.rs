@@ -20,6 +20,8 @@ pub const TIE: f64 = 0.99;
 
 /// Points in a random sample.
 const SAMPLE: usize = 64;
+/// Points that are drawn for each of a sample, at most, where many are not worth a try.
+const DRAWS: usize = 8;
 /// Points of a random sample that are proposed.
 const PROMISING: usize = 8;
 
@@ -90,7 +92,16 @@ impl Descent {
             self.centre = Some(best.clone());
         }
         if self.queue.is_empty() {
-            let sample = (0..SAMPLE).map(|i| self.random_point(best.as_ref().filter(|_| i % 2 == 0))).collect();
+            let mut sample = Vec::with_capacity(SAMPLE);
+            for i in 0..SAMPLE * DRAWS {
+                if sample.len() == SAMPLE {
+                    break;
+                }
+                let point = self.random_point(best.as_ref().filter(|_| i % 2 == 0));
+                if estimate(&point).is_some() {
+                    sample.push(point);
+                }
+            }
             let mut promising = self.promising(sample, estimate);
             promising.truncate(PROMISING);
             self.queue = promising.into();

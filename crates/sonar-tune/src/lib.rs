@@ -7,6 +7,7 @@
 //! | [`descent`] | coordinate descent in a space of decisions |
 //! | [`proposals`] | the schedules to try for one task, one after the other |
 //! | [`tuner`] | the search: which task is tried next, what is measured, and what is remembered |
+//! | [`limits`] | when a search ends, and why it did |
 //! | [`network`] | which of the graphs that a network can be rewritten to is fastest |
 //! | [`costs`] | what a kernel costs: measured, or estimated |
 //! | [`recorded`] | the best schedules and graphs that the records know |
@@ -20,6 +21,7 @@ pub mod costs;
 pub mod descent;
 pub mod error;
 pub mod latency;
+pub mod limits;
 pub mod network;
 pub mod proposals;
 pub mod recorded;

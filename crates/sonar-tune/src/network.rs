@@ -77,14 +77,16 @@ pub fn candidates(
 
 /// Runs candidates of one network against one another, end to end, with the best schedules that the options know, and returns
 /// them in the order of their speed. A candidate must be faster than an earlier one by more than noise to come before it. The
-/// times are recorded if there are `records`.
+/// times are recorded if there are `records`. Candidates whose turn has not come after `time` are left out; the first one never is.
 pub fn fastest(
     candidates: Vec<Lowered>,
     options: &CompileOptions<'_>,
     values: &Values,
     records: Option<&Records>,
+    time: Duration,
     seed: u64,
 ) -> Result<Vec<Lowered>, TuneError> {
+    let start = Instant::now();
     let ready = |lowered: &Lowered| -> Result<Context, TuneError> {
         Ok(generate(plan(lowered.clone(), options)?, options)?.load(values)?.context()?)
     };
@@ -98,6 +100,9 @@ pub fn fastest(
         best.samples = measure_models(std::slice::from_mut(&mut running), BUDGET, seed)?.swap_remove(0);
     }
     for lowered in candidates {
+        if start.elapsed() >= time && !best.samples.is_empty() {
+            break;
+        }
         let mut pair = [running, ready(&lowered)?];
         let mut samples = measure_models(&mut pair, BUDGET, seed)?.into_iter();
         let [incumbent, challenger] = pair;

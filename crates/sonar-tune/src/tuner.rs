@@ -13,16 +13,16 @@
 
 use crate::descent::TIE;
 use crate::error::TuneError;
+pub use crate::limits::{Limits, StopReason, TaskStop};
 use crate::proposals::{Proposal, Proposals};
 use crate::recorded;
 use sonar_codegen::Target;
 use sonar_ir::loops::Program;
 use sonar_ir::schedule::Schedule;
-use sonar_measure::race::{Verdict, verdict};
+use sonar_measure::race::{SAMPLE_NANOSECONDS, Verdict, verdict};
 use sonar_measure::{Budget, Cache, Clock, Job, Key, Measurer, Outcome, Records, Trial, records, stats};
 use sonar_schedule::Task;
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ use std::time::Duration;
 const HOPELESS: usize = 32;
 /// Schedules of a task that are timed in turns in the end.
 const FINALISTS: usize = 4;
+/// Seconds beside running it that a finalist takes, about.
+const PREPARATION: f64 = 0.005;
 /// The share that the recent gain of a task has in its expected gain; the rest is that of the optimistic gain.
 const RECENT_SHARE: f64 = 0.2;
 /// Trials over which a gain is recent.
@@ -57,20 +59,6 @@ pub struct TunerOptions {
     pub overlap: bool,
 }
 
-/// When to stop; whichever limit is reached first. Without any, a search ends when no task has an untried schedule.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
-    /// Trials in this call, over all tasks.
-    pub trials: Option<usize>,
-    /// Trials of each task, those of earlier calls and of the records included.
-    pub trials_each: Option<usize>,
-    /// Time in this call. Timing the finalists comes on top.
-    pub time: Option<Duration>,
-    /// Trials of a task in a row without a schedule that is faster by more than a hundredth, which end the task. Those of the
-    /// records count.
-    pub patience: Option<usize>,
-}
-
 /// Index of a task of a [`Tuner`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub usize);
@@ -86,54 +74,6 @@ pub struct Progress {
     pub best: Option<f64>,
     /// Seconds of measuring spent on the task by this tuner.
     pub seconds: f64,
-}
-
-/// Why a search ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopReason {
-    /// Every task has ended: each for its own [`TaskStop`].
-    Finished,
-    /// [`Limits::trials`] is reached.
-    Trials,
-    /// [`Limits::time`] is reached.
-    Time,
-    /// No candidate of many could be timed.
-    Failing,
-    /// The callback said so.
-    Interrupted,
-}
-
-/// Why no further schedule of a task is tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TaskStop {
-    /// [`Limits::trials_each`] is reached.
-    Trials,
-    /// [`Limits::patience`] is.
-    Patience,
-    /// No untried schedule can be found.
-    Exhausted,
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            StopReason::Finished => "the search of every kernel ended",
-            StopReason::Trials => "the trials are used up",
-            StopReason::Time => "the time is over",
-            StopReason::Failing => "no candidate could be timed",
-            StopReason::Interrupted => "it was interrupted",
-        })
-    }
-}
-
-impl fmt::Display for TaskStop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TaskStop::Trials => "trials",
-            TaskStop::Patience => "no gain",
-            TaskStop::Exhausted => "all tried",
-        })
-    }
 }
 
 /// A schedule search over many tasks.
@@ -256,7 +196,10 @@ impl Tuner {
             }
             let over = if limits.trials.is_some_and(|limit| trials >= limit) {
                 Some(StopReason::Trials)
-            } else if limits.time.is_some_and(|limit| self.clock.now().saturating_sub(start) >= limit) {
+            } else if limits
+                .time
+                .is_some_and(|limit| self.clock.now().saturating_sub(start) + self.confirming(weights, limit) >= limit)
+            {
                 Some(StopReason::Time)
             } else {
                 (trials == failures && failures >= HOPELESS).then_some(StopReason::Failing)
@@ -380,6 +323,18 @@ impl Tuner {
         let open = weights.iter().filter(|(id, _)| self.states[id.0].stop(limits, pending(*id)).is_none());
         let promises = open.map(|&(id, weight)| (weight * self.states[id.0].promise(pending(id)), id));
         promises.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))).map(|promise| promise.1)
+    }
+
+    /// How long timing the finalists will take, about; half of a limit at most, so that there is something to confirm.
+    fn confirming(&self, weights: &[(TaskId, f64)], limit: Duration) -> Duration {
+        let budget = self.options.budget;
+        let states = weights.iter().map(|(id, _)| &self.states[id.0]).filter(|state| state.unconfirmed && state.tried.len() > 1);
+        let seconds = states.map(|state| {
+            let sample = state.fastest.unwrap_or(0.0).max(SAMPLE_NANOSECONDS) / 1e9;
+            let each = PREPARATION + (budget.samples as f64 * sample).min(budget.seconds);
+            (FINALISTS + 1).min(state.tried.len()) as f64 * each
+        });
+        Duration::from_secs_f64(seconds.sum()).min(limit / 2)
     }
 
     /// A proposal of the most promising task that has one.

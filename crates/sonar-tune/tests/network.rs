@@ -94,7 +94,7 @@ fn the_fastest_network_is_remembered() {
 
     assert_eq!(recorded::network(&records, &graph, &options).expect("it can be read"), None);
     let values = init::randomise(&graph, 0);
-    let order = network::fastest(candidates.clone(), &options, &values, Some(&records), 0).expect("they run");
+    let order = network::fastest(candidates.clone(), &options, &values, Some(&records), Duration::MAX, 0).expect("they run");
     assert_eq!(order.len(), candidates.len());
     let known = recorded::network(&records, &graph, &options).expect("it can be read").expect("it is recorded");
     assert_eq!(known, order[0].rewritten);

@@ -283,7 +283,8 @@ fn a_network_is_never_slower_tuned_than_untuned() {
     run(&mut tuner, &weights, trials(20));
     let ids: Vec<TaskId> = weights.iter().map(|weight| weight.0).collect();
     let params = sonar_ir::init::params(&graph, 1);
-    let confirmation = sonar_tune::confirm::in_network(&mut tuner, &lowered, &ids, &options, &params, 1).unwrap();
+    let confirmation =
+        sonar_tune::confirm::in_network(&mut tuner, &lowered, &ids, &options, &params, Duration::from_secs(3), 1).unwrap();
     let median = sonar_measure::stats::median;
     assert!(median(&confirmation.tuned) <= median(&confirmation.untuned));
     for &id in &ids {

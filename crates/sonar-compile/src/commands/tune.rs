@@ -8,18 +8,28 @@ use crate::load::{self, Described};
 use crate::output::{out, outln};
 use crate::table::{Align, render};
 use serde_json::json;
-use sonar_ir::{Graph, init};
+use sonar_ir::{Values, init};
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_measure::{Budget, Measurer, Planted, Summary, SystemClock, stats};
 use sonar_schedule::Task;
-use sonar_tune::{CompileOptions, Limits, Progress, StopReason, TaskId, TuneError, Tuner, TunerOptions};
-use sonar_tune::{compile, confirm, measure_models, network};
+use sonar_tune::{CompileOptions, Context, Limits, Lowered, Progress, StopReason, TaskId, TuneError, Tuner, TunerOptions};
+use sonar_tune::{confirm, generate, lower, measure_models, network, plan};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 /// The share of the time, at most, in which kernels of graphs that the model could be rewritten to are timed: one over this.
 const CANDIDATES_SHARE: u32 = 5;
+/// The same for the comparison of these graphs with one another.
+const COMPARISON_SHARE: u32 = 10;
+/// The same for the confirmation of what was found, unless compiling the model takes longer.
+const CONFIRMATION_SHARE: u32 = 8;
+/// How often the model is compiled after the search, about.
+const COMPILATIONS: u32 = 8;
+/// The shares of the time after the search in which the graphs are compared, and the kernels inside of the network; the rest is for
+/// timing the model before and after.
+const COMPARISON: f64 = 0.2;
+const INSIDE: f64 = 0.7;
 /// Graphs whose kernels are tuned.
 const FINALISTS: usize = 2;
 
@@ -75,7 +85,8 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let values = given.unwrap_or_else(|| init::randomise(&candidates[0].graph, args.seed));
     let schedules = |task: &Task| tuner.schedule(task);
     let known = CompileOptions { schedules: &schedules, ..options };
-    let mut finalists = network::fastest(candidates, &known, &values, None, args.seed).map_err(tune_failure)?;
+    let mut finalists =
+        network::fastest(candidates, &known, &values, None, args.time / COMPARISON_SHARE, args.seed).map_err(tune_failure)?;
     finalists.truncate(FINALISTS);
     let mut weights: BTreeMap<TaskId, f64> = BTreeMap::new();
     for lowered in &finalists {
@@ -85,14 +96,20 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         }
     }
     let weights: Vec<(TaskId, f64)> = weights.into_iter().collect();
-    let left = args.time.saturating_sub(start.elapsed());
+    let default = lower(&graph, &options).map_err(tune_failure)?;
+    let loading = Instant::now();
+    let untuned = ready(&default, &options, &values).map_err(tune_failure)?;
+    let confirmation = (args.time / CONFIRMATION_SHARE).max(COMPILATIONS * loading.elapsed()).min(args.time / 2);
+    let left = args.time.saturating_sub(start.elapsed() + confirmation);
     let limits = Limits {
         trials_each: Some(args.trials as usize),
         time: Some(left),
         patience: args.patience.map(|trials| trials as usize),
         ..Limits::default()
     };
+    let (searching, measured, earlier) = (Instant::now(), measuring(&tuner, &weights), overheads.seconds().len());
     let stop = tuner.tune(&weights, limits, &mut report).map_err(tune_failure)?;
+    let beside = searching.elapsed().as_secs_f64() - (measuring(&tuner, &weights) - measured);
     if live {
         eprintln!();
     }
@@ -107,23 +124,26 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     if weights.iter().all(|&(id, _)| tuner.best(id).is_none()) && !failures.is_empty() {
         return Err(fail(Exit::NoCandidate, format!("no schedule could be timed: {}", histogram(&failures))));
     }
-    let overheads: Vec<f64> = overheads.seconds().iter().map(|seconds| 1e3 * seconds).collect();
-    let overhead = (!overheads.is_empty()).then(|| (stats::median(&overheads), stats::quantile(&overheads, 0.95)));
+    let overheads: Vec<f64> = overheads.seconds().split_off(earlier).iter().map(|seconds| 1e3 * seconds).collect();
+    let mean = (overheads.iter().sum::<f64>() + 1e3 * beside) / overheads.len() as f64;
+    let overhead = (!overheads.is_empty()).then(|| (mean, stats::median(&overheads), stats::quantile(&overheads, 0.95)));
 
     let schedules = |task: &Task| tuner.schedule(task);
     let known = CompileOptions { schedules: &schedules, ..options };
-    let lowered =
-        network::fastest(finalists, &known, &values, Some(tuner.records()), args.seed).map_err(tune_failure)?.swap_remove(0);
+    let left = || args.time.saturating_sub(start.elapsed());
+    let (comparison, inside) = (left().mul_f64(COMPARISON), left().mul_f64(INSIDE));
+    let mut order =
+        network::fastest(finalists, &known, &values, Some(tuner.records()), comparison, args.seed).map_err(tune_failure)?;
+    let lowered = order.swap_remove(0);
     let ids: Vec<TaskId> =
         lowered.tasks.tasks.iter().map(|task| tuner.add(task)).collect::<Result<_, _>>().map_err(tune_failure)?;
-    let inside = confirm::in_network(&mut tuner, &lowered, &ids, &options, &values, args.seed).map_err(tune_failure)?;
-    let networks = |_: &Graph| Some(lowered.rewritten.clone());
+    let inside = confirm::in_network(&mut tuner, &lowered, &ids, &options, &values, inside, args.seed).map_err(tune_failure)?;
     let schedules = |task: &Task| tuner.schedule(task);
     let known = CompileOptions { schedules: &schedules, ..options };
-    let ready = |options: &CompileOptions<'_>| compile(&graph, options)?.load(&values)?.context().map_err(TuneError::from);
-    let untuned = ready(&options).map_err(tune_failure)?;
-    let tuned = ready(&CompileOptions { networks: &networks, ..known }).map_err(tune_failure)?;
-    let samples = measure_models(&mut [untuned, tuned], Budget { samples: 60, seconds: 1.0 }, args.seed).map_err(tune_failure)?;
+    let tuned = ready(&lowered, &known, &values).map_err(tune_failure)?;
+    // Each sample of both is two runs.
+    let budget = Budget { samples: 60, seconds: (left().as_secs_f64() / 4.0).min(1.0) };
+    let samples = measure_models(&mut [untuned, tuned], budget, args.seed).map_err(tune_failure)?;
     let (Some(before), Some(after)) = (Summary::of(&samples[0]), Summary::of(&samples[1])) else {
         return Err(fail(Exit::NoCandidate, "the model could not be timed"));
     };
@@ -145,7 +165,8 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
                 "untuned_us": before.median / 1e3, "tuned_us": after.median / 1e3,
                 "tuned_interval_us": [after.interval.0 / 1e3, after.interval.1 / 1e3], "replaced_in_network": inside.replaced, "kernels": kernels,
                 "cache": args.cache, "failures": failures,
-                "trial_overhead_ms": overhead.map(|(median, most)| json!({ "median": median, "q95": most })),
+                "overhead_ms": overhead.map(|overhead| overhead.0),
+                "trial_overhead_ms": overhead.map(|(_, median, most)| json!({ "median": median, "q95": most })),
             });
             outln!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
         }
@@ -183,12 +204,23 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
             if !failures.is_empty() {
                 outln!("failed trials: {}", histogram(&failures));
             }
-            if let Some((median, most)) = overhead {
+            if let Some((mean, median, most)) = overhead {
                 outln!("a trial took {median:.1} ms beside running its kernel, and {most:.1} ms or less in 19 of 20 cases");
+                outln!("with the search itself, {mean:.1} ms on average");
             }
         }
     }
     Ok(())
+}
+
+/// A model that runs, with the schedules that the options know.
+fn ready(lowered: &Lowered, options: &CompileOptions<'_>, values: &Values) -> Result<Context, TuneError> {
+    Ok(generate(plan(lowered.clone(), options)?, options)?.load(values)?.context()?)
+}
+
+/// Seconds of measuring spent on tasks.
+fn measuring(tuner: &Tuner, weights: &[(TaskId, f64)]) -> f64 {
+    weights.iter().filter_map(|&(id, _)| Some(tuner.curve(id).last()?.seconds)).sum()
 }
 
 /// Why trials of tasks failed, and how many for each kind of cause.
