@@ -299,7 +299,7 @@ fn search(
     }
     let mut trees: Option<Trees> = None;
     while trials.len() < TRIALS {
-        if variant.trees && rows.len() >= EXAMPLES && (trees.is_none() || trials.len() % REFIT == 0) {
+        if variant.trees && rows.len() >= EXAMPLES && (trees.is_none() || trials.len().is_multiple_of(REFIT)) {
             trees = Some(Trees::fit(&rows, &values));
         }
         let estimate = |point: &[usize]| {
