@@ -32,7 +32,8 @@ struct View<'a> {
     /// For each kernel, the best schedules on record, best first.
     trials: Vec<Vec<Trial>>,
     caches: Caches,
-    /// What this machine can do, if it can run the code and something is on record.
+    /// What this machine can do, if it can run the code, something is on record, and what is printed depends on measurements anyway:
+    /// other stages are the same whenever they are printed.
     machine: Option<Machine>,
 }
 
@@ -89,7 +90,8 @@ impl<'a> View<'a> {
         let trials = tasks.iter().map(top).collect::<Result<Vec<_>, _>>().or_exit(Exit::BadInput)?;
         let here = draft.target.runs_here();
         let mut view = View { args, trials, caches: Caches::new(here), machine: None, draft };
-        if here && view.shown().any(|kernel| !view.trials[kernel].is_empty()) {
+        let measured = args.stage == Stage::Loops || args.diff.is_some();
+        if here && measured && view.shown().any(|kernel| !view.trials[kernel].is_empty()) {
             view.machine = Some(Machine::measure(&view.draft.target, args.target.threads, true)?);
         }
         Ok(view)
