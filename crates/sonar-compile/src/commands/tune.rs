@@ -156,7 +156,9 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
             let kernels: Vec<_> = rows
                 .iter()
                 .map(|(i, calls, best, trials)| {
-                    json!({ "kernel": i, "calls": calls, "best_us": best.map(|b| b / 1e3), "trials": trials, "stop": ends(*i),
+                    let task = &lowered.tasks.tasks[*i];
+                    let gflops = best.map(|best| task.flops as f64 / best);
+                    json!({ "kernel": i, "name": task.program.name, "calls": calls, "gflops": gflops, "best_us": best.map(|b| b / 1e3), "trials": trials, "stop": ends(*i),
                     "schedule": tuner.best(ids[*i]).map(|b| b.0.to_string()) })
                 })
                 .collect();
