@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Nest, TileShape, reduction, without};
 
-/// Bytes of a panel of a weight that do not stay in the first-level cache.
+/// Bytes of weights that do not stay in the first-level cache until they are used again.
 const LARGE_PANEL: usize = 40 << 10;
 
 /// A nest, analysed.
@@ -225,8 +225,9 @@ impl Kernel {
     }
 
     /// Cycles of one block by a simple model: two vector operations, two loads and one store in a cycle, six instructions,
-    /// and four cycles before a result can be used.
-    pub(super) fn cycles(&self, shape: TileShape, lanes: usize) -> f64 {
+    /// and four cycles before a result can be used. Of the vectors that all rows share, one is used again when as many columns
+    /// as `between` vectors have were read.
+    pub(super) fn cycles(&self, shape: TileShape, lanes: usize, between: usize) -> f64 {
         let TileShape { mr, nv, unroll } = shape;
         let sets = self.sets(mr, nv, unroll);
         let mut total = 6.0 + (mr * nv) as f64;
@@ -238,10 +239,12 @@ impl Kernel {
             let operations = operations + if update.multiplies() { 0 } else { mr * nv };
             let instructions = operations + if fused { loads.saturating_sub(mr) } else { loads };
             let busy = (operations.max(loads) as f64 / 2.0).max(instructions as f64 / 6.0);
-            // A panel that all rows share comes from the second-level cache again for each block if it is large.
-            let panel = update.value.shared_loads() * nv * lanes * 4;
+            // A panel that all rows share comes from the second-level cache again if too much was read since it was used.
+            let vector = update.value.shared_loads() * lanes * 4;
+            let panel = nv * vector;
             // Narrow panels are fetched less well.
-            let refill = if points * panel > LARGE_PANEL { panel as f64 / 32.0 * (1.1 + 0.1 / nv as f64) } else { 0.0 };
+            let refill =
+                if points * between * vector > LARGE_PANEL { panel as f64 / 32.0 * (1.1 + 0.1 / nv as f64) } else { 0.0 };
             let busy = busy.max(refill);
             let latency = 4.0 / sets as f64;
             let overhead = 2.0 / unroll as f64;

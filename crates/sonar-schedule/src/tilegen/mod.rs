@@ -144,15 +144,17 @@ pub(crate) struct Candidate {
     kernel: Kernel,
     rows: usize,
     cols: usize,
+    /// Whether nothing repeats the nest.
+    alone: bool,
 }
 
 impl Candidate {
-    /// Analyses a nest; `None` if it cannot be a tile at all.
-    pub(crate) fn new(nest: Nest<'_>) -> Option<Candidate> {
+    /// Analyses a nest, and `alone` says that it has no loops around; `None` if it cannot be a tile at all.
+    pub(crate) fn new(nest: Nest<'_>, alone: bool) -> Option<Candidate> {
         let kernel = Kernel::new(nest).ok()?;
         let (rows, cols) = (nest.rows.map_or(1, |rows| rows.1), nest.cols.1);
         let fits = kernel.pointer_count() <= Tile::MAX_POINTERS && kernel.depth() < Tile::MAX_DEPTH;
-        fits.then_some(Candidate { kernel, rows, cols })
+        fits.then_some(Candidate { kernel, rows, cols, alone })
     }
 
     /// Whether it has several stores: then a block is one row of one vector.
@@ -184,12 +186,14 @@ impl Candidate {
             let block = block.clamp(1, extent);
             [(block, extent / block), (extent % block, usize::from(!extent.is_multiple_of(block)))]
         };
+        // A single block of rows reads every panel once in a run, and all others before it reads one again.
+        let once = self.alone && self.rows <= shape.mr;
         let mut total = 0.0;
         for (nv, col_blocks) in split(vectors, shape.nv) {
             for (mr, row_blocks) in split(self.rows, shape.mr) {
                 if col_blocks * row_blocks > 0 {
                     let block = TileShape { mr, nv, ..shape };
-                    total += (col_blocks * row_blocks) as f64 * self.kernel.cycles(block, lanes);
+                    total += (col_blocks * row_blocks) as f64 * self.kernel.cycles(block, lanes, if once { vectors } else { nv });
                 }
             }
             // Loading the pointers, the call, and the return.
