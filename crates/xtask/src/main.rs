@@ -65,6 +65,9 @@ pub struct Options {
     /// Trials of TVM for each convolution
     #[arg(long, default_value_t = 64)]
     pub tvm_trials: usize,
+    /// Convolutions that are compared with TVM's at most
+    #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
+    pub convolutions: usize,
 }
 
 impl Options {
