@@ -48,7 +48,7 @@ fn trains(graph: &Graph) -> bool {
 #[test]
 fn examples_come_back() {
     let mut checked = 0;
-    for example in ["kernels", "models", "spaces"].into_iter().flat_map(examples) {
+    for example in ["kernels", "models", "rewrites", "spaces"].into_iter().flat_map(examples) {
         let graph = example.graph();
         if trains(&graph) {
             let error = export_model(&graph, &init::randomise(&graph.specialise(BATCH), 1)).expect_err("training is refused");

@@ -76,13 +76,18 @@ fn models_compute_what_the_interpreter_computes() {
 }
 
 #[test]
+fn what_rewriting_is_shown_on_computes_what_the_interpreter_computes() {
+    check_folder("rewrites");
+}
+
+#[test]
 fn candidates_of_spaces_compute_what_the_interpreter_computes() {
     check_folder("spaces");
 }
 
 #[test]
 fn what_is_printed_reads_back() {
-    for example in ["kernels", "models", "spaces"].into_iter().flat_map(examples) {
+    for example in ["kernels", "models", "rewrites", "spaces"].into_iter().flat_map(examples) {
         let path = &example.path;
         for graph in graphs(&example) {
             let text = graph.to_string();
@@ -95,7 +100,7 @@ fn what_is_printed_reads_back() {
 
 #[test]
 fn every_stage_of_every_file_can_be_printed() {
-    for example in ["kernels", "models", "spaces"].into_iter().flat_map(examples) {
+    for example in ["kernels", "models", "rewrites", "spaces"].into_iter().flat_map(examples) {
         let named = example.arguments();
         for stage in STAGES {
             let mut args = vec!["inspect", "--stage", stage];

@@ -14,7 +14,7 @@ fn graphs(folder: &str) -> Vec<Graph> {
 #[test]
 fn arenas_are_little_larger_than_the_largest_live_set() {
     let mut worst = 0.0f64;
-    for graph in ["models", "kernels", "spaces"].into_iter().flat_map(graphs) {
+    for graph in ["models", "kernels", "rewrites", "spaces"].into_iter().flat_map(graphs) {
         for name in ["x86-64-v2", "x86-64-v3", "x86-64-v4"] {
             let target = Target::parse(name).expect("a known target");
             for (rewrite, batch, threads) in [(Level::Full, 1, 1), (Level::Full, 3, 2), (Level::Written, 1, 1)] {

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 fn examples() -> Vec<(String, String)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../ir-examples");
     let mut files = Vec::new();
-    for folder in ["kernels", "models", "spaces"] {
+    for folder in ["kernels", "models", "rewrites", "spaces"] {
         for entry in std::fs::read_dir(root.join(folder)).expect("the examples are part of the repository") {
             let path = entry.expect("the folder can be listed").path();
             if path.extension().is_some_and(|e| e == "sonar") {

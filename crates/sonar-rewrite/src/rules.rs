@@ -183,6 +183,7 @@ pub const RULES: &[Rule] = &[
     rule!("scale-product",  Trade,    Real,  "matmul(a,b)·s → matmul(a·s, b) or matmul(a, b·s), s one constant number",        linear::scale_of_product),
     rule!("scale-mean",     Trade,    Real,  "avgpool(x)·s → avgpool(x·s), s constant per channel",                            linear::scale_of_mean),
     rule!("mean-conv",      Trade,    Real,  "globalavgpool(conv1x1(x,w)) → matmul(globalavgpool(x), w)",                      linear::mean_of_conv),
+    rule!("mean-sum",      Trade,    Real,  "globalavgpool(Σ tᵢ) → Σ globalavgpool(tᵢ), some tᵢ a convolution, the others of its shape or constant per channel", linear::mean_of_sum),
     rule!("subtract",       Trade,    Exact, "a − b → a + b·(−1)",                                                             strength::subtraction),
     rule!("turn-product",   Trade,    Exact, "transpose(matmul(a,b)) → matmul(transpose(b), transpose(a)), last two axes",     layout::transposed_product),
     rule!("product-turned", Trade,    Exact, "matmul(transpose(a), transpose(b)) → transpose(matmul(b,a)), either may be constant instead", layout::product_of_transposed),

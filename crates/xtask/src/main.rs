@@ -62,6 +62,9 @@ pub struct Options {
     /// Seconds of tuning that count as all that tuning can do
     #[arg(long, default_value_t = 1200)]
     pub long: u64,
+    /// Cells of NAS-Bench-201 to sample
+    #[arg(long, default_value_t = 500)]
+    pub cells: usize,
     /// Trials of TVM for each convolution
     #[arg(long, default_value_t = 64)]
     pub tvm_trials: usize,

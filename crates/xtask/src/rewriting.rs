@@ -27,8 +27,7 @@ const MODELS: [(&str, Option<f64>); 12] = [
     ("nb201_poolskip", None),
 ];
 
-/// Sampled cells.
-const CELLS: usize = 500;
+/// Sampled cells where the time is short.
 const CELLS_QUICK: usize = 12;
 /// Seed of the sample.
 const SEED: usize = 2026;
@@ -76,9 +75,10 @@ pub fn run(options: &Options) -> Result<()> {
         Ok(harness.models()?.keys().filter(|name| wanted(name)).map(|name| harness.file(name).display().to_string()).collect())
     })?;
     let paths = files.iter().map(|(name, _)| root().join(format!("ir-examples/models/{name}.sonar")).display().to_string());
-    let models: Vec<String> = std::iter::once("models".to_string()).chain(paths).chain(zoo).collect();
+    let small = if options.quick || !options.models.is_empty() { Vec::new() } else { small_graphs()? };
+    let models: Vec<String> = std::iter::once("models".to_string()).chain(paths).chain(small).chain(zoo).collect();
     let models = measure(&program, &records, quick, &models)?;
-    let count = if options.quick { CELLS_QUICK } else { CELLS };
+    let count = if options.quick { CELLS_QUICK } else { options.cells };
     let quick: &[&str] = if options.quick { &["--seconds", "0.03"] } else { &["--ablation", "--seconds", "0.06"] };
     let cells = measure(&program, &records, quick, &["cells".to_string(), count.to_string(), SEED.to_string()])?;
     // Cells whose output does not depend on the image take no time at all.
@@ -116,6 +116,14 @@ fn measure(program: &Path, records: &Path, options: &[&str], what: &[String]) ->
     text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("not a measurement: {line}"))).collect()
 }
 
+/// Small graphs, each of which shows one family of rules.
+fn small_graphs() -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(root().join("ir-examples/rewrites")).context("the examples of rewriting cannot be read")?;
+    let mut files: Vec<String> = entries.map(|entry| Ok(entry?.path().display().to_string())).collect::<Result<_>>()?;
+    files.sort();
+    Ok(files)
+}
+
 fn introduction(options: &Options) -> String {
     let flags = if options.quick { " --quick" } else { "" };
     format!(
@@ -128,6 +136,8 @@ fn introduction(options: &Options) -> String {
          - *direct* kernels compute every product of a convolution, and are what a graph as written has; *the same kernels* are those \
          that the rewritten graph may use, too: Winograd's filtering where it is estimated to be faster. Choosing another algorithm \
          is one of the rewrites, so the main figures compare with direct kernels.\n\n\
+         Beside the networks stand small graphs (`ir-examples/rewrites`), which show what some families are for, and the model zoo \
+         as other programs wrote it (`.onnx`).\n\n\
          `cargo xtask experiment rewriting{flags}` on {}.\n\n",
         machine()
     )

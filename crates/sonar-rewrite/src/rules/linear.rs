@@ -189,6 +189,26 @@ pub fn mean_of_conv(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     moved.collect()
 }
 
+/// `mean(Σ tᵢ) → Σ mean(tᵢ)`, over the whole image, if a convolution is among the terms; a constant per channel is its own mean.
+pub fn mean_of_sum(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
+    let Op::GlobalAvgPool = m.op else { return vec![] };
+    let (from, to) = (egraph[m.operands[0]].data.ty.clone(), egraph[m.class].data.ty.clone());
+    let mut equal = Vec::new();
+    for terms in terms_of(egraph, m.operands[0]) {
+        let whole = |&id: &Id| egraph[id].data.ty == from;
+        let convolved = |&id: &Id| nodes(egraph, id).any(|(op, _)| matches!(op, Op::Conv2d(_)));
+        if !terms.iter().any(convolved) || !terms.iter().all(|id| whole(id) || egraph[*id].data.ty.rank() <= 1) {
+            continue;
+        }
+        let means: Vec<Id> = terms
+            .into_iter()
+            .map(|id| if egraph[id].data.ty == from { add(egraph, Op::GlobalAvgPool, &[id]) } else { id })
+            .collect();
+        equal.push(sum(egraph, &means, &to));
+    }
+    equal
+}
+
 /// A constant weight of a convolution as a matrix: a row for each weight of an output channel.
 pub fn matrix(egraph: &mut EGraph, w: Id) -> Id {
     let shape = extents(egraph, w);

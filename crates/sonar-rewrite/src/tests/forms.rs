@@ -555,6 +555,26 @@ fn a_batch_norm_before_a_convolution_folds() {
 }
 
 #[test]
+fn mean_of_sum() {
+    alone("mean-sum", &["sum-flatten", "mean-conv"], true, |b, rng| {
+        let x = image(b, rng, 4);
+        let y = b.conv(x, 1, 6, Conv2dAttrs::default());
+        let z = b.conv(x, 3, 6, Conv2dAttrs { pad: [1; 4], ..Conv2dAttrs::default() });
+        let bias = b.param(&[6]);
+        let sum = b.add(y, z);
+        let sum = b.add(sum, bias);
+        b.op(Op::GlobalAvgPool, &[sum])
+    });
+    // Nothing is gained without a convolution.
+    alone("mean-sum", &[], false, |b, rng| {
+        let x = image(b, rng, 4);
+        let y = b.op(Op::Unary(UnaryOp::Tanh), &[x]);
+        let sum = b.add(x, y);
+        b.op(Op::GlobalAvgPool, &[sum])
+    });
+}
+
+#[test]
 fn scales_of_products_and_means() {
     alone("scale-product", &[], true, |b, rng| {
         let x = b.input(&[2, rng.random_range(1..5), 3]);
