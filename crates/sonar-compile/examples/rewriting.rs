@@ -6,6 +6,7 @@
 //! rewriting [OPTIONS] models FILE…        descriptions and ONNX files
 //!
 //! --only VARIANT,…   of the variants, only these
+//! --estimated        the best by estimated costs, with no kernel timed
 //! --ablation         also without each family of rules
 //! --seconds S        time of one comparison, for each side
 //! --records FILE     where times of kernels are kept
@@ -53,13 +54,14 @@ fn main() -> Result<()> {
     let seconds: f64 = flag("--seconds")?.map_or(Ok(0.2), |seconds| seconds.parse())?;
     let only = flag("--only")?.map(|names| names.split(',').map(str::to_string).collect());
     let records = flag("--records")?;
-    let ablation = arguments.iter().position(|argument| argument == "--ablation").map(|at| arguments.remove(at)).is_some();
+    let mut given = |name: &str| arguments.iter().position(|argument| argument == name).map(|at| arguments.remove(at)).is_some();
+    let (ablation, estimated) = (given("--ablation"), given("--estimated"));
 
     let target = Target::native()?;
     let worker = WorkerMeasurer::new(WorkerOptions::current_executable()?);
     let records = records.map_or_else(Records::in_memory, |path| Records::open(Path::new(&path)))?;
     let tuner = Tuner::new(TunerOptions::new(target.clone()), Box::new(worker), records, Box::new(SystemClock::default()));
-    let mut bench = Bench { target: &target, tuner, budget: Budget { samples: 200, seconds }, only, ablation };
+    let mut bench = Bench { target: &target, tuner, budget: Budget { samples: 200, seconds }, only, ablation, estimated };
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["cells", count, seed] => {
             let space = Space::parse(include_str!("../../../ir-examples/spaces/nas-bench-201.sonar"))?;
@@ -108,6 +110,7 @@ struct Bench<'a> {
     budget: Budget,
     only: Option<Vec<String>>,
     ablation: bool,
+    estimated: bool,
 }
 
 impl Bench<'_> {
@@ -118,7 +121,7 @@ impl Bench<'_> {
         let estimated = lower(graph, &options)?;
         let seconds = begun.elapsed().as_secs_f64();
         let report = estimated.report.as_ref().context("it is rewritten")?;
-        let full = self.fastest(graph, &values, &options)?;
+        let full = if self.estimated { estimated.clone() } else { self.fastest(graph, &values, &options)? };
         let running = ready(&full, &values, &options)?;
         let mut pair = Pair { running: Some(running), budget: self.budget };
 

@@ -65,7 +65,7 @@ pub fn run(options: &Options) -> Result<()> {
     let folder = tempfile::tempdir().context("no temporary folder")?;
     let records = folder.path().join("records.db");
     let quick: &[&str] =
-        if options.quick { &["--seconds", "0.05", "--only", "written,written_direct,fusion"] } else { &["--ablation"] };
+        if options.quick { &["--estimated", "--seconds", "0.02", "--only", "written_direct"] } else { &["--ablation"] };
 
     let files: Vec<(&str, Option<f64>)> =
         MODELS.into_iter().filter(|(name, _)| options.models.is_empty() || options.models.iter().any(|m| m == name)).collect();
@@ -79,7 +79,11 @@ pub fn run(options: &Options) -> Result<()> {
     let models: Vec<String> = std::iter::once("models".to_string()).chain(paths).chain(small).chain(zoo).collect();
     let models = measure(&program, &records, quick, &models)?;
     let count = if options.quick { CELLS_QUICK } else { options.cells };
-    let quick: &[&str] = if options.quick { &["--seconds", "0.03"] } else { &["--ablation", "--seconds", "0.06"] };
+    let quick: &[&str] = if options.quick {
+        &["--estimated", "--seconds", "0.02", "--only", "unfused,fusion,unfused_direct,fusion_direct"]
+    } else {
+        &["--ablation", "--seconds", "0.06"]
+    };
     let cells = measure(&program, &records, quick, &["cells".to_string(), count.to_string(), SEED.to_string()])?;
     // Cells whose output does not depend on the image take no time at all.
     let cells: Vec<Line> = cells.into_iter().filter(|line| line.us > 1.0).collect();

@@ -80,12 +80,12 @@ impl Tvm {
         Ok(path)
     }
 
-    /// Tunes a convolution for one thread; what was found by as many trials earlier is used again.
+    /// Tunes a convolution for one thread; what was found by as many trials or more earlier is used again.
     pub fn tune(&self, convolution: &Convolution, trials: usize) -> Result<Tuned> {
         let name = convolution.name();
         let records = self.folder.join("tvm_tune").join(format!("{name}_t1"));
         match self.read(&records)? {
-            Some((known, tuned)) if known == trials => return Ok(tuned),
+            Some((known, tuned)) if known >= trials => return Ok(tuned),
             Some(_) => std::fs::remove_dir_all(&records).context("earlier records cannot be removed")?,
             None => {}
         }
