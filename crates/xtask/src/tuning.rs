@@ -71,7 +71,7 @@ struct Reached {
 }
 
 fn reach(program: &Path, options: &Options, folder: &Path, page: &mut String) -> Result<Vec<Reached>> {
-    let (short, long) = if options.quick { (3, 6) } else { (options.tune, options.long) };
+    let (short, long) = if options.quick { (2, 4) } else { (options.tune, options.long) };
     let mut networks: Vec<(&str, PathBuf)> =
         OURS.iter().map(|name| (*name, root().join(format!("ir-examples/models/{name}.sonar")))).collect();
     match Harness::find(options)? {
@@ -172,7 +172,7 @@ fn tvm(program: &Path, options: &Options, folder: &Path, page: &mut String) -> R
 
 /// The share of comparisons of a kernel with itself that call the two different.
 fn same_against_same(program: &Path, options: &Options, page: &mut String) -> Result<Option<f64>> {
-    let pairs = if options.quick { "10" } else { "50" };
+    let pairs = if options.quick { "8" } else { "50" };
     let output =
         pinned(program).args(["doctor", "--aa", pairs, "--format", "json"]).output().context("`doctor` cannot be run")?;
     if !output.status.success() {
