@@ -1,5 +1,6 @@
 //! Latency of every model of the zoo, tuned and untuned, beside the other engines.
 
+use crate::figures::{geometric_mean, number};
 use crate::peers::{Harness, Model, Timing};
 use crate::{Options, kernels, machine, program, publish};
 use anyhow::{Context, Result, bail};
@@ -41,10 +42,10 @@ pub fn run(options: &Options) -> Result<()> {
     let table = Table { timings: &timings, models: &models, zoo: &zoo };
     let (one, two) = (table.speedups(1, TUNED), table.speedups(2, TUNED));
     let keys = [
-        ("geomean", number(geomean(&one))),
-        ("worst", number(one.iter().copied().reduce(f64::min))),
-        ("threads2", number(geomean(&two))),
-        ("untuned", number(geomean(&table.speedups(1, UNTUNED)))),
+        ("geomean", number(geometric_mean(one.iter().copied()), 2)),
+        ("worst", number(one.iter().copied().reduce(f64::min), 2)),
+        ("threads2", number(geometric_mean(two.iter().copied()), 2)),
+        ("untuned", number(geometric_mean(table.speedups(1, UNTUNED).into_iter()), 2)),
     ];
     let mut page = table.page(threads, options);
     page.push_str("## Kernels below 70% of the FMA peak\n\nOne thread, those that take a hundredth of the time or more. A kernel's floor is the larger of its operations over the \
@@ -127,7 +128,7 @@ impl Table<'_> {
                 let error = ours.and_then(|t| t.max_rel_err.as_f64()).map_or("–".to_string(), |e| format!("{e:.1e}"));
                 let ready = ours.and_then(|t| t.compile_s).map_or("–".to_string(), |s| format!("{:.0}", s * 1e3));
                 let work = self.zoo.get(model).map_or(0.0, |m| m.macs / 1e6);
-                let (times, ratio) = (times.join(" | "), number(ratio));
+                let (times, ratio) = (times.join(" | "), number(ratio, 2));
                 let _ = writeln!(page, "| {model} | {work:.1} | {times} | {ratio} | {error} | {ready} |");
             }
             page.push('\n');
@@ -138,12 +139,4 @@ impl Table<'_> {
         }
         page
     }
-}
-
-fn geomean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| (values.iter().map(|v| v.ln()).sum::<f64>() / values.len() as f64).exp())
-}
-
-fn number(value: Option<f64>) -> String {
-    value.map_or("–".to_string(), |v| format!("{v:.2}"))
 }

@@ -2,6 +2,7 @@
 //! `docs/experiments/NAME.md`, and prints one last line `NAME: key=value …`.
 
 mod conformance;
+mod figures;
 mod inference;
 mod kernels;
 mod peers;

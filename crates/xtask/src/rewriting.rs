@@ -1,6 +1,7 @@
 //! What equality saturation saves, in measured time: the networks of the papers on TASO and Tensat, sampled cells of
 //! NAS-Bench-201, and each family of rules left out in turn.
 
+use crate::figures::{geometric_mean, mean, number};
 use crate::peers::Harness;
 use crate::serve::pinned;
 use crate::{Options, example, machine, publish, root};
@@ -88,16 +89,16 @@ pub fn run(options: &Options) -> Result<()> {
     // Cells whose output does not depend on the image take no time at all.
     let cells: Vec<Line> = cells.into_iter().filter(|line| line.us > 1.0).collect();
 
-    let mean = |variant: &str| mean(cells.iter().filter_map(|line| Some(line.ratios.get(variant)?.ratio)));
+    let mean_of = |variant: &str| mean(cells.iter().filter_map(|line| Some(line.ratios.get(variant)?.ratio)));
     let mut keys: Vec<(&str, String)> = vec![
-        ("unfused", number(mean("unfused_direct"))),
-        ("fusion", number(mean("fusion_direct"))),
-        ("unfused_same_kernels", number(mean("unfused"))),
-        ("fusion_same_kernels", number(mean("fusion"))),
+        ("unfused", number(mean_of("unfused_direct"), 3)),
+        ("fusion", number(mean_of("fusion_direct"), 3)),
+        ("unfused_same_kernels", number(mean_of("unfused"), 3)),
+        ("fusion_same_kernels", number(mean_of("fusion"), 3)),
     ];
     for line in &models {
         let known = MODELS.iter().find(|(name, _)| *name == line.name).map(|(name, _)| *name);
-        keys.extend(known.map(|name| (name, number(line.ratios.get("written_direct").map(|variant| variant.ratio)))));
+        keys.extend(known.map(|name| (name, number(line.ratios.get("written_direct").map(|variant| variant.ratio), 3))));
     }
     let mut page = introduction(options);
     networks(&mut page, &models);
@@ -198,8 +199,8 @@ fn sample(page: &mut String, cells: &[Line]) {
         let _ = writeln!(
             page,
             "| {text} | {} | {} | {least:.2} | {:.2} | {most:.2} | {:.0}% | {:.0}% |",
-            number(mean(ratios.iter().copied())),
-            number(geometric(ratios.iter().copied())),
+            number(mean(ratios.iter().copied()), 3),
+            number(geometric_mean(ratios.iter().copied()), 3),
             ratios[ratios.len() / 2],
             share(&|ratio| ratio > 1.0 + NOISE),
             share(&|ratio| ratio < 1.0 - NOISE),
@@ -239,26 +240,13 @@ fn ablation(page: &mut String, models: &[Line], cells: &[Line]) {
             page,
             "| {family} | {} | {} | {} | {} | {} | {} | {} | {} |",
             networks.len(),
-            number(geometric(networks.iter().map(|entry| entry.0))),
+            number(geometric_mean(networks.iter().map(|entry| entry.0)), 3),
             named(networks.last()),
             named(networks.first()),
             cells.len(),
-            number(geometric(cells.iter().map(|entry| entry.0))),
+            number(geometric_mean(cells.iter().map(|entry| entry.0)), 3),
             plain(cells.last()),
             plain(cells.first()),
         );
     }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
-    (count > 0).then(|| sum / f64::from(count))
-}
-
-fn geometric(values: impl Iterator<Item = f64>) -> Option<f64> {
-    mean(values.map(f64::ln)).map(f64::exp)
-}
-
-fn number(value: Option<f64>) -> String {
-    value.map_or("–".into(), |value| format!("{value:.3}"))
 }

@@ -1,5 +1,6 @@
 //! Models that run in processes of their own and are timed in turns: the program's `bench --serve`.
 
+use crate::figures::median;
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -74,11 +75,4 @@ pub fn in_turns(models: &mut [Served], rounds: usize, milliseconds: f64) -> Resu
         }
     }
     samples.iter().map(|samples| median(samples).context("no samples")).collect()
-}
-
-/// The median; nothing of nothing.
-pub fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied()
 }

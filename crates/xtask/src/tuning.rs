@@ -1,6 +1,7 @@
 //! How fast tuning finds good kernels, how good the untuned ones are, how they compare with TVM's, and whether measurements can be
 //! trusted.
 
+use crate::figures::number;
 use crate::peers::Harness;
 use crate::serve::{Served, in_turns, pinned};
 use crate::tvm::{Convolution, Tvm};
@@ -50,16 +51,20 @@ pub fn run(options: &Options) -> Result<()> {
     let aa_false = same_against_same(&program, options, &mut page)?;
     let worst = |share: fn(&Reached) -> f64| reached.iter().map(share).reduce(f64::min);
     let keys = [
-        ("reach_60s", number(worst(|reached| reached.long / reached.short))),
-        ("untuned", number(worst(|reached| reached.long.min(reached.short) / reached.untuned))),
-        ("vs_tvm", number(vs_tvm)),
-        ("aa_false", number(aa_false)),
+        ("reach_60s", number(worst(|reached| reached.long / reached.short), 3)),
+        ("untuned", number(worst(|reached| reached.long.min(reached.short) / reached.untuned), 3)),
+        ("vs_tvm", number(vs_tvm, 3)),
+        ("aa_false", number(aa_false, 3)),
     ];
     publish("tuning", &page, &keys)
 }
 
 fn introduction(options: &Options) -> String {
-    let flags = if options.quick { " --quick".into() } else { format!(" --tune {} --long {}", options.tune, options.long) };
+    let mut flags = format!(" --tune {} --long {} --tvm-trials {}", options.tune, options.long, options.tvm_trials);
+    if options.convolutions < CONVOLUTIONS.len() {
+        let _ = write!(flags, " --convolutions {}", options.convolutions);
+    }
+    let flags = if options.quick { " --quick" } else { flags.as_str() };
     format!("# Tuning\n\nOne thread, batch 1. `cargo xtask experiment tuning{flags}` on {}.\n\n", machine())
 }
 
@@ -186,8 +191,4 @@ fn same_against_same(program: &Path, options: &Options, page: &mut String) -> Re
         100.0 * share
     );
     Ok(Some(share))
-}
-
-fn number(value: Option<f64>) -> String {
-    value.map_or("–".into(), |value| format!("{value:.3}"))
 }
