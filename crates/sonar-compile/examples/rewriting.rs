@@ -29,7 +29,7 @@ use sonar_measure::{Budget, Records, SystemClock, stats};
 use sonar_onnx::ImportOptions;
 use sonar_rewrite::{RULES, Rule};
 use sonar_tune::{CompileOptions, Context, Level, Lowered, Target, Tuner, TunerOptions};
-use sonar_tune::{generate, lower, measure_models, network, plan};
+use sonar_tune::{lower, measure_models, network};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -122,7 +122,7 @@ impl Bench<'_> {
         let seconds = begun.elapsed().as_secs_f64();
         let report = estimated.report.as_ref().context("it is rewritten")?;
         let full = if self.estimated { estimated.clone() } else { self.fastest(graph, &values, &options)? };
-        let running = ready(&full, &values, &options)?;
+        let running = full.ready(&options, &values)?;
         let mut pair = Pair { running: Some(running), budget: self.budget };
 
         let mut ratios = Map::new();
@@ -133,20 +133,20 @@ impl Bench<'_> {
             let options = CompileOptions { rewrite, tolerance: if direct { 0.0 } else { options.tolerance }, ..options };
             let lowered = lower(graph, &options)?;
             let same = !direct && rewrite != Level::Unfused && lowered.rewritten == full.rewritten;
-            let ratio = if same { 1.0 } else { pair.ratio(ready(&lowered, &values, &options)?)? };
+            let ratio = if same { 1.0 } else { pair.ratio(lowered.ready(&options, &values)?)? };
             ratios.insert(variant.into(), json!({ "ratio": ratio, "kernels": lowered.tasks.kernels.len() }));
         }
         let mut ablation = Map::new();
         let fired = |rule: &&Rule| report.fired.iter().any(|(name, count)| *name == rule.name && *count > 0);
         let families: BTreeSet<&str> = RULES.iter().filter(fired).map(|rule| rule.family).collect();
-        let best = if self.ablation { Some(ready(&estimated, &values, &options)?) } else { None };
+        let best = if self.ablation { Some(estimated.ready(&options, &values)?) } else { None };
         if best.is_some() {
             pair.running = best;
             for family in families {
                 let rules: Vec<Rule> = RULES.iter().filter(|rule| rule.family != family).cloned().collect();
                 let lowered = lower(graph, &CompileOptions { rules: &rules, ..options })?;
                 let same = lowered.rewritten == estimated.rewritten;
-                let ratio = if same { 1.0 } else { pair.ratio(ready(&lowered, &values, &options)?)? };
+                let ratio = if same { 1.0 } else { pair.ratio(lowered.ready(&options, &values)?)? };
                 ablation.insert(family.into(), json!({ "ratio": ratio, "differs": !same }));
             }
         }
@@ -185,9 +185,4 @@ impl Pair {
         let samples = measure_models(self.running.as_mut_slice(), self.budget, 0)?;
         Ok(stats::median(samples.first().context("there is a model")?) / 1e3)
     }
-}
-
-/// A model that runs.
-fn ready(lowered: &Lowered, values: &Values, options: &CompileOptions<'_>) -> Result<Context> {
-    Ok(generate(plan(lowered.clone(), options)?, options)?.load(values)?.context()?)
 }

@@ -12,7 +12,7 @@
 //! once more by the code generator, always.)
 
 use crate::error::TuneError;
-use sonar_codegen::{CompiledPlan, Model, ObjectFile, Target};
+use sonar_codegen::{CompiledPlan, Context, Model, ObjectFile, Target};
 use sonar_ir::fold::{self, Folded};
 use sonar_ir::plan::Plan;
 use sonar_ir::schedule::Schedule;
@@ -257,6 +257,13 @@ impl<'a> CompileOptions<'a> {
     /// For what schedules are made.
     fn goal(&self) -> sonar_schedule::Options {
         sonar_schedule::Options { lanes: self.target.lanes(), threads: self.threads, tolerance: self.tolerance }
+    }
+}
+
+impl Lowered {
+    /// A model that runs here: the passes that are left, then the parameters of the graph, by name, and memory.
+    pub fn ready(&self, options: &CompileOptions<'_>, params: &Values) -> Result<Context, TuneError> {
+        Ok(generate(plan(self.clone(), options)?, options)?.load(params)?.context()?)
     }
 }
 

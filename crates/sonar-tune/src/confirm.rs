@@ -5,7 +5,7 @@
 //! model has the first contender of every kernel, the next one the second, and so on. A contender replaces the analytic
 //! default if its calls are faster, and all of them together only if the network is.
 
-use crate::compile::{CompileOptions, Lowered, generate, plan};
+use crate::compile::{CompileOptions, Lowered};
 use crate::descent::TIE;
 use crate::error::TuneError;
 use crate::latency::{Arguments, measure_models};
@@ -60,7 +60,7 @@ pub fn in_network(
             contenders[index].get(choice[index]).cloned()
         };
         let options = CompileOptions { schedules: &schedules, ..*options };
-        Ok(generate(plan(lowered.clone(), &options)?, &options)?.load(params)?.context()?)
+        lowered.ready(&options, params)
     };
     let versions = contenders.iter().map(Vec::len).max().unwrap_or(0).max(1);
     let choices: Vec<Choice> =

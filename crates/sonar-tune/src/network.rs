@@ -8,15 +8,13 @@
 //! What was found is recorded as a trial of the network, of which the rewritten graph is the schedule; so
 //! [`recorded::network`](crate::recorded::network) knows it at every later compilation.
 
-use crate::compile::{
-    CompileOptions, Level, Lowered, Passes, estimated_cost, generate, lower_rewritten, plan, rewrite, specialise,
-};
+use crate::compile::{CompileOptions, Level, Lowered, Passes, estimated_cost, lower_rewritten, rewrite, specialise};
 use crate::costs::KernelCosts;
+use crate::descent::TIE;
 use crate::error::TuneError;
 use crate::latency::measure_models;
 use crate::recorded;
 use crate::tuner::{Limits, Progress, StopReason, Tuner};
-use sonar_codegen::Context;
 use sonar_ir::{Graph, Values};
 use sonar_measure::{Budget, Outcome, Records, Trial, records, stats};
 use std::ops::ControlFlow;
@@ -24,8 +22,6 @@ use std::time::{Duration, Instant};
 
 /// Rounds of timing kernels and rewriting again.
 const ROUNDS: usize = 8;
-/// A graph replaces a simpler one only if its time is below this share of the other's.
-const TIE: f64 = 0.99;
 /// Timing of one comparison.
 const BUDGET: Budget = Budget { samples: 40, seconds: 0.25 };
 
@@ -87,13 +83,10 @@ pub fn fastest(
     seed: u64,
 ) -> Result<Vec<Lowered>, TuneError> {
     let start = Instant::now();
-    let ready = |lowered: &Lowered| -> Result<Context, TuneError> {
-        Ok(generate(plan(lowered.clone(), options)?, options)?.load(values)?.context()?)
-    };
     let mut candidates = candidates.into_iter();
     let Some(first) = candidates.next() else { return Ok(Vec::new()) };
     // Two models are in memory at a time.
-    let mut running = ready(&first)?;
+    let mut running = first.ready(options, values)?;
     let mut best = Timed { lowered: first, ratio: 1.0, samples: Vec::new() };
     let mut others: Vec<Timed> = Vec::new();
     if candidates.len() == 0 {
@@ -103,7 +96,7 @@ pub fn fastest(
         if start.elapsed() >= time && !best.samples.is_empty() {
             break;
         }
-        let mut pair = [running, ready(&lowered)?];
+        let mut pair = [running, lowered.ready(options, values)?];
         let mut samples = measure_models(&mut pair, BUDGET, seed)?.into_iter();
         let [incumbent, challenger] = pair;
         (best.samples, running) = (samples.next().unwrap_or_default(), incumbent);

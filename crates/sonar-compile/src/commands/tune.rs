@@ -8,12 +8,12 @@ use crate::load::{self, Described};
 use crate::output::{out, outln};
 use crate::table::{Align, render};
 use serde_json::json;
-use sonar_ir::{Values, init};
+use sonar_ir::init;
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_measure::{Budget, Measurer, Planted, Summary, SystemClock, stats};
 use sonar_schedule::Task;
-use sonar_tune::{CompileOptions, Context, Limits, Lowered, Progress, StopReason, TaskId, TuneError, Tuner, TunerOptions};
-use sonar_tune::{confirm, generate, lower, measure_models, network, plan};
+use sonar_tune::{CompileOptions, Limits, Progress, StopReason, TaskId, Tuner, TunerOptions};
+use sonar_tune::{confirm, lower, measure_models, network};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
@@ -98,7 +98,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let weights: Vec<(TaskId, f64)> = weights.into_iter().collect();
     let default = lower(&graph, &options).map_err(tune_failure)?;
     let loading = Instant::now();
-    let untuned = ready(&default, &options, &values).map_err(tune_failure)?;
+    let untuned = default.ready(&options, &values).map_err(tune_failure)?;
     let confirmation = (args.time / CONFIRMATION_SHARE).max(COMPILATIONS * loading.elapsed()).min(args.time / 2);
     let left = args.time.saturating_sub(start.elapsed() + confirmation);
     let limits = Limits {
@@ -140,7 +140,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let inside = confirm::in_network(&mut tuner, &lowered, &ids, &options, &values, inside, args.seed).map_err(tune_failure)?;
     let schedules = |task: &Task| tuner.schedule(task);
     let known = CompileOptions { schedules: &schedules, ..options };
-    let tuned = ready(&lowered, &known, &values).map_err(tune_failure)?;
+    let tuned = lowered.ready(&known, &values).map_err(tune_failure)?;
     // Each sample of both is two runs.
     let budget = Budget { samples: 60, seconds: (left().as_secs_f64() / 4.0).min(1.0) };
     let samples = measure_models(&mut [untuned, tuned], budget, args.seed).map_err(tune_failure)?;
@@ -213,11 +213,6 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// A model that runs, with the schedules that the options know.
-fn ready(lowered: &Lowered, options: &CompileOptions<'_>, values: &Values) -> Result<Context, TuneError> {
-    Ok(generate(plan(lowered.clone(), options)?, options)?.load(values)?.context()?)
 }
 
 /// Seconds of measuring spent on tasks.
