@@ -223,6 +223,13 @@ impl Default for Conv2dAttrs {
     }
 }
 
+impl Op {
+    /// Whether it sums its operands and multiplies none of them; the sum may be activated.
+    pub fn is_sum(&self) -> bool {
+        matches!(self, Op::FusedSum { terms, .. } if terms.iter().all(|term| *term == Term::Add))
+    }
+}
+
 impl Term {
     /// How many operands the term takes.
     pub fn arity(&self) -> usize {

@@ -26,7 +26,7 @@ use crate::solve::simplify;
 use crate::sums::{sum, terms_of};
 use crate::{Limits, Options, Report, RewriteError, segment};
 use egg::Id;
-use sonar_ir::graph::{Graph, NodeId, Op, Term};
+use sonar_ir::graph::{Graph, NodeId, Op};
 use sonar_ir::infer::TypeError;
 use sonar_ir::scalar::BinaryOp;
 use sonar_ir::{canonical, verify};
@@ -246,7 +246,7 @@ fn stays_uniform(op: &Op, operands: &[bool]) -> bool {
         Op::Splat(..) => true,
         // A vector is the same for each pixel, whatever it is broadcast to; other parameters are not.
         Op::Unary(_) | Op::Broadcast(_) | Op::Binary(_) | Op::BatchNorm { .. } => all,
-        Op::FusedSum { terms, .. } => all && terms.iter().all(|term| *term == Term::Add),
+        Op::FusedSum { .. } => all && op.is_sum(),
         Op::Conv2d(attrs) => operands.first() == Some(&true) && attrs.pad == [0; 4],
         Op::AvgPool(attrs) => all && !(attrs.count_include_pad && attrs.pad != [0; 4]),
         Op::MaxPool(_) => all,

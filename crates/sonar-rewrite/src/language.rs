@@ -9,7 +9,7 @@
 
 use crate::splat;
 use egg::{DidMerge, Id, Language};
-use sonar_ir::graph::{NodeId, Op, TensorType, Term};
+use sonar_ir::graph::{NodeId, Op, TensorType};
 use sonar_ir::infer::infer;
 use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
@@ -202,7 +202,7 @@ pub fn is_konst(egraph: &EGraph, class: Id) -> bool {
     egraph[class].data.konst
 }
 
-/// Whether the operator is a sum of classes and nothing more.
+/// Whether the operator is a sum of classes and nothing more, no activation either.
 pub fn is_sum(op: &Op) -> bool {
-    matches!(op, Op::FusedSum { terms, relu: false } if terms.iter().all(|term| *term == Term::Add))
+    matches!(op, Op::FusedSum { relu: false, .. }) && op.is_sum()
 }

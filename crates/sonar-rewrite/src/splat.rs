@@ -3,7 +3,7 @@
 //! That is all the folding an e-graph needs: values that depend on parameters are computed elsewhere, once, before the
 //! first run. Zero times anything counts as zero, which holds in real arithmetic (soundness class *real*).
 
-use sonar_ir::graph::{Op, Term};
+use sonar_ir::graph::Op;
 use sonar_ir::scalar::{BinaryOp, ReduceOp};
 
 /// The one value of every element of `op` applied to operands of which those in `operands` have one known value.
@@ -28,7 +28,7 @@ pub fn eval(op: &Op, operands: &[Option<f32>]) -> Option<f32> {
         Op::Pad(_) => zero,
         Op::Reduce { op: ReduceOp::Sum, .. } => zero,
         Op::Reduce { .. } => first,
-        Op::FusedSum { terms, relu } if terms.iter().all(|term| *term == Term::Add) => {
+        Op::FusedSum { relu, .. } if op.is_sum() => {
             let sum: Option<f64> = operands.iter().map(|x| x.map(f64::from)).sum();
             sum.map(|x| if *relu { x.max(0.0) } else { x } as f32)
         }

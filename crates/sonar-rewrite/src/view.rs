@@ -132,7 +132,7 @@ fn label(head: &Head) -> String {
         Head::Op(Op::Splat(value, _)) => format!("splat {value}"),
         Head::Op(Op::Unary(f)) => f.name().to_string(),
         Head::Op(Op::Binary(f)) => f.name().to_string(),
-        Head::Op(Op::FusedSum { terms, relu }) if terms.iter().all(|term| *term == Term::Add) => {
+        Head::Op(op @ Op::FusedSum { relu, .. }) if op.is_sum() => {
             if *relu {
                 "relu-sum".to_string()
             } else {

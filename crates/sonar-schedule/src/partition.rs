@@ -242,11 +242,7 @@ fn consumers(graph: &Graph) -> Vec<Option<NodeId>> {
 
 /// Whether each element of the result is a function of the elements in the same (broadcast) place.
 fn is_elementwise(op: &Op) -> bool {
-    match op {
-        Op::Unary(_) | Op::Binary(_) | Op::BatchNorm { .. } => true,
-        Op::FusedSum { terms, .. } => terms.iter().all(|term| *term == Term::Add),
-        _ => false,
-    }
+    matches!(op, Op::Unary(_) | Op::Binary(_) | Op::BatchNorm { .. }) || op.is_sum()
 }
 
 /// Whether the operator is only another way to index, which costs nothing inside a consumer.
