@@ -42,18 +42,21 @@ impl Program {
     /// The text of the setup with the tiles that it calls and the sizes of what it touches, whatever the body is: programs of
     /// which it is the same pack their weights in the same way.
     pub fn setup_text(&self) -> String {
-        let alone = Program { body: Vec::new(), tiles: Vec::new(), ..self.clone() };
-        let mut text = alone.to_string();
-        let calls = |i: &usize| text.contains(&format!("call t{i}("));
-        let called: Vec<usize> = (0..self.tiles.len()).filter(calls).collect();
-        for (position, i) in called.into_iter().enumerate() {
-            text = text.replace(&format!("call t{i}("), &format!("call s{position}("));
-            let _ = write!(text, "s{position} = {:?}", self.tiles[i]);
+        let names = Names { buffers: &self.buffers, vars: &self.vars, notes: None };
+        let mut text = fmt::from_fn(|f| names.block(f, &self.setup, 0)).to_string();
+        let touched = self.buffers.iter().filter(|buffer| text.contains(&format!("{}[", buffer.name)));
+        let sizes: String = touched.map(|buffer| format!("{} {}[{}]\n", buffer.kind, buffer.name, buffer.len)).collect();
+        // Tiles of the body may stand before those of the setup.
+        let mut called = 0;
+        for (i, tile) in self.tiles.iter().enumerate() {
+            let call = format!("call t{i}(");
+            if text.contains(&call) {
+                text = text.replace(&call, &format!("call s{called}("));
+                let _ = write!(text, "s{called} = {tile:?}");
+                called += 1;
+            }
         }
-        let (buffers, rest) = text.split_once("  setup {").unwrap_or((&text, ""));
-        let touched = |line: &&str| line.split(['[', ' ']).nth(3).is_some_and(|name| rest.contains(&format!("{name}[")));
-        let buffers: String = buffers.lines().filter(touched).collect();
-        buffers + rest
+        sizes + &text
     }
 
     /// The text with a comment behind each line that opens a loop of the setup, a loop of the body, a tile or a loop of a tile: in
