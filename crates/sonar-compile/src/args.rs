@@ -355,6 +355,17 @@ pub struct ExportArgs {
     pub seed: u64,
 }
 
+/// What a model is run on.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// Raw little-endian f32 input [default: random]
+    #[arg(long)]
+    pub input: Option<PathBuf>,
+    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+}
+
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -362,15 +373,11 @@ pub struct RunArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub target: TargetArgs,
-    /// Raw little-endian f32 input [default: random]
-    #[arg(long)]
-    pub input: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Where to write the raw little-endian f32 output [default: printed]
     #[arg(long)]
     pub output: Option<PathBuf>,
-    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
-    #[arg(long)]
-    pub weights: Option<PathBuf>,
     /// Seed of random weights and input
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

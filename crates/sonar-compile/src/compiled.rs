@@ -3,6 +3,7 @@
 use crate::args::{ModelArgs, TargetArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::load::{self, Described};
+use crate::output::save;
 use sonar_codegen::{CodegenError, Target};
 use sonar_ir::{Graph, Values, init};
 use sonar_measure::{MeasureError, Records};
@@ -273,5 +274,5 @@ pub fn read_f32(path: &Path) -> Result<Vec<f32>, Failure> {
 /// Writes little-endian `f32`.
 pub fn write_f32(path: &Path, data: &[Vec<f32>]) -> Result<(), Failure> {
     let bytes: Vec<u8> = data.iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
-    std::fs::write(path, bytes).map_err(|e| fail(Exit::BadInput, format!("cannot write {}: {e}", path.display())))
+    save(path, bytes)
 }

@@ -1,9 +1,15 @@
-//! Standard output. A reader that has gone away, as `head` does when it has enough, ends the process quietly; so `print!`,
-//! which would panic, is not used.
+//! Standard output, and files that the command line names. A reader that has gone away, as `head` does when it has enough, ends
+//! the process quietly; so `print!`, which would panic, is not used.
 
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure, fail};
 use std::fmt;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+/// Writes a file.
+pub fn save(path: &Path, content: impl AsRef<[u8]>) -> Result<(), Failure> {
+    std::fs::write(path, content).map_err(|e| fail(Exit::BadInput, format!("cannot write {}: {e}", path.display())))
+}
 
 /// Writes text to standard output, or ends the process if that is not possible.
 pub fn write(text: fmt::Arguments<'_>) {

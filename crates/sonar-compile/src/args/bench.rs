@@ -1,6 +1,6 @@
 //! Options of `bench`.
 
-use super::{ModelArgs, TargetArgs};
+use super::{DataArgs, ModelArgs, TargetArgs};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -46,15 +46,11 @@ pub struct BenchArgs {
     /// Answer `W N` lines on standard input with N timings each, for outside harnesses
     #[arg(long)]
     pub serve: bool,
-    /// Raw little-endian f32 input [default: random]
-    #[arg(long)]
-    pub input: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Where to write the raw little-endian f32 output of one run
     #[arg(long)]
     pub output: Option<PathBuf>,
-    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
-    #[arg(long)]
-    pub weights: Option<PathBuf>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub format: BenchFormat,

@@ -4,7 +4,7 @@ use crate::args::ExportArgs;
 use crate::compiled::read_weights;
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::load::{self, Described};
-use crate::output::outln;
+use crate::output::{outln, save};
 use sonar_ir::init;
 
 /// Runs the subcommand.
@@ -20,7 +20,7 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
     }
     let bytes = sonar_onnx::export(&graph, &values).or_exit(Exit::BadInput)?;
     let path = args.output.display();
-    std::fs::write(&args.output, &bytes).map_err(|e| fail(Exit::BadInput, format!("cannot write {path}: {e}")))?;
+    save(&args.output, &bytes)?;
     outln!("{path}: {} in {} bytes", graph.name, bytes.len());
     Ok(())
 }

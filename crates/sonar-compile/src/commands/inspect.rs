@@ -6,7 +6,7 @@ use crate::args::{Format, InspectArgs, Stage};
 use crate::compiled::draft;
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::load;
-use crate::output::{out, outln};
+use crate::output::{out, outln, save};
 use crate::report::{dag, egraph};
 use serde_json::json;
 use sonar_ir::canonical;
@@ -82,7 +82,7 @@ fn rewriting(args: &InspectArgs) -> Result<(), Failure> {
 /// Writes a drawing where one is asked for.
 fn draw(args: &InspectArgs, svg: impl FnOnce() -> String) -> Result<(), Failure> {
     let Some(path) = &args.svg else { return Ok(()) };
-    std::fs::write(path, svg()).map_err(|e| fail(Exit::BadInput, format!("cannot write {}: {e}", path.display())))
+    save(path, svg())
 }
 
 /// Refuses the number of a kernel that is not there.

@@ -4,7 +4,7 @@ use super::search::failure;
 use crate::args::ReportArgs;
 use crate::compiled::tune_failure;
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::output::outln;
+use crate::output::{outln, save};
 use crate::report::{Winner, WinnerKernel, dag, egraph, html, pictures};
 use sonar_codegen::Target;
 use sonar_ir::space::Assignment;
@@ -19,14 +19,11 @@ pub fn report(args: &ReportArgs) -> Result<(), Failure> {
     let result = nas::result(&args.run).map_err(failure)?.ok_or_else(nothing)?;
     let winner = winner(args, &result)?;
     let path = args.out.clone().unwrap_or_else(|| args.run.join("report.html"));
-    let write = |path: &std::path::Path, text: &str| {
-        std::fs::write(path, text).map_err(|e| fail(Exit::BadInput, format!("cannot write {}: {e}", path.display())))
-    };
-    write(&path, &html(&result, "joint search", winner.as_ref()))?;
+    save(&path, html(&result, "joint search", winner.as_ref()))?;
     outln!("{}", path.display());
     for picture in pictures::all(&result) {
         let file = path.with_file_name(format!("{}.svg", picture.name));
-        write(&file, &picture.svg)?;
+        save(&file, &picture.svg)?;
         outln!("{}", file.display());
     }
     Ok(())

@@ -13,7 +13,7 @@ const SHOWN: usize = 16;
 /// Runs the subcommand.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let mut prepared = prepare(&args.model, &args.target)?;
-    let mut ready = prepared.load(args.seed, args.input.as_deref(), args.weights.as_deref())?;
+    let mut ready = prepared.load(args.seed, args.data.input.as_deref(), args.data.weights.as_deref())?;
     ready.run()?;
     if let Some(path) = &args.output {
         write_f32(path, &ready.outputs)?;

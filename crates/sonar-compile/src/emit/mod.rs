@@ -6,6 +6,7 @@ mod manifest;
 
 use crate::args::Emit;
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::output::save;
 use sonar_codegen::{ObjectFile, Target, archive};
 use sonar_ir::{Graph, NodeId};
 use sonar_tune::Planned;
@@ -105,10 +106,6 @@ fn ending(kind: Emit) -> &'static str {
         Emit::Header => "h",
         Emit::Manifest => "json",
     }
-}
-
-fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    std::fs::write(path, bytes).map_err(|e| fail(Exit::BadInput, format!("cannot write {}: {e}", path.display())))
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ mod trace;
 use crate::args::{BenchArgs, ModelArgs};
 use crate::compiled::{Prepared, Ready, prepare, runnable_target, write_f32};
 use crate::exit::{Exit, Failure, fail};
+use crate::output::save;
 use crate::roofline::Machine;
 use profile::KernelTime;
 use sonar_measure::{Summary, stats};
-use std::path::Path;
 use std::time::Instant;
 
 /// Models take turns at most this often; their runs within a turn follow each other, as they would in a program that has one.
@@ -42,7 +42,7 @@ struct Timed {
 /// Runs the subcommand.
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let target = runnable_target(&args.target)?;
-    let files = [&args.input, &args.output, &args.weights, &args.html, &args.trace];
+    let files = [&args.data.input, &args.output, &args.data.weights, &args.html, &args.trace];
     if !args.others.is_empty() && (args.serve || files.iter().any(|file| file.is_some())) {
         return Err(fail(Exit::Usage, "--serve, --input, --output, --weights, --html and --trace are for one model"));
     }
@@ -56,7 +56,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     for path in [&args.model.model].into_iter().chain(&args.others) {
         let model = ModelArgs { model: path.clone(), ..args.model.clone() };
         let mut prepared = prepare(&model, &args.target)?;
-        let mut ready = prepared.load(0, args.input.as_deref(), args.weights.as_deref())?;
+        let mut ready = prepared.load(0, args.data.input.as_deref(), args.data.weights.as_deref())?;
         ready.run()?;
         if let Some(path) = &args.output {
             write_f32(path, &ready.outputs)?;
@@ -77,17 +77,12 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
         results.push(timed(&subject.prepared, own.concat(), ratio, kernels)?);
     }
     if let (Some(path), Some(subject)) = (&args.trace, subjects.first_mut()) {
-        write(path, &trace::trace(subject, args.runs, args.target.threads)?)?;
+        save(path, trace::trace(subject, args.runs, args.target.threads)?)?;
     }
     if let (Some(path), Some(subject), Some(result)) = (&args.html, subjects.first(), results.first()) {
-        write(path, &page::page(subject, &target, &machine, result)?)?;
+        save(path, page::page(subject, &target, &machine, result)?)?;
     }
     print::print(args, &target.key(), &machine, &results)
-}
-
-/// Writes a file that the command line names.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|e| fail(Exit::BadInput, format!("cannot write {}: {e}", path.display())))
 }
 
 /// Nanoseconds of each run: by model, then by round.
