@@ -2,7 +2,7 @@
 
 use crate::roofline::Machine;
 use sonar_ir::loops::Program;
-use sonar_schedule::{Level, levels};
+use sonar_schedule::{LoopCost, loop_costs};
 use std::path::Path;
 
 /// What the data caches of a core hold, in bytes, the closest first.
@@ -65,14 +65,14 @@ pub const LEGEND: &str = "Behind a loop: what one iteration computes, the distin
 /// The text of a program with a comment behind each loop. With what the machine can do and the seconds that the program takes, the
 /// comments have the share of the roofline.
 pub fn annotate(program: &Program, caches: &Caches, time: Option<(&Machine, f64)>) -> String {
-    let note = |level: &Level| {
+    let note = |level: &LoopCost| {
         let share = time
             .filter(|_| level.runs > 0.0)
             .map(|(machine, seconds)| format!(", {:.0}%", 100.0 * machine.floor_of_level(level) / seconds));
         let cache = caches.that_holds(level.bytes);
         format!("{}, {}, {cache}{}", flops(level.flops), bytes(level.bytes), share.unwrap_or_default())
     };
-    program.annotated(&levels(program).iter().map(note).collect::<Vec<_>>())
+    program.annotated(&loop_costs(program).iter().map(note).collect::<Vec<_>>())
 }
 
 /// A number of floating-point operations for people.

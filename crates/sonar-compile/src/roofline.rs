@@ -4,7 +4,7 @@
 use crate::exit::{Exit, Failure, OrExit};
 use sonar_codegen::{Bandwidth, Target};
 use sonar_ir::loops::Program;
-use sonar_schedule::{Level, Task, executed_flops};
+use sonar_schedule::{LoopCost, Task, executed_flops};
 
 /// What the machine can do with all threads.
 pub struct Machine {
@@ -53,7 +53,7 @@ impl Machine {
     }
 
     /// Seconds of all iterations of a loop, if each finds its data where so many bytes stay, and nothing of them any closer.
-    pub fn floor_of_level(&self, level: &Level) -> f64 {
+    pub fn floor_of_level(&self, level: &LoopCost) -> f64 {
         let data = self.bandwidth_of(level.bytes).map_or(0.0, |gigabytes| level.bytes as f64 / gigabytes / 1e9);
         self.compute(level.runs * level.flops).max(level.runs * data / self.threads as f64)
     }
@@ -74,7 +74,7 @@ mod tests {
         // What no level holds moves as from the last one.
         assert!((machine.memory(1_000_000) - 1e-5).abs() < 1e-15);
         // Ten iterations on two threads, each of which moves a thousand bytes, or computes.
-        let iterations = |flops| machine.floor_of_level(&Level { runs: 10.0, flops, bytes: 1000 });
+        let iterations = |flops| machine.floor_of_level(&LoopCost { runs: 10.0, flops, bytes: 1000 });
         assert!((iterations(0.0) - 12.5e-9).abs() < 1e-18);
         assert!((iterations(2000.0) - 100e-9).abs() < 1e-18);
     }

@@ -1,20 +1,14 @@
 //! From graphs to scheduled kernels: partition, lowering, schedule primitives, spaces, and the memory plan.
 //!
-//! | module | what it does |
+//! | folder | what it does |
 //! |---|---|
-//! | `partition` | which nodes of a graph share a kernel |
-//! | `lower` | kernels to unscheduled loop programs |
-//! | `task` | kernels that compute the same thing are one [`Task`] |
+//! | `lowering` | which nodes of a graph share a kernel, where values lie, and each kernel as an unscheduled loop program; equal ones are one [`Task`] |
 //! | [`primitives`] | the steps of schedules, and [`apply`], which replays them |
-//! | `tilegen` | an inner nest to a micro-kernel: what `tensorize` and `tensorize_across` put in its place |
-//! | `transform` | the transforms of Winograd's convolutions |
-//! | [`knobs`] | what can be decided about a schedule |
-//! | `space`, `compose`, `tiles` | the schedules that are worth trying for a task, and how they are put together |
-//! | `model` | an analytic estimate, and the schedule that it finds best |
-//! | `plan`, `arena` | scheduled kernels and where in memory tensors live |
-//! | `nest`, `walk` | building loop programs, and visiting every part of them |
-//! | `leaf`, `work` | the innermost statements of a program, and how much it computes |
-//! | `levels`, `bits` | how much one iteration of each loop computes, and how much memory it touches |
+//! | `microkernels` | an inner nest to a tile program: what `tensorize` and `tensorize_across` put in its place |
+//! | `spaces` | what can be decided about a schedule, the schedules worth trying for a task, and an estimate of each |
+//! | `memory` | scheduled kernels and where in memory tensors live |
+//! | `footprints` | how much each loop computes, and how much memory it touches |
+//! | `loops` | building loop programs, and visiting every part of them |
 //!
 //! Nothing here knows machine code or time: a target is its number of vector lanes.
 //!
@@ -36,33 +30,21 @@
 //! assert_eq!(plan.kernels.len(), 1);
 //! ```
 
-mod arena;
-mod bits;
-mod compose;
 mod error;
-pub mod knobs;
-mod layout;
-mod leaf;
-mod levels;
-mod lower;
-mod model;
-mod nest;
-mod partition;
-mod plan;
+mod footprints;
+mod loops;
+mod lowering;
+mod memory;
+mod microkernels;
 pub mod primitives;
-mod space;
-mod task;
-mod tilegen;
-mod tiles;
-mod transform;
-mod walk;
-mod work;
+mod spaces;
 
 pub use error::{LowerError, ScheduleError};
-pub use levels::{Level, levels};
-pub use model::{default_point, default_program, default_schedule, estimate, estimate_program};
-pub use plan::plan;
+pub use footprints::{LoopCost, executed_flops, loop_costs};
+pub use lowering::{Kernel, Task, TaskKind, Tasks, Value, tasks, unfused_tasks};
+pub use memory::plan;
 pub use primitives::{apply, apply_step};
-pub use space::{Knob, Options, Point, ScheduleSpace, allows, largest_filter, space};
-pub use task::{Kernel, Task, TaskKind, Tasks, Value, tasks, unfused_tasks};
-pub use work::executed_flops;
+pub use spaces::{
+    Knob, Options, Point, ScheduleSpace, allows, default_point, default_program, default_schedule, estimate, estimate_program,
+    knobs, largest_filter, space,
+};

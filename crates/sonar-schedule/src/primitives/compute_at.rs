@@ -3,8 +3,8 @@
 use sonar_ir::loops::{Access, Affine, BufId, BufferKind, Program, Stmt, Var};
 
 use crate::error::ScheduleError;
+use crate::loops::visit;
 use crate::primitives::{buffer_named, find};
-use crate::walk;
 
 /// Moves the nests that fill a temporary to the start of a loop of its consumer, and shrinks the temporary to the part
 /// that one iteration reads.
@@ -31,7 +31,7 @@ pub fn compute_at(program: &Program, buffer: &str, name: &str) -> Result<Program
     }
     let path = path_to(&rest, at).ok_or_else(|| refuse("its loop is not in the consumer"))?;
     let reads = reads_below(&rest, temp, at).ok_or_else(|| refuse("it is used outside of the loop"))?;
-    let extents = walk::extents(&rest, program.vars.len());
+    let extents = visit::extents(&rest, program.vars.len());
     let dims = dimensions(&fills, temp, program.buffers[temp.0 as usize].len);
     let window = window(&reads, &dims, &path, &extents).ok_or_else(|| refuse("an iteration does not read a window of it"))?;
 
@@ -41,12 +41,12 @@ pub fn compute_at(program: &Program, buffer: &str, name: &str) -> Result<Program
         move_fill(fill, temp, &dims, &window, &layout);
     }
     program.body = rest;
-    walk::accesses_mut(&mut program.body, &mut |access| {
+    visit::accesses_mut(&mut program.body, &mut |access| {
         if access.buffer == temp {
             access.index = layout.read(&access.index, &dims, &window, &path);
         }
     });
-    walk::at_loop(&mut program.body, at, &mut |stmts, i| {
+    visit::at_loop(&mut program.body, at, &mut |stmts, i| {
         if let Stmt::For { body, .. } = &mut stmts[i] {
             body.splice(0..0, fills.drain(..)).for_each(drop);
         }
@@ -77,7 +77,7 @@ struct Layout {
 
 fn writes_only(stmt: &Stmt, temp: BufId) -> bool {
     let (mut writes, mut only) = (false, true);
-    walk::accesses(std::slice::from_ref(stmt), &mut |access, write| {
+    visit::accesses(std::slice::from_ref(stmt), &mut |access, write| {
         if write {
             writes |= access.buffer == temp;
             only &= access.buffer == temp;
@@ -105,7 +105,7 @@ fn path_to(stmts: &[Stmt], at: Var) -> Option<Vec<Var>> {
 fn reads_below(stmts: &[Stmt], temp: BufId, at: Var) -> Option<Vec<Access>> {
     let collect = |stmts: &[Stmt]| {
         let mut reads = Vec::new();
-        walk::accesses(stmts, &mut |access, _| {
+        visit::accesses(stmts, &mut |access, _| {
             if access.buffer == temp {
                 reads.push(access.clone());
             }
@@ -114,7 +114,7 @@ fn reads_below(stmts: &[Stmt], temp: BufId, at: Var) -> Option<Vec<Access>> {
     };
     let mut inside = Vec::new();
     let mut copy = stmts.to_vec();
-    walk::at_loop(&mut copy, at, &mut |stmts, i| inside = collect(&stmts[i..=i]));
+    visit::at_loop(&mut copy, at, &mut |stmts, i| inside = collect(&stmts[i..=i]));
     (collect(stmts).len() == inside.len() && !inside.is_empty()).then_some(inside)
 }
 
@@ -129,7 +129,7 @@ fn dimensions(fills: &[Stmt], temp: BufId, len: usize) -> Vec<Dimension> {
             let Stmt::For { var, extent, body, .. } = head else { return dims };
             let mut stride = None;
             let mut same = true;
-            walk::accesses(body, &mut |access, write| {
+            visit::accesses(body, &mut |access, write| {
                 if write && access.buffer == temp {
                     let here = access.index.coefficient(*var);
                     same &= *stride.get_or_insert(here) == here;
@@ -252,8 +252,8 @@ fn move_fill(fill: &mut Stmt, temp: BufId, dims: &[Dimension], window: &[Span], 
         let local = *var;
         *extent = window[d].extent;
         let shifted = Affine::var(local, 1).add(&window[d].start);
-        walk::bounds_mut(body, &mut |bound| bound.expr = bound.expr.substitute(local, &shifted));
-        walk::accesses_mut(body, &mut |access| {
+        visit::bounds_mut(body, &mut |bound| bound.expr = bound.expr.substitute(local, &shifted));
+        visit::accesses_mut(body, &mut |access| {
             access.index = if access.buffer == temp {
                 std::mem::take(&mut access.index).plus(local, layout.strides[d] - dim.stride)
             } else {

@@ -3,9 +3,9 @@
 use sonar_ir::loops::{LoopKind, Program, Stmt, Var};
 
 use crate::error::ScheduleError;
-use crate::nest::fresh_var;
+use crate::loops::build::fresh_var;
+use crate::loops::visit;
 use crate::primitives::find;
-use crate::walk;
 
 /// Makes one loop of two.
 ///
@@ -28,7 +28,7 @@ pub(crate) fn fuse_into(program: &mut Program, y: Var, x: Var, name: &str) -> Re
     let names = |v: Var| program.vars[v.0 as usize].clone();
     let (outer, inner) = (names(y), names(x));
     let mut probe = program.body.clone();
-    let checked = walk::at_loop(&mut probe, y, &mut |stmts, i| fusable(&mut stmts[i], x));
+    let checked = visit::at_loop(&mut probe, y, &mut |stmts, i| fusable(&mut stmts[i], x));
     match checked {
         None => return Err(ScheduleError::NoLoop(outer)),
         Some(None) => return Err(ScheduleError::NotPerfect { outer, inner }),
@@ -36,13 +36,13 @@ pub(crate) fn fuse_into(program: &mut Program, y: Var, x: Var, name: &str) -> Re
         Some(Some(true)) => {}
     }
     let fused = fresh_var(program, name);
-    walk::at_loop(&mut program.body, y, &mut |stmts, i| {
+    visit::at_loop(&mut program.body, y, &mut |stmts, i| {
         if let Stmt::For { var, extent: h, body, .. } = &mut stmts[i] {
             let Some(Stmt::For { extent: w, body: inside, .. }) = body.pop() else { return };
             *var = fused;
             *h *= w;
             *body = inside;
-            walk::affines_mut(body, &mut |affine| {
+            visit::affines_mut(body, &mut |affine| {
                 let coefficient = affine.coefficient(x);
                 *affine = std::mem::take(affine).plus(y, -affine_coefficient(w, coefficient)).plus(x, -coefficient);
                 *affine = std::mem::take(affine).plus(fused, coefficient);
@@ -66,6 +66,6 @@ fn fusable(stmt: &mut Stmt, x: Var) -> Option<bool> {
     }
     let w = *extent as i64;
     let mut affine = true;
-    walk::affines_mut(body, &mut |a| affine &= a.coefficient(y) == w * a.coefficient(x));
+    visit::affines_mut(body, &mut |a| affine &= a.coefficient(y) == w * a.coefficient(x));
     Some(affine)
 }

@@ -30,8 +30,8 @@ use sonar_ir::loops::{Affine, BufId, BufferKind, Program, Stmt, Var};
 use sonar_ir::schedule::{Schedule, Step};
 
 use crate::error::ScheduleError;
-use crate::nest::fresh_var;
-use crate::walk;
+use crate::loops::build::fresh_var;
+use crate::loops::visit;
 
 /// Replays a schedule on an unscheduled program, for a target with vectors of `lanes` elements.
 pub fn apply(program: &Program, schedule: &Schedule, lanes: usize) -> Result<Program, ScheduleError> {
@@ -61,7 +61,7 @@ pub fn apply_step(program: &Program, step: &Step, lanes: usize) -> Result<Progra
 /// The variable of the loop with this name in the body.
 pub(crate) fn find(program: &Program, name: &str) -> Result<Var, ScheduleError> {
     let mut found = None;
-    walk::loops(&program.body, &mut |var, _| {
+    visit::loops(&program.body, &mut |var, _| {
         if program.vars[var.0 as usize] == name {
             found = Some(var);
         }
@@ -82,7 +82,7 @@ fn rename_below(program: &mut Program, stmts: &mut [Stmt], suffix: &str) {
             Stmt::For { var, body, .. } => {
                 let old = *var;
                 *var = renamed(program, old, suffix);
-                walk::substitute(body, old, &Affine::var(*var, 1));
+                visit::substitute(body, old, &Affine::var(*var, 1));
                 rename_below(program, body, suffix);
             }
             Stmt::If { body, .. } => rename_below(program, body, suffix),
@@ -92,9 +92,11 @@ fn rename_below(program: &mut Program, stmts: &mut [Stmt], suffix: &str) {
                         let old = *var;
                         *var = renamed(program, old, suffix);
                         let by = Affine::var(*var, 1);
-                        let mut probe =
-                            [Stmt::Store { target: crate::nest::at(BufId(0), Affine::default()), value: update.value.clone() }];
-                        walk::substitute(&mut probe, old, &by);
+                        let mut probe = [Stmt::Store {
+                            target: crate::loops::build::at(BufId(0), Affine::default()),
+                            value: update.value.clone(),
+                        }];
+                        visit::substitute(&mut probe, old, &by);
                         let [Stmt::Store { value, .. }] = probe else { continue };
                         update.value = value;
                     }

@@ -3,9 +3,9 @@
 use sonar_ir::loops::{Affine, BufId, Buffer, BufferKind, LoopKind, Program, Stmt};
 
 use crate::error::ScheduleError;
-use crate::nest::{at, fresh_var, load};
+use crate::loops::build::{at, fresh_var, load};
+use crate::loops::visit;
 use crate::primitives::{buffer_named, gcd};
-use crate::walk;
 
 /// Reads a weight, as a matrix of rows of consecutive elements, through a copy in which panels of `width` columns lie one
 /// after the other; the copy is made in `setup`.
@@ -31,11 +31,11 @@ pub fn pack(program: &Program, name: &str, width: usize) -> Result<Program, Sche
         return Err(refuse("it has a single row, which panels leave as it is"));
     }
     let (rows, full) = (len / row, row / width);
-    let extents = walk::extents(&program.body, program.vars.len());
+    let extents = visit::extents(&program.body, program.vars.len());
     let packed = BufId(program.buffers.len() as u32);
     let mut body = program.body.clone();
     let mut legal = true;
-    walk::accesses_mut(&mut body, &mut |access| {
+    visit::accesses_mut(&mut body, &mut |access| {
         if access.buffer == weight {
             match panel_index(&access.index, row, width, rows, &extents) {
                 Some(index) => *access = at(packed, index),
@@ -59,7 +59,7 @@ pub fn pack(program: &Program, name: &str, width: usize) -> Result<Program, Sche
         let source = Affine::var(k, row as i64).plus(panel, wide as i64).plus(i, 1).shift(first as i64);
         let target = Affine::var(panel, (rows * wide) as i64).plus(k, wide as i64).plus(i, 1).shift((first * rows) as i64);
         let store = Stmt::Store { target: at(packed, target), value: load(weight, source) };
-        program.setup.extend(crate::nest::nest(&loops, vec![store]));
+        program.setup.extend(crate::loops::build::nest(&loops, vec![store]));
     }
     debug_assert!(program.setup.iter().all(|s| !matches!(s, Stmt::For { kind: LoopKind::Parallel, .. })));
     Ok(program)
@@ -70,7 +70,7 @@ fn row_length(program: &Program, weight: BufId, width: usize) -> Option<usize> {
     let len = program.buffers[weight.0 as usize].len;
     let mut row = len as i64;
     let mut read = false;
-    walk::accesses(&program.body, &mut |access, _| {
+    visit::accesses(&program.body, &mut |access, _| {
         if access.buffer == weight {
             read = true;
             for &(_, coefficient) in &access.index.terms {

@@ -4,8 +4,8 @@ use sonar_ir::loops::{Access, BufferKind, LoopKind, Program, Stmt, Var};
 use std::collections::BTreeMap;
 
 use crate::error::ScheduleError;
+use crate::loops::visit;
 use crate::primitives::{find, gcd};
-use crate::walk;
 
 /// Lets iterations run at the same time.
 ///
@@ -34,11 +34,11 @@ pub fn parallel(program: &Program, name: &str) -> Result<Program, ScheduleError>
 
 /// A buffer through which iterations of the outermost loop may depend on each other.
 fn shared(program: &Program, var: Var) -> Option<String> {
-    let extents = walk::extents(&program.body, program.vars.len());
+    let extents = visit::extents(&program.body, program.vars.len());
     let mut writes: Vec<Access> = Vec::new();
     let mut reads: Vec<Access> = Vec::new();
     let mut early: Option<Access> = None;
-    walk::accesses(&program.body, &mut |access, write| {
+    visit::accesses(&program.body, &mut |access, write| {
         let kind = program.buffers[access.buffer.0 as usize].kind;
         match (kind, write) {
             (BufferKind::Temp, true) => writes.push(access.clone()),

@@ -3,8 +3,8 @@
 use sonar_ir::loops::{LoopKind, Program, Stmt, Var};
 
 use crate::error::ScheduleError;
+use crate::loops::visit;
 use crate::primitives::find;
-use crate::walk;
 
 /// Puts perfectly nested loops into another order.
 ///
@@ -20,7 +20,7 @@ pub fn reorder(program: &Program, names: &[String]) -> Result<Program, ScheduleE
     let Some(outermost) = outermost(&program.body, &wanted) else {
         return Err(ScheduleError::NoLoop(String::new()));
     };
-    let taken = walk::at_loop(&mut program.body, outermost, &mut |stmts, i| take_nest(&mut stmts[i], &wanted));
+    let taken = visit::at_loop(&mut program.body, outermost, &mut |stmts, i| take_nest(&mut stmts[i], &wanted));
     let Some(Some((found, body))) = taken else {
         let name = |i: usize| names.get(i).cloned().unwrap_or_default();
         return Err(ScheduleError::NotPerfect { outer: name(0), inner: name(1) });
@@ -30,9 +30,9 @@ pub fn reorder(program: &Program, names: &[String]) -> Result<Program, ScheduleE
         return Err(ScheduleError::Illegal { step: "reorder", name: names.join(", "), reason });
     }
     let extent = |var: Var| found.iter().find(|(v, _)| *v == var).map_or(1, |f| f.1);
-    let nest = crate::nest::nest(&wanted.iter().map(|&v| (v, extent(v))).collect::<Vec<_>>(), body);
+    let nest = crate::loops::build::nest(&wanted.iter().map(|&v| (v, extent(v))).collect::<Vec<_>>(), body);
     let mut nest = Some(nest);
-    walk::at_loop(&mut program.body, outermost, &mut |stmts, i| {
+    visit::at_loop(&mut program.body, outermost, &mut |stmts, i| {
         stmts.splice(i..=i, nest.take().unwrap_or_default()).for_each(drop);
     });
     Ok(program)
@@ -41,7 +41,7 @@ pub fn reorder(program: &Program, names: &[String]) -> Result<Program, ScheduleE
 /// Which of the loops is outside of all others.
 fn outermost(stmts: &[Stmt], wanted: &[Var]) -> Option<Var> {
     let mut first = None;
-    walk::loops(stmts, &mut |var, _| {
+    visit::loops(stmts, &mut |var, _| {
         if first.is_none() && wanted.contains(&var) {
             first = Some(var);
         }

@@ -3,9 +3,9 @@
 use sonar_ir::loops::{Affine, LoopKind, Program, Stmt, Var};
 
 use crate::error::ScheduleError;
-use crate::nest::fresh_var;
+use crate::loops::build::fresh_var;
+use crate::loops::visit;
 use crate::primitives::{find, rename_below};
-use crate::walk;
 
 /// Makes two loops of one, with a remainder loop if the factor does not divide the extent.
 ///
@@ -18,7 +18,7 @@ use crate::walk;
 pub fn split(program: &Program, name: &str, factor: usize) -> Result<Program, ScheduleError> {
     let mut program = program.clone();
     let x = find(&program, name)?;
-    let extent = walk::extents(&program.body, program.vars.len())[x.0 as usize];
+    let extent = visit::extents(&program.body, program.vars.len())[x.0 as usize];
     if factor == 0 || factor > extent {
         return Err(ScheduleError::BadFactor { name: name.to_owned(), extent, factor });
     }
@@ -30,21 +30,21 @@ pub fn split(program: &Program, name: &str, factor: usize) -> Result<Program, Sc
     if rest > 0 {
         let mut body = taken.clone();
         let tail = fresh_var(&mut program, &format!("{name}.t"));
-        walk::substitute(&mut body, x, &Affine::var(tail, 1).shift((blocks * factor) as i64));
+        visit::substitute(&mut body, x, &Affine::var(tail, 1).shift((blocks * factor) as i64));
         rename_below(&mut program, &mut body, ".t");
         replacement.push(Stmt::For { var: tail, extent: rest, kind: LoopKind::Serial, body });
     }
     let mut body = taken;
-    walk::substitute(&mut body, x, &Affine::var(outer, factor as i64).plus(inner, 1));
+    visit::substitute(&mut body, x, &Affine::var(outer, factor as i64).plus(inner, 1));
     let body = vec![Stmt::For { var: inner, extent: factor, kind: LoopKind::Serial, body }];
     replacement.insert(0, Stmt::For { var: outer, extent: blocks, kind: LoopKind::Serial, body });
-    walk::at_loop(&mut program.body, x, &mut |stmts, i| stmts.splice(i..=i, replacement.drain(..)).for_each(drop));
+    visit::at_loop(&mut program.body, x, &mut |stmts, i| stmts.splice(i..=i, replacement.drain(..)).for_each(drop));
     Ok(program)
 }
 
 /// The body of a loop, which becomes empty.
 fn take_loop(program: &mut Program, x: Var) -> Vec<Stmt> {
-    walk::at_loop(&mut program.body, x, &mut |stmts, i| match &mut stmts[i] {
+    visit::at_loop(&mut program.body, x, &mut |stmts, i| match &mut stmts[i] {
         Stmt::For { body, .. } => std::mem::take(body),
         _ => vec![],
     })

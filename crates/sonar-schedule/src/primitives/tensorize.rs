@@ -4,10 +4,10 @@ use sonar_ir::loops::{Access, Affine, LoopKind, Program, Stmt, Var};
 use sonar_ir::tile::{Ptr, Tile, TileStmt};
 
 use crate::error::ScheduleError;
-use crate::nest::{at, fresh_var};
+use crate::loops::build::{at, fresh_var};
+use crate::loops::visit;
+use crate::microkernels::{Columns, MicroKernel, Nest, RegisterTile, depth, generate};
 use crate::primitives::find;
-use crate::tilegen::{Columns, MicroKernel, Nest, TileShape, depth, generate};
-use crate::walk;
 
 /// Computes the two innermost loops, and the reductions below them, with register tiles of `mr` rows × `nv` vectors.
 ///
@@ -42,8 +42,8 @@ pub fn tensorize(
     let outermost =
         outermost(&body, c, r).ok_or_else(|| ScheduleError::NotPerfect { outer: rows.to_owned(), inner: cols.to_owned() })?;
     let name = format!("{}_{mr}x{nv}", program.name);
-    let shape = TileShape { mr, nv, unroll };
-    let replaced = walk::at_loop(&mut body, outermost, &mut |stmts, i| {
+    let shape = RegisterTile { mr, nv, unroll };
+    let replaced = visit::at_loop(&mut body, outermost, &mut |stmts, i| {
         let calls = calls(&mut program, &name, &stmts[i], c, r, shape, lanes)?;
         stmts.splice(i..=i, calls).for_each(drop);
         Ok(())
@@ -63,7 +63,7 @@ fn outermost(body: &[Stmt], cols: Var, rows: Option<Var>) -> Option<Var> {
     let Some(rows) = rows else { return Some(cols) };
     let mut copy = body.to_vec();
     [(rows, cols), (cols, rows)].into_iter().find_map(|(outer, inner)| {
-        let nested = walk::at_loop(&mut copy, outer, &mut |stmts, i| match &stmts[i] {
+        let nested = visit::at_loop(&mut copy, outer, &mut |stmts, i| match &stmts[i] {
             Stmt::For { body, .. } => matches!(body.as_slice(), [Stmt::For { var, .. }] if *var == inner),
             _ => false,
         });
@@ -78,7 +78,7 @@ fn calls(
     stmt: &Stmt,
     cols: Var,
     rows: Option<Var>,
-    shape: TileShape,
+    shape: RegisterTile,
     lanes: usize,
 ) -> Result<Vec<Stmt>, ScheduleError> {
     let (mut row_extent, mut col_extent) = (1, 1);
@@ -101,11 +101,11 @@ fn calls(
     }
     let nest = Nest { stmts: inner, rows: rows.map(|var| (var, row_extent)), cols: (cols, col_extent), across: false };
     // Wider than the columns is as wide as they are.
-    let shape = TileShape { nv: shape.nv.min(col_extent.div_ceil(lanes)), ..shape };
+    let shape = RegisterTile { nv: shape.nv.min(col_extent.div_ceil(lanes)), ..shape };
     let width = shape.nv * lanes;
     let (blocks, rest) = (col_extent / width, col_extent % width);
     let (vectors, tail) = (rest.div_ceil(lanes), rest % lanes);
-    let shape = TileShape { mr: shape.mr.min(row_extent), ..shape };
+    let shape = RegisterTile { mr: shape.mr.min(row_extent), ..shape };
     if rows.is_none() {
         let columns = Columns { blocks, rest: vectors, tail };
         let kernel = generate(name, nest, shape, columns, lanes)?;
@@ -124,7 +124,7 @@ fn calls(
         }
     }
     if rest > 0 {
-        let shape = TileShape { nv: vectors, ..shape };
+        let shape = RegisterTile { nv: vectors, ..shape };
         let kernel = generate(&format!("{name}_rest"), nest, shape, Columns { blocks: 0, rest: vectors, tail }, lanes)?;
         stmts.push(call(program, kernel, &Affine::constant((blocks * width) as i64)));
     }
@@ -202,11 +202,11 @@ fn shared(tiles: &mut Vec<Tile>, tile: Tile) -> usize {
 pub(super) fn drop_unused(program: &mut Program) {
     let mut used = vec![false; program.tiles.len()];
     for stmts in [&mut program.setup, &mut program.body] {
-        walk::calls_mut(stmts, &mut |tile| used[*tile] = true);
+        visit::calls_mut(stmts, &mut |tile| used[*tile] = true);
     }
     let renamed: Vec<usize> = (0..used.len()).map(|i| used[..i].iter().filter(|&&used| used).count()).collect();
     for stmts in [&mut program.setup, &mut program.body] {
-        walk::calls_mut(stmts, &mut |tile| *tile = renamed[*tile]);
+        visit::calls_mut(stmts, &mut |tile| *tile = renamed[*tile]);
     }
     let mut used = used.into_iter();
     program.tiles.retain(|_| used.next().unwrap_or(false));

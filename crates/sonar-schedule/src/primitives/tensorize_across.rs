@@ -3,9 +3,9 @@
 use sonar_ir::loops::{Affine, LoopKind, Program, Stmt, Var};
 
 use crate::error::ScheduleError;
+use crate::microkernels::{Nest, RegisterTile, generate_across};
 use crate::primitives::find;
 use crate::primitives::tensorize::{absorb, call, drop_unused};
-use crate::tilegen::{Nest, TileShape, generate_across};
 
 /// Computes a reduction of consecutive elements with vectors, the lanes of the last of which are combined in the end, `mr`
 /// rows at a time.
@@ -43,7 +43,7 @@ pub fn tensorize_across(
         reason: "it is not the innermost variable of a reduction of one term".to_owned(),
     };
     let nest = Nest::across(stmts, extent).ok_or_else(refuse)?;
-    let shape = TileShape { mr: mr.min(extent.map_or(1, |rows| rows.1)), nv: 1, unroll };
+    let shape = RegisterTile { mr: mr.min(extent.map_or(1, |rows| rows.1)), nv: 1, unroll };
     let kernel = generate_across(&name, nest, shape, lanes)?;
     *place = call(&mut program, kernel, &Affine::default());
     absorb(&mut body, &mut program.tiles);

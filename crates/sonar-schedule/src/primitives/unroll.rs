@@ -3,8 +3,8 @@
 use sonar_ir::loops::{LoopKind, Program, Stmt};
 
 use crate::error::ScheduleError;
+use crate::loops::visit;
 use crate::primitives::find;
-use crate::walk;
 
 /// The largest number of copies.
 const MOST: usize = 64;
@@ -19,7 +19,7 @@ const MOST: usize = 64;
 pub fn unroll(program: &Program, name: &str) -> Result<Program, ScheduleError> {
     let mut program = program.clone();
     let var = find(&program, name)?;
-    let done = walk::at_loop(&mut program.body, var, &mut |stmts, i| match &mut stmts[i] {
+    let done = visit::at_loop(&mut program.body, var, &mut |stmts, i| match &mut stmts[i] {
         Stmt::For { kind, extent, .. } if *kind == LoopKind::Serial && *extent <= MOST => {
             *kind = LoopKind::Unrolled;
             true

@@ -1,13 +1,15 @@
 //! Convolutions with fewer multiplications: Winograd's minimal filtering.
 
+mod transforms;
+
 use sonar_ir::ReduceOp;
 use sonar_ir::loops::{Access, Affine, Bound, BufId, BufferKind, Expr, LoopKind, Program, Reduce, Stmt, Update, Var};
 
 use crate::error::ScheduleError;
-use crate::nest::{Axes, add, at, axes, flat, fresh_buffer, load, nest, product};
-use crate::transform::{self, Transform};
-use crate::walk;
+use crate::loops::build::{Axes, add, at, axes, flat, fresh_buffer, load, nest, product};
+use crate::loops::visit;
 use std::sync::Arc;
+use transforms::Transform;
 
 /// The loop over strips of the program that [`winograd`] gives, and the one around it, over parts of the output channels.
 pub(crate) const STRIP: &str = "strip";
@@ -37,7 +39,7 @@ const GAP: usize = 16;
 /// the direct ones by rounding.
 pub fn winograd(program: &Program, [m, rows, width, parts]: [usize; 4]) -> Result<Program, ScheduleError> {
     let refuse = |reason: &str| ScheduleError::Illegal { step: "winograd", name: m.to_string(), reason: reason.to_owned() };
-    let transform = transform::get(m).ok_or_else(|| refuse("only tiles of 2 and of 4 are known"))?;
+    let transform = transforms::get(m).ok_or_else(|| refuse("only tiles of 2 and of 4 are known"))?;
     let (position, conv) = Conv::find(program).ok_or_else(|| refuse("the body is no sum of 3 x 3 convolutions of stride 1"))?;
     let tiles = Tiles::new(&conv, m, rows).ok_or_else(|| refuse("rows of tiles cannot be cut into strips of this height"))?;
     if width == 0 || parts == 0 {
@@ -380,7 +382,7 @@ impl Build {
             // In terms of the loops that were there before; the value is not, and stays shared.
             let mut before = [Stmt::Reduce(Reduce { updates: vec![], ..self.conv.reduce.clone() })];
             for (var, by) in [(self.conv.y.0, &y), (self.conv.x.0, &x), (self.conv.channel.0, &c)] {
-                walk::substitute(&mut before, var, by);
+                visit::substitute(&mut before, var, by);
             }
             before.map(|stmt| match stmt {
                 Stmt::Reduce(Reduce { target, init, finish, .. }) => {

@@ -1,0 +1,8 @@
+//! How much a program computes, and how much memory it touches.
+
+mod bitset;
+pub(crate) mod flops;
+mod loop_cost;
+
+pub use flops::executed_flops;
+pub use loop_cost::{LoopCost, loop_costs};

@@ -1,0 +1,383 @@
+//! Which nodes of a graph share a kernel.
+//!
+//! A kernel computes one **root**. It has at most one **anchor**: a node that is more than a function of each element
+//! (a convolution, a product, a reduction, a pooling …). Around it, elementwise nodes with a single consumer are
+//! **inlined**: behind the anchor as its epilogue, before it as a prologue, anywhere if there is no anchor.
+//! Broadcasts and constants are only other ways to index, so they are inlined into every consumer.
+//! Reshapes are other names for the same memory; slices are [views](crate::lowering::layout) of their operand, and operands of a
+//! concatenation are written where the whole will be.
+
+use crate::lowering::layout::{Layout, extents, readable, sliced_views};
+use sonar_ir::tile::Tile;
+use sonar_ir::{Graph, NodeId, Op, Term};
+
+/// A partition of the live nodes of a graph into kernels.
+pub(crate) struct Partition {
+    /// For each node: whether it is computed inside the kernels of its consumers.
+    pub(crate) inlined: Vec<bool>,
+    /// The anchor of the kernel with this root, by node.
+    pub(crate) anchor: Vec<Option<NodeId>>,
+    /// Roots in topological order.
+    pub(crate) roots: Vec<NodeId>,
+    /// Where each node's value is in memory; of inlined nodes, where it would be.
+    pub(crate) layout: Vec<Layout>,
+    /// The concatenation that each root is written into, with its position among the operands. A concatenation with such operands
+    /// has only the others to copy, and without others it is no root.
+    pub(crate) destination: Vec<Option<(NodeId, usize)>>,
+}
+
+/// The partition in which every operator that is not free has a kernel of its own.
+pub(crate) fn apart(graph: &Graph) -> Partition {
+    let computed = |op: &Op| !matches!(op, Op::Input | Op::Param(_) | Op::Reshape(_));
+    let free = |id: NodeId, op: &Op| is_free(op) && !graph.outputs.contains(&id) && needs_no_memory(graph, id);
+    let inlined: Vec<bool> = graph.iter().map(|(id, node)| free(id, &node.op)).collect();
+    let own = |(id, node): (NodeId, &sonar_ir::Node)| (computed(&node.op) && !is_elementwise(&node.op)).then_some(id);
+    let anchor: Vec<Option<NodeId>> = graph.iter().map(own).collect();
+    let roots = graph.iter().filter(|(id, node)| computed(&node.op) && !inlined[id.0 as usize]).map(|(id, _)| id).collect();
+    let count = graph.nodes.len();
+    let (readers, views) = (vec![vec![]; count], vec![false; count]);
+    let nothing_placed = Placement { graph, readers: &readers, views: &views, anchor: &anchor, layout: vec![None; count] };
+    let layout = nothing_placed.all_layouts();
+    Partition { inlined, anchor, roots, layout, destination: vec![None; count] }
+}
+
+/// The most tensors that a kernel reads because of fusion: a micro-kernel has a pointer for each, and one for the result.
+const MOST_READ: usize = Tile::MAX_POINTERS;
+
+/// Partitions a graph without dead nodes.
+pub(crate) fn partition(graph: &Graph) -> Partition {
+    let count = graph.nodes.len();
+    let uses = graph.uses();
+    let consumer = consumers(graph);
+    let readers = readers(graph);
+    let views = sliced_views(graph, &readers);
+    let mut inlined = vec![false; count];
+    let mut anchor = vec![None; count];
+    // The root of the kernel that each node belongs to, and whether the way from there to the node keeps every element's place.
+    let mut root: Vec<NodeId> = (0..count as u32).map(NodeId).collect();
+    let mut in_epilogue = vec![true; count];
+    // How many tensors the kernel with this root reads.
+    let mut reads = vec![0; count];
+
+    for (id, node) in graph.iter().rev() {
+        let i = id.0 as usize;
+        if views[i] || matches!(node.op, Op::Input | Op::Param(_) | Op::Reshape(_)) {
+            continue;
+        }
+        if is_planar(graph, id) {
+            inlined[i] = true;
+            continue;
+        }
+        if is_free(&node.op) {
+            inlined[i] = uses[i] > 0 && !graph.outputs.contains(&id) && needs_no_memory(graph, id);
+            continue;
+        }
+        let operands = node.operands.iter().filter(|operand| !is_free(&graph.node(**operand).op)).count();
+        let fused = match consumer[i] {
+            Some(user) if uses[i] == 1 && reads[root[user.0 as usize].0 as usize] + operands <= MOST_READ => {
+                let u = user.0 as usize;
+                let kernel = root[u].0 as usize;
+                let keeps_place = is_elementwise(&graph.node(user).op) && graph.ty(user) == &node.ty;
+                if is_elementwise(&node.op) {
+                    let wanted_before = is_elementwise(&graph.node(user).op) || !ends_anchor(graph, &uses, &views, id);
+                    wanted_before && accepts_prologue(graph, user, id)
+                } else {
+                    let free = anchor[kernel].is_none() && in_epilogue[u] && keeps_place;
+                    if free {
+                        anchor[kernel] = Some(id);
+                    }
+                    free
+                }
+            }
+            _ => false,
+        };
+        if fused {
+            let user = consumer[i].unwrap_or(id);
+            let u = user.0 as usize;
+            inlined[i] = true;
+            root[i] = root[u];
+            // The value itself is not read any more.
+            reads[root[i].0 as usize] += operands.saturating_sub(1);
+            let keeps_place = is_elementwise(&graph.node(user).op) && graph.ty(user) == &node.ty;
+            in_epilogue[i] = in_epilogue[u] && keeps_place;
+        } else {
+            reads[i] = operands;
+            anchor[i] = (!is_elementwise(&node.op)).then_some(id);
+        }
+    }
+
+    let mut roots: Vec<NodeId> = graph
+        .iter()
+        .filter(|(id, node)| {
+            let computed = !matches!(node.op, Op::Input | Op::Param(_) | Op::Reshape(_));
+            computed && !inlined[id.0 as usize] && !views[id.0 as usize]
+        })
+        .map(|(id, _)| id)
+        .collect();
+    let mut placement = Placement { graph, readers: &readers, views: &views, anchor: &anchor, layout: vec![None; count] };
+    let destination = placement.place_operands(&mut roots);
+    let layout = placement.all_layouts();
+    Partition { inlined, anchor, roots, layout, destination }
+}
+
+/// Where values are, as far as it is known.
+struct Placement<'a> {
+    graph: &'a Graph,
+    readers: &'a [Vec<NodeId>],
+    views: &'a [bool],
+    anchor: &'a [Option<NodeId>],
+    layout: Vec<Option<Layout>>,
+}
+
+impl Placement<'_> {
+    /// Lets kernels write what they compute where a concatenation wants it, the last concatenation first. One with all its
+    /// operands side by side, because a larger one wants them like that, is a view.
+    fn place_operands(&mut self, roots: &mut Vec<NodeId>) -> Vec<Option<(NodeId, usize)>> {
+        let mut destination: Vec<Option<(NodeId, usize)>> = vec![None; self.graph.nodes.len()];
+        let mut is_root = vec![false; self.graph.nodes.len()];
+        roots.iter().for_each(|root| is_root[root.0 as usize] = true);
+        for &whole in roots.iter().rev() {
+            let Op::Concat { axis } = self.graph.node(whole).op else { continue };
+            let operands = &self.graph.node(whole).operands;
+            if let Some(layout) = self.joined(axis, operands)
+                && readable(self.graph, self.readers, self.views, whole, &layout)
+            {
+                self.layout[whole.0 as usize] = Some(layout);
+                is_root[whole.0 as usize] = false;
+                continue;
+            }
+            let own = self.layout[whole.0 as usize].clone();
+            let layout = own.unwrap_or_else(|| Layout::dense(whole, &extents(self.graph, whole)));
+            let mut placed: Vec<(NodeId, usize, Layout)> = Vec::new();
+            let mut start = 0;
+            for (position, &operand) in operands.iter().enumerate() {
+                let part = layout.part(axis, start);
+                let free = is_root[operand.0 as usize] && destination[operand.0 as usize].is_none();
+                let twice = placed.iter().any(|(other, ..)| *other == operand);
+                if free && !twice && self.can_write(operand) && readable(self.graph, self.readers, self.views, operand, &part) {
+                    placed.push((operand, position, part));
+                }
+                start += extents(self.graph, operand)[axis];
+            }
+            // Each of the others is copied by a kernel of its own.
+            if 2 * placed.len() < operands.len() {
+                continue;
+            }
+            is_root[whole.0 as usize] = placed.len() < operands.len();
+            for (operand, position, part) in placed {
+                destination[operand.0 as usize] = Some((whole, position));
+                self.layout[operand.0 as usize] = Some(part);
+            }
+        }
+        roots.retain(|root| is_root[root.0 as usize]);
+        destination
+    }
+
+    /// The layout of a concatenation whose operands have been placed side by side.
+    fn joined(&self, axis: usize, operands: &[NodeId]) -> Option<Layout> {
+        let parts: Option<Vec<&Layout>> = operands.iter().map(|operand| self.layout[operand.0 as usize].as_ref()).collect();
+        let extents = operands.iter().map(|&operand| extents(self.graph, operand)[axis]);
+        Layout::joined(axis, parts?.into_iter().zip(extents))
+    }
+
+    /// Whether the kernel with this root can write its result anywhere.
+    fn can_write(&self, root: NodeId) -> bool {
+        self.anchor[root.0 as usize].is_none_or(|anchor| {
+            let op = &self.graph.node(anchor).op;
+            let product = matches!(op, Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. });
+            let reduction = matches!(op, Op::MaxPool(_) | Op::AvgPool(_) | Op::Reduce { .. } | Op::GlobalAvgPool);
+            let rows = matches!(op, Op::Softmax | Op::LogSoftmax | Op::LayerNorm { .. } | Op::Attention { .. });
+            let movement = matches!(op, Op::Transpose(_) | Op::Slice { .. } | Op::Pad(_) | Op::Concat { .. });
+            product || reduction || rows || movement
+        })
+    }
+
+    /// The layouts of all nodes: those that have no place yet are views of their operand, or tensors of their own.
+    fn all_layouts(self) -> Vec<Layout> {
+        let mut layouts: Vec<Layout> = Vec::with_capacity(self.graph.nodes.len());
+        for ((id, node), placed) in self.graph.iter().zip(self.layout) {
+            let operand = |layouts: &[Layout]| layouts[node.operands[0].0 as usize].clone();
+            layouts.push(match (&node.op, placed) {
+                (_, Some(layout)) => layout,
+                (Op::Slice { axis, start, .. }, None) if self.views[id.0 as usize] => operand(&layouts).part(*axis, *start),
+                (Op::Reshape(_), None) => operand(&layouts)
+                    .reshaped(&extents(self.graph, node.operands[0]), &extents(self.graph, id))
+                    .unwrap_or_else(|| unreachable!("views with such readers are not made")),
+                _ => Layout::dense(id, &extents(self.graph, id)),
+            });
+        }
+        layouts
+    }
+}
+
+/// The source of a chain of reshapes.
+fn reshaped_from(graph: &Graph, mut id: NodeId) -> NodeId {
+    while let Op::Reshape(_) = graph.node(id).op {
+        id = graph.node(id).operands[0];
+    }
+    id
+}
+
+/// The nodes that read each node.
+fn readers(graph: &Graph) -> Vec<Vec<NodeId>> {
+    let mut readers: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
+    for (id, node) in graph.iter() {
+        for operand in &node.operands {
+            readers[operand.0 as usize].push(id);
+        }
+    }
+    readers
+}
+
+/// The consumer of each node; of several, any one.
+fn consumers(graph: &Graph) -> Vec<Option<NodeId>> {
+    let mut consumer = vec![None; graph.nodes.len()];
+    for (id, node) in graph.iter() {
+        for operand in &node.operands {
+            consumer[operand.0 as usize] = Some(id);
+        }
+    }
+    consumer
+}
+
+/// Whether each element of the result is a function of the elements in the same (broadcast) place.
+fn is_elementwise(op: &Op) -> bool {
+    matches!(op, Op::Unary(_) | Op::Binary(_) | Op::BatchNorm { .. }) || op.is_sum()
+}
+
+/// Whether the operator is only another way to index, which costs nothing inside a consumer.
+fn is_free(op: &Op) -> bool {
+    matches!(op, Op::Splat(..) | Op::Broadcast(_))
+}
+
+/// Channels that are read as planes at most: of more, neighbouring ones are worth having side by side.
+const FEW_CHANNELS: usize = 8;
+
+/// Whether the node gives an image whose few channels are planes the usual order, and only convolutions of all channels read
+/// it: these read single elements, wherever they are.
+fn is_planar(graph: &Graph, id: NodeId) -> bool {
+    let few = |channels: &sonar_ir::graph::Dim| channels.fixed().is_some_and(|channels| channels <= FEW_CHANNELS);
+    let turned = matches!(&graph.node(id).op, Op::Transpose(perm) if *perm == [0, 2, 3, 1]);
+    let turned = turned && graph.ty(id).shape.last().is_some_and(few);
+    // The planes must be in memory.
+    let turned = turned && !is_free(&graph.node(reshaped_from(graph, graph.node(id).operands[0])).op);
+    let reads = |node: &sonar_ir::graph::Node| match &node.op {
+        Op::Conv2d(attrs) => attrs.groups == 1 && node.operands[1] != id,
+        Op::FusedSum { terms, .. } => {
+            let mut first = 0;
+            terms.iter().all(|term| {
+                let mine = &node.operands[first..first + term.arity()];
+                first += term.arity();
+                match term {
+                    Term::Conv2d { attrs, .. } => !mine.contains(&id) || (attrs.groups == 1 && mine[1] != id),
+                    Term::MatMul { .. } | Term::Add => !mine.contains(&id),
+                }
+            })
+        }
+        _ => false,
+    };
+    let mut readers = graph.nodes.iter().filter(|node| node.operands.contains(&id)).peekable();
+    turned && !graph.outputs.contains(&id) && readers.peek().is_some() && readers.all(reads)
+}
+
+/// Whether every consumer computes its operand element by element rather than loading it from memory.
+fn needs_no_memory(graph: &Graph, id: NodeId) -> bool {
+    let splat = matches!(graph.node(id).op, Op::Splat(..));
+    graph.nodes.iter().filter(|node| node.operands.contains(&id)).all(|node| match &node.op {
+        Op::Conv2d(_) | Op::MatMul | Op::Conv2dGradInput(..) => node.operands[1] != id,
+        Op::FusedSum { terms, .. } => {
+            let mut first = 0;
+            terms.iter().all(|term| {
+                let weight = term.arity() == 2 && node.operands[first + 1] == id;
+                first += term.arity();
+                !weight
+            })
+        }
+        Op::Reshape(_) => splat,
+        _ => true,
+    })
+}
+
+/// Whether an elementwise node can be the epilogue of an anchor before it, which costs less than being a prologue.
+fn ends_anchor(graph: &Graph, uses: &[usize], views: &[bool], id: NodeId) -> bool {
+    let node = graph.node(id);
+    node.operands.iter().any(|&operand| {
+        let before = graph.node(operand);
+        let given =
+            views[operand.0 as usize] || matches!(before.op, Op::Input | Op::Param(_) | Op::Reshape(_)) || is_free(&before.op);
+        let fusable = !given && uses[operand.0 as usize] == 1 && before.ty == node.ty;
+        fusable && (!is_elementwise(&before.op) || ends_anchor(graph, uses, views, operand))
+    })
+}
+
+/// Whether the kernel of `user` can compute its elementwise operand `id` itself, about once per element.
+fn accepts_prologue(graph: &Graph, user: NodeId, id: NodeId) -> bool {
+    let node = graph.node(user);
+    let position = node.operands.iter().position(|&o| o == id).unwrap_or(0);
+    match &node.op {
+        Op::Unary(_) | Op::Reduce { .. } | Op::GlobalAvgPool => true,
+        // An operand that is broadcast would be computed again and again.
+        Op::Binary(_) => graph.ty(user) == graph.ty(id),
+        Op::BatchNorm { .. } | Op::Conv2d(_) | Op::MatMul => position == 0,
+        Op::MaxPool(_) | Op::AvgPool(_) => true,
+        Op::FusedSum { terms, .. } => {
+            let mut first = 0;
+            terms.iter().any(|term| {
+                // A term that is broadcast would be computed again and again.
+                let here = first == position && (*term != Term::Add || graph.ty(user) == graph.ty(id));
+                first += term.arity();
+                here
+            })
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sonar_ir::graph::Conv2dAttrs;
+    use sonar_ir::{BinaryOp, Init, TensorType, UnaryOp};
+
+    #[test]
+    fn prologue_and_epilogue_join_their_convolution() {
+        let mut g = Graph::new("t");
+        let x = g.input("x", TensorType::fixed(&[1, 4, 4, 8]));
+        let w = g.param("w", &[1, 1, 8, 8], Init::He);
+        let b = g.param("b", &[8], Init::Zeros);
+        let pre = g.push(Op::Unary(UnaryOp::Relu), &[x]).unwrap();
+        let conv = g.push(Op::Conv2d(Conv2dAttrs::default()), &[pre, w]).unwrap();
+        let biased = g.push(Op::Binary(BinaryOp::Add), &[conv, b]).unwrap();
+        let sum = g.push(Op::Binary(BinaryOp::Add), &[biased, x]).unwrap();
+        g.outputs = vec![sum];
+        let parts = partition(&g);
+        assert_eq!(parts.roots, vec![sum]);
+        assert_eq!(parts.anchor[sum.0 as usize], Some(conv));
+    }
+
+    #[test]
+    fn an_epilogue_is_better_than_a_prologue() {
+        let mut g = Graph::new("t");
+        let x = g.input("x", TensorType::fixed(&[1, 4, 4, 8]));
+        let w = g.param("w", &[1, 1, 8, 8], Init::He);
+        let a = g.push(Op::Conv2d(Conv2dAttrs::default()), &[x, w]).unwrap();
+        let between = g.push(Op::Unary(UnaryOp::Relu), &[a]).unwrap();
+        let b = g.push(Op::Conv2d(Conv2dAttrs::default()), &[between, w]).unwrap();
+        g.outputs = vec![b];
+        let parts = partition(&g);
+        assert_eq!(parts.roots, vec![between, b]);
+        assert_eq!(parts.anchor[between.0 as usize], Some(a));
+    }
+
+    #[test]
+    fn a_kernel_has_one_anchor() {
+        let mut g = Graph::new("t");
+        let x = g.input("x", TensorType::fixed(&[1, 4, 4, 8]));
+        let w = g.param("w", &[1, 1, 8, 8], Init::He);
+        let a = g.push(Op::Conv2d(Conv2dAttrs::default()), &[x, w]).unwrap();
+        let b = g.push(Op::Conv2d(Conv2dAttrs::default()), &[x, w]).unwrap();
+        let sum = g.push(Op::Binary(BinaryOp::Add), &[a, b]).unwrap();
+        g.outputs = vec![sum];
+        assert_eq!(partition(&g).roots.len(), 2);
+    }
+}

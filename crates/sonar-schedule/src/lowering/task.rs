@@ -1,0 +1,154 @@
+//! The kernels of a graph, and the distinct tasks among them.
+
+use sonar_ir::loops::{BufferKind, Program};
+use sonar_ir::{Graph, NodeId, Op};
+
+use crate::error::LowerError;
+use crate::footprints::flops;
+use crate::lowering::operators::{Stage, lower, lower_copy};
+use crate::lowering::partition::{Partition, apart, partition};
+
+/// A loop program to find a schedule for; kernels that compute the same thing share one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Identity: the program's canonical text, and which inputs are weights.
+    pub key: String,
+    /// What is computed, unscheduled.
+    pub program: Program,
+    /// For each input buffer, whether it is a weight: given once, so that it may be packed.
+    pub weights: Vec<bool>,
+    /// Floating-point operations of one run.
+    pub flops: u64,
+    /// Bytes of all arguments: what one run moves at least.
+    pub bytes: u64,
+    /// What sort of computation it is, for people.
+    pub kind: TaskKind,
+}
+
+/// Sorts of computation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TaskKind {
+    /// Sums of products: convolutions, matrix products, their gradients.
+    Contraction,
+    /// Poolings and their gradients.
+    Window,
+    /// Reductions, statistics, softmax.
+    Reduction,
+    /// A function of each element.
+    Elementwise,
+    /// Copies.
+    Movement,
+}
+
+/// A tensor that a kernel reads or writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Value {
+    /// The value of a node of the graph that has memory of its own: no reshape, nor another view.
+    Node(NodeId),
+    /// A tensor between two stages of one node; an index into [`Tasks::internals`].
+    Internal(usize),
+}
+
+/// A kernel of the graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    /// Index into [`Tasks::tasks`].
+    pub task: usize,
+    /// What each input buffer is.
+    pub inputs: Vec<Value>,
+    /// What the output buffer is; for a copy to an output of the graph, [`Value::Internal`] with the length of the output.
+    pub output: Value,
+}
+
+/// A graph as kernels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tasks {
+    /// The graph, without its dead nodes.
+    pub graph: Graph,
+    /// Distinct computations.
+    pub tasks: Vec<Task>,
+    /// Every kernel, in an order in which operands come first.
+    pub kernels: Vec<Kernel>,
+    /// Lengths of the tensors that are not values of nodes.
+    pub internals: Vec<usize>,
+    /// Which tensor each output of the graph is.
+    pub outputs: Vec<Value>,
+}
+
+/// Partitions a specialised graph into kernels and lowers each to an unscheduled program.
+pub fn tasks(graph: &Graph) -> Result<Tasks, LowerError> {
+    lower_with(graph, partition)
+}
+
+/// As [`tasks`], with a kernel for each operator: what fusion is compared to.
+pub fn unfused_tasks(graph: &Graph) -> Result<Tasks, LowerError> {
+    lower_with(graph, apart)
+}
+
+fn lower_with(graph: &Graph, partition: fn(&Graph) -> Partition) -> Result<Tasks, LowerError> {
+    for (id, node) in graph.iter() {
+        match node.ty.extents() {
+            None => return Err(LowerError::NotSpecialised(id)),
+            Some(shape) if shape.contains(&0) => return Err(LowerError::Empty(id)),
+            Some(_) => {}
+        }
+    }
+    let graph = graph.without_dead_nodes();
+    let parts = partition(&graph);
+    let mut result = Tasks { tasks: vec![], kernels: vec![], internals: vec![], outputs: vec![], graph };
+    for &root in &parts.roots {
+        for stage in lower(&result.graph, &parts, root, &mut result.internals) {
+            result.add(stage);
+        }
+    }
+    // An output must be written by a kernel of its own: arguments, and values that are another output already, are copied.
+    for &output in &result.graph.outputs.clone() {
+        let stored = parts.layout[output.0 as usize].stored;
+        let value = Value::Node(stored);
+        let given = matches!(result.graph.node(stored).op, Op::Input | Op::Param(_));
+        if given || result.outputs.contains(&value) {
+            let len = result.graph.ty(stored).extents().unwrap_or_default().iter().product();
+            result.internals.push(len);
+            let copy = Value::Internal(result.internals.len() - 1);
+            result.add(lower_copy(value, copy, len));
+            result.outputs.push(copy);
+        } else {
+            result.outputs.push(value);
+        }
+    }
+    Ok(result)
+}
+
+impl Tasks {
+    fn add(&mut self, stage: Stage) {
+        let weights: Vec<bool> = stage.inputs.iter().map(|&value| self.is_weight(value)).collect();
+        let marks: String = weights.iter().map(|&w| if w { 'w' } else { '-' }).collect();
+        let key = format!("{}{marks}\n", stage.program.canonical_text());
+        let task = self.tasks.iter().position(|task| task.key == key).unwrap_or_else(|| {
+            self.tasks.push(Task::new(key, stage.program, weights, stage.kind));
+            self.tasks.len() - 1
+        });
+        self.kernels.push(Kernel { task, inputs: stage.inputs, output: stage.output });
+    }
+
+    fn is_weight(&self, value: Value) -> bool {
+        matches!(value, Value::Node(id) if matches!(self.graph.node(id).op, Op::Param(_)))
+    }
+
+    /// Number of elements of a tensor.
+    pub fn len_of(&self, value: Value) -> usize {
+        match value {
+            Value::Node(id) => self.graph.ty(id).extents().unwrap_or_default().iter().product(),
+            Value::Internal(i) => self.internals[i],
+        }
+    }
+}
+
+impl Task {
+    fn new(key: String, program: Program, weights: Vec<bool>, kind: TaskKind) -> Self {
+        let flops = flops::of(&program.body);
+        let arguments = program.buffers.iter().filter(|b| matches!(b.kind, BufferKind::Input | BufferKind::Output));
+        let bytes = arguments.map(|b| b.len as u64 * 4).sum();
+        Task { key, program, weights, flops, bytes, kind }
+    }
+}

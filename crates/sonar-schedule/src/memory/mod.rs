@@ -1,0 +1,6 @@
+//! Where tensors live: lifetimes, one arena, and the plan that is compiled.
+
+mod arena;
+mod plan;
+
+pub use plan::plan;

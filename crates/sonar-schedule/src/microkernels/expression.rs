@@ -1,0 +1,587 @@
+//! The expressions of a nest as graphs without repetition, and the pointers that their loads go through.
+
+use sonar_ir::loops::{Access, Affine, BufId, Expr, Stmt, Var};
+use sonar_ir::tile::BitsOp;
+use sonar_ir::{BinaryOp, ReduceOp, UnaryOp};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Nest, RegisterTile, reduction, without};
+
+/// Bytes of weights that do not stay in the first-level cache until they are used again.
+const LARGE_PANEL: usize = 40 << 10;
+
+/// A nest, analysed.
+pub(super) struct NestDag {
+    /// First value of the accumulator; for a store, nothing.
+    pub(super) init: Option<Dag>,
+    /// Each update.
+    pub(super) updates: Vec<UpdateDag>,
+    /// The values that are stored, in terms of the accumulator.
+    pub(super) finish: Dag,
+    /// What is stored where.
+    pub(super) targets: Vec<Target>,
+    pointers: Vec<Pointer>,
+    /// The columns, if they are reduced.
+    pub(super) across: Option<usize>,
+}
+
+/// A store.
+pub(super) struct Target {
+    pub(super) at: Location,
+    /// The node of [`NestDag::finish`] that is stored.
+    pub(super) value: usize,
+}
+
+/// One update of the accumulator.
+pub(super) struct UpdateDag {
+    pub(super) op: ReduceOp,
+    pub(super) value: Dag,
+    /// Merged loops, outermost first.
+    pub(super) trips: Vec<usize>,
+}
+
+/// Expressions without repeated parts; operands come first, and the last node is the value where there is only one.
+pub(super) struct Dag {
+    pub(super) nodes: Vec<DagNode>,
+    /// How many operands each node is.
+    uses: Vec<u32>,
+    /// The number of each kind of node there is.
+    numbers: HashMap<Key, usize>,
+    /// Shared expressions that have been added, and the nodes that they are.
+    added: HashMap<*const Expr, usize>,
+    /// Constants that are kept in registers; if there are more, each is loaded wherever it is used.
+    most_constants: usize,
+}
+
+impl Default for Dag {
+    fn default() -> Self {
+        Dag {
+            nodes: Vec::new(),
+            uses: Vec::new(),
+            numbers: HashMap::new(),
+            added: HashMap::new(),
+            most_constants: MOST_CONSTANTS,
+        }
+    }
+}
+
+pub(super) struct DagNode {
+    pub(super) kind: Kind,
+    /// Whether it differs from row to row.
+    pub(super) rows: bool,
+    /// Whether its lanes differ.
+    pub(super) cols: bool,
+    /// Whether it changes in the loops of the update.
+    pub(super) reduced: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    Const(f32),
+    Load(Location),
+    Acc,
+    Unary(UnaryOp, usize),
+    Binary(BinaryOp, usize, usize),
+    /// A function of the bits of a node's lanes and a constant.
+    Bits(BitsOp, usize, u32),
+    /// The product of the first two nodes plus the third.
+    Fma(usize, usize, usize),
+}
+
+/// An element relative to a pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Location {
+    pub(super) pointer: usize,
+    pub(super) offset: i64,
+    /// Elements from one row to the next.
+    pub(super) row: i64,
+    /// Elements from one iteration of the innermost reduction loop to the next.
+    pub(super) inner: i64,
+    /// Whether it moves with the column, by one element.
+    pub(super) col: bool,
+}
+
+/// A pointer: loads that move alike share one.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Pointer {
+    access: Access,
+    row: i64,
+    col: bool,
+    /// The update that moves it, and by how many elements in each of its loops; none for what no reduction moves.
+    steps: Option<(usize, Vec<i64>)>,
+}
+
+/// The variables of one expression.
+struct Scope<'a> {
+    rows: Option<Var>,
+    cols: Var,
+    /// Index of the update, and its merged loops: the innermost variable of each.
+    update: Option<(usize, &'a [Var])>,
+    /// All reduction variables.
+    reduced: &'a [Var],
+}
+
+/// Constants of an expression that are kept in registers.
+const MOST_CONSTANTS: usize = 4;
+/// The same where several values are stored, whose expressions use them again and again.
+const MOST_SHARED_CONSTANTS: usize = 8;
+
+impl NestDag {
+    /// Analyses a nest; the error says why it cannot be a tile.
+    pub(super) fn new(nest: Nest<'_>) -> Result<NestDag, String> {
+        let mut pointers = Vec::new();
+        let (rows, cols) = (nest.rows.map(|r| r.0), nest.cols.0);
+        let outside = Scope { rows, cols, update: None, reduced: &[] };
+        let mut stores: Vec<(Location, &Expr)> = Vec::new();
+        for stmt in nest.stmts {
+            let (target, value) = match stmt {
+                Stmt::Store { target, value } => (target, value),
+                Stmt::Reduce(reduce) if nest.stmts.len() == 1 => (&reduce.target, &reduce.finish),
+                _ => return Err("the body of the loops is neither stores nor one reduction".to_owned()),
+            };
+            if target.index.coefficient(cols) != i64::from(!nest.across) {
+                return Err("the columns are not consecutive elements of the target".to_owned());
+            }
+            if nest.stmts.len() > 1 && reads_of(nest.stmts, target.buffer) {
+                return Err("one statement reads what another stores".to_owned());
+            }
+            stores.push((outside.location(target, &mut pointers)?, value));
+        }
+        let mut init = None;
+        let mut updates = Vec::new();
+        if let Some(reduce) = reduction(nest.stmts) {
+            init = Some(Dag::new(&reduce.init, &outside, &mut pointers)?);
+            for (i, update) in reduce.updates.iter().enumerate() {
+                if update.op == ReduceOp::Mean {
+                    return Err("a mean is not an update".to_owned());
+                }
+                let (trips, vars) = merged(&update.loops, &update.value);
+                let reduced: Vec<Var> = update.loops.iter().map(|l| l.0).collect();
+                let scope = Scope { rows, cols, update: Some((i, &vars)), reduced: &reduced };
+                // What the merged loops walk over is what their innermost variable does.
+                let value = Dag::new(&update.value, &scope, &mut pointers)?;
+                updates.push(UpdateDag { op: update.op, value, trips });
+            }
+        }
+        let constants = if stores.len() > 1 { MOST_SHARED_CONSTANTS } else { MOST_CONSTANTS };
+        let mut finish = Dag { most_constants: constants, ..Dag::default() };
+        let mut targets = Vec::new();
+        for (at, value) in stores {
+            targets.push(Target { at, value: finish.add(value, &outside, &mut pointers)? });
+        }
+        Ok(NestDag { init, updates, finish, targets, pointers, across: nest.across.then_some(nest.cols.1) })
+    }
+
+    /// The address that each pointer starts from, and whether it moves with the column.
+    pub(super) fn pointers(&self) -> Vec<(Access, bool)> {
+        self.pointers.iter().map(|pointer| (pointer.access.clone(), pointer.col)).collect()
+    }
+
+    /// Cycles of one row of a reduction across columns, by the same model as [`cycles`](Self::cycles).
+    pub(super) fn cycles_across(&self, shape: RegisterTile, lanes: usize) -> f64 {
+        let vectors: f64 = self.updates.iter().map(|update| update.trips.iter().product::<usize>()).sum::<usize>() as f64;
+        let (operations, loads) = self.updates.iter().fold((1, 0), |sum, update| {
+            let (operations, loads) = update.value.counts(1, 1, true);
+            (sum.0 + operations, sum.1 + loads)
+        });
+        let each = (operations.max(loads) as f64 / 2.0).max(4.0 / self.sets(shape.mr, 1, shape.unroll) as f64);
+        // Every halving of a vector waits for the one before; rows do not wait for each other.
+        let lanes_left = lanes.ilog2() as f64 * 8.0 / shape.mr as f64;
+        (vectors / lanes as f64).ceil() * each + lanes_left + 4.0
+    }
+
+    /// How far a pointer moves: from row to row, from column to column.
+    pub(super) fn moves(&self, pointer: usize) -> (i64, i64) {
+        (self.pointers[pointer].row, i64::from(self.pointers[pointer].col))
+    }
+
+    /// Number of pointers.
+    pub(super) fn pointer_count(&self) -> usize {
+        self.pointers.len()
+    }
+
+    /// How far update `update` moves a pointer in its loop number `level`.
+    pub(super) fn step(&self, pointer: usize, update: usize, level: usize) -> i64 {
+        match &self.pointers[pointer].steps {
+            Some((owner, steps)) if *owner == update => steps[level],
+            _ => 0,
+        }
+    }
+
+    /// How many sets of accumulators take turns: enough to keep two units with a latency of four cycles busy.
+    pub(super) fn sets(&self, rows: usize, vectors: usize, unroll: usize) -> usize {
+        let Some(first) = self.updates.first() else { return 1 };
+        let longest = self.updates.iter().filter_map(|update| update.trips.last()).max().copied().unwrap_or(1);
+        if self.updates.iter().any(|update| update.op != first.op) {
+            return 1;
+        }
+        (8 / (rows * vectors)).clamp(1, unroll.min(longest).max(1))
+    }
+
+    /// How deep the loops of updates nest.
+    pub(super) fn depth(&self) -> usize {
+        self.updates.iter().map(|update| update.trips.len()).max().unwrap_or(0)
+    }
+
+    /// Cycles of one block by a simple model: two vector operations, two loads and one store in a cycle, six instructions,
+    /// and four cycles before a result can be used. Of the vectors that all rows share, one is used again when as many columns
+    /// as `between` vectors have were read.
+    pub(super) fn cycles(&self, shape: RegisterTile, lanes: usize, between: usize) -> f64 {
+        let RegisterTile { mr, nv, unroll } = shape;
+        let sets = self.sets(mr, nv, unroll);
+        let mut total = 6.0 + (mr * nv) as f64;
+        for update in &self.updates {
+            let points: usize = update.trips.iter().product();
+            let (operations, loads) = update.value.counts(mr, nv, true);
+            let fused = lanes == 16 && nv == 1;
+            // A sum of products needs one instruction for both; otherwise combining is one more.
+            let operations = operations + if update.multiplies() { 0 } else { mr * nv };
+            let instructions = operations + if fused { loads.saturating_sub(mr) } else { loads };
+            let busy = (operations.max(loads) as f64 / 2.0).max(instructions as f64 / 6.0);
+            // A panel that all rows share comes from the second-level cache again if too much was read since it was used.
+            let vector = update.value.shared_loads() * lanes * 4;
+            let panel = nv * vector;
+            // Narrow panels are fetched less well.
+            let refill =
+                if points * between * vector > LARGE_PANEL { panel as f64 / 32.0 * (1.1 + 0.1 / nv as f64) } else { 0.0 };
+            let busy = busy.max(refill);
+            let latency = 4.0 / sets as f64;
+            let overhead = 2.0 / unroll as f64;
+            total += points as f64 * (busy.max(latency) + overhead);
+        }
+        let outside = self.init.iter().chain([&self.finish]);
+        total + outside.map(|dag| dag.counts(mr, nv, false)).map(|(o, l)| (o + l) as f64 / 2.0).sum::<f64>()
+    }
+
+    /// An upper bound of the registers that are live at once.
+    pub(super) fn registers(&self, shape: RegisterTile) -> usize {
+        let RegisterTile { mr, nv, unroll } = shape;
+        let accumulators = if self.init.is_none() { 0 } else { mr * nv * self.sets(mr, nv, unroll) };
+        let count = |node: &DagNode| (if node.rows { mr } else { 1 }) * (if node.cols { nv } else { 1 });
+        let hoisted: usize = self
+            .updates
+            .iter()
+            .map(|update| update.value.hoisted().into_iter().map(|i| count(&update.value.nodes[i])).sum::<usize>())
+            .max()
+            .unwrap_or(0);
+        let working = |dag: &Dag| {
+            // Values that no row changes stay for all rows; the others for one row, or one vector of it.
+            let held = dag.held().into_iter().map(|i| if dag.nodes[i].cols { nv } else { 1 });
+            held.sum::<usize>() + dag.transient()
+        };
+        // The product of a sum of products is never in a register of its own.
+        let fused = |update: &UpdateDag| usize::from(update.multiplies());
+        let update = self.updates.iter().map(|update| working(&update.value) - fused(update)).max().unwrap_or(0);
+        let rest = self.init.as_ref().map_or(0, working).max(working(&self.finish)).max(update);
+        accumulators + hoisted + rest
+    }
+}
+
+impl UpdateDag {
+    /// Whether it adds a product, for which there is one instruction.
+    pub(super) fn multiplies(&self) -> bool {
+        let root = &self.value.nodes[self.value.root()];
+        self.op == ReduceOp::Sum && root.reduced && matches!(root.kind, Kind::Binary(BinaryOp::Mul, ..))
+    }
+}
+
+impl Dag {
+    fn new(expr: &Expr, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<Dag, String> {
+        let mut dag = Dag::default();
+        dag.add(expr, scope, pointers)?;
+        Ok(dag)
+    }
+
+    /// The node that is the value.
+    pub(super) fn root(&self) -> usize {
+        self.nodes.len() - 1
+    }
+
+    /// How many loads of vectors are the same for all rows.
+    fn shared_loads(&self) -> usize {
+        let shared = |node: &&DagNode| matches!(node.kind, Kind::Load(_)) && node.cols && node.reduced && !node.rows;
+        self.nodes.iter().filter(shared).count()
+    }
+
+    /// Operations and loads for a block; of an update, only those that its loops repeat.
+    fn counts(&self, mr: usize, nv: usize, repeated: bool) -> (usize, usize) {
+        let mut counts = (0, 0);
+        for node in self.nodes.iter().filter(|node| !repeated || node.reduced) {
+            let times = (if node.rows { mr } else { 1 }) * (if node.cols { nv } else { 1 });
+            match node.kind {
+                Kind::Load(_) => counts.1 += times,
+                Kind::Unary(..) | Kind::Binary(..) | Kind::Bits(..) | Kind::Fma(..) => counts.0 += times,
+                Kind::Const(_) | Kind::Acc => {}
+            }
+        }
+        counts
+    }
+
+    /// Nodes that do not change in the loops of the update but are operands of nodes that do.
+    pub(super) fn hoisted(&self) -> Vec<usize> {
+        let mut hoisted: Vec<usize> = Vec::new();
+        for user in (0..self.nodes.len()).filter(|&i| self.nodes[i].reduced) {
+            hoisted.extend(self.operands(user).filter(|&i| !self.nodes[i].reduced && !self.anew(i)));
+        }
+        if !self.nodes[self.root()].reduced {
+            hoisted.push(self.root());
+        }
+        hoisted.sort_unstable();
+        hoisted.dedup();
+        hoisted
+    }
+
+    /// The nodes that a node applies something to.
+    fn operands(&self, node: usize) -> impl Iterator<Item = usize> + use<> {
+        operands(self.nodes[node].kind)
+    }
+
+    /// Whether it is a constant that is loaded wherever it is used.
+    pub(super) fn anew(&self, node: usize) -> bool {
+        matches!(self.nodes[node].kind, Kind::Const(_)) && !self.keeps_constants()
+    }
+
+    /// Nodes that one row or vector computes for others, because something that uses them differs more than they do.
+    fn held(&self) -> Vec<usize> {
+        let mut held = Vec::new();
+        for user in 0..self.nodes.len() {
+            let varies = (self.nodes[user].rows, self.nodes[user].cols);
+            held.extend(self.operands(user).filter(|&i| (self.nodes[i].rows, self.nodes[i].cols) != varies && !self.anew(i)));
+        }
+        held.sort_unstable();
+        held.dedup();
+        held
+    }
+
+    /// The most registers that hold nodes of one row and vector at once, without those that are held anyway.
+    fn transient(&self) -> usize {
+        let held = self.held();
+        let mut last = vec![0; self.nodes.len()];
+        for user in 0..self.nodes.len() {
+            self.operands(user).for_each(|i| last[i] = user);
+        }
+        let counts = |i: usize| self.nodes[i].kind != Kind::Acc && !held.contains(&i);
+        let live = |at: usize| {
+            let kept = (0..at).filter(|&i| counts(i) && !self.anew(i) && last[i] >= at).count();
+            kept + self.operands(at).filter(|&i| self.anew(i)).count() + usize::from(counts(at))
+        };
+        (0..self.nodes.len()).map(live).max().unwrap_or(0)
+    }
+
+    /// The node of an operand, which others may share.
+    fn shared(&mut self, expr: &Arc<Expr>, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<usize, String> {
+        if let Some(&node) = self.added.get(&Arc::as_ptr(expr)) {
+            return Ok(node);
+        }
+        let node = self.add(expr, scope, pointers)?;
+        self.added.insert(Arc::as_ptr(expr), node);
+        Ok(node)
+    }
+
+    fn add(&mut self, expr: &Expr, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<usize, String> {
+        let node = match expr {
+            Expr::Const(value) => DagNode { kind: Kind::Const(*value), rows: false, cols: false, reduced: false },
+            Expr::Acc => DagNode { kind: Kind::Acc, rows: true, cols: true, reduced: false },
+            Expr::Load(access) => {
+                let location = scope.location(access, pointers)?;
+                let reduced = scope.reduced.iter().any(|&v| access.index.coefficient(v) != 0);
+                DagNode { kind: Kind::Load(location), rows: location.row != 0, cols: location.col, reduced }
+            }
+            Expr::Unary(UnaryOp::Recip, a) => return self.reciprocal(a, false, scope, pointers),
+            Expr::Unary(UnaryOp::Rsqrt, a) => return self.reciprocal(a, true, scope, pointers),
+            Expr::Unary(op @ (UnaryOp::Neg | UnaryOp::Relu | UnaryOp::Step | UnaryOp::Abs | UnaryOp::Sqrt), a) => {
+                let a = self.shared(a, scope, pointers)?;
+                self.applied(Kind::Unary(*op, a), &[a])
+            }
+            Expr::Unary(op, a) => {
+                let a = self.shared(a, scope, pointers)?;
+                let value = self.function(*op, a).ok_or_else(|| format!("there is no vector instruction for {op}"))?;
+                return Ok(value);
+            }
+            Expr::Binary(op, a, b) => {
+                // Of two products, the first is the one that is added.
+                let sum = match (op, product(a), product(b)) {
+                    (BinaryOp::Add, _, Some(factors)) => Some((factors, a)),
+                    (BinaryOp::Add, Some(factors), None) => Some((factors, b)),
+                    _ => None,
+                };
+                if let Some(((a, b), c)) = sum {
+                    let c = self.shared(c, scope, pointers)?;
+                    let (a, b) = (self.shared(a, scope, pointers)?, self.shared(b, scope, pointers)?);
+                    self.applied(Kind::Fma(a, b, c), &[a, b, c])
+                } else {
+                    let a = self.shared(a, scope, pointers)?;
+                    let b = self.shared(b, scope, pointers)?;
+                    self.applied(Kind::Binary(*op, a, b), &[a, b])
+                }
+            }
+            Expr::Guard { .. } => return Err("a value is guarded".to_owned()),
+            Expr::Select { .. } => return Err("a value is selected".to_owned()),
+        };
+        Ok(self.number(node))
+    }
+
+    fn reciprocal(&mut self, a: &Arc<Expr>, root: bool, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<usize, String> {
+        let mut a = self.shared(a, scope, pointers)?;
+        if root {
+            let node = self.applied(Kind::Unary(UnaryOp::Sqrt, a), &[a]);
+            a = self.number(node);
+        }
+        let one = self.number(DagNode { kind: Kind::Const(1.0), rows: false, cols: false, reduced: false });
+        let node = self.applied(Kind::Binary(BinaryOp::Div, one, a), &[a]);
+        Ok(self.number(node))
+    }
+
+    /// Whether a value is used once, by a node that differs as it does: nothing needs it after that.
+    pub(super) fn only_for(&self, value: usize, user: usize) -> bool {
+        let varies = |i: usize| (self.nodes[i].rows, self.nodes[i].cols, self.nodes[i].reduced);
+        self.uses[value] == 1 && varies(value) == varies(user)
+    }
+
+    /// Whether constants stay in registers; many of them are loaded anew where they are needed.
+    fn keeps_constants(&self) -> bool {
+        self.nodes.iter().filter(|node| matches!(node.kind, Kind::Const(_))).count() <= self.most_constants
+    }
+
+    /// The number of a node with these operands.
+    pub(super) fn push(&mut self, kind: Kind, operands: &[usize]) -> usize {
+        let node = self.applied(kind, operands);
+        self.number(node)
+    }
+
+    fn applied(&self, kind: Kind, operands: &[usize]) -> DagNode {
+        let any = |f: fn(&DagNode) -> bool| operands.iter().any(|&i| f(&self.nodes[i]));
+        DagNode { kind, rows: any(|n| n.rows), cols: any(|n| n.cols), reduced: any(|n| n.reduced) }
+    }
+
+    /// The number of a node: that of an equal one, if there is one, or a new one.
+    fn number(&mut self, node: DagNode) -> usize {
+        let key = Key::of(node.kind);
+        if let Some(&i) = self.numbers.get(&key) {
+            return i;
+        }
+        for operand in operands(node.kind) {
+            self.uses[operand] += 1;
+        }
+        self.nodes.push(node);
+        self.uses.push(0);
+        self.numbers.insert(key, self.nodes.len() - 1);
+        self.nodes.len() - 1
+    }
+}
+
+impl Scope<'_> {
+    /// The place of an access, through a pointer that moves as it does.
+    fn location(&self, access: &Access, pointers: &mut Vec<Pointer>) -> Result<Location, String> {
+        let index = &access.index;
+        let col = match index.coefficient(self.cols) {
+            0 => false,
+            1 => true,
+            stride => return Err(format!("a load has stride {stride} in the columns")),
+        };
+        let row = self.rows.map_or(0, |v| index.coefficient(v));
+        let mut inside: Vec<Var> = self.reduced.to_vec();
+        inside.push(self.cols);
+        inside.extend(self.rows);
+        let outer = without(index, &inside);
+        let (steps, inner) = match self.update {
+            Some((update, vars)) => {
+                let steps: Vec<i64> = vars.iter().map(|&v| index.coefficient(v)).collect();
+                let inner = steps.last().copied().unwrap_or(0);
+                (steps.iter().any(|&s| s != 0).then_some((update, steps)), inner)
+            }
+            None => (None, 0),
+        };
+        let same = |p: &Pointer| {
+            p.access.buffer == access.buffer
+                && p.access.index.terms == outer.terms
+                && (p.row, p.col) == (row, col)
+                && p.steps == steps
+        };
+        let pointer = pointers.iter().position(same).unwrap_or_else(|| {
+            let access = Access { buffer: access.buffer, index: outer.clone() };
+            pointers.push(Pointer { access, row, col, steps });
+            pointers.len() - 1
+        });
+        Ok(Location { pointer, offset: outer.offset - pointers[pointer].access.index.offset, row, inner, col })
+    }
+}
+
+/// A node up to equality, which of numbers is that of their bits.
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    Const(u32),
+    Load(Location),
+    Acc,
+    Unary(UnaryOp, usize),
+    Binary(BinaryOp, usize, usize),
+    Bits(BitsOp, usize, u32),
+    Fma(usize, usize, usize),
+}
+
+impl Key {
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Const(value) => Key::Const(value.to_bits()),
+            Kind::Load(location) => Key::Load(location),
+            Kind::Acc => Key::Acc,
+            Kind::Unary(op, a) => Key::Unary(op, a),
+            Kind::Binary(op, a, b) => Key::Binary(op, a, b),
+            Kind::Bits(op, a, constant) => Key::Bits(op, a, constant),
+            Kind::Fma(a, b, c) => Key::Fma(a, b, c),
+        }
+    }
+}
+
+/// The nodes that something is applied to.
+fn operands(kind: Kind) -> impl Iterator<Item = usize> + use<> {
+    let operands = match kind {
+        Kind::Const(_) | Kind::Load(_) | Kind::Acc => [None; 3],
+        Kind::Unary(_, a) | Kind::Bits(_, a, _) => [Some(a), None, None],
+        Kind::Binary(_, a, b) => [Some(a), Some(b), None],
+        Kind::Fma(a, b, c) => [Some(a), Some(b), Some(c)],
+    };
+    operands.into_iter().flatten()
+}
+
+/// The factors of a product.
+fn product(expr: &Expr) -> Option<(&Arc<Expr>, &Arc<Expr>)> {
+    match expr {
+        Expr::Binary(BinaryOp::Mul, a, b) => Some((a, b)),
+        _ => None,
+    }
+}
+
+/// Whether any statement loads from a buffer.
+fn reads_of(stmts: &[Stmt], buffer: BufId) -> bool {
+    let mut found = false;
+    crate::loops::visit::accesses(stmts, &mut |access, write| found |= !write && access.buffer == buffer);
+    found
+}
+
+/// Merges neighbouring loops that walk through memory as one: the trips of each merged loop and the variable whose stride it has.
+pub(super) fn merged(loops: &[(Var, usize)], value: &Expr) -> (Vec<usize>, Vec<Var>) {
+    let mut indices: Vec<Affine> = Vec::new();
+    crate::loops::visit::reads(value, &mut |access| indices.push(access.index.clone()));
+    let (mut trips, mut vars): (Vec<usize>, Vec<Var>) = (vec![], vec![]);
+    for &(var, extent) in loops {
+        if extent == 1 {
+            continue;
+        }
+        let continues = vars
+            .last()
+            .is_some_and(|&outer| indices.iter().all(|index| index.coefficient(outer) == extent as i64 * index.coefficient(var)));
+        match (trips.last_mut(), vars.last_mut()) {
+            (Some(last), Some(outer)) if continues => {
+                *last *= extent;
+                *outer = var;
+            }
+            _ => {
+                trips.push(extent);
+                vars.push(var);
+            }
+        }
+    }
+    (trips, vars)
+}

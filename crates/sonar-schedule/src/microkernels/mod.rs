@@ -1,0 +1,269 @@
+//! The one generator of tile programs: from an inner loop nest to a micro-kernel.
+//!
+//! The nest is one reduction, or one or several stores, inside of a loop over **columns**, consecutive elements of the
+//! target, and perhaps one over **rows**. Every load must be of consecutive elements in the column variable, or not depend
+//! on it (then it is broadcast). From this, batch-reduce matrix products, convolutions, depthwise convolutions, poolings,
+//! statistics, the transforms of Winograd's filtering and elementwise rows all come out:
+//!
+//! - an accumulator for each of `mr` rows × `nv` vectors stays in a register from its first value to its last use;
+//! - reduction loops become loops of the tile; neighbouring ones that walk through memory as one are merged, and the
+//!   innermost is unrolled, with its remainder behind it;
+//! - values that depend neither on the row nor on the reduction are computed once, those that do not depend on the row are
+//!   shared by all rows, those that do not depend on the column by all vectors of a row;
+//! - a reduction **across** the columns, whose target does not move with them, sums up vectors and then the lanes of one;
+//! - several stores share what they have in common, but load anew: a register is worth more than a load;
+//! - few accumulators would wait for each other: then copies of the unrolled loop body take turns between several sets;
+//! - the tile itself loops over blocks of rows (or of columns, without rows) and handles the remainder.
+
+mod across;
+mod emit;
+mod expression;
+mod functions;
+mod pressure;
+
+use sonar_ir::loops::{Access, Affine, Reduce, Stmt, Var};
+use sonar_ir::tile::{Tile, TileStmt};
+
+use crate::error::ScheduleError;
+use emit::Emitter;
+use expression::NestDag;
+pub(crate) use pressure::pressure;
+
+/// The loops around the statements that become a tile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nest<'a> {
+    /// Stores, or one reduction.
+    pub(crate) stmts: &'a [Stmt],
+    /// Loop over rows and its extent.
+    pub(crate) rows: Option<(Var, usize)>,
+    /// Loop over consecutive elements and its extent.
+    pub(crate) cols: (Var, usize),
+    /// Whether the columns are reduced: then the loop over them is the innermost one of the reduction.
+    pub(crate) across: bool,
+}
+
+impl<'a> Nest<'a> {
+    /// A reduction across the consecutive elements that its innermost loops walk over, if it is one.
+    pub(crate) fn across(stmts: &'a [Stmt], rows: Option<(Var, usize)>) -> Option<Nest<'a>> {
+        let [update] = reduction(stmts)?.updates.as_slice() else { return None };
+        let (trips, vars) = expression::merged(&update.loops, &update.value);
+        Some(Nest { stmts, rows, cols: (*vars.last()?, *trips.last()?), across: true })
+    }
+}
+
+/// The register tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RegisterTile {
+    /// Rows.
+    pub(crate) mr: usize,
+    /// Vectors in a row.
+    pub(crate) nv: usize,
+    /// Copies of the innermost reduction loop's body.
+    pub(crate) unroll: usize,
+}
+
+/// Which columns a tile computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Columns {
+    /// Blocks of `nv` vectors, one after the other.
+    pub(crate) blocks: usize,
+    /// Vectors behind them, the last of them masked if `tail` is not 0.
+    pub(crate) rest: usize,
+    /// Lanes of the masked vector.
+    pub(crate) tail: usize,
+}
+
+/// A tile with the address that each pointer starts from, where the first column is 0 and the row is 0.
+#[derive(Clone, Debug)]
+pub(crate) struct MicroKernel {
+    pub(crate) tile: Tile,
+    /// The address, and whether it moves with the column.
+    pub(crate) args: Vec<(Access, bool)>,
+}
+
+/// Generates the tile that computes all rows of some columns.
+pub(crate) fn generate(
+    name: &str,
+    nest: Nest<'_>,
+    shape: RegisterTile,
+    columns: Columns,
+    lanes: usize,
+) -> Result<MicroKernel, ScheduleError> {
+    let kernel = NestDag::new(nest).map_err(|reason| refuse(name, reason))?;
+    let mut emitter = Emitter::new(&kernel, shape, lanes, columns.tail);
+    let body = match nest.rows {
+        Some((_, rows)) => {
+            let vectors = if columns.blocks > 0 { shape.nv } else { columns.rest };
+            by_rows(&mut emitter, rows, shape.mr, vectors)
+        }
+        None => by_columns(&mut emitter, columns, shape.nv, lanes),
+    };
+    finished(&kernel, &emitter, name, shape, lanes, columns.tail, body)
+}
+
+/// Generates the tile that reduces all rows across the columns.
+pub(crate) fn generate_across(
+    name: &str,
+    nest: Nest<'_>,
+    shape: RegisterTile,
+    lanes: usize,
+) -> Result<MicroKernel, ScheduleError> {
+    let kernel = NestDag::new(nest).map_err(|reason| refuse(name, reason))?;
+    let (rows, tail) = (nest.rows.map_or(1, |rows| rows.1), nest.cols.1 % lanes);
+    let mut emitter = Emitter::new(&kernel, shape, lanes, tail);
+    let body = blocks_of_rows(rows, shape.mr, &mut |mr, step| emitter.across(mr, step));
+    finished(&kernel, &emitter, name, shape, lanes, tail, body)
+}
+
+/// A tile with its arguments, if it is one that can be had.
+fn finished(
+    kernel: &NestDag,
+    emitter: &Emitter<'_>,
+    name: &str,
+    shape: RegisterTile,
+    lanes: usize,
+    tail: usize,
+    body: Vec<TileStmt>,
+) -> Result<MicroKernel, ScheduleError> {
+    let args = kernel.pointers();
+    if args.len() > Tile::MAX_POINTERS {
+        return Err(refuse(name, format!("it needs {} pointers of {}", args.len(), Tile::MAX_POINTERS)));
+    }
+    let tile = Tile { name: name.to_owned(), lanes, tail, pointers: args.len(), body };
+    if depth(&tile.body) > Tile::MAX_DEPTH {
+        return Err(refuse(name, "its loops nest too deep".to_owned()));
+    }
+    let (needed, available) = (pressure(&tile.body), Tile::registers(lanes));
+    // One register is left to the emitter, for constants that an instruction needs.
+    if needed >= available {
+        return Err(ScheduleError::TooManyRegisters { mr: shape.mr, nv: shape.nv, needed, available });
+    }
+    if emitter.out_of_range() {
+        return Err(refuse(name, "an offset does not fit an instruction".to_owned()));
+    }
+    Ok(MicroKernel { tile, args })
+}
+
+/// A nest that can be a tile, as far as its expressions and pointers are concerned.
+pub(crate) struct NestShape {
+    kernel: NestDag,
+    rows: usize,
+    cols: usize,
+    /// Whether nothing repeats the nest.
+    alone: bool,
+}
+
+impl NestShape {
+    /// Analyses a nest, and `alone` says that it has no loops around; `None` if it cannot be a tile at all.
+    pub(crate) fn new(nest: Nest<'_>, alone: bool) -> Option<NestShape> {
+        let kernel = NestDag::new(nest).ok()?;
+        let (rows, cols) = (nest.rows.map_or(1, |rows| rows.1), nest.cols.1);
+        let fits = kernel.pointer_count() <= Tile::MAX_POINTERS && kernel.depth() < Tile::MAX_DEPTH;
+        fits.then_some(NestShape { kernel, rows, cols, alone })
+    }
+
+    /// Whether it has several stores: then a block is one row of one vector.
+    pub(crate) fn is_bundle(&self) -> bool {
+        self.kernel.targets.len() > 1
+    }
+
+    /// Whether a register tile surely fits the registers, by an upper bound; of several stores, exactly.
+    pub(crate) fn fits(&self, shape: RegisterTile, lanes: usize) -> bool {
+        if self.is_bundle() {
+            let block = Emitter::new(&self.kernel, shape, lanes, 0).block(1, 1, true, None);
+            return (shape.mr, shape.nv) == (1, 1) && pressure(&block) < Tile::registers(lanes);
+        }
+        if self.kernel.across.is_some() {
+            let block = Emitter::new(&self.kernel, shape, lanes, self.cols % lanes).across(shape.mr, None);
+            return shape.nv == 1 && pressure(&block) < Tile::registers(lanes);
+        }
+        let shape = RegisterTile { mr: shape.mr.min(self.rows), nv: shape.nv.min(self.cols.div_ceil(lanes)), ..shape };
+        self.kernel.registers(shape) < Tile::registers(lanes)
+    }
+
+    /// Cycles of the whole nest by a simple model, on a core with two vector units and two load ports.
+    pub(crate) fn cycles(&self, shape: RegisterTile, lanes: usize) -> f64 {
+        if self.kernel.across.is_some() {
+            return self.rows as f64 * self.kernel.cycles_across(shape, lanes);
+        }
+        let vectors = self.cols.div_ceil(lanes);
+        let split = |extent: usize, block: usize| {
+            let block = block.clamp(1, extent);
+            [(block, extent / block), (extent % block, usize::from(!extent.is_multiple_of(block)))]
+        };
+        // A single block of rows reads every panel once in a run, and all others before it reads one again.
+        let once = self.alone && self.rows <= shape.mr;
+        let mut total = 0.0;
+        for (nv, col_blocks) in split(vectors, shape.nv) {
+            for (mr, row_blocks) in split(self.rows, shape.mr) {
+                if col_blocks * row_blocks > 0 {
+                    let block = RegisterTile { mr, nv, ..shape };
+                    total += (col_blocks * row_blocks) as f64 * self.kernel.cycles(block, lanes, if once { vectors } else { nv });
+                }
+            }
+            // Loading the pointers, the call, and the return.
+            total += col_blocks as f64 * 20.0;
+        }
+        total
+    }
+}
+
+fn by_rows(emitter: &mut Emitter<'_>, rows: usize, mr: usize, vectors: usize) -> Vec<TileStmt> {
+    blocks_of_rows(rows, mr, &mut |mr, step| emitter.block(mr, vectors, false, step))
+}
+
+/// Blocks of `mr` rows and one of the rest; `block` is told how far the next one is away, if there is one.
+fn blocks_of_rows(rows: usize, mr: usize, block: &mut dyn FnMut(usize, Option<(i64, i64)>) -> Vec<TileStmt>) -> Vec<TileStmt> {
+    let (blocks, rest) = (rows / mr, rows % mr);
+    let mut body = Vec::new();
+    if blocks > 0 {
+        let step = (blocks > 1 || rest > 0).then_some((mr as i64, 0));
+        body.extend(repeat(blocks, block(mr, step)));
+    }
+    if rest > 0 {
+        body.extend(block(rest, None));
+    }
+    body
+}
+
+fn by_columns(emitter: &mut Emitter<'_>, columns: Columns, nv: usize, lanes: usize) -> Vec<TileStmt> {
+    let mut body = Vec::new();
+    if columns.blocks > 0 {
+        let step = (columns.blocks > 1 || columns.rest > 0).then_some((0, (nv * lanes) as i64));
+        body.extend(repeat(columns.blocks, emitter.block(1, nv, true, step)));
+    }
+    if columns.rest > 0 {
+        body.extend(emitter.block(1, columns.rest, false, None));
+    }
+    body
+}
+
+fn repeat(trips: usize, body: Vec<TileStmt>) -> Vec<TileStmt> {
+    if trips == 1 { body } else { vec![TileStmt::Loop { trips: trips as u32, body }] }
+}
+
+/// How deep the loops of a tile nest.
+pub(crate) fn depth(stmts: &[TileStmt]) -> usize {
+    let loops = stmts.iter().map(|stmt| match stmt {
+        TileStmt::Loop { body, .. } => 1 + depth(body),
+        _ => 0,
+    });
+    loops.max().unwrap_or(0)
+}
+
+fn refuse(name: &str, reason: String) -> ScheduleError {
+    ScheduleError::Illegal { step: "tensorize", name: name.to_owned(), reason }
+}
+
+/// The reduction that the statements are, if they are one.
+fn reduction(stmts: &[Stmt]) -> Option<&Reduce> {
+    match stmts {
+        [Stmt::Reduce(reduce)] => Some(reduce),
+        _ => None,
+    }
+}
+
+/// An affine expression without some of its variables.
+fn without(affine: &Affine, vars: &[Var]) -> Affine {
+    Affine { terms: affine.terms.iter().filter(|t| !vars.contains(&t.0)).copied().collect(), offset: affine.offset }
+}
