@@ -10,6 +10,8 @@
 //! | [`schedule`] | lists of steps that turn one loop program into another |
 //! | [`plan`] | a whole model: kernels, memory, and the order of calls |
 //!
+//! [`machine`] is no language: it is the record of what a machine can do.
+//!
 //! What each language means is said by its interpreter: [`interp`], [`loops_interp`], [`tile_interp`]. What is well-formed
 //! is said by [`verify`], and what type an operator gives by [`infer`], each the only place that does.
 
@@ -21,6 +23,7 @@ pub mod init;
 pub mod interp;
 pub mod loops;
 pub mod loops_interp;
+pub mod machine;
 pub mod plan;
 pub mod print;
 pub mod scalar;

@@ -2,6 +2,7 @@
 
 use crate::job::{Budget, Outcome};
 use crate::stats;
+use sonar_ir::machine::MIN_GAIN;
 
 /// A first sample above this multiple of the incumbent ends the race.
 pub const FIRST_BOUND: f64 = 3.0;
@@ -10,8 +11,6 @@ pub const EARLY_BOUND: f64 = 1.2;
 /// A sample repeats the call until it takes about this many nanoseconds, well above the resolution of clocks.
 pub const SAMPLE_NANOSECONDS: f64 = 20_000.0;
 
-/// Two candidates whose times differ by a smaller share are called the same.
-pub const TIE: f64 = 0.01;
 /// How sure a difference has to be.
 pub const CONFIDENCE: f64 = 0.99;
 
@@ -27,14 +26,14 @@ pub enum Verdict {
 }
 
 /// Compares candidates that were timed in turns, by their samples: the ratio of each round's two times says which is faster, and
-/// a slow moment of the machine meets both. They differ if the median ratio differs from one by more than [`TIE`], and the
+/// a slow moment of the machine meets both. They differ if the median ratio differs from one by more than [`MIN_GAIN`], and the
 /// interval that holds the true median with probability [`CONFIDENCE`] does not contain one.
 pub fn verdict(candidate: &[f64], other: &[f64]) -> Verdict {
     let ratios: Vec<f64> = candidate.iter().zip(other).map(|(a, b)| a / b).collect();
     let Some((low, high)) = stats::median_interval(&ratios, CONFIDENCE) else { return Verdict::Same };
     match stats::median(&ratios) {
-        ratio if ratio < 1.0 - TIE && high < 1.0 => Verdict::Faster,
-        ratio if ratio > 1.0 + TIE && low > 1.0 => Verdict::Slower,
+        ratio if ratio < 1.0 - MIN_GAIN && high < 1.0 => Verdict::Faster,
+        ratio if ratio > 1.0 + MIN_GAIN && low > 1.0 => Verdict::Slower,
         _ => Verdict::Same,
     }
 }

@@ -6,12 +6,12 @@
 //! default if its calls are faster, and all of them together only if the network is.
 
 use crate::compile::{CompileOptions, Lowered};
-use crate::descent::TIE;
 use crate::error::TuneError;
 use crate::latency::{Arguments, measure_models};
 use crate::tuner::{TaskId, Tuner};
 use sonar_codegen::Context;
 use sonar_ir::Values;
+use sonar_ir::machine::is_gain;
 use sonar_ir::schedule::Schedule;
 use sonar_measure::{Budget, stats};
 use sonar_schedule::Task;
@@ -96,7 +96,7 @@ pub fn in_network(
 fn fastest(times: &[Vec<f64>]) -> usize {
     let medians: Vec<f64> = times.iter().map(|times| stats::median(times)).collect();
     let best = (0..medians.len()).min_by(|&a, &b| medians[a].total_cmp(&medians[b])).unwrap_or(0);
-    if medians.first().is_some_and(|first| medians[best] < first * TIE) { best } else { 0 }
+    if medians.first().is_some_and(|first| is_gain(medians[best], *first)) { best } else { 0 }
 }
 
 /// For each kernel, for each of its contenders, samples of the nanoseconds of one call inside of the network. The models take turns;

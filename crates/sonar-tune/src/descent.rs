@@ -10,13 +10,11 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use sonar_ir::machine::is_gain;
 use std::collections::{HashSet, VecDeque};
 
 /// One choice for each decision.
 pub type Point = Vec<usize>;
-
-/// A point replaces the best one only if its time is below this share of the best time: a tie keeps what is there.
-pub const TIE: f64 = 0.99;
 
 /// Points in a random sample.
 const SAMPLE: usize = 64;
@@ -74,7 +72,7 @@ impl Descent {
     /// Takes the time of a point, or that it has none.
     pub fn tell(&mut self, point: &[usize], time: Option<f64>) {
         let Some(time) = time else { return };
-        if self.best.as_ref().is_none_or(|(_, best)| time < best * TIE) {
+        if self.best.as_ref().is_none_or(|(_, best)| is_gain(time, *best)) {
             self.best = Some((point.to_vec(), time));
             if self.centre.is_some() {
                 self.queue.clear();

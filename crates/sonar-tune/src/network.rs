@@ -10,11 +10,11 @@
 
 use crate::compile::{CompileOptions, Level, Lowered, Passes, estimated_cost, lower_rewritten, rewrite, specialise};
 use crate::costs::KernelCosts;
-use crate::descent::TIE;
 use crate::error::TuneError;
 use crate::latency::measure_models;
 use crate::recorded;
 use crate::tuner::{Limits, Progress, StopReason, Tuner};
+use sonar_ir::machine::is_gain;
 use sonar_ir::{Graph, Values};
 use sonar_measure::{Budget, Outcome, Records, Trial, records, stats};
 use std::ops::ControlFlow;
@@ -102,7 +102,7 @@ pub fn fastest(
         (best.samples, running) = (samples.next().unwrap_or_default(), incumbent);
         let mut new = Timed { lowered, ratio: 1.0, samples: samples.next().unwrap_or_default() };
         new.ratio = stats::median(&new.samples) / stats::median(&best.samples);
-        if new.ratio < TIE {
+        if is_gain(new.ratio, 1.0) {
             others.iter_mut().for_each(|other| other.ratio /= new.ratio);
             best.ratio = 1.0 / new.ratio;
             new.ratio = 1.0;

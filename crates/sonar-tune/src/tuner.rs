@@ -11,13 +11,13 @@
 //! While one candidate is measured, the next is prepared on another thread. Which one that is was decided before, from the
 //! results of all candidates before the one that is measured: a search on one thread makes the same trials in the same order.
 
-use crate::descent::TIE;
 use crate::error::TuneError;
 pub use crate::limits::{Limits, StopReason, TaskStop};
 use crate::proposals::{Proposal, Proposals};
 use crate::recorded;
 use sonar_codegen::Target;
 use sonar_ir::loops::Program;
+use sonar_ir::machine::is_gain;
 use sonar_ir::schedule::Schedule;
 use sonar_measure::race::{SAMPLE_NANOSECONDS, Verdict, verdict};
 use sonar_measure::{Budget, Cache, Clock, Job, Key, Measurer, Outcome, Records, Trial, records, stats};
@@ -499,7 +499,7 @@ impl State {
 
     /// Counts a trial.
     fn count(&mut self, time: Option<f64>) {
-        let gain = time.is_some_and(|time| self.fastest.is_none_or(|fastest| time < fastest * TIE));
+        let gain = time.is_some_and(|time| self.fastest.is_none_or(|fastest| is_gain(time, fastest)));
         self.without_gain = if gain { 0 } else { self.without_gain + 1 };
         if gain {
             self.fastest = time;
@@ -522,7 +522,7 @@ impl State {
         self.count(time);
         let Some(nanoseconds) = time else { return };
         self.unconfirmed = true;
-        if self.best.as_ref().is_none_or(|best| !best.confirmed && nanoseconds < best.nanoseconds * TIE) {
+        if self.best.as_ref().is_none_or(|best| !best.confirmed && is_gain(nanoseconds, best.nanoseconds)) {
             self.best = Some(Best { schedule: schedule.to_owned(), nanoseconds, confirmed: false });
         }
     }

@@ -5,6 +5,7 @@
 
 use sonar_ir::UnaryOp;
 use sonar_ir::loops::{BufferKind, Expr, LoopKind, Program, Stmt};
+use sonar_ir::machine::is_gain;
 use sonar_ir::schedule::Schedule;
 use sonar_ir::tile::{Inst, Tile, TileStmt};
 
@@ -90,7 +91,7 @@ fn best_tile(space: &ScheduleSpace, lanes: usize) -> (usize, RegisterTile) {
             let strided = if panels_matter && !whole_panels { STRIDED } else { 1.0 };
             let cycles = outside * candidate.cycles(tile, lanes) * strided;
             // A choice must pay: with equal cycles, the first one stays.
-            if cycles < fewest * 0.995 && candidate.fits(tile, lanes) {
+            if is_gain(cycles, fewest) && candidate.fits(tile, lanes) {
                 (best, fewest) = ((fuse, tile), cycles);
             }
         }

@@ -1,0 +1,220 @@
+//! What a machine can do: the one record that every estimate of time reads.
+//!
+//! A [`Machine`] is plain data. It is measured by `sonar-codegen`, kept in a file by `sonar-measure`, and read by the cost model of
+//! rewriting, by the analytic model of schedules, and by the roofline of reports. [`Machine::usual`] is the one to take where nothing
+//! can be measured: for another processor than this one, and in tests.
+
+use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
+
+/// The share of the time by which a challenger must be faster than what is there. With less, what is there stays: two
+/// measurements of one kernel differ by as much, and no estimate is as precise.
+pub const MIN_GAIN: f64 = 0.01;
+
+/// The smallest first-level data cache of any processor that code is generated for, in bytes.
+///
+/// Only what must not depend on the machine may use it: the unscheduled program of a kernel, whose text names the kernel.
+pub const LEAST_FIRST_LEVEL: usize = 32 << 10;
+
+/// Cycles between the start of a multiply-add and the use of its result. It is 4 on nearly every core since 2015, so that a measured
+/// latency tells how long a cycle is.
+const FMA_CYCLES: f64 = 4.0;
+
+/// Whether a challenger's time is less than the incumbent's by [`MIN_GAIN`] or more.
+pub fn is_gain(challenger: f64, incumbent: f64) -> bool {
+    challenger < incumbent * (1.0 - MIN_GAIN)
+}
+
+/// What a machine can do. All but `cores` is about one core.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The processor: its model, or the instruction set level that the numbers are usual for.
+    pub processor: String,
+    /// Processors that this process may use.
+    pub cores: usize,
+    /// Bytes of the data caches, the closest to the core first.
+    pub caches: Vec<usize>,
+    /// Peaks by vector width, the narrowest first.
+    pub peaks: Vec<Peak>,
+    /// Bandwidths by footprint, the smallest first. They never grow with the footprint.
+    pub bandwidths: Vec<Bandwidth>,
+    /// Seconds to call a kernel that does nothing.
+    pub call: f64,
+    /// Seconds to hand work that does nothing to another thread and to wait for it.
+    pub fork: f64,
+}
+
+/// How fast a core computes with vectors of one width.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peak {
+    /// Elements of a vector.
+    pub lanes: usize,
+    /// Multiply-adds in registers, in 10⁹ floating-point operations a second (two each).
+    pub gflops: f64,
+    /// Seconds between the start of a multiply-add and the use of its result.
+    pub latency: f64,
+}
+
+/// How fast a core moves data that it goes over again and again, in 10⁹ bytes a second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bandwidth {
+    /// How many bytes the data are.
+    pub bytes: usize,
+    /// Reading.
+    pub read: f64,
+    /// Writing.
+    pub write: f64,
+    /// Copying: bytes that are read and bytes that are written together.
+    pub copy: f64,
+}
+
+impl Machine {
+    /// A common processor with vectors of this many elements: what estimates are made with where nothing can be measured.
+    ///
+    /// | lanes | stands for | FMA peak | caches |
+    /// |---|---|---|---|
+    /// | 16 | AVX-512 with a 512-bit data path, 3.5 GHz | 224 GFLOP/s | 48 KiB, 2 MiB, 32 MiB |
+    /// | 8 | AVX2, 3.5 GHz | 112 GFLOP/s | 32 KiB, 512 KiB, 16 MiB |
+    /// | 4 and others | 128-bit vectors, 3 GHz | 48 GFLOP/s | 32 KiB, 512 KiB, 4 MiB |
+    pub fn usual(lanes: usize) -> &'static Machine {
+        static USUAL: LazyLock<[Machine; 3]> = LazyLock::new(|| {
+            [
+                usual("128-bit vectors", 3e9, &[4], [32 << 10, 512 << 10, 4 << 20]),
+                usual("AVX2", 3.5e9, &[4, 8], [32 << 10, 512 << 10, 16 << 20]),
+                usual("AVX-512", 3.5e9, &[4, 8, 16], [48 << 10, 2 << 20, 32 << 20]),
+            ]
+        });
+        match lanes {
+            16 => &USUAL[2],
+            8 => &USUAL[1],
+            _ => &USUAL[0],
+        }
+    }
+
+    /// The peak with vectors of this width; of the next narrower one, scaled, if it is not known.
+    pub fn peak(&self, lanes: usize) -> Peak {
+        let known = self.peaks.iter().rev().find(|peak| peak.lanes <= lanes).or(self.peaks.first());
+        let known = known.copied().unwrap_or(Peak { lanes: 1, gflops: 1.0, latency: 4e-9 });
+        Peak { lanes, gflops: known.gflops * lanes as f64 / known.lanes as f64, ..known }
+    }
+
+    /// Seconds of one multiply-add of vectors, if nothing has to wait.
+    pub fn fma(&self, lanes: usize) -> f64 {
+        2.0 * lanes as f64 / (self.peak(lanes).gflops * 1e9)
+    }
+
+    /// Seconds of a cycle.
+    pub fn cycle(&self, lanes: usize) -> f64 {
+        self.peak(lanes).latency / FMA_CYCLES
+    }
+
+    /// Seconds to read a byte of data that are so many bytes.
+    pub fn read(&self, footprint: f64) -> f64 {
+        self.seconds(footprint, |bandwidth| bandwidth.read)
+    }
+
+    /// Seconds to write a byte of data that are so many bytes.
+    pub fn write(&self, footprint: f64) -> f64 {
+        self.seconds(footprint, |bandwidth| bandwidth.write)
+    }
+
+    /// Seconds to move a byte of data that are so many bytes, at the least: by reading or by copying, whichever moves more.
+    pub fn moved(&self, footprint: f64) -> f64 {
+        self.seconds(footprint, |bandwidth| bandwidth.read.max(bandwidth.copy))
+    }
+
+    /// Bytes of the data cache of a level, 1 being the closest; of the last one if there are fewer.
+    pub fn cache(&self, level: usize) -> usize {
+        self.caches.get(level.max(1) - 1).or(self.caches.last()).copied().unwrap_or(LEAST_FIRST_LEVEL)
+    }
+
+    /// Seconds of a byte, between measured footprints on a straight line over the logarithm of the footprint.
+    fn seconds(&self, footprint: f64, gigabytes: impl Fn(&Bandwidth) -> f64) -> f64 {
+        let seconds = |bandwidth: &Bandwidth| 1e-9 / gigabytes(bandwidth);
+        let above = self.bandwidths.iter().position(|bandwidth| bandwidth.bytes as f64 >= footprint);
+        match (above, self.bandwidths.last()) {
+            (Some(0), _) => seconds(&self.bandwidths[0]),
+            (Some(i), _) => {
+                let [low, high] = [&self.bandwidths[i - 1], &self.bandwidths[i]];
+                let share = (footprint / low.bytes as f64).ln() / (high.bytes as f64 / low.bytes as f64).ln();
+                seconds(low) + share * (seconds(high) - seconds(low))
+            }
+            (None, Some(last)) => seconds(last),
+            (None, None) => 0.0,
+        }
+    }
+}
+
+/// A processor of usual proportions: two multiply-adds and two loads of vectors in a cycle, one store, and caches whose bandwidths
+/// have the usual ratios to that of the first.
+fn usual(processor: &str, hertz: f64, widths: &[usize], caches: [usize; 3]) -> Machine {
+    let peak = |&lanes: &usize| Peak { lanes, gflops: 4.0 * lanes as f64 * hertz / 1e9, latency: FMA_CYCLES / hertz };
+    let widest = widths.last().copied().unwrap_or(4);
+    let load = 4.0 * widest as f64 * hertz / 1e9;
+    // Data that just fit a cache share it with other data: from three quarters of it on they come from the next one.
+    let level =
+        |bytes: usize, read: f64, write: f64| Bandwidth { bytes, read: load * read, write: load * write, copy: load * read };
+    let [first, second, third] = caches;
+    let bandwidths = vec![
+        level(first / 4 * 3, 2.0, 1.0),
+        level(first / 2 * 3, 0.8, 0.5),
+        level(second / 4 * 3, 0.8, 0.5),
+        level(second / 2 * 3, 0.3, 0.2),
+        level(third / 4 * 3, 0.3, 0.2),
+        level(third / 2 * 3, 0.1, 0.07),
+    ];
+    Machine {
+        processor: format!("usual for {processor}"),
+        cores: 1,
+        caches: caches.to_vec(),
+        peaks: widths.iter().map(peak).collect(),
+        bandwidths,
+        call: 5e-9,
+        fork: 1e-6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gain_is_more_than_what_measurements_differ_by() {
+        assert!(is_gain(98.0, 100.0) && !is_gain(99.5, 100.0) && !is_gain(100.0, 100.0));
+        assert!(!is_gain(f64::NAN, 100.0) && is_gain(1.0, f64::INFINITY));
+    }
+
+    #[test]
+    fn peaks_are_scaled_to_widths_that_were_not_measured() {
+        let machine = Machine::usual(8);
+        assert_eq!(machine.peak(8).gflops, 112.0);
+        assert_eq!(machine.peak(16).gflops, 224.0);
+        assert_eq!(machine.peak(1).gflops, 12.0 * 3.5 / 3.0);
+        // Two a cycle, and four cycles for one.
+        assert!((machine.fma(8) * 2.0 - machine.cycle(8)).abs() < 1e-15);
+    }
+
+    #[test]
+    fn bandwidths_lie_between_those_of_the_measured_footprints() {
+        let at = |bytes, read| Bandwidth { bytes, read, write: 1.0, copy: 1.0 };
+        let machine = Machine { bandwidths: vec![at(1000, 100.0), at(4000, 50.0)], ..Machine::usual(16).clone() };
+        let nanoseconds = |footprint| machine.read(footprint) * 1e9;
+        assert_eq!([0.0, 1000.0, 4000.0, 1e9].map(nanoseconds), [0.01, 0.01, 0.02, 0.02]);
+        assert!((nanoseconds(2000.0) - 0.015).abs() < 1e-12);
+        assert!((machine.moved(1.0) - 0.01e-9).abs() < 1e-20 && (machine.write(1.0) - 1e-9).abs() < 1e-20);
+    }
+
+    #[test]
+    fn usual_machines_are_sound() {
+        for lanes in [4, 8, 16] {
+            let machine = Machine::usual(lanes);
+            assert_eq!(machine.peaks.last().map(|peak| peak.lanes), Some(lanes));
+            for pair in machine.bandwidths.windows(2) {
+                assert!(
+                    pair[0].bytes < pair[1].bytes && pair[0].read >= pair[1].read && pair[0].write >= pair[1].write,
+                    "{pair:?}"
+                );
+            }
+        }
+    }
+}
