@@ -1,5 +1,7 @@
 //! Exit codes, and which error gives which.
 
+use crate::terminal::stderr::{self, Label, label};
+use miette::MietteHandlerOpts;
 use std::fmt;
 
 /// How a command ends, as a process exit code. Scripts rely on these numbers: they never change.
@@ -42,10 +44,20 @@ pub enum Report {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.report {
-            Report::Plain(error) => write!(f, "error: {}", chain(error)),
+            Report::Plain(error) => write!(f, "{}: {}", label(Label::Error, "error"), chain(error)),
             Report::Source(report) => write!(f, "{report:?}"),
         }
     }
+}
+
+/// Errors that point into a source text are drawn in the width of the terminal, and in colours if it has any.
+pub fn set_look() {
+    let (colour, columns) = (stderr::has_colour(), stderr::columns());
+    // It can be set once, which is here.
+    let _ = miette::set_hook(Box::new(move |_| {
+        let options = MietteHandlerOpts::new().color(colour).unicode(true).terminal_links(false).width(columns);
+        Box::new(options.build())
+    }));
 }
 
 /// A message and its causes, but for those that the message before them already ends with.

@@ -1,32 +1,41 @@
 //! The command line of Sonar. Results go to standard output, everything else to standard error.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`args`] | what can be said on the command line |
+//! | [`commands`] | one function for each command |
+//! | [`model`] | files become graphs, and graphs become models that run |
+//! | [`emit`] | files for programs without Sonar |
+//! | [`roofline`] | what the machine allows, and how close a kernel comes to it |
+//! | [`report`] | HTML pages and their pictures |
+//! | [`terminal`] | what is written to standard output and standard error |
+//! | [`exit`] | exit codes, and how errors are printed |
 
-mod annotate;
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod commands;
-mod compiled;
 mod emit;
 mod exit;
-mod interrupt;
-mod load;
-mod output;
-mod progress;
+mod model;
 mod report;
 mod roofline;
-mod side_by_side;
-mod table;
+mod terminal;
 
 use args::{Cli, Command};
 use clap::Parser;
 use exit::Failure;
 use std::process::ExitCode;
+use terminal::{log, stderr};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    init_log(cli.verbose, cli.quiet);
-    match run(&cli) {
+    exit::set_look();
+    match log::begin(cli.verbose, cli.quiet).and_then(|()| run(&cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            stderr::leave();
+            stderr::say(&failure);
             ExitCode::from(failure.exit as u8)
         }
     }
@@ -53,18 +62,4 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         }
         Command::Worker => commands::worker(),
     }
-}
-
-/// Log lines on standard error: warnings, and more with `-v`; `SONAR_LOG` takes `tracing` filters.
-fn init_log(verbose: u8, quiet: bool) {
-    use tracing_subscriber::EnvFilter;
-    let level = match (quiet, verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "info",
-        (false, _) => "debug",
-    };
-    let filter = EnvFilter::try_from_env("SONAR_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let colour = std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).without_time().init();
 }

@@ -2,8 +2,8 @@
 
 use crate::args::ModelArgs;
 use crate::exit::{Exit, Failure, OrExit};
-use crate::load;
-use crate::output::outln;
+use crate::model::load;
+use crate::terminal::output::outln;
 use sonar_ir::{Graph, NodeId};
 use sonar_onnx::Imported;
 

@@ -1,11 +1,11 @@
 //! `compile`: what came of a model, and how long each pass took.
 
 use crate::args::{CompileArgs, Format};
-use crate::compiled::{Draft, draft, passes, prepare, target, tune_failure, weights};
 use crate::emit::{self, Interface};
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::output::{out, outln};
-use crate::table::{Align, render};
+use crate::model::compiled::{Draft, draft, passes, prepare, target, tune_failure, weights};
+use crate::terminal::output::{out, outln};
+use crate::terminal::table::{Align, render};
 use serde_json::json;
 use sonar_codegen::Target;
 use sonar_ir::Graph;

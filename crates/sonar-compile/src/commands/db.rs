@@ -1,11 +1,11 @@
 //! `db`: looks at the records, brings files of them together, keeps them small, and saves what can be read of a damaged one.
 
 use crate::args::{DbAction, DbArgs, Format, ModelArgs, RecordsArg, TopArgs};
-use crate::compiled::{open_records, runnable_target, tune_failure};
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::load;
-use crate::output::{out, outln};
-use crate::table::{Align, render};
+use crate::model::compiled::{open_records, runnable_target, tune_failure};
+use crate::model::load;
+use crate::terminal::output::{out, outln};
+use crate::terminal::table::{Align, render};
 use serde_json::json;
 use sonar_measure::records::{Key, salvage};
 use sonar_measure::{MeasureError, Records, Summary, Trial};

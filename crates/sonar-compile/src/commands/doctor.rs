@@ -1,9 +1,9 @@
 //! `doctor`: what this machine is, and whether its timings can be trusted.
 
 use crate::args::{DoctorArgs, Format};
-use crate::compiled::tune_failure;
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::output::outln;
+use crate::model::compiled::tune_failure;
+use crate::terminal::output::outln;
 use serde::Serialize;
 use sonar_codegen::{Target, peak_gflops, pin_to_one_processor};
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};

@@ -1,10 +1,10 @@
 //! `export`: a model with its weights as an ONNX file.
 
 use crate::args::ExportArgs;
-use crate::compiled::read_weights;
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::load::{self, Described};
-use crate::output::{outln, save};
+use crate::model::compiled::read_weights;
+use crate::model::load::{self, Described};
+use crate::terminal::output::{outln, save};
 use sonar_ir::init;
 
 /// Runs the subcommand.

@@ -7,16 +7,14 @@ pub mod db;
 pub mod doctor;
 pub mod export;
 pub mod inspect;
-mod kernels;
 pub mod report;
 pub mod run;
-mod schedule_space;
 pub mod search;
 pub mod tune;
 
 use crate::args::Cli;
 use crate::exit::{Exit, Failure, OrExit};
-use crate::output::out;
+use crate::terminal::output::out;
 use clap::CommandFactory;
 
 /// `completions`: a completion script on standard output.

@@ -2,10 +2,10 @@
 
 use super::search::failure;
 use crate::args::ReportArgs;
-use crate::compiled::tune_failure;
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::output::{outln, save};
+use crate::model::compiled::tune_failure;
 use crate::report::{Winner, WinnerKernel, dag, egraph, html, pictures};
+use crate::terminal::output::{outln, save};
 use sonar_codegen::Target;
 use sonar_ir::space::Assignment;
 use sonar_measure::Records;

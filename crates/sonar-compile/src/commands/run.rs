@@ -1,9 +1,9 @@
 //! `run`: one inference, checked against the interpreter if asked.
 
 use crate::args::{Format, RunArgs};
-use crate::compiled::{prepare, write_f32};
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::output::outln;
+use crate::model::compiled::{prepare, write_f32};
+use crate::terminal::output::outln;
 use serde_json::json;
 use sonar_ir::{Tensor, interp};
 

@@ -2,12 +2,12 @@
 
 use crate::args::{Format, ResumeArgs, SearchArgs, SearchOptions};
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::interrupt;
-use crate::load;
-use crate::output::{out, outln};
-use crate::progress::Teller;
+use crate::model::load;
 use crate::report::summary;
-use crate::table::{Align, render};
+use crate::terminal::interrupt;
+use crate::terminal::output::{out, outln};
+use crate::terminal::progress::Teller;
+use crate::terminal::table::{Align, render};
 use anyhow::Context;
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_nas::result::Architecture;

@@ -1,12 +1,13 @@
 //! `tune`: searches the schedules of one model's kernels, and records what it finds.
 
 use crate::args::{Format, TuneArgs};
-use crate::compiled::{open_records, runnable_target, tune_failure};
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::interrupt;
-use crate::load::{self, Described};
-use crate::output::{out, outln};
-use crate::table::{Align, render};
+use crate::model::compiled::{open_records, runnable_target, tune_failure};
+use crate::model::load::{self, Described};
+use crate::terminal::interrupt;
+use crate::terminal::output::{out, outln};
+use crate::terminal::stderr;
+use crate::terminal::table::{Align, render};
 use serde_json::json;
 use sonar_ir::init;
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
@@ -15,7 +16,6 @@ use sonar_schedule::Task;
 use sonar_tune::{CompileOptions, Limits, Progress, StopReason, TaskId, Tuner, TunerOptions};
 use sonar_tune::{confirm, lower, measure_models, network};
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 /// The share of the time, at most, in which kernels of graphs that the model could be rewritten to are timed: one over this.
@@ -65,7 +65,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     }
     .overlapping();
     let mut tuner = Tuner::new(tuner_options, measurer, records, Box::new(SystemClock::default()));
-    let (start, live) = (Instant::now(), !quiet && std::io::stderr().is_terminal());
+    let (start, live) = (Instant::now(), !quiet);
     interrupt::catch();
     let mut trials = 0;
     let mut report = |p: &Progress| {
@@ -73,8 +73,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         if live {
             let best = p.best.map_or("–".into(), |b| format!("{:.2} µs", b / 1e3));
             let left = args.time.saturating_sub(start.elapsed()).as_secs();
-            eprint!("\r{trials} trials, kernel {} at {best}, {left} s left   ", p.task.0);
-            let _ = std::io::stderr().flush();
+            stderr::show(&format!("{trials} trials, kernel {} at {best}, {left} s left", p.task.0));
         }
         interrupt::flow()
     };
@@ -110,9 +109,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let (searching, measured, earlier) = (Instant::now(), measuring(&tuner, &weights), overheads.seconds().len());
     let stop = tuner.tune(&weights, limits, &mut report).map_err(tune_failure)?;
     let beside = searching.elapsed().as_secs_f64() - (measuring(&tuner, &weights) - measured);
-    if live {
-        eprintln!();
-    }
+    stderr::leave();
     match stop {
         StopReason::Interrupted => {
             return Err(fail(Exit::Interrupted, "interrupted; the same command goes on from here"));

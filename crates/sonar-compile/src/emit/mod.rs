@@ -6,7 +6,7 @@ mod manifest;
 
 use crate::args::Emit;
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::output::save;
+use crate::terminal::output::save;
 use sonar_codegen::{ObjectFile, Target, archive};
 use sonar_ir::{Graph, NodeId};
 use sonar_tune::Planned;

@@ -82,7 +82,7 @@ pub fn html(page: &Page) -> String {
     let _ =
         write!(s, "<h2>Roofline</h2><figure id=\"roofline\">{}<figcaption>{CAPTION}</figcaption></figure>", roofline(page).svg());
     s.push_str("<h2>Schedules, loops, code</h2><p class=\"note\">");
-    let _ = write!(s, "{}.</p>", escape(crate::annotate::LEGEND));
+    let _ = write!(s, "{}.</p>", escape(crate::roofline::annotate::LEGEND));
     page.kernels.iter().for_each(|kernel| details(&mut s, kernel));
     let _ = write!(
         s,

@@ -7,10 +7,10 @@ mod serve;
 mod trace;
 
 use crate::args::{BenchArgs, ModelArgs};
-use crate::compiled::{Prepared, Ready, prepare, runnable_target, write_f32};
 use crate::exit::{Exit, Failure, fail};
-use crate::output::save;
+use crate::model::compiled::{Prepared, Ready, prepare, runnable_target, write_f32};
 use crate::roofline::Machine;
+use crate::terminal::output::save;
 use profile::KernelTime;
 use sonar_measure::{Summary, stats};
 use std::time::Instant;

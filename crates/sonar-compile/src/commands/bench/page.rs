@@ -1,11 +1,11 @@
 //! `bench --html`: what is known about the kernels of a model, for the page.
 
 use super::{Subject, Timed};
-use crate::annotate::{Caches, annotate};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::report::dag;
 use crate::report::page::{Page, PageKernel, Roof, html};
 use crate::roofline::Machine;
+use crate::roofline::annotate::{Caches, annotate};
 use sonar_codegen::Target;
 
 /// The page of a model that was timed with its kernels.

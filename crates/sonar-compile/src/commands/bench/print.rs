@@ -4,8 +4,9 @@ use super::profile::{Bound, KernelTime};
 use super::{Machine, Timed};
 use crate::args::{BenchArgs, BenchFormat};
 use crate::exit::{Exit, Failure, OrExit};
-use crate::output::{out, outln};
-use crate::table::{Align, csv, markdown, render};
+use crate::terminal::output::{out, outln};
+use crate::terminal::stderr;
+use crate::terminal::table::{Align, csv, markdown, render};
 use serde_json::{Value, json};
 use sonar_measure::{Summary, stats::Warning};
 
@@ -28,7 +29,7 @@ pub fn print(args: &BenchArgs, target: &str, machine: &Machine, results: &[Timed
     }
     for result in results {
         for warning in &result.summary.warnings {
-            eprintln!("warning: {}: {}", result.name, explain(*warning, result));
+            stderr::warn(format_args!("{}: {}", result.name, explain(*warning, result)));
         }
     }
     Ok(())

@@ -1,13 +1,15 @@
 //! `inspect`: any stage of a model as text, and the size of a search space.
 
-use super::kernels::{kernels, refuse_elsewhere};
-use super::schedule_space;
+mod kernels;
+mod schedule_space;
+
 use crate::args::{Format, InspectArgs, Stage};
-use crate::compiled::draft;
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::load;
-use crate::output::{out, outln, save};
+use crate::model::compiled::draft;
+use crate::model::load;
 use crate::report::{dag, egraph};
+use crate::terminal::output::{out, outln, save};
+use kernels::{kernels, refuse_elsewhere};
 use serde_json::json;
 use sonar_ir::canonical;
 use sonar_rewrite::{Options, RewriteError, canonical_key};

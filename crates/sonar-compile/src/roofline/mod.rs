@@ -1,6 +1,8 @@
 //! What the machine allows, by the roofline model (Williams, Waterman, Patterson, 2009): nothing is faster than its arithmetic at the
 //! peak, nor than its data at the bandwidth of the memory that they fit in.
 
+pub mod annotate;
+
 use crate::exit::{Exit, Failure, OrExit};
 use sonar_codegen::{Bandwidth, Target};
 use sonar_ir::loops::Program;

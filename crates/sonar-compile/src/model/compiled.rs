@@ -2,8 +2,8 @@
 
 use crate::args::{ModelArgs, TargetArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::load::{self, Described};
-use crate::output::save;
+use crate::model::load::{self, Described};
+use crate::terminal::output::save;
 use sonar_codegen::{CodegenError, Target};
 use sonar_ir::{Graph, Values, init};
 use sonar_measure::{MeasureError, Records};

@@ -1,14 +1,14 @@
 //! The stages of `inspect` behind tasks: schedules, loops, and code of kernels, as compiled, as on record, or two beside each other.
 
-use super::inspect::exists;
-use crate::annotate::{Caches, LEGEND, annotate};
+use super::exists;
 use crate::args::{InspectArgs, Pick, Stage};
-use crate::compiled::{Draft, draft, open_records};
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::load;
-use crate::output::{out, outln};
+use crate::model::compiled::{Draft, draft, open_records};
+use crate::model::load;
 use crate::roofline::Machine;
-use crate::side_by_side;
+use crate::roofline::annotate::{Caches, LEGEND, annotate};
+use crate::terminal::output::{out, outln};
+use crate::terminal::side_by_side;
 use sonar_ir::loops::Program;
 use sonar_ir::schedule::Schedule;
 use sonar_measure::Trial;

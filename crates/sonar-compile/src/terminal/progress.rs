@@ -1,9 +1,9 @@
 //! What a search tells on standard error while it goes: a line for each milestone and, on a terminal, a line that changes.
 
+use super::stderr;
 use sonar_nas::driver::Progress;
 use sonar_nas::plan::{Plan, Rung};
 use sonar_nas::state::{Event, Standing, State};
-use std::io::{IsTerminal, Write};
 
 /// Seconds between two lines of a log, where no line can change.
 const PAUSE: f64 = 30.0;
@@ -18,7 +18,7 @@ pub struct Teller {
 impl Teller {
     /// Tells everything, or nothing.
     pub fn new(quiet: bool) -> Self {
-        Teller { quiet, live: std::io::stderr().is_terminal(), said: 0.0 }
+        Teller { quiet, live: stderr::is_live(), said: 0.0 }
     }
 
     /// Tells one event.
@@ -27,23 +27,19 @@ impl Teller {
             return;
         }
         if let Some(line) = milestone(event, state) {
-            let clear = if self.live { "\r\x1b[K" } else { "" };
-            eprintln!("{clear}{:>5.0} s  {line}", progress.elapsed);
+            stderr::say(format_args!("{:>5.0} s  {line}", progress.elapsed));
         }
         if self.live {
-            eprint!("\r\x1b[K{:>5.0} s  {}", progress.elapsed, now(progress, state));
+            stderr::show(&format!("{:>5.0} s  {}", progress.elapsed, now(progress, state)));
         } else if progress.elapsed - self.said >= PAUSE {
             self.said = progress.elapsed;
-            eprintln!("{:>5.0} s  {}", progress.elapsed, now(progress, state));
+            stderr::say(format_args!("{:>5.0} s  {}", progress.elapsed, now(progress, state)));
         }
-        let _ = std::io::stderr().flush();
     }
 
     /// Leaves the line that changes.
     pub fn end(&self) {
-        if self.live && !self.quiet {
-            eprintln!();
-        }
+        stderr::leave();
     }
 }
 

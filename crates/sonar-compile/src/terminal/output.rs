@@ -1,6 +1,7 @@
 //! Standard output, and files that the command line names. A reader that has gone away, as `head` does when it has enough, ends
 //! the process quietly; so `print!`, which would panic, is not used.
 
+use super::stderr::{self, Label, label};
 use crate::exit::{Exit, Failure, fail};
 use std::fmt;
 use std::io::{ErrorKind, Write};
@@ -18,7 +19,7 @@ pub fn write(text: fmt::Arguments<'_>) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => {
-            eprintln!("error: cannot write to standard output: {error}");
+            stderr::say(format_args!("{}: cannot write to standard output: {error}", label(Label::Error, "error")));
             std::process::exit(Exit::BadInput as i32);
         }
     }
@@ -26,12 +27,12 @@ pub fn write(text: fmt::Arguments<'_>) {
 
 /// `print!` without panics.
 macro_rules! out {
-    ($($text:tt)*) => { $crate::output::write(format_args!($($text)*)) };
+    ($($text:tt)*) => { $crate::terminal::output::write(format_args!($($text)*)) };
 }
 
 /// `println!` without panics.
 macro_rules! outln {
-    ($($text:tt)*) => { $crate::output::write(format_args!("{}\n", format_args!($($text)*))) };
+    ($($text:tt)*) => { $crate::terminal::output::write(format_args!("{}\n", format_args!($($text)*))) };
 }
 
 pub(crate) use {out, outln};

@@ -1,6 +1,6 @@
 //! The schedule space of a kernel as text: its knobs, what there is to choose, and how many points are legal.
 
-use crate::table::{Align, render};
+use crate::terminal::table::{Align, render};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_schedule::ScheduleSpace;

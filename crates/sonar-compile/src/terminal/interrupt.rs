@@ -1,5 +1,6 @@
 //! Ctrl-C and termination: the first asks long commands to save and stop, the second ends the process at once.
 
+use super::stderr;
 use crate::exit::Exit;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ pub fn catch() {
         if ASKED.swap(true, Ordering::Relaxed) {
             std::process::exit(Exit::Interrupted as i32);
         }
-        eprintln!("\nstopping after the step that is under way; once more to stop at once");
+        stderr::say("stopping after the step that is under way; once more to stop at once");
     });
     if let Err(error) = caught {
         tracing::warn!("interruptions cannot be caught: {error}");

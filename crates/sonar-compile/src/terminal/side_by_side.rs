@@ -16,10 +16,9 @@ enum Row {
     Right(usize),
 }
 
-/// Columns that there are, by the environment.
+/// Columns of the terminal at standard output, or 120.
 pub fn columns() -> usize {
-    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    said.unwrap_or(COLUMNS).max(NARROWEST)
+    super::columns(std::io::stdout()).unwrap_or(COLUMNS).max(NARROWEST)
 }
 
 /// The texts in two columns under their titles. A mark stands between lines that differ: `|` if both sides have one, `<` or `>` if only

@@ -1,0 +1,66 @@
+//! Options of `compile` and `export`, which write a model into files.
+
+use super::{Format, ModelArgs, TargetArgs};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// A file that `compile` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Emit {
+    /// An object file, STEM.o, with code and weights.
+    Object,
+    /// The object in an archive, STEM.a.
+    StaticLib,
+    /// A shared library, STEM.so, linked by the system's C compiler.
+    SharedLib,
+    /// A header for C and C++, STEM.h.
+    Header,
+    /// A description for programs, STEM.json.
+    Manifest,
+}
+
+/// Options of `compile`.
+#[derive(Debug, Args)]
+pub struct CompileArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Files to write, for programs without Sonar (repeatable)
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub emit: Vec<Emit>,
+    /// Where to write them: DIR/STEM, to which endings are added [default: the model's name]
+    #[arg(short, long, value_name = "DIR/STEM")]
+    pub out: Option<PathBuf>,
+    /// What the functions' names begin with [default: the model's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// Seed of random weights
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Options of `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The ONNX file to write
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Bind the batch N to this [default: left open, 1 where an ONNX file leaves it open]
+    #[arg(long)]
+    pub batch: Option<usize>,
+    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// Seed of random weights
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}

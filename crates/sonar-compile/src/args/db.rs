@@ -1,0 +1,101 @@
+//! Options of `db`.
+
+use super::values::parse_shape;
+use super::{Format, TargetArgs};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// Options of `db`.
+#[derive(Debug, Args)]
+pub struct DbArgs {
+    #[command(subcommand)]
+    pub action: DbAction,
+}
+
+/// The subcommands of `db`.
+#[derive(Debug, Subcommand)]
+pub enum DbAction {
+    /// Print the best schedules on record: of one task, of a model, or a list of all tasks
+    Top(Box<TopArgs>),
+    /// Add the trials of other files of records; those that are known are not added again
+    Merge {
+        /// Files of records
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        records: RecordsArg,
+    },
+    /// Remove all trials but the best, and all of other versions of the compiler; and make the file smaller
+    Prune {
+        /// How many schedules of each task are kept
+        #[arg(long, default_value_t = 8)]
+        keep: usize,
+        #[command(flatten)]
+        records: RecordsArg,
+    },
+    /// Write all trials, one line of JSON each
+    Export {
+        /// The file to write [default: printed]
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        records: RecordsArg,
+    },
+    /// Add trials that `export` wrote
+    Import {
+        /// Files with a trial on each line
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        records: RecordsArg,
+    },
+    /// Save what can be read of a damaged file into a new one
+    Recover {
+        /// The damaged file; it is not changed
+        file: PathBuf,
+        /// The file to write, which must not exist
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+    /// Read everything and compare it with its checksums
+    Check {
+        #[command(flatten)]
+        records: RecordsArg,
+    },
+}
+
+/// Which records.
+#[derive(Debug, Args, Clone)]
+pub struct RecordsArg {
+    /// Tuning records [default: one database for this machine]
+    #[arg(long, env = "SONAR_RECORDS")]
+    pub records: Option<PathBuf>,
+}
+
+/// Options of `db top`.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// A task, by the beginning of its name in the records [default: all]
+    #[arg(conflicts_with = "model")]
+    pub task: Option<String>,
+    /// The tasks of a model: a `.sonar` model or space, or an ONNX file
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// As for `tune`
+    #[arg(long = "shape", value_name = "NAME=EXTENTS", value_parser = parse_shape, requires = "model")]
+    pub shapes: Vec<(String, Vec<usize>)>,
+    /// As for `tune`
+    #[arg(long, requires = "model")]
+    pub arch: Option<String>,
+    /// As for `tune`
+    #[arg(long = "set", value_name = "NAME=VALUE", requires = "model")]
+    pub set: Vec<String>,
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Schedules of each task
+    #[arg(short = 'k', long, default_value_t = 5)]
+    pub count: usize,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}

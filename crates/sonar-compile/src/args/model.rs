@@ -1,0 +1,92 @@
+//! Options that say which model is meant, what it is compiled for, and what it is run on.
+
+use super::values::{parse_shape, parse_tolerance};
+use clap::{Args, ValueEnum};
+use sonar_tune::Level;
+use std::path::PathBuf;
+
+/// Which model: a description, possibly one architecture of a space, or an ONNX file.
+#[derive(Debug, Args, Clone)]
+pub struct ModelArgs {
+    /// A `.sonar` model or space, or an ONNX file
+    pub model: PathBuf,
+    /// The shape of an input of an ONNX file that leaves it open, such as image=1,3,224,224 (repeatable)
+    #[arg(long = "shape", value_name = "NAME=EXTENTS", value_parser = parse_shape)]
+    pub shapes: Vec<(String, Vec<usize>)>,
+    /// The architecture, if MODEL is a space: `baseline`, or decisions such as "e0=skip e1=none"
+    #[arg(long)]
+    pub arch: Option<String>,
+    /// A parameter of the space, such as c=16 (repeatable)
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// What to compile for.
+#[derive(Debug, Args, Clone)]
+pub struct TargetArgs {
+    /// What to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4, or a triple such as aarch64-unknown-linux-gnu
+    #[arg(long, default_value = "native", env = "SONAR_TARGET")]
+    pub target: String,
+    /// Processor of that architecture: x86-64-v2, x86-64-v3, x86-64-v4, generic, rv64gc, rv64gcv [default: the least one]
+    #[arg(long)]
+    pub cpu: Option<String>,
+    /// Threads that one inference uses
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// Images in one inference, where the model leaves it open
+    #[arg(long, default_value_t = 1)]
+    pub batch: usize,
+    /// How far the graph is rewritten
+    #[arg(long, value_enum, default_value_t)]
+    pub rewrite: Rewrite,
+    /// The same as --rewrite written
+    #[arg(long, hide = true, conflicts_with = "rewrite")]
+    no_rewrite: bool,
+    /// Rewrite rules beside the built-in ones, in a text file: `rule @name exact: relu(neg(%x)) => …`; each is checked first
+    #[arg(long, value_name = "FILE")]
+    pub rules: Option<PathBuf>,
+    /// Largest error that rounding may cause, over the largest output; `exact` forbids algorithms that round more than sums do
+    #[arg(long, value_parser = parse_tolerance, default_value = "1e-4")]
+    pub tolerance: f64,
+    /// Tuning records [default: one database for this machine]
+    #[arg(long, env = "SONAR_RECORDS")]
+    pub records: Option<PathBuf>,
+}
+
+/// How far a graph is rewritten before it is compiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Rewrite {
+    /// Not at all, and every operator is a kernel of its own.
+    Unfused,
+    /// Not at all; elementwise operators join the kernels of their neighbours.
+    Written,
+    /// Only what folds elementwise operators and constants into their neighbours.
+    Fusion,
+    /// By equality saturation with all rules.
+    #[default]
+    Full,
+}
+
+impl TargetArgs {
+    /// How far the graph is rewritten.
+    pub fn level(&self) -> Level {
+        match self.rewrite {
+            _ if self.no_rewrite => Level::Written,
+            Rewrite::Unfused => Level::Unfused,
+            Rewrite::Written => Level::Written,
+            Rewrite::Fusion => Level::Fusion,
+            Rewrite::Full => Level::Full,
+        }
+    }
+}
+
+/// What a model is run on.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// Raw little-endian f32 input [default: random]
+    #[arg(long)]
+    pub input: Option<PathBuf>,
+    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+}

@@ -1,0 +1,71 @@
+//! Values on the command line that have a syntax of their own.
+
+use serde::{Deserialize, Deserializer};
+use std::time::Duration;
+
+/// A number from 0 to 1, or `exact`, which is 0.
+pub fn parse_tolerance(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        _ if text == "exact" => Ok(0.0),
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1, such as 1e-4, or `exact`".to_string()),
+    }
+}
+
+/// Reads `90s`, `10m`, `1.5h`, or a plain number of seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
+        Some(i) => text.split_at(i),
+        None => (text, "s"),
+    };
+    let scale = match unit {
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("unknown unit `{unit}`: write a number followed by ms, s, m or h, such as 10m")),
+    };
+    let seconds =
+        number.trim().parse::<f64>().map_err(|_| format!("`{number}` is not a number: write it like 90s, 10m or 1.5h"))? * scale;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|d| !d.is_zero() && d.as_secs_f64() < 1e8)
+        .ok_or_else(|| format!("`{text}` is not a length of time above zero"))
+}
+
+/// Reads `NAME=EXTENTS`; the name may hold any character.
+pub fn parse_shape(text: &str) -> Result<(String, Vec<usize>), String> {
+    let form = || "expected NAME=EXTENTS, such as image=1,3,224,224".to_string();
+    let (name, extents) = text.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(form)?;
+    let extents = extents.split(',').map(|e| e.trim().parse().ok().filter(|&e: &usize| e > 0));
+    Ok((name.to_string(), extents.collect::<Option<_>>().ok_or_else(form)?))
+}
+
+/// [`parse_duration`] for configuration files.
+pub fn duration<'de, D: Deserializer<'de>>(file: D) -> Result<Option<Duration>, D::Error> {
+    parse_duration(&String::deserialize(file)?).map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes() {
+        assert_eq!(parse_shape("image=1,3,224,224"), Ok(("image".to_string(), vec![1, 3, 224, 224])));
+        assert_eq!(parse_shape("x=0:1=8"), Ok(("x=0:1".to_string(), vec![8])));
+        for bad in ["", "image", "=1", "image=", "image=1,", "image=0", "image=-1", "image=a", "image=99999999999999999999"] {
+            assert!(parse_shape(bad).is_err(), "{bad} was accepted");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("10m").unwrap().as_secs(), 600);
+        assert_eq!(parse_duration("250ms").unwrap().as_millis(), 250);
+        assert_eq!(parse_duration("7").unwrap().as_secs(), 7);
+        for bad in ["", "m", "-3s", "5 parsecs", "0s", "NaN", "1e300h"] {
+            assert!(parse_duration(bad).is_err(), "{bad} was accepted");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The log, on standard error: a label, and then what happened, in the look of all other lines.
+
+use super::stderr::{self, Label, label};
+use crate::exit::{Exit, Failure, fail};
+use std::fmt;
+use std::io::Write;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
+
+/// The environment variable with the filter of the log, in the syntax of `tracing`.
+const FILTER: &str = "SONAR_LOG";
+
+/// Begins the log: warnings, and more with each `-v`. `SONAR_LOG` takes filters such as `sonar_tune=debug`.
+pub fn begin(verbose: u8, quiet: bool) -> Result<(), Failure> {
+    let level = match (quiet, verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, _) => "debug",
+    };
+    let filter = match std::env::var(FILTER) {
+        Ok(text) if !text.trim().is_empty() => EnvFilter::try_new(&text)
+            .map_err(|error| fail(Exit::Usage, format!("{FILTER}={text}: {error}; expected a filter such as `info`")))?,
+        _ => EnvFilter::new(level),
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).event_format(Lines).with_writer(Stderr).init();
+    Ok(())
+}
+
+/// `warning: text`; what is only for developers names its module too.
+struct Lines;
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let metadata = event.metadata();
+        match *metadata.level() {
+            Level::ERROR => write!(writer, "{}: ", label(Label::Error, "error"))?,
+            Level::WARN => write!(writer, "{}: ", label(Label::Warning, "warning"))?,
+            Level::INFO => write!(writer, "{}: ", label(Label::Note, "info"))?,
+            _ => write!(writer, "{}: {}: ", label(Label::Note, "debug"), metadata.target())?,
+        }
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
+/// Standard error, by way of [`stderr::write`].
+#[derive(Clone, Copy)]
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        stderr::write(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Stderr;
+
+    fn make_writer(&'a self) -> Stderr {
+        *self
+    }
+}
