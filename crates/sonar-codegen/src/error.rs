@@ -1,6 +1,5 @@
 //! What can go wrong between a program and its machine code.
 
-use crate::object::MAX_CONSTANTS;
 use sonar_ir::verify::VerifyError;
 use thiserror::Error;
 
@@ -56,8 +55,13 @@ pub enum CodegenError {
         reason: String,
     },
     /// The constants of a model are more than code in an object file can address.
-    #[error("the weights of the model take {0} bytes; an object file can hold {MAX_CONSTANTS}")]
-    TooLarge(usize),
+    #[error("the weights of the model take {bytes} bytes; an object file can hold {limit}")]
+    TooLarge {
+        /// Bytes of the constants.
+        bytes: usize,
+        /// The most that an object file can hold.
+        limit: usize,
+    },
     /// The number of arguments is not that of the compiled function.
     #[error("expected {expected} {what}, found {found}")]
     ArgumentCount {

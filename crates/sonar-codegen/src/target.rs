@@ -16,13 +16,13 @@ use std::fmt;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
-    pub(crate) level: Level,
+    pub(crate) instruction_set: InstructionSet,
     native: Option<String>,
 }
 
 /// Instruction sets with different code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Level {
+pub(crate) enum InstructionSet {
     /// SSE4.2: 128-bit vectors, no fused multiply-add.
     X86V2,
     /// AVX2 and FMA: 256-bit vectors.
@@ -48,23 +48,23 @@ impl Target {
     /// triple is the least processor of that architecture (`x86_64` means `x86-64-v2`); `+v` after the RISC-V triple
     /// adds the vector extension.
     pub fn parse(name: &str) -> Result<Target, CodegenError> {
-        let level = match name {
+        let instruction_set = match name {
             "native" => return Target::native(),
-            "x86-64-v2" | X86_TRIPLE => Level::X86V2,
-            "x86-64-v3" => Level::X86V3,
-            "x86-64-v4" => Level::X86V4,
-            AARCH64_TRIPLE => Level::Aarch64,
-            RISCV64_TRIPLE => Level::Riscv64,
-            "riscv64gc-unknown-linux-gnu+v" => Level::Riscv64V,
+            "x86-64-v2" | X86_TRIPLE => InstructionSet::X86V2,
+            "x86-64-v3" => InstructionSet::X86V3,
+            "x86-64-v4" => InstructionSet::X86V4,
+            AARCH64_TRIPLE => InstructionSet::Aarch64,
+            RISCV64_TRIPLE => InstructionSet::Riscv64,
+            "riscv64gc-unknown-linux-gnu+v" => InstructionSet::Riscv64V,
             _ => return Err(CodegenError::UnknownTarget(name.to_string(), TRIPLES)),
         };
-        Ok(Target { level, native: None })
+        Ok(Target { instruction_set, native: None })
     }
 
     /// The machine that this process runs on, at the highest level that it supports.
     pub fn native() -> Result<Target, CodegenError> {
-        match LEVELS.into_iter().find(|l| l.runs_here()) {
-            Some(level) => Ok(Target { level, native: Some(cpu_model()) }),
+        match INSTRUCTION_SETS.into_iter().find(|set| set.runs_here()) {
+            Some(instruction_set) => Ok(Target { instruction_set, native: Some(cpu_model()) }),
             None => Err(CodegenError::UnsupportedHost(format!("{} below the lowest known level", std::env::consts::ARCH))),
         }
     }
@@ -81,36 +81,36 @@ impl Target {
     /// ```
     pub fn with_cpu(name: &str, cpu: &str) -> Result<Target, CodegenError> {
         let triple = Target::parse(name)?.triple();
-        let found = LEVELS.into_iter().find(|level| level.triple() == triple && level.cpu() == cpu);
-        let known = || LEVELS.iter().filter(|level| level.triple() == triple).map(|level| level.cpu()).collect::<Vec<_>>();
+        let found = INSTRUCTION_SETS.into_iter().find(|set| set.triple() == triple && set.cpu() == cpu);
+        let known = || INSTRUCTION_SETS.iter().filter(|set| set.triple() == triple).map(|set| set.cpu()).collect::<Vec<_>>();
         match found {
-            Some(level) => Ok(Target { level, native: None }),
+            Some(instruction_set) => Ok(Target { instruction_set, native: None }),
             None => Err(CodegenError::UnknownCpu { cpu: cpu.to_string(), triple, known: known().join("`, `") }),
         }
     }
 
     /// The architecture, its vendor, system and binary interface, as compilers name them.
     pub fn triple(&self) -> &'static str {
-        self.level.triple()
+        self.instruction_set.triple()
     }
 
     /// The least processor of the architecture that has everything the code uses: what [`Target::with_cpu`] takes.
     pub fn cpu(&self) -> &'static str {
-        self.level.cpu()
+        self.instruction_set.cpu()
     }
 
     /// Instruction set extensions that the code may use, as Linux names them.
     pub fn features(&self) -> &'static [&'static str] {
-        match self.level {
-            Level::X86V2 => &["sse4_2", "popcnt"],
-            Level::X86V3 => &["sse4_2", "popcnt", "avx", "avx2", "fma", "bmi1", "bmi2", "abm"],
-            Level::X86V4 => &[
+        match self.instruction_set {
+            InstructionSet::X86V2 => &["sse4_2", "popcnt"],
+            InstructionSet::X86V3 => &["sse4_2", "popcnt", "avx", "avx2", "fma", "bmi1", "bmi2", "abm"],
+            InstructionSet::X86V4 => &[
                 "sse4_2", "popcnt", "avx", "avx2", "fma", "bmi1", "bmi2", "abm", "avx512f", "avx512bw", "avx512cd", "avx512dq",
                 "avx512vl",
             ],
-            Level::Aarch64 => &["fp", "asimd"],
-            Level::Riscv64 => &["i", "m", "a", "f", "d", "c"],
-            Level::Riscv64V => &["i", "m", "a", "f", "d", "c", "v"],
+            InstructionSet::Aarch64 => &["fp", "asimd"],
+            InstructionSet::Riscv64 => &["i", "m", "a", "f", "d", "c"],
+            InstructionSet::Riscv64V => &["i", "m", "a", "f", "d", "c", "v"],
         }
     }
 
@@ -118,29 +118,29 @@ impl Target {
     /// was compiled.
     #[must_use]
     pub fn portable(&self) -> Target {
-        Target { level: self.level, native: None }
+        Target { instruction_set: self.instruction_set, native: None }
     }
 
     /// How many `f32` a vector register holds.
     pub fn lanes(&self) -> usize {
-        match self.level {
-            Level::X86V3 => 8,
-            Level::X86V4 => 16,
-            Level::X86V2 | Level::Aarch64 | Level::Riscv64 | Level::Riscv64V => 4,
+        match self.instruction_set {
+            InstructionSet::X86V3 => 8,
+            InstructionSet::X86V4 => 16,
+            InstructionSet::X86V2 | InstructionSet::Aarch64 | InstructionSet::Riscv64 | InstructionSet::Riscv64V => 4,
         }
     }
 
     /// Whether this process can run code for the target.
     pub fn runs_here(&self) -> bool {
-        self.level.runs_here()
+        self.instruction_set.runs_here()
     }
 
     /// What a measurement is valid for: the level, and if the target is this machine, everything that tells its processor from
     /// others: name, family, model, stepping, the sizes of its caches, and a digest of its vector extensions.
     pub fn key(&self) -> String {
         match &self.native {
-            Some(model) => format!("{} ({model})", self.level.name()),
-            None => self.level.name().to_string(),
+            Some(model) => format!("{} ({model})", self.instruction_set.name()),
+            None => self.instruction_set.name().to_string(),
         }
     }
 
@@ -148,25 +148,25 @@ impl Target {
     pub(crate) fn supports_lanes(&self, lanes: usize) -> bool {
         match lanes {
             4 => true,
-            8 => matches!(self.level, Level::X86V3 | Level::X86V4),
-            16 => self.level == Level::X86V4,
+            8 => matches!(self.instruction_set, InstructionSet::X86V3 | InstructionSet::X86V4),
+            16 => self.instruction_set == InstructionSet::X86V4,
             _ => false,
         }
     }
 
     /// Whether a multiply-add that rounds once is one instruction.
     pub(crate) fn has_fma(&self) -> bool {
-        self.level != Level::X86V2
+        self.instruction_set != InstructionSet::X86V2
     }
 
     /// Whether 128-bit vectors exist.
     pub(crate) fn has_vectors(&self) -> bool {
-        self.level != Level::Riscv64
+        self.instruction_set != InstructionSet::Riscv64
     }
 
     /// Cranelift's description of the target, for code that is or is not independent of its position in memory.
     pub(crate) fn isa(&self, pic: bool) -> Result<OwnedTargetIsa, CodegenError> {
-        let backend = |e: &dyn fmt::Display| CodegenError::Backend(format!("{}: {e}", self.level.name()));
+        let backend = |e: &dyn fmt::Display| CodegenError::Backend(format!("{}: {e}", self.instruction_set.name()));
         let mut flags = settings::builder();
         for (name, value) in [
             // The optimiser moves every operation to where its value is needed. A tile's operations are in an order that
@@ -179,14 +179,14 @@ impl Target {
         ] {
             flags.set(name, value).map_err(|e| backend(&e))?;
         }
-        let features: &[&str] = match self.level {
-            Level::X86V2 | Level::X86V3 | Level::X86V4 => &[self.level.name()],
-            Level::Aarch64 | Level::Riscv64 => &[],
-            Level::Riscv64V => &["has_v"],
+        let features: &[&str] = match self.instruction_set {
+            InstructionSet::X86V2 | InstructionSet::X86V3 | InstructionSet::X86V4 => &[self.instruction_set.name()],
+            InstructionSet::Aarch64 | InstructionSet::Riscv64 => &[],
+            InstructionSet::Riscv64V => &["has_v"],
         };
         let mut builder = match self.native {
             Some(_) => cranelift_native::builder().map_err(|e| backend(&e))?,
-            None => cranelift_codegen::isa::lookup_by_name(self.level.triple()).map_err(|e| backend(&e))?,
+            None => cranelift_codegen::isa::lookup_by_name(self.instruction_set.triple()).map_err(|e| backend(&e))?,
         };
         for feature in features {
             builder.enable(feature).map_err(|e| backend(&e))?;
@@ -198,39 +198,46 @@ impl Target {
 impl fmt::Display for Target {
     /// The name that [`Target::parse`] takes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.native.is_some() { "native" } else { self.level.name() })
+        f.write_str(if self.native.is_some() { "native" } else { self.instruction_set.name() })
     }
 }
 
-/// All levels, the highest of each architecture first.
-const LEVELS: [Level; 6] = [Level::X86V4, Level::X86V3, Level::X86V2, Level::Aarch64, Level::Riscv64V, Level::Riscv64];
+/// All instruction sets, the highest of each architecture first.
+const INSTRUCTION_SETS: [InstructionSet; 6] = [
+    InstructionSet::X86V4,
+    InstructionSet::X86V3,
+    InstructionSet::X86V2,
+    InstructionSet::Aarch64,
+    InstructionSet::Riscv64V,
+    InstructionSet::Riscv64,
+];
 
-impl Level {
+impl InstructionSet {
     fn triple(self) -> &'static str {
         match self {
-            Level::X86V2 | Level::X86V3 | Level::X86V4 => X86_TRIPLE,
-            Level::Aarch64 => AARCH64_TRIPLE,
-            Level::Riscv64 | Level::Riscv64V => RISCV64_TRIPLE,
+            InstructionSet::X86V2 | InstructionSet::X86V3 | InstructionSet::X86V4 => X86_TRIPLE,
+            InstructionSet::Aarch64 => AARCH64_TRIPLE,
+            InstructionSet::Riscv64 | InstructionSet::Riscv64V => RISCV64_TRIPLE,
         }
     }
 
     fn cpu(self) -> &'static str {
         match self {
-            Level::X86V2 | Level::X86V3 | Level::X86V4 => self.name(),
-            Level::Aarch64 => "generic",
-            Level::Riscv64 => "rv64gc",
-            Level::Riscv64V => "rv64gcv",
+            InstructionSet::X86V2 | InstructionSet::X86V3 | InstructionSet::X86V4 => self.name(),
+            InstructionSet::Aarch64 => "generic",
+            InstructionSet::Riscv64 => "rv64gc",
+            InstructionSet::Riscv64V => "rv64gcv",
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Level::X86V2 => "x86-64-v2",
-            Level::X86V3 => "x86-64-v3",
-            Level::X86V4 => "x86-64-v4",
-            Level::Aarch64 => AARCH64_TRIPLE,
-            Level::Riscv64 => RISCV64_TRIPLE,
-            Level::Riscv64V => "riscv64gc-unknown-linux-gnu+v",
+            InstructionSet::X86V2 => "x86-64-v2",
+            InstructionSet::X86V3 => "x86-64-v3",
+            InstructionSet::X86V4 => "x86-64-v4",
+            InstructionSet::Aarch64 => AARCH64_TRIPLE,
+            InstructionSet::Riscv64 => RISCV64_TRIPLE,
+            InstructionSet::Riscv64V => "riscv64gc-unknown-linux-gnu+v",
         }
     }
 
@@ -244,16 +251,16 @@ impl Level {
             && is_x86_feature_detected!("bmi2")
             && is_x86_feature_detected!("lzcnt");
         match self {
-            Level::X86V2 => v2,
-            Level::X86V3 => v3,
-            Level::X86V4 => {
+            InstructionSet::X86V2 => v2,
+            InstructionSet::X86V3 => v3,
+            InstructionSet::X86V4 => {
                 v3 && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512cd")
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
             }
-            Level::Aarch64 | Level::Riscv64 | Level::Riscv64V => false,
+            InstructionSet::Aarch64 | InstructionSet::Riscv64 | InstructionSet::Riscv64V => false,
         }
     }
 
@@ -261,8 +268,8 @@ impl Level {
     #[cfg(not(target_arch = "x86_64"))]
     fn runs_here(self) -> bool {
         match self {
-            Level::Aarch64 => cfg!(target_arch = "aarch64"),
-            Level::Riscv64 => cfg!(target_arch = "riscv64"),
+            InstructionSet::Aarch64 => cfg!(target_arch = "aarch64"),
+            InstructionSet::Riscv64 => cfg!(target_arch = "riscv64"),
             _ => false,
         }
     }
@@ -329,7 +336,7 @@ mod tests {
         let native = Target::native().unwrap();
         assert!(native.runs_here());
         assert_eq!(Target::parse("native").unwrap(), native);
-        assert!(native.key().len() > native.level.name().len());
+        assert!(native.key().len() > native.instruction_set.name().len());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Memory of dropped kernels comes back. This is a process of its own, because it looks at the whole of its memory.
 
-use sonar_codegen::{Kernel, Target};
+use sonar_codegen::{CompiledKernel, Target};
 use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Program, Stmt};
 use sonar_ir::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
 
@@ -32,7 +32,7 @@ fn dropped_kernels_give_their_memory_back() {
     let compile = |count: usize| {
         for i in 0..count {
             let mut y = vec![0.0; lanes];
-            Kernel::compile(&program(lanes, i as f32), &target).unwrap().run(&mut [&mut y]).unwrap();
+            CompiledKernel::compile(&program(lanes, i as f32), &target).unwrap().run(&mut [&mut y]).unwrap();
             assert_eq!(y, vec![i as f32; lanes]);
         }
     };

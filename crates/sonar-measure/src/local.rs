@@ -4,7 +4,7 @@
 use crate::error::MeasureError;
 use crate::job::{Cache, Cause, Job, Measurer, Outcome};
 use crate::race;
-use sonar_codegen::{CodegenError, Guarded, Kernel, Target};
+use sonar_codegen::{CodegenError, CompiledKernel, Guarded, Target};
 use sonar_ir::Tensor;
 use sonar_ir::loops::{BufferKind, Program};
 use std::collections::HashMap;
@@ -44,7 +44,7 @@ struct Known {
 
 /// A candidate with its arguments, ready to be called.
 struct Candidate {
-    kernel: Kernel,
+    kernel: CompiledKernel,
     arguments: Vec<Argument>,
     cache: Cache,
     /// Time that it ran.
@@ -177,7 +177,7 @@ impl Candidate {
     /// Compiles a program and fills its packed weights. Outputs are [`UNWRITTEN`] before the first call, so that an element is
     /// noticed which is not written but should be.
     fn compile(program: &Program, target: &Target, threads: usize, inputs: &[Vec<f32>]) -> Result<Candidate, Cause> {
-        let kernel = Kernel::compile_threaded(program, target, threads).map_err(illegal)?;
+        let kernel = CompiledKernel::compile_threaded(program, target, threads).map_err(illegal)?;
         let mut inputs = inputs.iter();
         let buffers = program.buffers.iter().filter(|b| matches!(b.kind, BufferKind::Input | BufferKind::Output));
         let mut arguments = Vec::new();

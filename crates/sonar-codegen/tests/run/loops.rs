@@ -1,7 +1,7 @@
 //! Hand-written loop programs: guards, reductions, unrolled and parallel loops, packing, scalar functions.
 
 use crate::{affine, at, binary, buffer, check, compiled, load, repeat, targets, vars};
-use sonar_codegen::{CodegenError, Kernel, Target};
+use sonar_codegen::{CodegenError, CompiledKernel, Target};
 use sonar_ir::loops::{Bound, BufferKind, Expr, LoopKind, Program, Reduce, Stmt, Update, Var};
 use sonar_ir::{BinaryOp, ReduceOp, UnaryOp};
 use std::sync::Arc;
@@ -243,7 +243,7 @@ fn threads_do_not_change_a_bit() {
 
 #[test]
 fn wrong_arguments_are_errors() {
-    let mut kernel = Kernel::compile(&elementwise("id", 8, LoopKind::Serial, x()), &Target::native().unwrap()).unwrap();
+    let mut kernel = CompiledKernel::compile(&elementwise("id", 8, LoopKind::Serial, x()), &Target::native().unwrap()).unwrap();
     let (mut a, mut b, mut c, mut short) = ([0.0; 8], [0.0; 8], [0.0; 8], [0.0; 7]);
     let count = kernel.run(&mut [&mut a, &mut b]);
     assert!(matches!(count, Err(CodegenError::ArgumentCount { expected: 3, found: 2, .. })));
@@ -256,7 +256,7 @@ fn invalid_programs_are_errors() {
     let native = Target::native().unwrap();
     let mut outside = elementwise("outside", 8, LoopKind::Serial, x());
     outside.body = vec![Stmt::Store { target: at(2, &[(0, 1)], 0), value: Expr::Const(0.0) }];
-    assert!(matches!(Kernel::compile(&outside, &native), Err(CodegenError::Invalid(_))));
+    assert!(matches!(CompiledKernel::compile(&outside, &native), Err(CodegenError::Invalid(_))));
     let beyond = elementwise("beyond", 8, LoopKind::Serial, load(0, &[(0, 1)], 1));
-    assert!(matches!(Kernel::compile(&beyond, &native), Err(CodegenError::Invalid(_))));
+    assert!(matches!(CompiledKernel::compile(&beyond, &native), Err(CodegenError::Invalid(_))));
 }

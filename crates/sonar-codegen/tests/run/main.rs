@@ -4,7 +4,7 @@ mod loops;
 mod models;
 mod tiles;
 
-use sonar_codegen::{Kernel, Target};
+use sonar_codegen::{CompiledKernel, Target};
 use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind, Program, Stmt, Var};
 use sonar_ir::{BinaryOp, loops_interp};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ fn arguments(program: &Program, seed: u64) -> Vec<Vec<f32>> {
 /// Outputs of the compiled program.
 fn compiled(program: &Program, target: &Target, threads: usize, seed: u64) -> Vec<Vec<f32>> {
     let mut args = arguments(program, seed);
-    let mut kernel = Kernel::compile_threaded(program, target, threads).unwrap();
+    let mut kernel = CompiledKernel::compile_threaded(program, target, threads).unwrap();
     let mut slices: Vec<&mut [f32]> = args.iter_mut().map(Vec::as_mut_slice).collect();
     kernel.setup(&mut slices).unwrap();
     kernel.run(&mut slices).unwrap();

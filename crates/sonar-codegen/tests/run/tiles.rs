@@ -1,7 +1,7 @@
 //! Random tiles: every instruction, loops, tails, many pointers.
 
 use crate::{Random, at, buffer, check_on, targets};
-use sonar_codegen::{CodegenError, Kernel, Target};
+use sonar_codegen::{CodegenError, CompiledKernel, Target};
 use sonar_ir::loops::{BufferKind, Program, Stmt};
 use sonar_ir::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
 use sonar_ir::{BinaryOp, UnaryOp};
@@ -251,7 +251,7 @@ fn illegal_tiles_are_errors() {
     let full = Tile { name: "full".into(), lanes: 8, tail: 0, pointers: 1, body };
     assert!(matches!(compile(full, "x86-64-v3"), Err(CodegenError::Invalid(_))));
     let foreign = Target::parse("riscv64gc-unknown-linux-gnu").unwrap();
-    assert!(matches!(Kernel::compile(&copy(4, 1), &foreign), Err(CodegenError::NotRunnable(_))));
+    assert!(matches!(CompiledKernel::compile(&copy(4, 1), &foreign), Err(CodegenError::NotRunnable(_))));
 }
 
 #[test]

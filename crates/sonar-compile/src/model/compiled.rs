@@ -138,7 +138,7 @@ pub fn tune_failure(error: TuneError) -> Failure {
         TuneError::Verify { pass: "specialise", .. }
         | TuneError::Lower(_)
         | TuneError::Codegen(
-            CodegenError::UnknownTarget(..) | CodegenError::TooLarge(_) | CodegenError::UnsupportedLanes { .. },
+            CodegenError::UnknownTarget(..) | CodegenError::TooLarge { .. } | CodegenError::UnsupportedLanes { .. },
         ) => Exit::BadInput,
         TuneError::Measure(_) => Exit::BadInput,
         _ => Exit::Internal,

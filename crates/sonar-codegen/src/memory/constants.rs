@@ -1,11 +1,11 @@
 //! The constants of a plan: weights in the order in which kernels read them.
 
-use crate::buffer::AlignedBuffer;
 use crate::error::CodegenError;
-use crate::launch::{Launch, arguments, layout};
+use crate::memory::buffer::AlignedBuffer;
+use crate::memory::placement::{BufferPlace, Placement};
 use crate::module::ProgramEntry;
-use crate::places::{Place, Places};
-use crate::pool::Pool;
+use crate::run::launch::{Launch, arguments, layout};
+use crate::run::pool::Pool;
 use sonar_ir::loops::BufferKind;
 use sonar_ir::plan::{Plan, Slot, SlotKind};
 use sonar_ir::tensor::Tensor;
@@ -17,21 +17,21 @@ use std::borrow::Cow;
 /// parameters only those of one call are held at a time.
 pub(crate) fn fill<'v, E: From<CodegenError>>(
     plan: &Plan,
-    places: &Places,
+    placement: &Placement,
     setups: &[Option<ProgramEntry>],
     value_of: &mut dyn FnMut(&str) -> Result<Cow<'v, Tensor>, E>,
 ) -> Result<AlignedBuffer, E> {
-    let mut constants = AlignedBuffer::new(places.constants);
-    for &(slot, place) in &places.given {
+    let mut constants = AlignedBuffer::new(placement.constants);
+    for &(slot, place) in &placement.given {
         constants.write(place, contents(&plan.slots[slot], value_of)?.as_slice());
     }
     let mut pool = Pool::new(1)?;
-    for &index in &places.setups {
+    for &index in &placement.setups {
         let call = &plan.calls[index];
-        let (program, buffers) = (&plan.kernels[call.kernel], &places.calls[index]);
+        let (program, buffers) = (&plan.kernels[call.kernel], &placement.calls[index]);
         let Some(entry) = setups[call.kernel] else { continue };
         let mut launch = Launch::new(entry, None, program.buffers.len(), 1);
-        let read = crate::uses::Uses::of(&program.setup);
+        let read = crate::emit::references::References::of(&program.setup);
         // These live until the setup has run.
         let mut sources = Vec::new();
         for (buffer, &slot) in arguments(program).zip(&call.args).filter(|(buffer, _)| read.touches(*buffer)) {
@@ -43,14 +43,14 @@ pub(crate) fn fill<'v, E: From<CodegenError>>(
         let temporaries = AlignedBuffer::new(len);
         offsets.iter().for_each(|&(buffer, offset)| launch.set(buffer, temporaries.at(offset)));
         for (buffer, place) in buffers.iter().enumerate() {
-            if let Place::Constant(offset) = place
+            if let BufferPlace::Constant(offset) = place
                 && program.buffers[buffer].kind == BufferKind::Packed
             {
                 launch.set(buffer, constants.at(*offset));
             }
         }
         // SAFETY: the plan is verified. A setup touches temporaries and packed buffers, whose places are set, and reads
-        // arguments, which `places` has found to be weights; those have the lengths that the program states.
+        // arguments, which `place_buffers` has found to be weights; those have the lengths that the program states.
         unsafe { launch.run(&mut pool) };
     }
     Ok(constants)
@@ -86,7 +86,7 @@ fn contents<'a, 'v, E: From<CodegenError>>(
             Ok(Contents::Given(value))
         }
         SlotKind::Const(data) => Ok(Contents::Known(data)),
-        // `places` looks for the contents of weights only.
+        // `place_buffers` looks for the contents of weights only.
         SlotKind::Input(_) | SlotKind::Output(_) | SlotKind::Arena { .. } => Ok(Contents::Known(&[])),
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::CodegenError;
 use crate::module::Definitions;
 use crate::object::define_constant_function;
-use crate::target::{Level, Target};
+use crate::target::{InstructionSet, Target};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{AbiParam, InstBuilder};
@@ -13,20 +13,20 @@ use iced_x86::code_asm::{AsmRegister32, CodeAssembler, CodeLabel, eax, ebx, ecx,
 
 /// Defines `int NAME(void)`, which returns 1 if the processor is at least the target's, and 0 if it is not.
 pub(crate) fn define<M: Module>(definitions: &mut Definitions<M>, target: &Target, name: &str) -> Result<(), CodegenError> {
-    match target.level {
-        Level::X86V2 | Level::X86V3 | Level::X86V4 => {
-            let bytes = ask_x86(target.level)?;
+    match target.instruction_set {
+        InstructionSet::X86V2 | InstructionSet::X86V3 | InstructionSet::X86V4 => {
+            let bytes = ask_x86(target.instruction_set)?;
             let mut signature = definitions.module.make_signature();
             signature.returns.push(AbiParam::new(I32));
             let id = definitions.module.declare_function(name, Linkage::Export, &signature)?;
             definitions.module.define_function_bytes(id, 16, &bytes, &[])?;
         }
-        Level::Riscv64V => {
+        InstructionSet::Riscv64V => {
             ask_riscv(definitions)?;
             definitions.define_as(name, Linkage::Export)?;
         }
         // The base of an architecture is what every processor of it has.
-        Level::Aarch64 | Level::Riscv64 => {
+        InstructionSet::Aarch64 | InstructionSet::Riscv64 => {
             define_constant_function(definitions, I32, 1);
             definitions.define_as(name, Linkage::Export)?;
         }
@@ -36,7 +36,7 @@ pub(crate) fn define<M: Module>(definitions: &mut Definitions<M>, target: &Targe
 
 /// Whether the function calls the C library.
 pub(crate) fn asks_the_system(target: &Target) -> bool {
-    target.level == Level::Riscv64V
+    target.instruction_set == InstructionSet::Riscv64V
 }
 
 /// What `cpuid` and `xgetbv` must tell; every bit of a mask is needed.
@@ -52,23 +52,23 @@ struct Masks {
 }
 
 impl Masks {
-    fn of(level: Level) -> Self {
+    fn of(level: InstructionSet) -> Self {
         let bits = |bits: &[u32]| bits.iter().fold(0, |mask, bit| mask | 1 << bit);
         let v2 = Masks { basic: bits(&[0, 9, 19, 20, 23]), saved: 0, extended: 0, more: 0 };
         let v3 =
             Masks { basic: v2.basic | bits(&[12, 27, 28]), saved: bits(&[1, 2]), extended: bits(&[3, 5, 8]), more: bits(&[5]) };
         match level {
-            Level::X86V4 => {
+            InstructionSet::X86V4 => {
                 Masks { saved: v3.saved | bits(&[5, 6, 7]), extended: v3.extended | bits(&[16, 17, 28, 30, 31]), ..v3 }
             }
-            Level::X86V3 => v3,
+            InstructionSet::X86V3 => v3,
             _ => v2,
         }
     }
 }
 
 /// The function for an x86-64 level.
-fn ask_x86(level: Level) -> Result<Vec<u8>, CodegenError> {
+fn ask_x86(level: InstructionSet) -> Result<Vec<u8>, CodegenError> {
     const EXTENSIONS: u32 = 0x8000_0000;
     let masks = Masks::of(level);
     let mut a = CodeAssembler::new(64)?;
@@ -159,7 +159,7 @@ mod tests {
     fn the_answer_is_that_of_the_standard_library() {
         for name in ["x86-64-v2", "x86-64-v3", "x86-64-v4"] {
             let target = Target::parse(name).unwrap();
-            let bytes = ask_x86(target.level).unwrap();
+            let bytes = ask_x86(target.instruction_set).unwrap();
             let (code, id) = Code::build(&Target::native().unwrap(), |definitions| {
                 let signature = definitions.module.make_signature();
                 let id = definitions.module.declare_function("supported", Linkage::Local, &signature)?;

@@ -13,14 +13,18 @@
 //! once. Parallel loops run on the calling thread. It needs at most the C library's mathematical functions and, on RISC-V
 //! with vectors, `getauxval`.
 
-use crate::buffer::AlignedBuffer;
-use crate::constants;
-use crate::emit_loops::parallel_extent;
+mod archive;
+mod supported;
+
+pub use archive::archive;
+
+use crate::emit::loops::parallel_extent;
 use crate::error::CodegenError;
-use crate::model::boundary;
+use crate::memory::buffer::AlignedBuffer;
+use crate::memory::constants;
+use crate::memory::placement::{BufferPlace, Placement, place_buffers};
 use crate::module::{Code, Definitions};
-use crate::places::{Place, Places, places};
-use crate::supported;
+use crate::run::model::boundary;
 use crate::target::Target;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
@@ -33,7 +37,7 @@ use sonar_ir::tensor::Tensor;
 use std::borrow::Cow;
 
 /// The most bytes of constants: code reaches all of an object by offsets of 32 bits with a sign.
-pub(crate) const MAX_CONSTANTS: usize = 1 << 30;
+const MAX_CONSTANTS: usize = 1 << 30;
 
 /// Alignment of the constants and of the arena within the workspace, in bytes.
 const ALIGNMENT: usize = 64;
@@ -66,14 +70,14 @@ pub fn object<'v, E: From<CodegenError>>(
     mut value_of: impl FnMut(&str) -> Result<Cow<'v, Tensor>, E>,
 ) -> Result<ObjectFile, E> {
     sonar_ir::verify::plan(plan).map_err(CodegenError::from)?;
-    let places = places(plan)?;
-    let weight_bytes = 4 * places.constants;
+    let placement = place_buffers(plan)?;
+    let weight_bytes = 4 * placement.constants;
     if weight_bytes > MAX_CONSTANTS {
-        return Err(CodegenError::TooLarge(weight_bytes).into());
+        return Err(CodegenError::TooLarge { bytes: weight_bytes, limit: MAX_CONSTANTS }.into());
     }
-    let constants = pack(plan, &places, &mut value_of)?;
+    let constants = pack(plan, &placement, &mut value_of)?;
     let workspace_bytes = 4 * plan.arena + ALIGNMENT;
-    let (bytes, needs_libm) = emit(plan, &places, &constants, &target.portable(), name, workspace_bytes)?;
+    let (bytes, needs_libm) = emit(plan, &placement, &constants, &target.portable(), name, workspace_bytes)?;
     let needs_libc = supported::asks_the_system(target);
     Ok(ObjectFile { bytes, workspace_bytes, weight_bytes, needs_libm, needs_libc })
 }
@@ -81,19 +85,19 @@ pub fn object<'v, E: From<CodegenError>>(
 /// The constants, packed by code for this machine: what setups compute does not depend on the target.
 fn pack<'v, E: From<CodegenError>>(
     plan: &Plan,
-    places: &Places,
+    placement: &Placement,
     value_of: &mut dyn FnMut(&str) -> Result<Cow<'v, Tensor>, E>,
 ) -> Result<AlignedBuffer, E> {
     let (code, setups) = Code::build(&Target::native()?, |definitions| {
         plan.kernels.iter().map(|kernel| definitions.setup(kernel)).collect::<Result<Vec<_>, _>>()
     })?;
     let setups: Vec<_> = setups.into_iter().map(|id| id.map(|id| code.program_entry(id))).collect();
-    constants::fill(plan, places, &setups, value_of)
+    constants::fill(plan, placement, &setups, value_of)
 }
 
 fn emit(
     plan: &Plan,
-    places: &Places,
+    placement: &Placement,
     constants: &AlignedBuffer,
     target: &Target,
     name: &str,
@@ -103,7 +107,7 @@ fn emit(
     let mut definitions = Definitions::new(ObjectModule::new(builder), target, false);
     let kernels = plan.kernels.iter().map(|kernel| definitions.body(kernel)).collect::<Result<Vec<_>, _>>()?;
     let data = define_constants(&mut definitions.module, &format!("{name}_weights"), constants)?;
-    define_run(&mut definitions, plan, places, &kernels, data)?;
+    define_run(&mut definitions, plan, placement, &kernels, data)?;
     definitions.define_as(&format!("{name}_run"), Linkage::Export)?;
     define_constant_function(&mut definitions, I64, workspace_bytes as i64);
     definitions.define_as(&format!("{name}_workspace_size"), Linkage::Export)?;
@@ -145,7 +149,7 @@ pub(crate) fn define_constant_function<M: Module>(definitions: &mut Definitions<
 fn define_run(
     definitions: &mut Definitions<ObjectModule>,
     plan: &Plan,
-    places: &Places,
+    placement: &Placement,
     kernels: &[FuncId],
     data: DataId,
 ) -> Result<(), CodegenError> {
@@ -182,7 +186,7 @@ fn define_run(
     }
     let arena = caller.align(workspace);
     let constants = caller.builder.ins().symbol_value(I64, data);
-    for (call, buffers) in plan.calls.iter().zip(&places.calls) {
+    for (call, buffers) in plan.calls.iter().zip(&placement.calls) {
         for (buffer, place) in buffers.iter().enumerate() {
             caller.set(buffer, *place, arena, constants);
         }
@@ -229,13 +233,15 @@ impl Caller<'_> {
     }
 
     /// Puts the address of a buffer into the table.
-    fn set(&mut self, buffer: usize, place: Place, arena: Value, constants: Value) {
+    fn set(&mut self, buffer: usize, place: BufferPlace, arena: Value, constants: Value) {
         let address = match place {
-            Place::Input(i) => self.element(self.inputs, i),
-            Place::Output(i) => self.element(self.outputs, i),
-            Place::Constant(offset) => self.builder.ins().iadd_imm_s(constants, 4 * offset as i64),
-            Place::Arena(offset) | Place::Temp { arena: offset, .. } => self.builder.ins().iadd_imm_s(arena, 4 * offset as i64),
-            Place::Unused => self.builder.ins().iconst(I64, 0),
+            BufferPlace::Input(i) => self.element(self.inputs, i),
+            BufferPlace::Output(i) => self.element(self.outputs, i),
+            BufferPlace::Constant(offset) => self.builder.ins().iadd_imm_s(constants, 4 * offset as i64),
+            BufferPlace::Arena(offset) | BufferPlace::Temp { arena: offset, .. } => {
+                self.builder.ins().iadd_imm_s(arena, 4 * offset as i64)
+            }
+            BufferPlace::Unused => self.builder.ins().iconst(I64, 0),
         };
         self.builder.ins().stack_store(I64, address, self.table, 8 * buffer as i32);
     }

@@ -2,13 +2,13 @@
 //!
 //! Code and models never change and are shared by all threads; everything that a run changes is in its [`Context`].
 
-use crate::buffer::AlignedBuffer;
-use crate::constants;
-use crate::context::Context;
-use crate::emit_loops::parallel_extent;
+use crate::emit::loops::parallel_extent;
 use crate::error::CodegenError;
+use crate::memory::buffer::AlignedBuffer;
+use crate::memory::constants;
+use crate::memory::placement::{BufferPlace, Placement, place_buffers};
 use crate::module::{Code, ProgramEntry, ProgramFunctions};
-use crate::places::{Place, Places, places};
+use crate::run::context::Context;
 use crate::target::Target;
 use sonar_ir::plan::{Plan, SlotKind};
 use sonar_ir::tensor::{Tensor, Values};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// The machine code of a plan, which wants weights.
 pub struct CompiledPlan {
     plan: Plan,
-    places: Places,
+    placement: Placement,
     setups: Vec<Option<ProgramEntry>>,
     shared: Arc<PlanCode>,
 }
@@ -45,7 +45,7 @@ pub(crate) struct CallCode {
     /// Iterations that threads may share.
     pub extent: Option<usize>,
     /// Where each buffer lies.
-    pub places: Vec<Place>,
+    pub places: Vec<BufferPlace>,
 }
 
 /// A model that is ready: code, and weights in the order in which the code reads them. Clones share both.
@@ -62,12 +62,12 @@ impl CompiledPlan {
     /// to run.
     pub fn compile(plan: &Plan, target: &Target, threads: usize) -> Result<CompiledPlan, CodegenError> {
         sonar_ir::verify::plan(plan)?;
-        let places = places(plan)?;
+        let placement = place_buffers(plan)?;
         let (code, functions) = Code::build(target, |definitions| {
             plan.kernels.iter().map(|kernel| definitions.program(kernel)).collect::<Result<Vec<ProgramFunctions>, _>>()
         })?;
         let parallel = plan.kernels.iter().any(|kernel| parallel_extent(kernel).is_some());
-        let call = |(call, places): (&sonar_ir::plan::KernelCall, &Vec<Place>)| CallCode {
+        let call = |(call, places): (&sonar_ir::plan::KernelCall, &Vec<BufferPlace>)| CallCode {
             kernel: plan.kernels[call.kernel].name.clone(),
             body: code.program_entry(functions[call.kernel].body),
             extent: parallel_extent(&plan.kernels[call.kernel]),
@@ -75,16 +75,16 @@ impl CompiledPlan {
         };
         let (inputs, outputs) = boundary(plan);
         let shared = PlanCode {
-            calls: plan.calls.iter().zip(&places.calls).map(call).collect(),
+            calls: plan.calls.iter().zip(&placement.calls).map(call).collect(),
             inputs,
             outputs,
             arena: plan.arena,
-            scratch: places.scratch,
+            scratch: placement.scratch,
             threads: if parallel { threads.max(1) } else { 1 },
             _code: code,
         };
         let setups = functions.iter().map(|f| f.setup.map(|id| shared._code.program_entry(id))).collect();
-        Ok(CompiledPlan { plan: plan.clone(), places, setups, shared: Arc::new(shared) })
+        Ok(CompiledPlan { plan: plan.clone(), placement, setups, shared: Arc::new(shared) })
     }
 
     /// A model with these parameters, by name. Values that the plan does not name are ignored.
@@ -101,7 +101,7 @@ impl CompiledPlan {
         &self,
         mut value_of: impl FnMut(&str) -> Result<Cow<'v, Tensor>, E>,
     ) -> Result<Model, E> {
-        let constants = constants::fill(&self.plan, &self.places, &self.setups, &mut value_of)?;
+        let constants = constants::fill(&self.plan, &self.placement, &self.setups, &mut value_of)?;
         Ok(Model { code: Arc::clone(&self.shared), constants: Arc::new(constants) })
     }
 

@@ -3,12 +3,15 @@
 //! [`Definitions`] works with any kind of module, so that code can be looked at for targets that do not run here;
 //! [`Code`] is the kind that runs.
 
-use crate::emit_clif::{self, Features};
-use crate::emit_loops::{self, Callees, MATH};
-use crate::emit_x86;
+pub(crate) mod inspect;
+
+use crate::emit::cranelift_tile::{self, Features};
+use crate::emit::loops::math::{self, MATH};
+use crate::emit::loops::{self, Callees};
+use crate::emit::references::References;
+use crate::emit::x86;
 use crate::error::CodegenError;
 use crate::target::Target;
-use crate::uses::Uses;
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::types::{F32, I64};
 use cranelift_codegen::ir::{AbiParam, Signature};
@@ -89,16 +92,16 @@ impl<M: Module> Definitions<M> {
 
     /// Defines the body of a program.
     pub(crate) fn body(&mut self, program: &Program) -> Result<FuncId, CodegenError> {
-        let divided = emit_loops::parallel_extent(program).is_some();
+        let divided = loops::parallel_extent(program).is_some();
         self.bodies += 1;
         self.loops(&format!("kernel{}", self.bodies - 1), program, &program.body, divided)
     }
 
     fn loops(&mut self, name: &str, program: &Program, stmts: &[Stmt], divided: bool) -> Result<FuncId, CodegenError> {
-        let uses = Uses::of(stmts);
+        let uses = References::of(stmts);
         let called = if uses.tiles { program.tiles.as_slice() } else { &[] };
         let tiles = called.iter().map(|tile| self.tile(tile)).collect::<Result<Vec<_>, _>>()?;
-        for op in uses.functions.iter().filter_map(|op| emit_loops::called(*op)) {
+        for op in uses.functions.iter().filter_map(|op| math::called(*op)) {
             self.declare_math(op)?;
         }
         let signature = self.signature(3);
@@ -108,7 +111,7 @@ impl<M: Module> Definitions<M> {
         let math = self.math.iter().map(|(op, id)| (*op, self.module.declare_func_in_func(*id, func))).collect();
         let callees = Callees { tiles, math };
         let config = self.module.target_config();
-        emit_loops::emit(program, stmts, divided, &callees, func, &mut self.builder, config)?;
+        loops::emit(program, stmts, divided, &callees, func, &mut self.builder, config)?;
         self.define(name)
     }
 
@@ -144,12 +147,12 @@ impl<M: Module> Definitions<M> {
             self.context.func.signature = signature;
             let features = Features { vectors: self.target.has_vectors(), fma: self.target.has_fma() };
             let config = self.module.target_config();
-            emit_clif::emit(tile, features, &mut self.context.func, &mut self.builder, config)?;
+            cranelift_tile::emit(tile, features, &mut self.context.func, &mut self.builder, config)?;
             self.define(&name)?
         } else {
-            let bytes = emit_x86::emit(tile)?;
+            let bytes = x86::emit(tile)?;
             let id = self.module.declare_function(&name, Linkage::Local, &signature)?;
-            self.module.define_function_bytes(id, emit_x86::ALIGNMENT, &bytes, &[])?;
+            self.module.define_function_bytes(id, x86::ALIGNMENT, &bytes, &[])?;
             if let Some(listing) = &mut self.listing {
                 listing.push(Listing { name: format!("{name} ({})", tile.name), source: Source::Bytes(bytes) });
             }

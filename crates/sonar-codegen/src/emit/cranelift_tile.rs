@@ -1,13 +1,13 @@
 //! Tiles of 4 lanes to Cranelift IR, for every target.
 //!
-//! The function has the same interface as the ones of [`crate::emit_x86`]. A virtual register is one 128-bit vector, or
+//! The function has the same interface as the ones of [`crate::emit::x86`]. A virtual register is one 128-bit vector, or
 //! four scalars on a target without vectors; every operation is applied to each of these parts.
 //!
 //! Loads through pointers that the tile never stores through may be moved: a tile must not write memory that it reads
 //! later through another pointer.
 
+use crate::emit::registers::register_count;
 use crate::error::CodegenError;
-use crate::tile_alloc::register_count;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4, I64};
 use cranelift_codegen::ir::{Block, BlockArg, Endianness, Function, InstBuilder, MemFlagsData, Type, Value};

@@ -5,7 +5,7 @@ use sonar_ir::scalar::UnaryOp;
 
 /// What some statements use, in the order of the text.
 #[derive(Default)]
-pub(crate) struct Uses<'p> {
+pub(crate) struct References<'p> {
     pub accesses: Vec<&'p Access>,
     pub bounds: Vec<&'p Bound>,
     pub functions: Vec<UnaryOp>,
@@ -13,15 +13,15 @@ pub(crate) struct Uses<'p> {
     pub tiles: bool,
 }
 
-impl<'p> Uses<'p> {
+impl<'p> References<'p> {
     pub(crate) fn of(stmts: &'p [Stmt]) -> Self {
-        let mut uses = Uses::default();
+        let mut uses = References::default();
         uses.block(stmts);
         uses
     }
 
     pub(crate) fn of_expr(expr: &'p Expr) -> Self {
-        let mut uses = Uses::default();
+        let mut uses = References::default();
         uses.expr(expr);
         uses
     }

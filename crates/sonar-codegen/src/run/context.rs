@@ -1,13 +1,13 @@
 //! The memory and the threads of one run at a time.
 
-use crate::buffer::AlignedBuffer;
 use crate::error::CodegenError;
-use crate::kernel::check_lengths;
-use crate::launch::Launch;
-use crate::model::Model;
-use crate::places::Place;
-use crate::pool::Pool;
-use crate::timeline::{Share, TracedCall};
+use crate::memory::buffer::AlignedBuffer;
+use crate::memory::placement::BufferPlace;
+use crate::run::kernel::check_lengths;
+use crate::run::launch::Launch;
+use crate::run::model::Model;
+use crate::run::pool::Pool;
+use crate::run::timeline::{Share, TracedCall};
 use std::time::Instant;
 
 /// What one thread needs to run a model: the arena, temporaries, and a pool of threads. Runs allocate nothing.
@@ -56,17 +56,17 @@ impl Context {
             let mut bindings = Vec::new();
             for (buffer, place) in call.places.iter().enumerate() {
                 match *place {
-                    Place::Input(i) => bindings.push((buffer, Tensor::Input(i))),
-                    Place::Output(i) => bindings.push((buffer, Tensor::Output(i))),
-                    Place::Constant(offset) => body.set(buffer, model.constants.at(offset)),
-                    Place::Arena(offset) => body.set(buffer, arena.at(offset)),
-                    Place::Temp { arena: first, scratch: offset } => {
+                    BufferPlace::Input(i) => bindings.push((buffer, Tensor::Input(i))),
+                    BufferPlace::Output(i) => bindings.push((buffer, Tensor::Output(i))),
+                    BufferPlace::Constant(offset) => body.set(buffer, model.constants.at(offset)),
+                    BufferPlace::Arena(offset) => body.set(buffer, arena.at(offset)),
+                    BufferPlace::Temp { arena: first, scratch: offset } => {
                         body.set_for(0, buffer, arena.at(first));
                         for thread in 1..body.threads() {
                             body.set_for(thread, buffer, scratch.at((thread - 1) * code.scratch + offset));
                         }
                     }
-                    Place::Unused => {}
+                    BufferPlace::Unused => {}
                 }
             }
             calls.push(Call { body, bindings });

@@ -1,7 +1,7 @@
 //! How fast a core moves data that stays in one of its caches, or in none.
 
-use crate::buffer::AlignedBuffer;
 use crate::error::CodegenError;
+use crate::memory::buffer::AlignedBuffer;
 use crate::module::Code;
 use crate::target::Target;
 use sonar_ir::scalar::BinaryOp;

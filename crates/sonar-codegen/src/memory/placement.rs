@@ -1,16 +1,16 @@
 //! Where the buffers of every call of a plan lie: what code in memory and code in object files have in common.
 
-use crate::buffer::aligned;
+use crate::emit::references::References;
 use crate::error::CodegenError;
-use crate::launch::{arguments, layout};
-use crate::uses::Uses;
+use crate::memory::buffer::aligned;
+use crate::run::launch::{arguments, layout};
 use sonar_ir::loops::{BufferKind, Program};
 use sonar_ir::plan::{KernelCall, Plan, SlotKind};
 use std::collections::HashMap;
 
 /// Where one buffer of a call lies; offsets are in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum BufferPlace {
     /// The caller's input.
     Input(usize),
     /// The caller's output.
@@ -26,10 +26,10 @@ pub(crate) enum Place {
     Unused,
 }
 
-/// The places of a plan.
-pub(crate) struct Places {
+/// Where every buffer of a plan lies.
+pub(crate) struct Placement {
     /// For each call, the place of each buffer of its kernel's body.
-    pub calls: Vec<Vec<Place>>,
+    pub calls: Vec<Vec<BufferPlace>>,
     /// Slots whose contents kernels read as they are given, and where they lie among the constants.
     pub given: Vec<(usize, usize)>,
     /// Calls whose setup is to be run. The packed weights of other calls are the same as those of one of these.
@@ -40,21 +40,21 @@ pub(crate) struct Places {
     pub scratch: usize,
 }
 
-/// Finds places for everything. A weight that only setups read has none; a weight that calls pack in the same way is packed once.
-pub(crate) fn places(plan: &Plan) -> Result<Places, CodegenError> {
-    let kernels: Vec<KernelUses> = plan.kernels.iter().map(KernelUses::of).collect();
-    let mut result = Places { calls: Vec::new(), given: Vec::new(), setups: Vec::new(), constants: 0, scratch: 0 };
+/// Finds a place for everything. A weight that only setups read has none; a weight that calls pack in the same way is packed once.
+pub(crate) fn place_buffers(plan: &Plan) -> Result<Placement, CodegenError> {
+    let kernels: Vec<KernelReferences> = plan.kernels.iter().map(KernelReferences::of).collect();
+    let mut result = Placement { calls: Vec::new(), given: Vec::new(), setups: Vec::new(), constants: 0, scratch: 0 };
     let mut given: HashMap<usize, usize> = HashMap::new();
     let mut packed: HashMap<(&str, Vec<usize>), usize> = HashMap::new();
     for (index, call) in plan.calls.iter().enumerate() {
         let (program, uses) = (&plan.kernels[call.kernel], &kernels[call.kernel]);
-        let mut buffers = vec![Place::Unused; program.buffers.len()];
+        let mut buffers = vec![BufferPlace::Unused; program.buffers.len()];
         for (buffer, &slot) in arguments(program).zip(&call.args).filter(|(buffer, _)| uses.body[*buffer]) {
             buffers[buffer] = match plan.slots[slot].kind {
-                SlotKind::Input(i) => Place::Input(i),
-                SlotKind::Output(i) => Place::Output(i),
-                SlotKind::Arena { offset } => Place::Arena(offset),
-                SlotKind::Param(_) | SlotKind::Const(_) => Place::Constant(*given.entry(slot).or_insert_with(|| {
+                SlotKind::Input(i) => BufferPlace::Input(i),
+                SlotKind::Output(i) => BufferPlace::Output(i),
+                SlotKind::Arena { offset } => BufferPlace::Arena(offset),
+                SlotKind::Param(_) | SlotKind::Const(_) => BufferPlace::Constant(*given.entry(slot).or_insert_with(|| {
                     let place = result.constants;
                     result.constants += aligned(plan.slots[slot].len());
                     result.given.push((slot, place));
@@ -69,11 +69,11 @@ pub(crate) fn places(plan: &Plan) -> Result<Places, CodegenError> {
                 result.constants += len;
                 result.constants - len
             });
-            offsets.iter().for_each(|&(buffer, offset)| buffers[buffer] = Place::Constant(start + offset));
+            offsets.iter().for_each(|&(buffer, offset)| buffers[buffer] = BufferPlace::Constant(start + offset));
         }
         let (offsets, len) = layout(program, BufferKind::Temp);
         for (buffer, offset) in offsets {
-            buffers[buffer] = Place::Temp { arena: call.scratch + offset, scratch: offset };
+            buffers[buffer] = BufferPlace::Temp { arena: call.scratch + offset, scratch: offset };
         }
         result.scratch = result.scratch.max(len);
         result.calls.push(buffers);
@@ -82,23 +82,24 @@ pub(crate) fn places(plan: &Plan) -> Result<Places, CodegenError> {
 }
 
 /// Which buffers the two parts of a kernel touch.
-struct KernelUses {
+struct KernelReferences {
     setup: Vec<bool>,
     body: Vec<bool>,
     /// What the setup does, as text: kernels of which it is the same pack weights in the same way, whatever their bodies are.
     packing: String,
 }
 
-impl KernelUses {
+impl KernelReferences {
     fn of(program: &Program) -> Self {
-        let touched = |uses: &Uses<'_>| -> Vec<bool> { (0..program.buffers.len()).map(|buffer| uses.touches(buffer)).collect() };
-        let (setup, body) = (Uses::of(&program.setup), Uses::of(&program.body));
-        KernelUses { setup: touched(&setup), body: touched(&body), packing: program.setup_text() }
+        let touched =
+            |uses: &References<'_>| -> Vec<bool> { (0..program.buffers.len()).map(|buffer| uses.touches(buffer)).collect() };
+        let (setup, body) = (References::of(&program.setup), References::of(&program.body));
+        KernelReferences { setup: touched(&setup), body: touched(&body), packing: program.setup_text() }
     }
 }
 
 /// The slots that the setup of a call reads, which must be weights.
-fn sources(plan: &Plan, call: &KernelCall, uses: &KernelUses) -> Result<Vec<usize>, CodegenError> {
+fn sources(plan: &Plan, call: &KernelCall, uses: &KernelReferences) -> Result<Vec<usize>, CodegenError> {
     let program = &plan.kernels[call.kernel];
     let read = arguments(program).zip(&call.args).filter(|(buffer, _)| uses.setup[*buffer]);
     let slots: Vec<usize> = read.map(|(_, &slot)| slot).collect();

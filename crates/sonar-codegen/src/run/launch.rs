@@ -1,9 +1,9 @@
 //! Calling the function of a program on buffers.
 
-use crate::buffer::aligned;
+use crate::memory::buffer::aligned;
 use crate::module::ProgramEntry;
-use crate::pool::Pool;
-use crate::timeline::Share;
+use crate::run::pool::Pool;
+use crate::run::timeline::Share;
 use sonar_ir::loops::{BufferKind, Program};
 
 /// Into how many pieces a parallel loop is cut, if it has as many iterations.

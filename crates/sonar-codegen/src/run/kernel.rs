@@ -1,19 +1,19 @@
 //! One loop program as a function that can be called.
 
-use crate::buffer::{AlignedBuffer, aligned};
-use crate::emit_loops::parallel_extent;
+use crate::emit::loops::parallel_extent;
 use crate::error::CodegenError;
-use crate::fault::Fault;
-use crate::launch::{Launch, arguments, layout};
+use crate::memory::buffer::{AlignedBuffer, aligned};
 use crate::module::Code;
-use crate::pool::Pool;
+use crate::run::launch::{Launch, arguments, layout};
+use crate::run::pool::Pool;
+use crate::sandbox::fault::Fault;
 use crate::target::Target;
 use sonar_ir::loops::{BufferKind, Program};
 
 /// A compiled program with its temporaries and packed weights.
 ///
 /// ```
-/// use sonar_codegen::{Kernel, Target};
+/// use sonar_codegen::{CompiledKernel, Target};
 /// use sonar_ir::loops::*;
 /// use std::sync::Arc;
 /// let buffer = |name: &str, kind| Buffer { name: name.into(), len: 8, kind };
@@ -32,13 +32,13 @@ use sonar_ir::loops::{BufferKind, Program};
 ///     }],
 ///     tiles: vec![],
 /// };
-/// let mut kernel = Kernel::compile(&program, &Target::native()?)?;
+/// let mut kernel = CompiledKernel::compile(&program, &Target::native()?)?;
 /// let (mut x, mut y) = ([1.5; 8], [0.0; 8]);
 /// kernel.run(&mut [&mut x, &mut y])?;
 /// assert_eq!(y, [3.0; 8]);
 /// # Ok::<(), sonar_codegen::CodegenError>(())
 /// ```
-pub struct Kernel {
+pub struct CompiledKernel {
     setup: Option<Launch>,
     body: Launch,
     /// Index of the buffer and length of each argument.
@@ -46,7 +46,7 @@ pub struct Kernel {
     pool: Pool,
     /// What it does wrong, if it was told to.
     fault: Option<Fault>,
-    /// What [`Kernel::evict`] reads, a part for each thread.
+    /// What [`CompiledKernel::evict`] reads, a part for each thread.
     evictor: Option<AlignedBuffer>,
     /// Owned by the kernel because `setup` and `body` hold their addresses.
     _temps: Vec<AlignedBuffer>,
@@ -54,14 +54,14 @@ pub struct Kernel {
     _code: Code,
 }
 
-impl Kernel {
+impl CompiledKernel {
     /// Compiles a program for one thread. Programs are verified, because code for an invalid one would be unsafe to run.
-    pub fn compile(program: &Program, target: &Target) -> Result<Kernel, CodegenError> {
-        Kernel::compile_threaded(program, target, 1)
+    pub fn compile(program: &Program, target: &Target) -> Result<CompiledKernel, CodegenError> {
+        CompiledKernel::compile_threaded(program, target, 1)
     }
 
-    /// As [`Kernel::compile`], for several threads if the body of the program is one parallel loop.
-    pub fn compile_threaded(program: &Program, target: &Target, threads: usize) -> Result<Kernel, CodegenError> {
+    /// As [`CompiledKernel::compile`], for several threads if the body of the program is one parallel loop.
+    pub fn compile_threaded(program: &Program, target: &Target, threads: usize) -> Result<CompiledKernel, CodegenError> {
         sonar_ir::verify::program(program)?;
         let (code, functions) = Code::build(target, |definitions| definitions.program(program))?;
         let launch = |id, extent| Launch::new(code.program_entry(id), extent, program.buffers.len(), threads);
@@ -84,7 +84,17 @@ impl Kernel {
         }
         let pool = Pool::new(body.threads())?;
         let arguments = arguments(program).map(|i| (i, program.buffers[i].len)).collect();
-        Ok(Kernel { setup, body, arguments, pool, fault: None, evictor: None, _temps: temps, _packed: packed, _code: code })
+        Ok(CompiledKernel {
+            setup,
+            body,
+            arguments,
+            pool,
+            fault: None,
+            evictor: None,
+            _temps: temps,
+            _packed: packed,
+            _code: code,
+        })
     }
 
     /// Fills packed weights from the arguments; a kernel whose program has a setup needs this before it runs, and after

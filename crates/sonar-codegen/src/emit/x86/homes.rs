@@ -1,0 +1,89 @@
+//! Where the pointers and loop counters of a tile live: in general registers, or in the red zone.
+
+use iced_x86::Register;
+use sonar_ir::tile::{Tile, TileStmt};
+
+/// The array of pointers, on entry.
+pub(super) const ARGUMENTS: Register = Register::RDI;
+/// Registers for pointers and loop counters, in order of preference.
+pub(super) const GENERAL: [Register; 9] = [
+    Register::RAX,
+    Register::RCX,
+    Register::RDX,
+    Register::RSI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+    ARGUMENTS,
+];
+
+/// Where a pointer or a loop counter lives.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Home {
+    /// Nothing uses it.
+    Nowhere,
+    Register(Register),
+    /// At this displacement from the stack pointer, in the red zone.
+    Memory(i64),
+}
+
+/// The place of every pointer and of the counter of every loop depth. Two loops of one depth never run at once, so they
+/// share a counter.
+pub(super) struct Homes {
+    pub(super) pointers: Vec<Home>,
+    pub(super) counters: Vec<Home>,
+    /// A register that holds spilled pointers for a moment; only if something is spilled.
+    pub(super) scratch: Option<Register>,
+}
+
+/// Gives the general registers to what is used most often, counting the iterations of the enclosing loops. The rest
+/// lives in the red zone: at most 12 pointers and 4 counters less 8 registers, of its 16 slots.
+pub(super) fn assign_homes(tile: &Tile) -> Homes {
+    let mut uses = UseCounts { pointers: vec![0.0; tile.pointers], counters: Vec::new() };
+    uses.count(&tile.body, 0, 1.0);
+    let mut items: Vec<(f64, usize)> = uses.pointers.iter().chain(&uses.counters).copied().zip(0..).collect();
+    items.retain(|(weight, _)| *weight > 0.0);
+    items.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let scratch = (items.len() > GENERAL.len()).then_some(GENERAL[0]);
+    let registers = &GENERAL[usize::from(scratch.is_some())..];
+    let mut homes = vec![Home::Nowhere; uses.pointers.len() + uses.counters.len()];
+    for (rank, (_, item)) in items.into_iter().enumerate() {
+        homes[item] = match registers.get(rank) {
+            Some(register) => Home::Register(*register),
+            None => Home::Memory(-8 * (rank - registers.len() + 1) as i64),
+        };
+    }
+    let counters = homes.split_off(tile.pointers);
+    Homes { pointers: homes, counters, scratch }
+}
+
+/// How often each pointer and each depth's counter is used.
+pub(super) struct UseCounts {
+    pub(super) pointers: Vec<f64>,
+    pub(super) counters: Vec<f64>,
+}
+
+impl UseCounts {
+    pub(super) fn count(&mut self, block: &[TileStmt], depth: usize, weight: f64) {
+        for stmt in block {
+            match stmt {
+                TileStmt::Loop { trips: 1, body } => self.count(body, depth, weight),
+                TileStmt::Loop { trips, body } => {
+                    let weight = weight * f64::from(*trips);
+                    if self.counters.len() <= depth {
+                        self.counters.resize(depth + 1, 0.0);
+                    }
+                    self.counters[depth] += weight;
+                    self.count(body, depth + 1, weight);
+                }
+                TileStmt::Advance { ptr, .. } => self.pointers[ptr.0 as usize] += weight,
+                TileStmt::Inst(inst) => {
+                    if let Some(addr) = inst.address() {
+                        self.pointers[addr.ptr.0 as usize] += weight;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! For kernels that are not trusted: memory that notices wrong writes, limits of the process, and faults for tests.
+
+pub(crate) mod fault;
+pub(crate) mod guarded;
+pub(crate) mod limits;
