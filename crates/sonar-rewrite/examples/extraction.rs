@@ -7,7 +7,7 @@
 mod support;
 
 use sonar_rewrite::Options;
-use sonar_rewrite::extract::instances;
+use sonar_rewrite::instances::instances;
 use std::time::{Duration, Instant};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

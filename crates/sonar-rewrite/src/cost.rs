@@ -1,6 +1,6 @@
 //! What a kernel costs, by default: an analytic roofline.
 
-use crate::sums::with_operands;
+use crate::language::with_operands;
 use sonar_ir::graph::{Conv2dAttrs, Dim, Op, TensorType, Term};
 
 /// A cost model: seconds of one kernel, at least 0. Only comparisons between sums of costs matter; an infinite cost says that
@@ -208,7 +208,7 @@ pub fn graph_cost(graph: &sonar_ir::Graph, cost: &Cost<'_>) -> f64 {
 
 /// Looks at every node that depends on an input as a kernel.
 pub fn for_each_kernel(graph: &sonar_ir::Graph, mut look: impl FnMut(&KernelShape<'_>)) {
-    let konst = crate::segment::konst(graph);
+    let konst = crate::language::weights_of(graph);
     for (id, node) in graph.iter() {
         if !konst[id.0 as usize] && node.op != Op::Input {
             let operands: Vec<&TensorType> = node.operands.iter().map(|&operand| graph.ty(operand)).collect();

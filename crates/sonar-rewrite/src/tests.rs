@@ -12,10 +12,10 @@ mod rules;
 mod stated;
 mod widen;
 
-use crate::convert::{export, import};
-use crate::extract::{Depth, Effort, extract};
-use crate::language::{Analysis, EGraph, nodes};
-use crate::rules::{Action, Match, saturate};
+use crate::extraction::{Depth, Effort, export, extract};
+use crate::language::{Analysis, EGraph, import, nodes};
+use crate::rules::rule::Action;
+use crate::rules::{Match, saturate};
 use crate::{Cost, KernelShape, Limits, Options, Rewritten, Rule, Soundness, Stage, rewrite};
 use egg::Id;
 use sonar_ir::graph::{Graph, NodeId, Op, Term};
@@ -30,7 +30,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// too: every e-node of every segment.
 fn check_rules(graph: &Graph, rules: &[Rule]) -> Result<Vec<Rewritten>, String> {
     let mut done: Vec<Graph> = Vec::new();
-    for segment in crate::segment::split(graph, rules).map_err(|error| error.to_string())? {
+    for segment in crate::segments::split(graph, rules).map_err(|error| error.to_string())? {
         if !done.contains(&segment.graph) {
             check_egraph(&segment.graph, rules)?;
             done.push(segment.graph);
@@ -149,9 +149,9 @@ fn tight(nodes: usize, iterations: usize) -> Limits {
 
 /// How many nodes are kernels: everything that depends on an input and moves data.
 fn kernels(graph: &Graph) -> usize {
-    let konst = crate::segment::konst(graph);
+    let is_weight = crate::language::weights_of(graph);
     let counts = |op: &Op| !matches!(op, Op::Input | Op::Reshape(_) | Op::Slice { .. });
-    graph.iter().filter(|(id, node)| !konst[id.0 as usize] && counts(&node.op)).count()
+    graph.iter().filter(|(id, node)| !is_weight[id.0 as usize] && counts(&node.op)).count()
 }
 
 /// The terms of every fused kernel.

@@ -4,7 +4,7 @@ mod support;
 
 use sonar_ir::Graph;
 use sonar_rewrite::Options;
-use sonar_rewrite::extract::instances;
+use sonar_rewrite::instances::instances;
 
 /// How many problems of the graphs are solved to the optimum, of how many.
 fn tied(graphs: impl Iterator<Item = Graph>) -> (usize, usize) {

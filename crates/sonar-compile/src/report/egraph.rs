@@ -2,7 +2,7 @@
 
 use super::chart::escape;
 use super::dag;
-use sonar_rewrite::view::{View, ViewClass};
+use sonar_rewrite::report::egraph_dump::{DumpedClass, EGraphDump};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ const MAX_CLASSES: usize = 60;
 const MAX_LINES: usize = 8;
 
 /// A drawing of each e-graph between the graph before and the graph after, one below the other, as a standalone SVG document.
-pub fn svg(views: &[View]) -> String {
+pub fn svg(views: &[EGraphDump]) -> String {
     let mut body = String::new();
     let (mut width, mut y) = (0f64, 0.0);
     for (i, view) in views.iter().enumerate() {
@@ -54,11 +54,11 @@ fn size(svg: &str) -> (f64, f64) {
 }
 
 /// One e-graph. Constant classes are left out; of a large one, all but what the two best graphs compute.
-fn one(view: &View) -> String {
-    let data = || view.classes.iter().filter(|class| !class.konst);
+fn one(view: &EGraphDump) -> String {
+    let data = || view.classes.iter().filter(|class| !class.is_weight);
     let large = data().count() > MAX_CLASSES;
-    let is_best = |class: &&ViewClass| class.nodes.iter().any(|node| node.chosen || node.runner_up);
-    let classes: Vec<&ViewClass> = data().filter(|class| !large || is_best(class)).collect();
+    let is_best = |class: &&DumpedClass| class.nodes.iter().any(|node| node.chosen || node.runner_up);
+    let classes: Vec<&DumpedClass> = data().filter(|class| !large || is_best(class)).collect();
     let place: HashMap<usize, usize> = classes.iter().enumerate().map(|(i, class)| (class.id, i)).collect();
     let lines: Vec<Vec<(String, bool, bool)>> = classes.iter().map(|class| lines(class)).collect();
     let layers = layers(&classes, &place);
@@ -156,12 +156,12 @@ fn one(view: &View) -> String {
     s
 }
 
-fn head(class: &ViewClass) -> String {
+fn head(class: &DumpedClass) -> String {
     format!("c{} {}{}", class.id, class.ty, if class.root { ", output" } else { "" })
 }
 
 /// What is said of each way to compute a class, and whether the best and the second best graph take it; those first.
-fn lines(class: &ViewClass) -> Vec<(String, bool, bool)> {
+fn lines(class: &DumpedClass) -> Vec<(String, bool, bool)> {
     let mut nodes: Vec<_> = class.nodes.iter().collect();
     nodes.sort_by(|a, b| (b.chosen, b.runner_up).cmp(&(a.chosen, a.runner_up)).then(a.cost.total_cmp(&b.cost)));
     let more = nodes.len().saturating_sub(MAX_LINES);
@@ -174,7 +174,7 @@ fn lines(class: &ViewClass) -> Vec<(String, bool, bool)> {
 }
 
 /// For each class how far below the inputs it is drawn; a cycle is cut where it closes.
-fn layers(classes: &[&ViewClass], place: &HashMap<usize, usize>) -> Vec<usize> {
+fn layers(classes: &[&DumpedClass], place: &HashMap<usize, usize>) -> Vec<usize> {
     let operands = |i: usize| classes[i].nodes.iter().flat_map(|node| &node.operands).filter_map(|id| place.get(id).copied());
     let mut layers = vec![0; classes.len()];
     let (mut seen, mut done) = (HashSet::new(), HashSet::new());

@@ -2,9 +2,9 @@
 
 use super::build::Builder;
 use super::{check_rules, wrong_rule};
+use crate::language::sum;
 use crate::language::{EGraph, add, is_sum, nodes};
 use crate::rules::Match;
-use crate::sums::sum;
 use egg::Id;
 use sonar_ir::graph::{Conv2dAttrs, Dim, NodeId, Op, PoolAttrs, Term};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};

@@ -3,9 +3,9 @@
 use super::build::Builder;
 use super::random::random_graph;
 use super::{network, tight, wrong_rule};
-use crate::convert::import;
+use crate::language::import;
 use crate::language::{Analysis, EGraph, nodes};
-use crate::proof::{Claim, prove};
+use crate::proofs::{Claim, prove};
 use crate::rules::Match;
 use crate::{Options, RULES, RewriteError, Rewritten, Rule, rewrite};
 use egg::Id;

@@ -90,10 +90,10 @@ fn factors_have_no_order() {
 
 #[test]
 fn conditions_hold() {
-    let graph = |konst: bool| {
+    let graph = |weight: bool| {
         let mut b = Builder::new();
         let x = b.input(&[2, 3]);
-        let y = if konst { b.param(&[2, 3]) } else { b.input(&[2, 3]) };
+        let y = if weight { b.param(&[2, 3]) } else { b.input(&[2, 3]) };
         let y = b.op(Op::Binary(BinaryOp::Div), &[x, y]);
         b.finish(&[y])
     };

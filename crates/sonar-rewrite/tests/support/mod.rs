@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use sonar_ir::graph::{Conv2dAttrs, Graph, Init, NodeId, Op, PoolAttrs, TensorType};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 use sonar_ir::space::Space;
-use sonar_rewrite::extract::Instance;
+use sonar_rewrite::instances::Instance;
 
 /// The cells of NAS-Bench-201, on images of their first stage.
 pub fn cells() -> Space {

@@ -1,0 +1,19 @@
+//! What can go wrong.
+
+use sonar_ir::infer::TypeError;
+use sonar_ir::verify::VerifyError;
+use thiserror::Error;
+
+/// Why a graph cannot be rewritten.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum RewriteError {
+    /// The graph is not well-formed.
+    #[error("the graph is not well-formed: {0}")]
+    Invalid(#[from] VerifyError),
+    /// A rewritten graph is ill-typed; that is a bug in a rule.
+    #[error("a rewritten graph is ill-typed: {0}")]
+    IllTyped(#[from] TypeError),
+    /// A proof was wanted and does not hold; that is a bug in a rule or in the proof.
+    #[error("the rewriting is not proven: {0}")]
+    Unproven(String),
+}

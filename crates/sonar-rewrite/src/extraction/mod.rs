@@ -1,0 +1,17 @@
+//! From an e-graph that holds many graphs to the cheapest ones.
+
+mod branch_and_bound;
+mod climb;
+mod export;
+mod greedy;
+mod problem;
+mod search;
+mod selection;
+mod walk;
+mod weights;
+
+pub use export::export;
+pub use problem::{Alternative, Problem, node_cost};
+pub use search::{Depth, Effort, choices, extract};
+pub use selection::Selection;
+pub use weights::smallest_weights;

@@ -1,0 +1,50 @@
+//! Extraction problems as plain data, for other solvers to compare with.
+
+use crate::error::RewriteError;
+use crate::extraction::{Alternative, Depth, Effort, Problem, choices};
+use crate::language::{Analysis, EGraph, import};
+use crate::options::Options;
+use crate::report::Report;
+use crate::rules::saturate;
+use crate::segments::{Remaining, simplify, split};
+use sonar_ir::Graph;
+use sonar_ir::verify;
+
+/// The extraction problem of one e-graph. A solution picks an alternative of every class that it needs, without a cycle; it
+/// needs the roots and the operands of what it picks.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// For each class its alternatives: what each costs, and the classes that are its operands.
+    pub alternatives: Vec<Vec<(f64, Vec<u32>)>>,
+    /// The classes that are wanted.
+    pub roots: Vec<u32>,
+    /// What the selection costs that [`rewrite`](crate::rewrite) makes of it.
+    pub found: f64,
+}
+
+/// The extraction problem of each distinct segment of a graph, with the rules, costs and limits of the options.
+pub fn instances(graph: &Graph, options: &Options<'_>) -> Result<Vec<Instance>, RewriteError> {
+    verify::graph(graph)?;
+    let remaining = Remaining::new(options);
+    let simple = simplify(graph, &remaining.options(options, 1.0), &mut Report::new(options.rules))?;
+    let mut segments: Vec<Graph> = Vec::new();
+    for segment in split(&simple, options.rules)? {
+        if !segments.contains(&segment.graph) {
+            segments.push(segment.graph);
+        }
+    }
+    Ok(segments.iter().map(|segment| instance(segment, &remaining.options(options, 1.0))).collect())
+}
+
+fn instance(segment: &Graph, options: &Options<'_>) -> Instance {
+    let mut egraph = EGraph::new(Analysis::default());
+    let roots = import(&mut egraph, segment);
+    saturate(&mut egraph, options.rules, &options.limits);
+    let mut problem = Problem::new(&egraph, &roots, options.cost);
+    let plain = |alternative: &Alternative| (alternative.cost, alternative.operands.clone());
+    let alternatives = problem.alternatives.iter().map(|mine| mine.iter().map(plain).collect()).collect();
+    problem.prune();
+    let effort = Effort { depth: Depth::Prove, restarts: options.restarts, seed: options.seed, until: None };
+    let found = choices(&problem, effort, |_| vec![]);
+    Instance { alternatives, roots: problem.roots.clone(), found: found[0].0 }
+}

@@ -1,0 +1,213 @@
+//! The language of the e-graph, and what is known about each of its classes.
+//!
+//! An e-node is a graph operator applied to classes. Two conventions make it compact:
+//! - a **sum** is one n-ary node — [`Op::FusedSum`] with nothing but [`Term::Add`] terms — whose operands are sorted,
+//!   so that no commutativity or associativity rule is needed (see [`sum`](super::sum));
+//! - a **kernel** is any other [`Op::FusedSum`]: one e-node, hence with a local cost.
+//!
+//! Operators are interned: an e-node holds the index of its operator, so comparing and hashing e-nodes is cheap.
+
+use super::uniform;
+use egg::{DidMerge, Id, Language};
+use sonar_ir::graph::{NodeId, Op, TensorType};
+use sonar_ir::infer::infer;
+use std::collections::HashMap;
+use std::mem::{Discriminant, discriminant};
+use std::sync::Arc;
+
+/// The e-graph over [`ENode`].
+pub type EGraph = egg::EGraph<ENode, Analysis>;
+
+/// An operator applied to classes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ENode {
+    /// The operator's index in [`EOps`].
+    pub op: EOpId,
+    /// The operands.
+    pub operands: Box<[Id]>,
+}
+
+/// Index of an interned operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EOpId(u32);
+
+/// What an e-node applies.
+#[derive(Debug)]
+pub enum EOp {
+    /// An input or a parameter of the graph that was imported: its node and type, and whether it is a parameter.
+    Leaf(NodeId, TensorType, bool),
+    /// An operator.
+    Op(Op),
+}
+
+/// The interned operators of one e-graph.
+#[derive(Default)]
+pub struct EOps {
+    list: Vec<Arc<EOp>>,
+    by_kind: HashMap<Discriminant<Op>, Vec<EOpId>>,
+}
+
+/// The e-class analysis: it owns the operators.
+#[derive(Default)]
+pub struct Analysis {
+    /// The operators that e-nodes refer to.
+    pub ops: EOps,
+}
+
+/// What is known about a class.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The type of every member.
+    pub ty: TensorType,
+    /// Whether the value depends on parameters only, so that it is computed once, before any run.
+    pub is_weight: bool,
+    /// The value of all elements, if it is known and one.
+    pub splat: Option<f32>,
+    /// Whether the cheapest graph that was known at some time computes it: see [`Stage::Widen`](crate::Stage::Widen).
+    pub wanted: bool,
+}
+
+impl EOps {
+    /// The operator with this index.
+    pub fn get(&self, id: EOpId) -> &Arc<EOp> {
+        &self.list[id.0 as usize]
+    }
+
+    /// The index of an operator.
+    pub fn intern(&mut self, op: Op) -> EOpId {
+        let bucket = self.by_kind.entry(discriminant(&op)).or_default();
+        if let Some(&id) = bucket.iter().find(|id| matches!(&*self.list[id.0 as usize], EOp::Op(other) if same(other, &op))) {
+            return id;
+        }
+        let id = EOpId(self.list.len() as u32);
+        bucket.push(id);
+        self.list.push(Arc::new(EOp::Op(op)));
+        id
+    }
+
+    /// A new leaf; every call gives a distinct one.
+    pub fn leaf(&mut self, node: NodeId, ty: TensorType, is_weight: bool) -> EOpId {
+        self.list.push(Arc::new(EOp::Leaf(node, ty, is_weight)));
+        EOpId(self.list.len() as u32 - 1)
+    }
+}
+
+/// Equality of operators that tells `-0.0` from `0.0`.
+fn same(a: &Op, b: &Op) -> bool {
+    match (a, b) {
+        (Op::Splat(x, s), Op::Splat(y, t)) => x.to_bits() == y.to_bits() && s == t,
+        _ => a == b,
+    }
+}
+
+impl Language for ENode {
+    type Discriminant = EOpId;
+
+    fn discriminant(&self) -> EOpId {
+        self.op
+    }
+
+    fn matches(&self, other: &Self) -> bool {
+        self.op == other.op && self.operands.len() == other.operands.len()
+    }
+
+    fn children(&self) -> &[Id] {
+        &self.operands
+    }
+
+    fn children_mut(&mut self) -> &mut [Id] {
+        &mut self.operands
+    }
+}
+
+impl egg::Analysis<ENode> for Analysis {
+    type Data = Facts;
+
+    /// # Panics
+    /// If the e-node is ill-typed: graphs are verified before they are imported, so only a wrong rule can build one.
+    fn make(egraph: &mut EGraph, enode: &ENode, _: Id) -> Facts {
+        match &**egraph.analysis.ops.get(enode.op) {
+            EOp::Leaf(_, ty, is_weight) => Facts { ty: ty.clone(), is_weight: *is_weight, splat: None, wanted: false },
+            EOp::Op(op) => {
+                let operands: Vec<&Facts> = enode.operands.iter().map(|&id| &egraph[id].data).collect();
+                let types: Vec<&TensorType> = operands.iter().map(|facts| &facts.ty).collect();
+                let ty = infer(op, &types).unwrap_or_else(|error| panic!("a rule built an ill-typed {op:?}: {error}"));
+                let splats: Vec<Option<f32>> = operands.iter().map(|facts| facts.splat).collect();
+                Facts {
+                    ty,
+                    is_weight: operands.iter().all(|facts| facts.is_weight),
+                    splat: uniform::eval(op, &splats),
+                    wanted: false,
+                }
+            }
+        }
+    }
+
+    /// # Panics
+    /// If the types differ: the rule that claimed the two equal is wrong.
+    fn merge(&mut self, a: &mut Facts, b: Facts) -> DidMerge {
+        assert_eq!(a.ty, b.ty, "a rule merged classes of different types");
+        let merged = (a.is_weight || b.is_weight, a.splat.or(b.splat));
+        let changed = DidMerge(
+            merged.0 != a.is_weight || merged.1.is_some() != a.splat.is_some(),
+            merged.0 != b.is_weight || merged.1.is_some() != b.splat.is_some(),
+        );
+        (a.is_weight, a.splat) = merged;
+        // Nothing is derived from this.
+        a.wanted |= b.wanted;
+        changed
+    }
+
+    /// Gives every class whose elements are known the node that says so: this is constant folding, and it is what makes
+    /// the dead edges of a cell vanish.
+    fn modify(egraph: &mut EGraph, id: Id) {
+        let Some(value) = egraph[id].data.splat else { return };
+        if nodes(egraph, id).any(|(op, _)| matches!(op, Op::Splat(..))) {
+            return;
+        }
+        let shape = egraph[id].data.ty.shape.clone();
+        let splat = add(egraph, Op::Splat(value, shape), &[]);
+        egraph.union(id, splat);
+    }
+}
+
+/// The class of an operator applied to classes.
+pub fn add(egraph: &mut EGraph, op: Op, operands: &[Id]) -> Id {
+    let op = egraph.analysis.ops.intern(op);
+    let operands = operands.iter().map(|&id| egraph.find(id)).collect();
+    egraph.add(ENode { op, operands })
+}
+
+/// The operators and operands of a class's nodes, without leaves.
+pub fn nodes(egraph: &EGraph, class: Id) -> impl Iterator<Item = (&Op, &[Id])> {
+    egraph[class].nodes.iter().filter_map(|node| match &**egraph.analysis.ops.get(node.op) {
+        EOp::Op(op) => Some((op, &*node.operands)),
+        EOp::Leaf(..) => None,
+    })
+}
+
+/// The e-nodes that have the class among their operands: their classes, operators and operands, in a fixed order.
+pub fn users(egraph: &EGraph, class: Id) -> Vec<(Id, Op, Vec<Id>)> {
+    let canonical = |id: Id| {
+        let node = egraph.id_to_node(id);
+        (egraph.find(id), node.op, node.operands.iter().map(|&id| egraph.find(id)).collect::<Vec<Id>>())
+    };
+    let mut users: Vec<(Id, EOpId, Vec<Id>)> = egraph[class].parents().map(canonical).collect();
+    users.sort_unstable();
+    users.dedup();
+    let users = users.into_iter().filter_map(|(class, head, operands)| match &**egraph.analysis.ops.get(head) {
+        EOp::Op(op) => Some((class, op.clone(), operands)),
+        EOp::Leaf(..) => None,
+    });
+    users.collect()
+}
+
+/// Whether the class depends on parameters only.
+pub fn is_weight(egraph: &EGraph, class: Id) -> bool {
+    egraph[class].data.is_weight
+}
+
+/// Whether the operator is a sum of classes and nothing more, no activation either.
+pub fn is_sum(op: &Op) -> bool {
+    matches!(op, Op::FusedSum { relu: false, .. }) && op.is_sum()
+}

@@ -1,0 +1,12 @@
+//! The language of the e-graph: e-nodes, the normal form of sums, and how a graph becomes e-nodes.
+
+mod egraph;
+mod import;
+mod sums;
+mod uniform;
+mod weights;
+
+pub use egraph::{Analysis, EGraph, ENode, EOp, add, is_sum, is_weight, nodes, users};
+pub use import::{activated, apply, import, import_all, product};
+pub use sums::{Dense, MAX_TERMS, kernel, sum, terms_of, with_operands};
+pub use weights::weights_of;

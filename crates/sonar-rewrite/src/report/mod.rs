@@ -1,0 +1,6 @@
+//! What happened, and e-graphs to look at.
+
+pub mod egraph_dump;
+mod summary;
+
+pub use summary::Report;

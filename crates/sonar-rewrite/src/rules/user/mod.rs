@@ -1,0 +1,4 @@
+//! Rules that a user states as text.
+
+pub mod matching;
+pub mod trial;

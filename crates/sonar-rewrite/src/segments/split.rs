@@ -1,0 +1,148 @@
+//! A large graph as a chain of small ones.
+//!
+//! A graph is cut where a single value carries everything that comes later: at the boundary of a cell or a block. A cut value
+//! has to be computed anyway (it is used several times, or a convolution reads it), so hardly any rewrite is lost, while
+//! the work becomes linear in the length of the network — and equal segments, of which repeated cells give many, are solved once.
+
+use crate::language::weights_of;
+use crate::rules::Rule;
+use sonar_ir::graph::{Graph, NodeId, Op};
+use sonar_ir::infer::TypeError;
+use sonar_ir::scalar::{BinaryOp, UnaryOp};
+use std::collections::BTreeMap;
+
+/// A part of a graph, as a graph of its own.
+pub struct Segment {
+    /// The part. Its inputs and parameters are named by their position in `leaves`; constants are parameters.
+    pub graph: Graph,
+    /// The values of the whole graph that its inputs and parameters stand for.
+    pub leaves: Vec<NodeId>,
+    /// The values of the whole graph that its outputs compute.
+    pub outputs: Vec<NodeId>,
+}
+
+/// A segment of this many nodes also ends where something could be moved across the cut.
+const LONG: usize = 8;
+
+/// Cuts a graph into segments, in order of computation, but not within what a rule of a user looks for. Constants belong to no
+/// segment.
+pub fn split(graph: &Graph, rules: &[Rule]) -> Result<Vec<Segment>, TypeError> {
+    let spans = |user: NodeId, id: NodeId| rules.iter().any(|rule| rule.spans(&graph.node(user).op, &graph.node(id).op));
+    split_where(graph, |is_weight, part, users| {
+        let spanned = part.last().is_some_and(|&id| users.iter().any(|&user| spans(user, id)));
+        is_boundary(graph, is_weight, part, users) && !spanned
+    })
+}
+
+/// [`split`], where `is_boundary` is asked whether a segment may end: of what is constant, of its nodes so far, and of the users of
+/// the last one, on which alone everything later depends.
+pub fn split_where(
+    graph: &Graph,
+    is_boundary: impl Fn(&[bool], &[NodeId], &[NodeId]) -> bool,
+) -> Result<Vec<Segment>, TypeError> {
+    let is_weight = weights_of(graph);
+    let mut users: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
+    for (id, node) in graph.iter().filter(|(id, _)| !is_weight[id.0 as usize]) {
+        for &operand in &node.operands {
+            users[operand.0 as usize].push(id);
+        }
+    }
+    let mut segments = Vec::new();
+    let mut part: Vec<NodeId> = Vec::new();
+    let mut live = 0usize;
+    for (id, node) in graph.iter() {
+        if is_weight[id.0 as usize] || node.op == Op::Input {
+            continue;
+        }
+        let mut operands = node.operands.clone();
+        operands.sort_unstable();
+        operands.dedup();
+        for operand in operands {
+            let users = &users[operand.0 as usize];
+            let starts_here = graph.node(operand).op == Op::Input && users.first() == Some(&id);
+            let ends_here = users.last() == Some(&id) && !is_weight[operand.0 as usize];
+            // An input is live from its first use to its last.
+            live = live + usize::from(starts_here) - usize::from(ends_here);
+        }
+        live += usize::from(!users[id.0 as usize].is_empty());
+        part.push(id);
+        if live == 1 && is_boundary(&is_weight, &part, &users[id.0 as usize]) {
+            segments.push(segment(graph, &is_weight, &users, std::mem::take(&mut part))?);
+        }
+    }
+    if !part.is_empty() {
+        segments.push(segment(graph, &is_weight, &users, part)?);
+    }
+    Ok(segments)
+}
+
+/// Whether a segment may end with a value that alone carries everything later, the last of `part`. A value of one use may
+/// end it only if nothing worth it can be folded across. An activation ends a segment that computes its operand in a kernel, as
+/// that kernel's epilogue; elsewhere it begins one, as the prologue of those that follow.
+fn is_boundary(graph: &Graph, is_weight: &[bool], part: &[NodeId], users: &[NodeId]) -> bool {
+    let (Some(&first), Some(&value)) = (part.first(), part.last()) else { return false };
+    let op = |id: NodeId| &graph.node(id).op;
+    let is_kernel = |id: NodeId| id >= first && matches!(op(id), Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. });
+    let long = part.len() >= LONG;
+    let is_relu = |id: NodeId| matches!(op(id), Op::Unary(UnaryOp::Relu));
+    if is_relu(value) && !is_kernel(graph.node(value).operands[0]) {
+        return false;
+    }
+    match *users {
+        [] => false,
+        [user] if matches!(op(user), Op::Conv2d(_) | Op::MatMul) => match op(value) {
+            Op::AvgPool(_) => false,
+            // What is linear can be multiplied into weights.
+            Op::Conv2d(_) | Op::MatMul | Op::BatchNorm { .. } | Op::Binary(BinaryOp::Mul | BinaryOp::Div) => long,
+            Op::Reshape(_) | Op::Transpose(_) | Op::Concat { .. } => long,
+            Op::Binary(BinaryOp::Add | BinaryOp::Sub) | Op::FusedSum { relu: false, .. } => {
+                long || !shifts(graph, is_weight, value)
+            }
+            _ => true,
+        },
+        [user] if is_relu(user) => matches!(op(value), Op::AvgPool(_) | Op::MaxPool(_)),
+        // Means of sums of means can be written in very many ways.
+        [user] => long && is_kernel(value) && matches!(op(user), Op::AvgPool(_)),
+        _ => true,
+    }
+}
+
+/// Whether a sum adds nothing but a constant to one value.
+fn shifts(graph: &Graph, is_weight: &[bool], value: NodeId) -> bool {
+    let variable = graph.node(value).operands.iter().filter(|operand| !is_weight[operand.0 as usize]);
+    variable.count() == 1
+}
+
+fn segment(graph: &Graph, is_weight: &[bool], users: &[Vec<NodeId>], part: Vec<NodeId>) -> Result<Segment, TypeError> {
+    let mut local = Graph::new("segment");
+    let mut leaves = Vec::new();
+    let mut ids: BTreeMap<NodeId, NodeId> = BTreeMap::new();
+    for &id in &part {
+        let node = graph.node(id);
+        for &operand in &node.operands {
+            if ids.contains_key(&operand) {
+                continue;
+            }
+            let outer = graph.node(operand);
+            let name = leaves.len().to_string();
+            let new = match (&outer.op, outer.ty.extents()) {
+                (Op::Splat(..), _) => local.push(outer.op.clone(), &[])?,
+                (_, Some(shape)) if is_weight[operand.0 as usize] => local.param(name, &shape, sonar_ir::Init::Zeros),
+                _ => local.input(name, outer.ty.clone()),
+            };
+            if !matches!(outer.op, Op::Splat(..)) {
+                leaves.push(operand);
+            }
+            ids.insert(operand, new);
+        }
+        let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[operand]).collect();
+        ids.insert(id, local.push(node.op.clone(), &operands)?);
+    }
+    let last = part.last().copied();
+    let outputs: Vec<NodeId> = part
+        .into_iter()
+        .filter(|id| graph.outputs.contains(id) || users[id.0 as usize].last().is_some_and(|user| Some(*user) > last))
+        .collect();
+    local.outputs = outputs.iter().map(|id| ids[id]).collect();
+    Ok(Segment { graph: local, leaves, outputs })
+}
