@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 /// For each crate, the other Sonar crates that it may depend on, tests included.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("sonar-ir", &[]),
-    ("sonar-onnx", &["sonar-ir"]),
+    ("sonar-files", &[]),
+    ("sonar-onnx", &["sonar-ir", "sonar-files"]),
     ("sonar-rewrite", &["sonar-ir"]),
     ("sonar-schedule", &["sonar-ir"]),
     ("sonar-codegen", &["sonar-ir"]),
     ("sonar-measure", &["sonar-ir", "sonar-codegen"]),
-    ("sonar-train", &["sonar-ir"]),
+    ("sonar-train", &["sonar-ir", "sonar-files"]),
     ("sonar-tune", &["sonar-ir", "sonar-rewrite", "sonar-schedule", "sonar-codegen", "sonar-measure", "sonar-train"]),
     ("sonar-nas", &["sonar-ir", "sonar-rewrite", "sonar-tune", "sonar-train", "sonar-measure"]),
     ("xtask", &[]),
@@ -25,6 +26,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("iced-x86", &["sonar-codegen"]),
     ("ar_archive_writer", &["sonar-codegen"]),
     ("prost", &["sonar-onnx"]),
+    ("zip", &["sonar-files"]),
     ("clap", &["sonar-compile", "xtask"]),
     ("anyhow", &["sonar-compile", "xtask"]),
 ];

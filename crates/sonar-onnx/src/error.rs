@@ -50,44 +50,44 @@ pub struct Problem {
     pub place: String,
     /// The operator, if the place is a node.
     pub op: Option<String>,
-    /// What is wrong with it.
-    pub fault: Fault,
+    /// Why it is refused.
+    pub reason: Refusal,
 }
 
-/// What is wrong with a node, an input, an output or an initializer.
+/// Why a node, an input, an output or an initializer is refused.
 #[derive(Clone, Debug, Error, PartialEq)]
-pub enum Fault {
-    /// It means something that Sonar cannot do.
+pub enum Refusal {
+    /// ONNX allows it, and Sonar cannot do it.
     #[error("not supported: {0}")]
     Unsupported(String),
-    /// It means nothing.
+    /// ONNX does not allow it.
     #[error("invalid: {0}")]
     Invalid(String),
 }
 
-impl Fault {
-    /// A fault of the first kind.
+impl Refusal {
+    /// A refusal of what ONNX allows.
     pub fn unsupported(what: impl Into<String>) -> Self {
-        Fault::Unsupported(what.into())
+        Refusal::Unsupported(what.into())
     }
 
-    /// A fault of the second kind.
+    /// A refusal of what ONNX does not allow.
     pub fn invalid(what: impl Into<String>) -> Self {
-        Fault::Invalid(what.into())
+        Refusal::Invalid(what.into())
     }
 }
 
-impl From<TypeError> for Fault {
+impl From<TypeError> for Refusal {
     fn from(error: TypeError) -> Self {
-        Fault::Invalid(error.0)
+        Refusal::Invalid(error.0)
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.op {
-            Some(op) => write!(f, "{op} `{}`: {}", self.place, self.fault),
-            None => write!(f, "`{}`: {}", self.place, self.fault),
+            Some(op) => write!(f, "{op} `{}`: {}", self.place, self.reason),
+            None => write!(f, "`{}`: {}", self.place, self.reason),
         }
     }
 }

@@ -2,35 +2,29 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `proto` | ONNX's protocol definition, as far as import reads it |
-//! | `weights` | elements of a file's tensors, from wherever they are |
-//! | `known` | tensors known at import, and arithmetic with them |
-//! | `layout` | in which order the IR holds the axes of a file's tensor |
-//! | `build` | the graph under construction: primitives on values, known or not |
-//! | `call` | one node of the file: arguments and attributes |
+//! | `file` | reads files: ONNX's protocol definition, tensors and where their elements are |
+//! | `import` | from a decoded file to a graph, node by node |
 //! | `ops` | the operators of ONNX, made of primitives |
-//! | `import` | from a file to a graph, node by node |
+//! | `build` | the graph under construction: primitives on values, the order of their axes, and tensors known at import |
 //! | `export` | from a graph to a file |
 //!
-//! The arithmetic of shapes is gone afterwards, every extent is a number, and images are held with channels last: inputs and
-//! outputs of the graph keep the file's order of axes, weights are transposed at import, and what is between moves no data
-//! but where the file itself makes two orders meet.
+//! After import every extent is a number, and the arithmetic of shapes is gone. Images are held with channels last. Inputs
+//! and outputs of the graph keep the file's order of axes, and weights are transposed at import. Between them data is moved
+//! only where the file itself makes two orders meet.
 
 mod build;
-mod call;
 mod error;
 mod export;
+mod file;
 mod import;
-mod known;
-mod layout;
 mod ops;
-pub mod proto;
-mod weights;
 
-pub use error::{Fault, ImportError, Problem};
+pub use error::{ImportError, Problem, Refusal};
 pub use export::{ExportError, export, export_model};
-pub use import::{ImportOptions, Imported, import, import_model, read_model, read_tensor};
-pub use weights::values;
+pub use file::proto;
+pub use file::tensor::values;
+pub use file::{read_model, read_tensor};
+pub use import::{ImportOptions, Imported, import, import_model};
 
 /// The versions of ONNX's operators that are supported.
 pub const OPSETS: std::ops::RangeInclusive<i64> = 9..=23;

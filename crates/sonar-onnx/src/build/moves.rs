@@ -1,14 +1,14 @@
 //! Primitives that only move elements.
 
 use super::{Builder, MAX_REPEATS, Value, broadcast, dims, elements};
-use crate::error::Fault;
-use crate::known::Known;
-use crate::layout::Layout;
+use crate::build::known::Known;
+use crate::build::layout::Layout;
+use crate::error::Refusal;
 use sonar_ir::{NodeId, Op};
 
 impl Builder {
     /// A value of the IR under another shape; reshapes of reshapes are one.
-    pub fn reshape_node(&mut self, node: NodeId, shape: &[usize]) -> Result<NodeId, Fault> {
+    pub fn reshape_node(&mut self, node: NodeId, shape: &[usize]) -> Result<NodeId, Refusal> {
         if self.extents(node) == shape {
             return Ok(node);
         }
@@ -20,9 +20,9 @@ impl Builder {
     }
 
     /// The same elements, in the file's order, under another shape.
-    pub fn reshape(&mut self, value: &Value, shape: &[usize]) -> Result<Value, Fault> {
+    pub fn reshape(&mut self, value: &Value, shape: &[usize]) -> Result<Value, Refusal> {
         if elements(shape).is_none() || elements(shape) != elements(value.shape()) {
-            return Err(Fault::invalid(format!("a tensor of shape {:?} cannot have the shape {shape:?}", value.shape())));
+            return Err(Refusal::invalid(format!("a tensor of shape {:?} cannot have the shape {shape:?}", value.shape())));
         }
         let laid = match value {
             Value::Known(known) => return Ok(Value::Known(known.reshaped(shape.to_vec()))),
@@ -37,7 +37,7 @@ impl Builder {
     }
 
     /// Axis `j` of the result is axis `permutation[j]` of the value.
-    pub fn transpose(&mut self, value: &Value, permutation: &[usize]) -> Result<Value, Fault> {
+    pub fn transpose(&mut self, value: &Value, permutation: &[usize]) -> Result<Value, Refusal> {
         Ok(match value {
             Value::Known(known) => Value::Known(known.transposed(permutation)),
             Value::Run(laid) => self.laid(laid.node, laid.layout.transposed(permutation)),
@@ -45,7 +45,7 @@ impl Builder {
     }
 
     /// `count` elements of an axis, from `start` on in steps of `step`.
-    pub fn slice(&mut self, value: &Value, axis: usize, start: usize, step: i64, count: usize) -> Result<Value, Fault> {
+    pub fn slice(&mut self, value: &Value, axis: usize, start: usize, step: i64, count: usize) -> Result<Value, Refusal> {
         if (start, step, count) == (0, 1, value.shape()[axis]) {
             return Ok(value.clone());
         }
@@ -61,7 +61,7 @@ impl Builder {
             Value::Run(laid) => laid,
         };
         match step {
-            _ if count == 0 => Err(Fault::unsupported("a tensor without elements")),
+            _ if count == 0 => Err(Refusal::unsupported("a tensor without elements")),
             1 => {
                 let op = Op::Slice { axis: laid.layout.position(axis), start, end: start + count };
                 let node = self.push(op, &[laid.node])?;
@@ -76,7 +76,7 @@ impl Builder {
     }
 
     /// Every element of an axis `factor` times in a row.
-    pub fn repeat(&mut self, value: &Value, axis: usize, factor: usize) -> Result<Value, Fault> {
+    pub fn repeat(&mut self, value: &Value, axis: usize, factor: usize) -> Result<Value, Refusal> {
         let mut shape = value.shape().to_vec();
         shape[axis] = shape[axis].saturating_mul(factor);
         let laid = match value {
@@ -87,7 +87,7 @@ impl Builder {
             Value::Run(laid) => laid,
         };
         if elements(&shape).is_none() {
-            return Err(Fault::invalid(format!("axis {axis} of the shape {:?} repeated {factor} times", value.shape())));
+            return Err(Refusal::invalid(format!("axis {axis} of the shape {:?} repeated {factor} times", value.shape())));
         }
         let position = laid.layout.position(axis);
         let mut apart = laid.layout.to_ir(value.shape());
@@ -101,7 +101,7 @@ impl Builder {
     }
 
     /// Chosen indices of an axis, in any order: consecutive ones are one slice.
-    pub fn rows(&mut self, value: &Value, axis: usize, rows: &[usize]) -> Result<Value, Fault> {
+    pub fn rows(&mut self, value: &Value, axis: usize, rows: &[usize]) -> Result<Value, Refusal> {
         let mut parts = Vec::new();
         let mut rest = rows;
         while let Some(&first) = rest.first() {
@@ -110,7 +110,7 @@ impl Builder {
             rest = &rest[run..];
         }
         if parts.len() > MAX_REPEATS {
-            return Err(Fault::unsupported(format!("{} separate parts of an axis", parts.len())));
+            return Err(Refusal::unsupported(format!("{} separate parts of an axis", parts.len())));
         }
         let parts =
             parts.into_iter().map(|(first, run)| self.slice(value, axis, first, 1, run)).collect::<Result<Vec<_>, _>>()?;
@@ -122,7 +122,7 @@ impl Builder {
     }
 
     /// Values laid end to end along an axis.
-    pub fn concat(&mut self, values: &[&Value], axis: usize) -> Result<Value, Fault> {
+    pub fn concat(&mut self, values: &[&Value], axis: usize) -> Result<Value, Refusal> {
         let parts: Vec<&Value> = values.iter().copied().filter(|v| elements(v.shape()) != Some(0)).collect();
         let (first, parts) = match &parts[..] {
             [] => (values[0], values),
@@ -132,7 +132,7 @@ impl Builder {
         let mut shape = first.shape().to_vec();
         if parts.iter().any(|p| p.rank() != shape.len() || (0..shape.len()).any(|i| i != axis && p.shape()[i] != shape[i])) {
             let shapes: Vec<&[usize]> = parts.iter().map(|p| p.shape()).collect();
-            return Err(Fault::invalid(format!("the shapes {shapes:?} differ on an axis other than {axis}")));
+            return Err(Refusal::invalid(format!("the shapes {shapes:?} differ on an axis other than {axis}")));
         }
         shape[axis] = parts.iter().fold(0, |total: usize, part| total.saturating_add(part.shape()[axis]));
         let known: Option<Vec<&Known>> =
@@ -149,12 +149,12 @@ impl Builder {
     }
 
     /// Repeats along axes of extent 1, and along new leading axes.
-    pub fn expand(&mut self, value: &Value, shape: &[usize]) -> Result<Value, Fault> {
+    pub fn expand(&mut self, value: &Value, shape: &[usize]) -> Result<Value, Refusal> {
         if value.shape() == shape {
             return Ok(value.clone());
         }
         if broadcast(value.shape(), shape)? != shape {
-            return Err(Fault::invalid(format!("the shape {:?} does not broadcast to {shape:?}", value.shape())));
+            return Err(Refusal::invalid(format!("the shape {:?} does not broadcast to {shape:?}", value.shape())));
         }
         if let Value::Known(known) = value
             && self.may_compute(shape)
@@ -162,7 +162,7 @@ impl Builder {
             return Ok(Value::Known(known.broadcast(shape)));
         }
         if elements(shape) == Some(0) {
-            return Err(Fault::unsupported("a tensor without elements"));
+            return Err(Refusal::unsupported("a tensor without elements"));
         }
         let value = self.with_rank(value, shape.len())?;
         let laid = self.run(&value)?;
@@ -171,20 +171,20 @@ impl Builder {
     }
 
     /// The value with leading axes of extent 1 added until it has a rank.
-    pub fn with_rank(&mut self, value: &Value, rank: usize) -> Result<Value, Fault> {
+    pub fn with_rank(&mut self, value: &Value, rank: usize) -> Result<Value, Refusal> {
         let mut shape = vec![1; rank.saturating_sub(value.rank())];
         shape.extend(value.shape());
         self.reshape(value, &shape)
     }
 
     /// `value` around the operand, `(before, after)` for each axis.
-    pub fn pad(&mut self, value: &Value, pads: &[(usize, usize)], with: f32) -> Result<Value, Fault> {
+    pub fn pad(&mut self, value: &Value, pads: &[(usize, usize)], with: f32) -> Result<Value, Refusal> {
         if pads.iter().all(|&pad| pad == (0, 0)) {
             return Ok(value.clone());
         }
         let padded: Vec<usize> = value.shape().iter().zip(pads).map(|(n, p)| n.saturating_add(p.0).saturating_add(p.1)).collect();
         if elements(&padded).is_none() {
-            return Err(Fault::invalid(format!("paddings {pads:?}")));
+            return Err(Refusal::invalid(format!("paddings {pads:?}")));
         }
         if with == 0.0 {
             let laid = self.run(value)?;
@@ -198,7 +198,7 @@ impl Builder {
                 shape[axis] = extent;
                 let layout = self.common_layout(&[like], shape.len());
                 let node = self.push(Op::Splat(with, dims(&layout.to_ir(&shape))), &[])?;
-                Ok::<_, Fault>(self.laid(node, layout))
+                Ok::<_, Refusal>(self.laid(node, layout))
             };
             let mut parts = Vec::new();
             if before > 0 {

@@ -7,7 +7,7 @@
 mod ops;
 mod writer;
 
-use crate::proto::*;
+use crate::file::proto::*;
 use prost::Message;
 use sonar_ir::verify::{self, VerifyError};
 use sonar_ir::{Dim, Graph, NodeId, Op, TensorType, Values};
@@ -41,7 +41,7 @@ pub enum ExportError {
         what: String,
     },
     /// The file would be larger than a file of this format can be.
-    #[error("the file would have {0} bytes; an ONNX file has at most {limit}", limit = crate::import::MAX_FILE)]
+    #[error("the file would have {0} bytes; an ONNX file has at most {limit}", limit = crate::file::MAX_FILE)]
     TooLarge(usize),
 }
 
@@ -63,7 +63,7 @@ pub enum ExportError {
 pub fn export(graph: &Graph, weights: &Values) -> Result<Vec<u8>, ExportError> {
     let model = export_model(graph, weights)?;
     match model.encoded_len() {
-        size if size as u64 > crate::import::MAX_FILE => Err(ExportError::TooLarge(size)),
+        size if size as u64 > crate::file::MAX_FILE => Err(ExportError::TooLarge(size)),
         _ => Ok(model.encode_to_vec()),
     }
 }

@@ -173,7 +173,7 @@ fn conv(w: &mut Writer<'_>, attrs: &Conv2dAttrs, x: NodeId, kernel: NodeId, relu
     Ok(w.apply("Conv", conv_attributes(attrs), &[image, kernel]))
 }
 
-fn conv_attributes(attrs: &Conv2dAttrs) -> Vec<crate::proto::AttributeProto> {
+fn conv_attributes(attrs: &Conv2dAttrs) -> Vec<crate::file::proto::AttributeProto> {
     vec![
         ints("strides", &attrs.stride),
         ints("pads", &attrs.pad),
@@ -335,7 +335,7 @@ fn pool(
     name: &str,
     attrs: &PoolAttrs,
     x: NodeId,
-    more: Vec<crate::proto::AttributeProto>,
+    more: Vec<crate::file::proto::AttributeProto>,
 ) -> Result<String, ExportError> {
     let image = w.value(x, Order::ChannelsFirst)?;
     let own = vec![ints("kernel_shape", &attrs.kernel), ints("strides", &attrs.stride), ints("pads", &attrs.pad)];

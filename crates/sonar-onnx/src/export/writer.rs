@@ -1,8 +1,8 @@
 //! The file under construction: nodes and constants, and under which names values are in it.
 
 use super::{ExportError, declares, unsupported};
-use crate::known::Known;
-use crate::proto::*;
+use crate::build::known::Known;
+use crate::file::proto::*;
 use sonar_ir::{Dim, Graph, NodeId, Op, Values};
 use std::collections::{BTreeMap, BTreeSet};
 

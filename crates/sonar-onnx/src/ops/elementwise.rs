@@ -1,50 +1,50 @@
 //! Functions of each element.
 
+use crate::build::known::{Data, Int, Known, MAX_COMPUTED};
 use crate::build::{Builder, Value, broadcast, elements};
-use crate::call::Call;
-use crate::error::Fault;
-use crate::known::{Data, Int, Known, MAX_COMPUTED};
-use crate::proto::DataType;
+use crate::error::Refusal;
+use crate::file::proto::DataType;
+use crate::import::call::Call;
 use sonar_ir::{BinaryOp, UnaryOp};
 use std::collections::BTreeSet;
 
-type Results = Result<Vec<Value>, Fault>;
+type Results = Result<Vec<Value>, Refusal>;
 
 /// The most different exponents of one `Pow`; each becomes operators of its own.
 const MAX_EXPONENTS: usize = 16;
 
 /// Compositions of elementwise primitives.
 impl Builder {
-    fn add(&mut self, a: &Value, b: &Value) -> Result<Value, Fault> {
+    fn add(&mut self, a: &Value, b: &Value) -> Result<Value, Refusal> {
         self.binary(BinaryOp::Add, a, b)
     }
 
-    fn mul(&mut self, a: &Value, b: &Value) -> Result<Value, Fault> {
+    fn mul(&mut self, a: &Value, b: &Value) -> Result<Value, Refusal> {
         self.binary(BinaryOp::Mul, a, b)
     }
 
     /// `value · factor`, which is `value` itself for a factor of one.
-    pub fn scale(&mut self, value: &Value, factor: f32) -> Result<Value, Fault> {
+    pub fn scale(&mut self, value: &Value, factor: f32) -> Result<Value, Refusal> {
         if factor == 1.0 { Ok(value.clone()) } else { self.mul(value, &Value::float(factor)) }
     }
 
     /// `value + number`.
-    pub fn shift(&mut self, value: &Value, number: f32) -> Result<Value, Fault> {
+    pub fn shift(&mut self, value: &Value, number: f32) -> Result<Value, Refusal> {
         if number == 0.0 { Ok(value.clone()) } else { self.add(value, &Value::float(number)) }
     }
 
     /// `max(value, lowest)`.
-    fn at_least(&mut self, value: &Value, lowest: f32) -> Result<Value, Fault> {
+    fn at_least(&mut self, value: &Value, lowest: f32) -> Result<Value, Refusal> {
         if lowest == 0.0 { self.unary(UnaryOp::Relu, value) } else { self.binary(BinaryOp::Max, value, &Value::float(lowest)) }
     }
 
     /// `min(value, highest)`.
-    fn at_most(&mut self, value: &Value, highest: f32) -> Result<Value, Fault> {
+    fn at_most(&mut self, value: &Value, highest: f32) -> Result<Value, Refusal> {
         self.binary(BinaryOp::Min, value, &Value::float(highest))
     }
 
     /// `min(max(slope · value + offset, 0), 1)`.
-    fn hard_sigmoid(&mut self, value: &Value, slope: f32, offset: f32) -> Result<Value, Fault> {
+    fn hard_sigmoid(&mut self, value: &Value, slope: f32, offset: f32) -> Result<Value, Refusal> {
         let line = self.scale(value, slope)?;
         let line = self.shift(&line, offset)?;
         let positive = self.at_least(&line, 0.0)?;
@@ -52,7 +52,7 @@ impl Builder {
     }
 
     /// `log(1 + e^value)`, as `max(value, 0) + log(1 + e^-|value|)`, which does not overflow.
-    fn softplus(&mut self, value: &Value) -> Result<Value, Fault> {
+    fn softplus(&mut self, value: &Value) -> Result<Value, Refusal> {
         let size = self.unary(UnaryOp::Abs, value)?;
         let negative = self.unary(UnaryOp::Neg, &size)?;
         let power = self.unary(UnaryOp::Exp, &negative)?;
@@ -63,7 +63,7 @@ impl Builder {
     }
 
     /// `value` where it is positive, `alpha · (e^value - 1)` elsewhere.
-    fn elu(&mut self, value: &Value, alpha: f32) -> Result<Value, Fault> {
+    fn elu(&mut self, value: &Value, alpha: f32) -> Result<Value, Refusal> {
         let negative = self.at_most(value, 0.0)?;
         let power = self.unary(UnaryOp::Exp, &negative)?;
         let below = self.shift(&power, -1.0)?;
@@ -73,15 +73,15 @@ impl Builder {
     }
 
     /// The error function.
-    fn erf(&mut self, value: &Value) -> Result<Value, Fault> {
+    fn erf(&mut self, value: &Value) -> Result<Value, Refusal> {
         match UnaryOp::from_name("erf") {
             Some(erf) => self.unary(erf, value),
-            None => Err(Fault::unsupported("the error function")),
+            None => Err(Refusal::unsupported("the error function")),
         }
     }
 
     /// `value` to a power, in a shape that it has already.
-    fn power_of(&mut self, value: &Value, exponent: f32, shape: &[usize]) -> Result<Value, Fault> {
+    fn power_of(&mut self, value: &Value, exponent: f32, shape: &[usize]) -> Result<Value, Refusal> {
         let size = exponent.abs();
         let power = if exponent == 0.0 {
             return self.expand(&Value::float(1.0), shape);
@@ -90,7 +90,7 @@ impl Builder {
         } else if size == 0.5 {
             self.unary(UnaryOp::Sqrt, value)?
         } else if size.fract() == 0.0 || !size.is_finite() {
-            return Err(Fault::unsupported(format!("the exponent {exponent}")));
+            return Err(Refusal::unsupported(format!("the exponent {exponent}")));
         } else {
             // A power of a negative number with a broken exponent is not a number, and so is its logarithm.
             let log = self.unary(UnaryOp::Log, value)?;
@@ -101,7 +101,7 @@ impl Builder {
     }
 
     /// `value` to an integer power of at least 1.
-    fn power(&mut self, value: &Value, exponent: u32) -> Result<Value, Fault> {
+    fn power(&mut self, value: &Value, exponent: u32) -> Result<Value, Refusal> {
         if exponent == 1 {
             return Ok(value.clone());
         }
@@ -233,7 +233,7 @@ pub fn prelu(b: &mut Builder, call: &Call<'_>) -> Results {
 /// Bounds are attributes before version 11 and arguments since.
 pub fn clip(b: &mut Builder, call: &Call<'_>) -> Results {
     let bound = |index: usize, name: &'static str| match call.optional(index) {
-        Some(value) => Ok::<_, Fault>(Some(value.clone())),
+        Some(value) => Ok::<_, Refusal>(Some(value.clone())),
         None if call.has(name) => Ok(Some(Value::float(call.float(name, 0.0)?))),
         None => Ok(None),
     };
@@ -265,7 +265,7 @@ pub fn gelu(b: &mut Builder, call: &Call<'_>) -> Results {
     match call.text("approximate", "none")?.as_str() {
         "none" => apply(UnaryOp::Gelu, b, call),
         "tanh" => apply(UnaryOp::GeluTanh, b, call),
-        other => Err(Fault::invalid(format!("the approximation `{other}`"))),
+        other => Err(Refusal::invalid(format!("the approximation `{other}`"))),
     }
 }
 
@@ -316,12 +316,12 @@ pub fn mish(b: &mut Builder, call: &Call<'_>) -> Results {
 pub fn pow(b: &mut Builder, call: &Call<'_>) -> Results {
     let (x, exponent) = (call.input(0)?, call.input(1)?);
     let Value::Known(exponents) = exponent else {
-        return Err(Fault::unsupported("exponents that are not known at import"));
+        return Err(Refusal::unsupported("exponents that are not known at import"));
     };
     let shape = broadcast(x.shape(), &exponents.shape)?;
     if let Value::Known(base) = x {
         if !b.may_compute(&shape) {
-            return Err(Fault::unsupported(format!("powers of {shape:?} known numbers")));
+            return Err(Refusal::unsupported(format!("powers of {shape:?} known numbers")));
         }
         let power = |a: i64, e: i64| match u32::try_from(e) {
             Ok(e) => Some(a.wrapping_pow(e)),
@@ -347,7 +347,7 @@ pub fn pow(b: &mut Builder, call: &Call<'_>) -> Results {
             let all = exponents.as_floats()?;
             let distinct: BTreeSet<u32> = all.iter().map(|e| e.to_bits()).collect();
             if distinct.len() > MAX_EXPONENTS {
-                return Err(Fault::unsupported(format!("{} different exponents", distinct.len())));
+                return Err(Refusal::unsupported(format!("{} different exponents", distinct.len())));
             }
             let mut result = b.power_of(&x, all[0], &shape)?;
             for bits in distinct.into_iter().filter(|&bits| bits != all[0].to_bits()) {
@@ -372,12 +372,12 @@ pub fn dropout(_: &mut Builder, call: &Call<'_>) -> Results {
     let training = call.known(2)?.map(Known::as_ints).transpose()?.is_some_and(|flags| flags.iter().any(|&v| v != 0));
     let nothing = matches!(call.optional(1), Some(Value::Known(ratio)) if ratio.uniform() == Some(0.0));
     if training && !nothing {
-        return Err(Fault::unsupported("dropout in training mode"));
+        return Err(Refusal::unsupported("dropout in training mode"));
     }
     let mut results = vec![x.clone()];
     if call.wants(1) {
         let count = elements(x.shape()).filter(|&count| count <= MAX_COMPUTED);
-        let count = count.ok_or_else(|| Fault::unsupported("the mask of so large a tensor"))?;
+        let count = count.ok_or_else(|| Refusal::unsupported("the mask of so large a tensor"))?;
         results.push(Value::Known(Known::typed(Int::Bool, x.shape().to_vec(), vec![1; count])));
     }
     Ok(results)
@@ -391,7 +391,7 @@ pub fn cast(b: &mut Builder, call: &Call<'_>) -> Results {
     let to = i32::try_from(code).ok().and_then(|c| DataType::try_from(c).ok()).unwrap_or(Undefined);
     let float = matches!(to, Float | Double | Float16 | Bfloat16);
     if !float && (Int::of(to).is_none() || matches!(to, Int4 | Uint4)) {
-        return Err(Fault::unsupported(format!("a cast to type {code}")));
+        return Err(Refusal::unsupported(format!("a cast to type {code}")));
     }
     let known = match (call.input(0)?, to) {
         (value @ Value::Run(_), _) if float => return Ok(vec![value.clone()]),
@@ -400,7 +400,7 @@ pub fn cast(b: &mut Builder, call: &Call<'_>) -> Results {
             let size = b.unary(UnaryOp::Abs, value)?;
             return Ok(vec![b.unary(UnaryOp::Step, &size)?]);
         }
-        (Value::Run(_), _) => return Err(Fault::unsupported(format!("a cast to {to:?} of what is not known at import"))),
+        (Value::Run(_), _) => return Err(Refusal::unsupported(format!("a cast to {to:?} of what is not known at import"))),
         (Value::Known(known), _) => known,
     };
     let shape = known.shape.clone();

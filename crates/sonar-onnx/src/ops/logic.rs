@@ -2,24 +2,24 @@
 //!
 //! Truth values are 0 and 1: integers where they are known at import, and numbers like all others where they are not.
 
+use crate::build::known::{Data, Int, Known, MAX_COMPUTED};
 use crate::build::{Builder, Value, broadcast, elements};
-use crate::call::Call;
-use crate::error::Fault;
-use crate::known::{Data, Int, Known, MAX_COMPUTED};
+use crate::error::Refusal;
+use crate::import::call::Call;
 use sonar_ir::{BinaryOp, UnaryOp};
 
-type Results = Result<Vec<Value>, Fault>;
+type Results = Result<Vec<Value>, Refusal>;
 
 /// Two operands, with the shape that they broadcast to.
 type Both<'a> = (&'a Known, &'a Known, Vec<usize>);
 
 /// The two operands, if both are known at import; the result must not be too large then.
-fn both<'a>(call: &'a Call<'_>) -> Result<Option<Both<'a>>, Fault> {
+fn both<'a>(call: &'a Call<'_>) -> Result<Option<Both<'a>>, Refusal> {
     let (Value::Known(a), Value::Known(b)) = (call.input(0)?, call.input(1)?) else { return Ok(None) };
     let shape = broadcast(&a.shape, &b.shape)?;
     match elements(&shape) {
         Some(count) if count <= MAX_COMPUTED => Ok(Some((a, b, shape))),
-        _ => Err(Fault::unsupported(format!("comparing {shape:?} elements at import"))),
+        _ => Err(Refusal::unsupported(format!("comparing {shape:?} elements at import"))),
     }
 }
 
@@ -27,7 +27,7 @@ fn both<'a>(call: &'a Call<'_>) -> Result<Option<Both<'a>>, Fault> {
 fn known((a, b, shape): Both<'_>, float: fn(f64, f64) -> bool, int: fn(i64, i64) -> bool) -> Results {
     let mixed = matches!(a.data, Data::Int(_)) != matches!(b.data, Data::Int(_));
     if mixed {
-        return Err(Fault::invalid("one operand has integers, the other floating-point numbers"));
+        return Err(Refusal::invalid("one operand has integers, the other floating-point numbers"));
     }
     let (a, b) = (a.broadcast(&shape), b.broadcast(&shape));
     let result: Vec<i64> = match (&a.data, &b.data) {
@@ -50,14 +50,14 @@ impl Builder {
     }
 
     /// Where `a > b`.
-    fn exceeds(&mut self, a: &Value, b: &Value) -> Result<Value, Fault> {
+    fn exceeds(&mut self, a: &Value, b: &Value) -> Result<Value, Refusal> {
         let (a, b) = (self.number(a), self.number(b));
         let difference = self.binary(BinaryOp::Sub, &a, &b)?;
         self.unary(UnaryOp::Step, &difference)
     }
 
     /// Where the condition does not hold.
-    fn inverse(&mut self, condition: &Value) -> Result<Value, Fault> {
+    fn inverse(&mut self, condition: &Value) -> Result<Value, Refusal> {
         let condition = self.number(condition);
         self.binary(BinaryOp::Sub, &Value::float(1.0), &condition)
     }
@@ -65,7 +65,7 @@ impl Builder {
     /// `value` where the condition holds, 0 elsewhere; exact for infinite values, too.
     ///
     /// With a bound of `∞` or 0 for the condition, it is `min(max(value, 0), bound) - min(max(-value, 0), bound)`.
-    fn where_true(&mut self, condition: &Value, value: &Value) -> Result<Value, Fault> {
+    fn where_true(&mut self, condition: &Value, value: &Value) -> Result<Value, Refusal> {
         let shifted = self.shift(condition, -0.5)?;
         let endless = self.scale(&shifted, f32::INFINITY)?;
         let bound = self.unary(UnaryOp::Relu, &endless)?;

@@ -12,11 +12,11 @@ mod shape;
 mod window;
 
 use crate::build::{Builder, Value};
-use crate::call::Call;
-use crate::error::Fault;
+use crate::error::Refusal;
+use crate::import::call::Call;
 
 /// What an operator makes of its arguments: its results in order.
-pub type Operator = fn(&mut Builder, &Call<'_>) -> Result<Vec<Value>, Fault>;
+pub type Operator = fn(&mut Builder, &Call<'_>) -> Result<Vec<Value>, Refusal>;
 
 /// The operator with this name.
 pub fn find(name: &str) -> Option<Operator> {

@@ -1,21 +1,21 @@
 //! What only moves elements.
 
 use crate::build::{Builder, MAX_REPEATS, Value, axes, axis, elements};
-use crate::call::Call;
-use crate::error::Fault;
+use crate::error::Refusal;
+use crate::import::call::Call;
 
-type Results = Result<Vec<Value>, Fault>;
+type Results = Result<Vec<Value>, Refusal>;
 
 /// Extents from integers.
-pub fn extents(list: &[i64]) -> Result<Vec<usize>, Fault> {
+pub fn extents(list: &[i64]) -> Result<Vec<usize>, Refusal> {
     let shape: Option<Vec<usize>> = list.iter().map(|&extent| usize::try_from(extent).ok()).collect();
     let shape = shape.filter(|shape| elements(shape).is_some());
-    shape.ok_or_else(|| Fault::invalid(format!("the shape {list:?}")))
+    shape.ok_or_else(|| Refusal::invalid(format!("the shape {list:?}")))
 }
 
 /// Integers of an argument that must be there.
-fn required(call: &Call<'_>, index: usize, attribute: &'static str) -> Result<Vec<i64>, Fault> {
-    call.ints_of(index, attribute)?.ok_or_else(|| Fault::invalid(format!("argument {} is missing", index + 1)))
+fn required(call: &Call<'_>, index: usize, attribute: &'static str) -> Result<Vec<i64>, Refusal> {
+    call.ints_of(index, attribute)?.ok_or_else(|| Refusal::invalid(format!("argument {} is missing", index + 1)))
 }
 
 pub fn concat(b: &mut Builder, call: &Call<'_>) -> Results {
@@ -32,14 +32,14 @@ pub fn split(b: &mut Builder, call: &Call<'_>) -> Results {
     let count = usize::try_from(call.int("num_outputs", call.outputs() as i64)?).unwrap_or(0);
     let sizes = match call.ints_of(1, "split")? {
         Some(sizes) => extents(&sizes)?,
-        None if count == 0 || count > extent => return Err(Fault::invalid(format!("{count} parts of {extent}"))),
+        None if count == 0 || count > extent => return Err(Refusal::invalid(format!("{count} parts of {extent}"))),
         None => {
             let size = extent.div_ceil(count);
             (0..count).map(|i| size.min(extent.saturating_sub(i * size))).collect()
         }
     };
     if sizes.iter().sum::<usize>() != extent || sizes.len() != call.outputs() {
-        return Err(Fault::invalid(format!("parts {sizes:?} of an axis of extent {extent} for {} results", call.outputs())));
+        return Err(Refusal::invalid(format!("parts {sizes:?} of an axis of extent {extent} for {} results", call.outputs())));
     }
     let mut start = 0;
     let mut parts = Vec::new();
@@ -57,7 +57,7 @@ pub fn slice(b: &mut Builder, call: &Call<'_>) -> Results {
     let list = call.ints_of(3, "axes")?.unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = call.ints_of(4, "steps")?.unwrap_or_else(|| vec![1; starts.len()]);
     if ends.len() != starts.len() || list.len() != starts.len() || steps.len() != starts.len() {
-        return Err(Fault::invalid("starts, ends, axes and steps differ in number"));
+        return Err(Refusal::invalid("starts, ends, axes and steps differ in number"));
     }
     axes(&list, x.rank())?;
     let mut result = x.clone();
@@ -70,11 +70,11 @@ pub fn slice(b: &mut Builder, call: &Call<'_>) -> Results {
 }
 
 /// First index, step and number of indices of a slice in the sense of NumPy.
-fn positions(extent: usize, start: i64, end: i64, step: i64) -> Result<(usize, i64, usize), Fault> {
+fn positions(extent: usize, start: i64, end: i64, step: i64) -> Result<(usize, i64, usize), Refusal> {
     let n = extent as i64;
     let wrap = |index: i64| if index < 0 { index.saturating_add(n) } else { index };
     let (first, last) = match step {
-        0 => return Err(Fault::invalid("a slice of step 0")),
+        0 => return Err(Refusal::invalid("a slice of step 0")),
         1.. => (wrap(start).clamp(0, n), wrap(end).clamp(0, n)),
         _ => (wrap(start).clamp(-1, n - 1), wrap(end).clamp(-1, n - 1)),
     };
@@ -92,12 +92,12 @@ pub fn reshape(b: &mut Builder, call: &Call<'_>) -> Results {
     let mut open = None;
     for (axis, &extent) in wanted.iter().enumerate() {
         shape.push(match extent {
-            -1 if open.is_some() => return Err(Fault::invalid(format!("the shape {wanted:?} leaves two extents open"))),
+            -1 if open.is_some() => return Err(Refusal::invalid(format!("the shape {wanted:?} leaves two extents open"))),
             -1 => {
                 open = Some(axis);
                 1
             }
-            0 if !zero_is_zero => *x.shape().get(axis).ok_or_else(|| Fault::invalid(format!("the shape {wanted:?}")))?,
+            0 if !zero_is_zero => *x.shape().get(axis).ok_or_else(|| Refusal::invalid(format!("the shape {wanted:?}")))?,
             extent => extents(&[extent])?[0],
         });
     }
@@ -123,7 +123,7 @@ pub fn squeeze(b: &mut Builder, call: &Call<'_>) -> Results {
         None => (0..x.rank()).filter(|&axis| x.shape()[axis] == 1).collect(),
     };
     if dropped.iter().any(|&axis| x.shape()[axis] != 1) {
-        return Err(Fault::invalid(format!("axes {dropped:?} of the shape {:?} have not extent 1", x.shape())));
+        return Err(Refusal::invalid(format!("axes {dropped:?} of the shape {:?} have not extent 1", x.shape())));
     }
     let shape: Vec<usize> = (0..x.rank()).filter(|axis| !dropped.contains(axis)).map(|axis| x.shape()[axis]).collect();
     Ok(vec![b.reshape(x, &shape)?])
@@ -146,7 +146,7 @@ pub fn transpose(b: &mut Builder, call: &Call<'_>) -> Results {
     let given = call.ints("perm", &reversed)?;
     let permutation: Vec<usize> = given.iter().map(|&a| axis(a, x.rank())).collect::<Result<_, _>>()?;
     if axes(&given, x.rank())?.len() != x.rank() {
-        return Err(Fault::invalid(format!("{given:?} is no permutation of {} axes", x.rank())));
+        return Err(Refusal::invalid(format!("{given:?} is no permutation of {} axes", x.rank())));
     }
     Ok(vec![b.transpose(x, &permutation)?])
 }
@@ -162,14 +162,14 @@ pub fn tile(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let repeats = extents(&required(call, 1, "repeats")?)?;
     if repeats.len() != x.rank() || repeats.contains(&0) {
-        return Err(Fault::invalid(format!("{repeats:?} repetitions of a tensor of rank {}", x.rank())));
+        return Err(Refusal::invalid(format!("{repeats:?} repetitions of a tensor of rank {}", x.rank())));
     }
     // Each axis is one of extent 1, which is repeated, before one with the elements.
     let apart: Vec<usize> = x.shape().iter().flat_map(|&extent| [1, extent]).collect();
     let repeated: Vec<usize> = repeats.iter().zip(x.shape()).flat_map(|(&count, &extent)| [count, extent]).collect();
     let together: Vec<usize> = repeats.iter().zip(x.shape()).map(|(count, extent)| count.saturating_mul(*extent)).collect();
     if elements(&together).is_none() {
-        return Err(Fault::invalid(format!("{repeats:?} repetitions of the shape {:?}", x.shape())));
+        return Err(Refusal::invalid(format!("{repeats:?} repetitions of the shape {:?}", x.shape())));
     }
     let apart = b.reshape(x, &apart)?;
     let repeated = b.expand(&apart, &repeated)?;
@@ -186,7 +186,7 @@ pub fn pad(b: &mut Builder, call: &Call<'_>) -> Results {
     };
     axes(&list, x.rank())?;
     if given.len() != 2 * list.len() {
-        return Err(Fault::invalid(format!("{} paddings for {} axes", given.len(), list.len())));
+        return Err(Refusal::invalid(format!("{} paddings for {} axes", given.len(), list.len())));
     }
     let with = match call.known(2)? {
         Some(known) => known.as_floats()?.first().copied().unwrap_or(0.0),
@@ -201,7 +201,7 @@ pub fn pad(b: &mut Builder, call: &Call<'_>) -> Results {
         let cut = |pad: i64| usize::try_from(pad.min(0).unsigned_abs()).unwrap_or(usize::MAX);
         let extent = x.shape()[axis];
         let left = extent.checked_sub(cut(before).saturating_add(cut(after))).filter(|&left| left > 0);
-        let left = left.ok_or_else(|| Fault::unsupported(format!("paddings {given:?} that leave nothing")))?;
+        let left = left.ok_or_else(|| Refusal::unsupported(format!("paddings {given:?} that leave nothing")))?;
         result = b.slice(&result, axis, cut(before), 1, left)?;
         pads[axis] = (before.max(0) as usize, after.max(0) as usize);
     }
@@ -211,7 +211,7 @@ pub fn pad(b: &mut Builder, call: &Call<'_>) -> Results {
     for (axis, &(before, after)) in pads.iter().enumerate() {
         let extent = result.shape()[axis] as i64;
         if before.saturating_add(after) > MAX_REPEATS {
-            return Err(Fault::unsupported(format!("paddings {pads:?} that repeat elements")));
+            return Err(Refusal::unsupported(format!("paddings {pads:?} that repeat elements")));
         }
         let rows = (-(before as i64)..extent + after as i64).map(|index| mirrored(&mode, index, extent));
         let rows: Vec<usize> = rows.collect::<Result<_, _>>()?;
@@ -221,7 +221,7 @@ pub fn pad(b: &mut Builder, call: &Call<'_>) -> Results {
 }
 
 /// Which element of an axis stands at an index before or behind it.
-fn mirrored(mode: &str, index: i64, extent: i64) -> Result<usize, Fault> {
+fn mirrored(mode: &str, index: i64, extent: i64) -> Result<usize, Refusal> {
     let source = match mode {
         "edge" => index.clamp(0, extent - 1),
         "wrap" => index.rem_euclid(extent),
@@ -231,7 +231,7 @@ fn mirrored(mode: &str, index: i64, extent: i64) -> Result<usize, Fault> {
             let offset = index.rem_euclid(period);
             offset.min(period - offset)
         }
-        other => return Err(Fault::unsupported(format!("the padding mode `{other}`"))),
+        other => return Err(Refusal::unsupported(format!("the padding mode `{other}`"))),
     };
     Ok(source as usize)
 }
@@ -240,14 +240,14 @@ fn mirrored(mode: &str, index: i64, extent: i64) -> Result<usize, Fault> {
 pub fn gather(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let axis = axis(call.int("axis", 0)?, x.rank())?;
-    let Some(indices) = call.known(1)? else { return Err(Fault::invalid("argument 2 is missing")) };
+    let Some(indices) = call.known(1)? else { return Err(Refusal::invalid("argument 2 is missing")) };
     let extent = x.shape()[axis];
     let rows: Vec<usize> = indices
         .as_ints()?
         .iter()
         .map(|&index| crate::build::axis(index, extent))
         .collect::<Result<_, _>>()
-        .map_err(|_| Fault::invalid(format!("an index beyond axis {axis} of the shape {:?}", x.shape())))?;
+        .map_err(|_| Refusal::invalid(format!("an index beyond axis {axis} of the shape {:?}", x.shape())))?;
     let shape = [&x.shape()[..axis], &indices.shape, &x.shape()[axis + 1..]].concat();
     let picked = match x {
         Value::Known(known) => Value::Known(known.rows(axis, &rows)?),
@@ -257,12 +257,12 @@ pub fn gather(b: &mut Builder, call: &Call<'_>) -> Results {
 }
 
 /// The size of the blocks, and the operand's shape, which must be that of an image.
-fn blocks(call: &Call<'_>) -> Result<(usize, [usize; 4]), Fault> {
+fn blocks(call: &Call<'_>) -> Result<(usize, [usize; 4]), Refusal> {
     let block = usize::try_from(call.int("blocksize", 0)?).ok().filter(|&n| n > 0 && n < 1 << 16);
-    let block = block.ok_or_else(|| Fault::invalid("the attribute `blocksize`"))?;
+    let block = block.ok_or_else(|| Refusal::invalid("the attribute `blocksize`"))?;
     match *call.input(0)?.shape() {
         [n, c, h, w] => Ok((block, [n, c, h, w])),
-        _ => Err(Fault::invalid("expected an image")),
+        _ => Err(Refusal::invalid("expected an image")),
     }
 }
 
@@ -273,7 +273,7 @@ pub fn depth_to_space(b: &mut Builder, call: &Call<'_>) -> Results {
     let (apart, order) = match call.text("mode", "DCR")?.as_str() {
         "DCR" => ([n, s, s, deep, h, w], [0, 3, 4, 1, 5, 2]),
         "CRD" => ([n, deep, s, s, h, w], [0, 1, 4, 2, 5, 3]),
-        other => return Err(Fault::invalid(format!("the mode `{other}`"))),
+        other => return Err(Refusal::invalid(format!("the mode `{other}`"))),
     };
     let apart = b.reshape(call.input(0)?, &apart)?;
     let moved = b.transpose(&apart, &order)?;

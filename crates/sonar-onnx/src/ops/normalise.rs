@@ -1,12 +1,12 @@
 //! Normalisations.
 
+use crate::build::layout::Layout;
 use crate::build::{Builder, Value, axis};
-use crate::call::Call;
-use crate::error::Fault;
-use crate::layout::Layout;
+use crate::error::Refusal;
+use crate::import::call::Call;
 use sonar_ir::{BinaryOp, Dim, Init, NodeId, Op, ReduceOp, UnaryOp};
 
-type Results = Result<Vec<Value>, Fault>;
+type Results = Result<Vec<Value>, Refusal>;
 
 /// Batch normalisation with given statistics, or in training mode with those of the batch.
 pub fn batch(b: &mut Builder, call: &Call<'_>) -> Results {
@@ -15,7 +15,7 @@ pub fn batch(b: &mut Builder, call: &Call<'_>) -> Results {
     }
     call.ignore(&["momentum"]);
     if !call.flag("spatial", true)? {
-        return Err(Fault::unsupported("batch normalisation of each element by itself"));
+        return Err(Refusal::unsupported("batch normalisation of each element by itself"));
     }
     call.one_output()?;
     let eps = call.float("epsilon", 1e-5)?;
@@ -34,7 +34,7 @@ pub fn batch(b: &mut Builder, call: &Call<'_>) -> Results {
 fn batch_training(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     if x.rank() < 2 {
-        return Err(Fault::invalid(format!("expected channels on axis 1, found the shape {:?}", x.shape())));
+        return Err(Refusal::invalid(format!("expected channels on axis 1, found the shape {:?}", x.shape())));
     }
     let (eps, momentum) = (call.float("epsilon", 1e-5)?, call.float("momentum", 0.9)?);
     let axes: Vec<usize> = (0..x.rank()).filter(|&axis| axis != 1).collect();
@@ -55,7 +55,7 @@ fn batch_training(b: &mut Builder, call: &Call<'_>) -> Results {
 }
 
 /// A vector as a value of the IR.
-fn vector(b: &mut Builder, value: &Value, init: Init) -> Result<NodeId, Fault> {
+fn vector(b: &mut Builder, value: &Value, init: Init) -> Result<NodeId, Refusal> {
     match value {
         Value::Known(known) => b.lift(known, &Layout::file(known.shape.len()), init),
         Value::Run(laid) => Ok(laid.node),
@@ -76,7 +76,7 @@ struct Standardised {
 
 impl Builder {
     /// Mean 0 and variance 1 over some axes.
-    fn standardise(&mut self, x: &Value, axes: &[usize], eps: f32) -> Result<Standardised, Fault> {
+    fn standardise(&mut self, x: &Value, axes: &[usize], eps: f32) -> Result<Standardised, Refusal> {
         let mean = self.reduce(ReduceOp::Mean, x, axes, true)?;
         let centred = self.binary(BinaryOp::Sub, x, &mean)?;
         let squares = self.binary(BinaryOp::Mul, &centred, &centred)?;
@@ -92,7 +92,7 @@ impl Builder {
 pub fn instance(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     if x.rank() < 3 {
-        return Err(Fault::invalid(format!("expected channels and spatial axes, found the shape {:?}", x.shape())));
+        return Err(Refusal::invalid(format!("expected channels and spatial axes, found the shape {:?}", x.shape())));
     }
     let eps = call.float("epsilon", 1e-5)?;
     let axes: Vec<usize> = (2..x.rank()).collect();
@@ -108,7 +108,7 @@ pub fn instance(b: &mut Builder, call: &Call<'_>) -> Results {
 /// Everything from an axis on. If that is one axis, of which nothing but the result is wanted, it is an operator of the IR.
 pub fn layer(b: &mut Builder, call: &Call<'_>) -> Results {
     if call.int("stash_type", 1)? != 1 {
-        return Err(Fault::unsupported("statistics in another type than 32-bit floating point"));
+        return Err(Refusal::unsupported("statistics in another type than 32-bit floating point"));
     }
     let x = call.input(0)?;
     let eps = call.float("epsilon", 1e-5)?;
@@ -127,7 +127,7 @@ pub fn layer(b: &mut Builder, call: &Call<'_>) -> Results {
 }
 
 /// The last axis of a value, with a vector for each operand.
-fn rows(b: &mut Builder, call: &Call<'_>, eps: f32) -> Result<Value, Fault> {
+fn rows(b: &mut Builder, call: &Call<'_>, eps: f32) -> Result<Value, Refusal> {
     let laid = b.run(call.input(0)?)?;
     let layout = laid.layout.with_last(laid.shape.len() - 1);
     let x = b.in_layout(&Value::Run(laid), &layout)?;
@@ -165,7 +165,7 @@ fn along_axis(op: Op, b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.reshape(&result, x.shape())?])
 }
 
-fn last_axis(op: Op, b: &mut Builder, x: &Value, axis: usize) -> Result<Value, Fault> {
+fn last_axis(op: Op, b: &mut Builder, x: &Value, axis: usize) -> Result<Value, Refusal> {
     let laid = b.run(x)?;
     let layout = laid.layout.with_last(axis);
     let node = b.in_layout(&Value::Run(laid), &layout)?;

@@ -1,12 +1,12 @@
 //! Matrix products.
 
+use crate::build::layout::Layout;
 use crate::build::{Builder, Value, broadcast};
-use crate::call::Call;
-use crate::error::Fault;
-use crate::layout::Layout;
+use crate::error::Refusal;
+use crate::import::call::Call;
 use sonar_ir::{BinaryOp, Op};
 
-type Results = Result<Vec<Value>, Fault>;
+type Results = Result<Vec<Value>, Refusal>;
 
 /// `α · A' · B' + β · C`; factors are applied to weights where there are some.
 pub fn gemm(b: &mut Builder, call: &Call<'_>) -> Results {
@@ -16,7 +16,7 @@ pub fn gemm(b: &mut Builder, call: &Call<'_>) -> Results {
         match (value.rank(), transposed) {
             (2, false) => Ok(value.clone()),
             (2, true) => b.transpose(value, &[1, 0]),
-            (rank, _) => Err(Fault::invalid(format!("expected a matrix, found a tensor of rank {rank}"))),
+            (rank, _) => Err(Refusal::invalid(format!("expected a matrix, found a tensor of rank {rank}"))),
         }
     };
     let left = matrix(0, call.flag("transA", false)?)?;
@@ -47,7 +47,7 @@ pub fn matmul(b: &mut Builder, call: &Call<'_>) -> Results {
     let left = if row { b.reshape(&left, &[1, left.shape()[0]])? } else { left };
     let right = if column { b.reshape(&right, &[right.shape()[0], 1])? } else { right };
     if left.rank() == 0 || right.rank() == 0 {
-        return Err(Fault::invalid("expected matrices, found a number"));
+        return Err(Refusal::invalid("expected matrices, found a number"));
     }
     let product = b.matmul(&left, &right)?;
     let mut shape = product.shape().to_vec();
@@ -62,7 +62,7 @@ pub fn matmul(b: &mut Builder, call: &Call<'_>) -> Results {
 
 impl Builder {
     /// The product of two values of rank 2 or more over their last two axes; leading axes broadcast.
-    pub fn matmul(&mut self, left: &Value, right: &Value) -> Result<Value, Fault> {
+    pub fn matmul(&mut self, left: &Value, right: &Value) -> Result<Value, Refusal> {
         let (rows, columns) = (&left.shape()[left.rank() - 2..], &right.shape()[right.rank() - 2..]);
         let (rows, columns) = ([rows[0], rows[1]], [columns[0], columns[1]]);
         let leading = broadcast(&left.shape()[..left.rank() - 2], &right.shape()[..right.rank() - 2])?;

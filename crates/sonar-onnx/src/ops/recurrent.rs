@@ -1,11 +1,11 @@
 //! Recurrent networks, one step after the other: the length of a sequence is known at import.
 
 use crate::build::{Builder, Value};
-use crate::call::Call;
-use crate::error::Fault;
+use crate::error::Refusal;
+use crate::import::call::Call;
 use sonar_ir::{BinaryOp, UnaryOp};
 
-type Results = Result<Vec<Value>, Fault>;
+type Results = Result<Vec<Value>, Refusal>;
 
 /// The longest sequence; every step becomes operators of its own.
 const MAX_STEPS: usize = 1 << 10;
@@ -33,7 +33,7 @@ struct State {
     cell: Option<Value>,
 }
 
-type Step = fn(&mut Builder, &Network<'_>, &Value, &State) -> Result<State, Fault>;
+type Step = fn(&mut Builder, &Network<'_>, &Value, &State) -> Result<State, Refusal>;
 
 pub fn rnn(b: &mut Builder, call: &Call<'_>) -> Results {
     network(b, call, &[1], &["Tanh"], rnn_step)
@@ -55,15 +55,15 @@ fn network(b: &mut Builder, call: &Call<'_>, products: &[usize], defaults: &[&st
     let batch_first = call.flag("layout", false)?;
     let x = call.input(0)?;
     let x = if batch_first && x.rank() == 3 { b.transpose(x, &[1, 0, 2])? } else { x.clone() };
-    let &[steps, batch, inputs] = x.shape() else { return Err(Fault::invalid("expected a sequence of rank 3")) };
+    let &[steps, batch, inputs] = x.shape() else { return Err(Refusal::invalid("expected a sequence of rank 3")) };
     if steps > MAX_STEPS {
-        return Err(Fault::unsupported(format!("a sequence of {steps} steps; at most {MAX_STEPS} are unrolled")));
+        return Err(Refusal::unsupported(format!("a sequence of {steps} steps; at most {MAX_STEPS} are unrolled")));
     }
     let (directions, backward) = match call.text("direction", "forward")?.as_str() {
         "forward" => (1, [false, false]),
         "reverse" => (1, [true, false]),
         "bidirectional" => (2, [false, true]),
-        other => return Err(Fault::invalid(format!("the direction `{other}`"))),
+        other => return Err(Refusal::invalid(format!("the direction `{other}`"))),
     };
     let hidden = call.input(2)?.shape().last().copied().unwrap_or(0);
     let shapes = [(1, gates * hidden, inputs), (2, gates * hidden, hidden)];
@@ -71,13 +71,13 @@ fn network(b: &mut Builder, call: &Call<'_>, products: &[usize], defaults: &[&st
         .iter()
         .find(|(index, rows, columns)| call.optional(*index).is_none_or(|w| w.shape() != [directions, *rows, *columns]))
     {
-        return Err(Fault::invalid(format!("the shape of argument {}", index + 1)));
+        return Err(Refusal::invalid(format!("the shape of argument {}", index + 1)));
     }
     if call.int("hidden_size", hidden as i64)? != hidden as i64 {
-        return Err(Fault::invalid("hidden_size differs from the extent of the weights"));
+        return Err(Refusal::invalid("hidden_size differs from the extent of the weights"));
     }
     if call.has("clip") {
-        return Err(Fault::unsupported("the attribute `clip`"));
+        return Err(Refusal::unsupported("the attribute `clip`"));
     }
     full_length(call, steps)?;
     let functions = functions(call, directions, defaults)?;
@@ -92,22 +92,22 @@ fn network(b: &mut Builder, call: &Call<'_>, products: &[usize], defaults: &[&st
     let mut sequences = Vec::new();
     for direction in 0..directions {
         // What an argument has for this direction; the axis of directions is dropped.
-        let part = |b: &mut Builder, index: usize| -> Result<Option<Value>, Fault> {
+        let part = |b: &mut Builder, index: usize| -> Result<Option<Value>, Refusal> {
             let Some(value) = call.optional(index) else { return Ok(None) };
             let found = value.shape().first() == Some(&directions);
             if !found {
-                return Err(Fault::invalid(format!("the shape of argument {}", index + 1)));
+                return Err(Refusal::invalid(format!("the shape of argument {}", index + 1)));
             }
             let value = b.slice(value, 0, direction, 1, 1)?;
             b.reshape(&value, &value.shape()[1..]).map(Some)
         };
         let expected = |value: Option<Value>, what: &str, shape: &[usize]| match value {
-            Some(value) if value.shape() != shape => Err(Fault::invalid(format!("the shape of the {what}"))),
+            Some(value) if value.shape() != shape => Err(Refusal::invalid(format!("the shape of the {what}"))),
             value => Ok(value),
         };
         let bias = expected(part(b, 3)?, "bias", &[2 * gates * hidden])?;
-        let mut transposed = |index: usize| -> Result<Value, Fault> {
-            let weight = part(b, index)?.ok_or_else(|| Fault::invalid(format!("argument {} is missing", index + 1)))?;
+        let mut transposed = |index: usize| -> Result<Value, Refusal> {
+            let weight = part(b, index)?.ok_or_else(|| Refusal::invalid(format!("argument {} is missing", index + 1)))?;
             b.transpose(&weight, &[1, 0])
         };
         let (weight, recurrent) = (transposed(1)?, transposed(2)?);
@@ -141,11 +141,11 @@ fn network(b: &mut Builder, call: &Call<'_>, products: &[usize], defaults: &[&st
         if let Some(bias) = input_bias {
             product = b.binary(BinaryOp::Add, &product, &bias)?;
         }
-        let initial = |b: &mut Builder, index: usize| -> Result<Value, Fault> {
+        let initial = |b: &mut Builder, index: usize| -> Result<Value, Refusal> {
             let Some(value) = call.optional(index) else { return b.expand(&Value::float(0.0), &[batch, hidden]) };
             let value = if batch_first && value.rank() == 3 { b.transpose(value, &[1, 0, 2])? } else { value.clone() };
             if value.shape() != [directions, batch, hidden] {
-                return Err(Fault::invalid(format!("the shape of argument {}", index + 1)));
+                return Err(Refusal::invalid(format!("the shape of argument {}", index + 1)));
             }
             let value = b.slice(&value, 0, direction, 1, 1)?;
             b.reshape(&value, &[batch, hidden])
@@ -168,7 +168,7 @@ fn network(b: &mut Builder, call: &Call<'_>, products: &[usize], defaults: &[&st
         ends.push(state);
     }
 
-    let end = |b: &mut Builder, of: fn(&State) -> Option<&Value>| -> Result<Option<Value>, Fault> {
+    let end = |b: &mut Builder, of: fn(&State) -> Option<&Value>| -> Result<Option<Value>, Refusal> {
         let Some(parts) = ends.iter().map(of).collect::<Option<Vec<&Value>>>() else { return Ok(None) };
         let parts = parts.into_iter().map(|v| b.reshape(v, &[1, batch, hidden])).collect::<Result<Vec<_>, _>>()?;
         let joined = b.concat(&parts.iter().collect::<Vec<_>>(), 0)?;
@@ -188,41 +188,41 @@ fn network(b: &mut Builder, call: &Call<'_>, products: &[usize], defaults: &[&st
 }
 
 /// Refuses sequences that end early.
-fn full_length(call: &Call<'_>, steps: usize) -> Result<(), Fault> {
+fn full_length(call: &Call<'_>, steps: usize) -> Result<(), Refusal> {
     match call.optional(4) {
         None => Ok(()),
         Some(Value::Known(lengths)) if lengths.as_ints()?.iter().all(|&length| length == steps as i64) => Ok(()),
-        Some(_) => Err(Fault::unsupported("sequences of their own lengths (`sequence_lens`)")),
+        Some(_) => Err(Refusal::unsupported("sequences of their own lengths (`sequence_lens`)")),
     }
 }
 
 /// The functions of all directions, of which the file may name some of our own.
-fn functions(call: &Call<'_>, directions: usize, defaults: &[&str]) -> Result<Vec<UnaryOp>, Fault> {
+fn functions(call: &Call<'_>, directions: usize, defaults: &[&str]) -> Result<Vec<UnaryOp>, Refusal> {
     let given = call.texts("activations")?;
     let names: Vec<String> = match given {
         Some(names) => names,
         None => defaults.repeat(directions).iter().map(ToString::to_string).collect(),
     };
     if names.len() != directions * defaults.len() {
-        return Err(Fault::invalid(format!("{} activations", names.len())));
+        return Err(Refusal::invalid(format!("{} activations", names.len())));
     }
     let function = |name: &String| match name.to_ascii_lowercase().as_str() {
         "sigmoid" => Ok(UnaryOp::Sigmoid),
         "tanh" => Ok(UnaryOp::Tanh),
         "relu" => Ok(UnaryOp::Relu),
-        _ => Err(Fault::unsupported(format!("the activation `{name}`"))),
+        _ => Err(Refusal::unsupported(format!("the activation `{name}`"))),
     };
     names.iter().map(function).collect()
 }
 
 impl Builder {
     /// The part of `[batch, gates · hidden]` that belongs to some gates.
-    fn gates(&mut self, value: &Value, network: &Network<'_>, first: usize, count: usize) -> Result<Value, Fault> {
+    fn gates(&mut self, value: &Value, network: &Network<'_>, first: usize, count: usize) -> Result<Value, Refusal> {
         self.slice(value, 1, first * network.hidden, 1, count * network.hidden)
     }
 
     /// `R h + bias`, for one of the products of a step.
-    fn recur(&mut self, network: &Network<'_>, product: usize, hidden: &Value) -> Result<Value, Fault> {
+    fn recur(&mut self, network: &Network<'_>, product: usize, hidden: &Value) -> Result<Value, Refusal> {
         let (weight, bias) = &network.recurrent[product];
         let product = self.matmul(hidden, weight)?;
         match bias {
@@ -232,27 +232,27 @@ impl Builder {
     }
 
     /// `value + peephole · cell`.
-    fn peep(&mut self, value: &Value, network: &Network<'_>, gate: usize, cell: &Value) -> Result<Value, Fault> {
+    fn peep(&mut self, value: &Value, network: &Network<'_>, gate: usize, cell: &Value) -> Result<Value, Refusal> {
         let Some(peepholes) = &network.peepholes else { return Ok(value.clone()) };
         let term = self.binary(BinaryOp::Mul, cell, &peepholes[gate])?;
         self.binary(BinaryOp::Add, value, &term)
     }
 
     /// `1 - value`
-    fn rest(&mut self, value: &Value) -> Result<Value, Fault> {
+    fn rest(&mut self, value: &Value) -> Result<Value, Refusal> {
         self.binary(BinaryOp::Sub, &Value::float(1.0), value)
     }
 }
 
 /// `f(x + R h)`
-fn rnn_step(b: &mut Builder, network: &Network<'_>, input: &Value, state: &State) -> Result<State, Fault> {
+fn rnn_step(b: &mut Builder, network: &Network<'_>, input: &Value, state: &State) -> Result<State, Refusal> {
     let product = b.recur(network, 0, &state.hidden)?;
     let sum = b.binary(BinaryOp::Add, input, &product)?;
     Ok(State { hidden: b.unary(network.functions[0], &sum)?, cell: None })
 }
 
 /// Gates `z`, `r` and `h`: `(1 - z) · g(x + r · R h) + z · h`, or with `R (r · h)` in the function.
-fn gru_step(b: &mut Builder, network: &Network<'_>, input: &Value, state: &State) -> Result<State, Fault> {
+fn gru_step(b: &mut Builder, network: &Network<'_>, input: &Value, state: &State) -> Result<State, Refusal> {
     let (hidden, functions) = (&state.hidden, network.functions);
     let product = b.recur(network, 0, hidden)?;
     let own = b.gates(input, network, 0, 2)?;
@@ -277,8 +277,8 @@ fn gru_step(b: &mut Builder, network: &Network<'_>, input: &Value, state: &State
 }
 
 /// Gates `i`, `o`, `f` and `c`: the cell is `f · cell + i · g(c)`, and the state `o · h(cell)`.
-fn lstm_step(b: &mut Builder, network: &Network<'_>, input: &Value, state: &State) -> Result<State, Fault> {
-    let Some(cell) = &state.cell else { return Err(Fault::invalid("a cell without content")) };
+fn lstm_step(b: &mut Builder, network: &Network<'_>, input: &Value, state: &State) -> Result<State, Refusal> {
+    let Some(cell) = &state.cell else { return Err(Refusal::invalid("a cell without content")) };
     let functions = network.functions;
     let product = b.recur(network, 0, &state.hidden)?;
     let sum = b.binary(BinaryOp::Add, input, &product)?;

@@ -1,16 +1,16 @@
 //! Reductions over axes.
 
+use crate::build::known::Known;
+use crate::build::layout::Layout;
 use crate::build::{Builder, Value, axes};
-use crate::call::Call;
-use crate::error::Fault;
-use crate::known::Known;
-use crate::layout::Layout;
+use crate::error::Refusal;
+use crate::import::call::Call;
 use sonar_ir::{BinaryOp, Op, ReduceOp, UnaryOp};
 
-type Results = Result<Vec<Value>, Fault>;
+type Results = Result<Vec<Value>, Refusal>;
 
 /// Which axes, and whether they stay; nothing if nothing is to be reduced.
-fn attributes(call: &Call<'_>, rank: usize) -> Result<(Option<Vec<usize>>, bool), Fault> {
+fn attributes(call: &Call<'_>, rank: usize) -> Result<(Option<Vec<usize>>, bool), Refusal> {
     let keep = call.flag("keepdims", true)?;
     let given = call.ints_of(1, "axes")?.unwrap_or_default();
     let none = call.flag("noop_with_empty_axes", false)? && given.is_empty();
@@ -18,7 +18,7 @@ fn attributes(call: &Call<'_>, rank: usize) -> Result<(Option<Vec<usize>>, bool)
     Ok(((!none && rank > 0).then_some(axes), keep))
 }
 
-fn reduce(op: ReduceOp, b: &mut Builder, value: &Value, axes: Option<&[usize]>, keep: bool) -> Result<Value, Fault> {
+fn reduce(op: ReduceOp, b: &mut Builder, value: &Value, axes: Option<&[usize]>, keep: bool) -> Result<Value, Refusal> {
     match (axes, value) {
         (None, _) => Ok(value.clone()),
         (Some(axes), Value::Known(known)) if known.as_ints().is_ok() => Ok(Value::Known(reduce_ints(op, known, axes, keep)?)),
@@ -27,12 +27,12 @@ fn reduce(op: ReduceOp, b: &mut Builder, value: &Value, axes: Option<&[usize]>, 
 }
 
 /// A reduction of known integers; a mean is rounded towards zero.
-fn reduce_ints(op: ReduceOp, known: &Known, axes: &[usize], keep: bool) -> Result<Known, Fault> {
+fn reduce_ints(op: ReduceOp, known: &Known, axes: &[usize], keep: bool) -> Result<Known, Refusal> {
     let rest: Vec<usize> = (0..known.shape.len()).filter(|axis| !axes.contains(axis)).collect();
     let order: Vec<usize> = rest.iter().chain(axes).copied().collect();
     let count: usize = axes.iter().map(|&axis| known.shape[axis]).product();
     if count == 0 {
-        return Err(Fault::unsupported("a reduction of no elements"));
+        return Err(Refusal::unsupported("a reduction of no elements"));
     }
     let moved = known.transposed(&order);
     let results = moved.as_ints()?.chunks_exact(count).map(|group| {
@@ -55,19 +55,19 @@ fn operator(
     op: ReduceOp,
     b: &mut Builder,
     call: &Call<'_>,
-    before: impl Fn(&mut Builder, &Value) -> Result<Value, Fault>,
-) -> Result<Value, Fault> {
+    before: impl Fn(&mut Builder, &Value) -> Result<Value, Refusal>,
+) -> Result<Value, Refusal> {
     let x = call.input(0)?;
     let (axes, keep) = attributes(call, x.rank())?;
     let x = before(b, x)?;
     reduce(op, b, &x, axes.as_deref(), keep)
 }
 
-fn same(_: &mut Builder, value: &Value) -> Result<Value, Fault> {
+fn same(_: &mut Builder, value: &Value) -> Result<Value, Refusal> {
     Ok(value.clone())
 }
 
-fn square(b: &mut Builder, value: &Value) -> Result<Value, Fault> {
+fn square(b: &mut Builder, value: &Value) -> Result<Value, Refusal> {
     b.binary(BinaryOp::Mul, value, value)
 }
 
@@ -105,7 +105,7 @@ pub fn product(_: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let (axes, keep) = attributes(call, x.rank())?;
     let whole = axes.as_ref().is_none_or(|axes| axes.len() == x.rank());
-    let (Some(known), true) = (call.known(0)?, whole) else { return Err(Fault::unsupported("a product over some axes")) };
+    let (Some(known), true) = (call.known(0)?, whole) else { return Err(Refusal::unsupported("a product over some axes")) };
     let product = known.as_ints()?.iter().fold(1i64, |product, &v| product.wrapping_mul(v));
     Ok(vec![Value::Known(Known::ints(if keep { vec![1; x.rank()] } else { vec![] }, vec![product]))])
 }
@@ -126,7 +126,7 @@ pub fn global_max_pool(b: &mut Builder, call: &Call<'_>) -> Results {
 fn global(op: ReduceOp, b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     if x.rank() < 3 {
-        return Err(Fault::invalid(format!("expected channels and spatial axes, found the shape {:?}", x.shape())));
+        return Err(Refusal::invalid(format!("expected channels and spatial axes, found the shape {:?}", x.shape())));
     }
     Ok(vec![b.reduce(op, x, &(2..x.rank()).collect::<Vec<_>>(), true)?])
 }

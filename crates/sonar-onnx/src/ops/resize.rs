@@ -1,13 +1,13 @@
 //! Resizing: a linear function of each axis by itself, whose matrix is known at import.
 
 use super::movement::extents;
+use crate::build::known::{Known, MAX_COMPUTED};
 use crate::build::{Builder, Value, axes, axis, elements};
-use crate::call::Call;
-use crate::error::Fault;
-use crate::known::{Known, MAX_COMPUTED};
+use crate::error::Refusal;
+use crate::import::call::Call;
 use sonar_ir::BinaryOp;
 
-type Results = Result<Vec<Value>, Fault>;
+type Results = Result<Vec<Value>, Refusal>;
 
 /// How the elements of a result are taken from those of an operand.
 struct Method {
@@ -70,7 +70,7 @@ pub fn resize(b: &mut Builder, call: &Call<'_>) -> Results {
     } else {
         (0..x.rank()).collect()
     };
-    let floats = |index: usize| -> Result<Option<Vec<f64>>, Fault> {
+    let floats = |index: usize| -> Result<Option<Vec<f64>>, Refusal> {
         let Some(known) = call.known(index)? else { return Ok(None) };
         let list: Vec<f64> = known.as_floats()?.iter().map(|&v| f64::from(v)).collect();
         Ok((!list.is_empty()).then_some(list))
@@ -81,15 +81,15 @@ pub fn resize(b: &mut Builder, call: &Call<'_>) -> Results {
     let (scales, sizes) = match (floats(2)?, sizes) {
         (Some(scales), None) => (scales, None),
         (None, Some(sizes)) if sizes.len() == from.len() => scales_of(&from, sizes, &policy)?,
-        (None, Some(sizes)) => return Err(Fault::invalid(format!("{} sizes for {} axes", sizes.len(), from.len()))),
-        _ => return Err(Fault::invalid("expected either scales or sizes")),
+        (None, Some(sizes)) => return Err(Refusal::invalid(format!("{} sizes for {} axes", sizes.len(), from.len()))),
+        _ => return Err(Refusal::invalid("expected either scales or sizes")),
     };
     let regions = match floats(1)? {
         Some(roi) if method.coordinates == "tf_crop_and_resize" => roi,
         _ => [vec![0.0; from.len()], vec![1.0; from.len()]].concat(),
     };
     if scales.len() != from.len() || regions.len() != 2 * from.len() {
-        return Err(Fault::invalid(format!("scales or regions for another number of axes than {}", from.len())));
+        return Err(Refusal::invalid(format!("scales or regions for another number of axes than {}", from.len())));
     }
     let mut result = x.clone();
     let mut plan = Vec::new();
@@ -118,10 +118,10 @@ pub fn upsample(b: &mut Builder, call: &Call<'_>) -> Results {
         antialias: false,
         extrapolation: 0.0,
     };
-    let Some(scales) = call.known(1)? else { return Err(Fault::invalid("argument 2 is missing")) };
+    let Some(scales) = call.known(1)? else { return Err(Refusal::invalid("argument 2 is missing")) };
     let scales = scales.as_floats()?.clone();
     if scales.len() != x.rank() {
-        return Err(Fault::invalid(format!("{} scales for a tensor of rank {}", scales.len(), x.rank())));
+        return Err(Refusal::invalid(format!("{} scales for a tensor of rank {}", scales.len(), x.rank())));
     }
     let mut result = x.clone();
     for (axis, &scale) in scales.iter().enumerate() {
@@ -132,35 +132,35 @@ pub fn upsample(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![result])
 }
 
-fn mode(name: &str) -> Result<Mode, Fault> {
+fn mode(name: &str) -> Result<Mode, Refusal> {
     match name {
         "nearest" => Ok(Mode::Nearest),
         "linear" => Ok(Mode::Linear),
         "cubic" => Ok(Mode::Cubic),
-        other => Err(Fault::unsupported(format!("the mode `{other}`"))),
+        other => Err(Refusal::unsupported(format!("the mode `{other}`"))),
     }
 }
 
 /// The extent that an axis is scaled to.
-fn scaled(from: usize, scale: f64) -> Result<usize, Fault> {
+fn scaled(from: usize, scale: f64) -> Result<usize, Refusal> {
     let to = (from as f64 * scale).floor();
     if !(1.0..1e9).contains(&to) {
-        return Err(Fault::invalid(format!("an axis of extent {from} scaled by {scale}")));
+        return Err(Refusal::invalid(format!("an axis of extent {from} scaled by {scale}")));
     }
     Ok(to as usize)
 }
 
 /// Scales for these sizes, and the sizes that the policy makes of them.
-fn scales_of(from: &[usize], sizes: Vec<usize>, policy: &str) -> Result<(Vec<f64>, Option<Vec<usize>>), Fault> {
+fn scales_of(from: &[usize], sizes: Vec<usize>, policy: &str) -> Result<(Vec<f64>, Option<Vec<usize>>), Refusal> {
     if sizes.contains(&0) || from.contains(&0) {
-        return Err(Fault::invalid(format!("the sizes {sizes:?} from {from:?}")));
+        return Err(Refusal::invalid(format!("the sizes {sizes:?} from {from:?}")));
     }
     let scales: Vec<f64> = sizes.iter().zip(from).map(|(&to, &from)| to as f64 / from as f64).collect();
     let one = match policy {
         "stretch" => return Ok((scales, Some(sizes))),
         "not_larger" => scales.iter().copied().fold(f64::INFINITY, f64::min),
         "not_smaller" => scales.iter().copied().fold(0.0, f64::max),
-        other => return Err(Fault::invalid(format!("the policy `{other}`"))),
+        other => return Err(Refusal::invalid(format!("the policy `{other}`"))),
     };
     let sizes = from.iter().map(|&from| (from as f64 * one + 0.5).floor() as usize).collect();
     Ok((vec![one; from.len()], Some(sizes)))
@@ -168,13 +168,13 @@ fn scales_of(from: &[usize], sizes: Vec<usize>, policy: &str) -> Result<(Vec<f64
 
 impl Builder {
     /// The value with one axis resized.
-    fn resize(&mut self, value: &Value, axis: usize, along: &Axis, method: &Method) -> Result<Value, Fault> {
+    fn resize(&mut self, value: &Value, axis: usize, along: &Axis, method: &Method) -> Result<Value, Refusal> {
         // Where nothing is scaled every coordinate is its own, but that of a region of interest.
         if along.from == along.to && along.scale == 1.0 && along.region == (0.0, 1.0) {
             return Ok(value.clone());
         }
         if elements(&[along.from, along.to]).is_none_or(|count| count > MAX_COMPUTED) {
-            return Err(Fault::unsupported(format!("resizing an axis from {} to {}", along.from, along.to)));
+            return Err(Refusal::unsupported(format!("resizing an axis from {} to {}", along.from, along.to)));
         }
         let rows = (0..along.to).map(|i| row(i, along, method)).collect::<Result<Vec<_>, _>>()?;
         let last = along.from as i64 - 1;
@@ -217,7 +217,7 @@ impl Builder {
 }
 
 /// From which elements of the operand element `i` of the result comes.
-fn row(i: usize, along: &Axis, method: &Method) -> Result<Row, Fault> {
+fn row(i: usize, along: &Axis, method: &Method) -> Result<Row, Refusal> {
     let x = coordinate(i as f64, along, method)?;
     if method.coordinates == "tf_crop_and_resize" && !(0.0..=along.from as f64 - 1.0).contains(&x) {
         return Ok(Row { first: 0, weights: vec![] });
@@ -228,7 +228,7 @@ fn row(i: usize, along: &Axis, method: &Method) -> Result<Row, Fault> {
             "round_prefer_ceil" => (x + 0.5).floor(),
             "floor" => x.floor(),
             "ceil" => x.ceil(),
-            other => return Err(Fault::invalid(format!("the rounding `{other}`"))),
+            other => return Err(Refusal::invalid(format!("the rounding `{other}`"))),
         };
         return Ok(Row { first: nearest as i64, weights: vec![1.0] });
     }
@@ -266,7 +266,7 @@ fn cubic(t: f64, a: f64) -> f64 {
 }
 
 /// Where in the operand element `i` of the result lies.
-fn coordinate(i: f64, along: &Axis, method: &Method) -> Result<f64, Fault> {
+fn coordinate(i: f64, along: &Axis, method: &Method) -> Result<f64, Refusal> {
     let (from, to) = (along.from as f64, along.to as f64);
     let half_pixel = (i + 0.5) / along.scale - 0.5;
     // The extent of the result before it was rounded down.
@@ -294,6 +294,6 @@ fn coordinate(i: f64, along: &Axis, method: &Method) -> Result<f64, Fault> {
             let within = if to > 1.0 { i * (end - start) / (to - 1.0) } else { (start + end) / 2.0 - start };
             (start + within) * (from - 1.0)
         }
-        other => return Err(Fault::unsupported(format!("coordinates `{other}`"))),
+        other => return Err(Refusal::unsupported(format!("coordinates `{other}`"))),
     })
 }

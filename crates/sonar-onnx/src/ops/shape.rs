@@ -1,20 +1,20 @@
 //! The arithmetic of shapes: what is computed at import, of values that are known there.
 
+use crate::build::known::{Data, Known, MAX_COMPUTED};
 use crate::build::{Builder, Value, broadcast, elements};
-use crate::call::Call;
-use crate::error::Fault;
-use crate::known::{Data, Known, MAX_COMPUTED};
-use crate::weights;
+use crate::error::Refusal;
+use crate::file::tensor;
+use crate::import::call::Call;
 
-type Results = Result<Vec<Value>, Fault>;
+type Results = Result<Vec<Value>, Refusal>;
 
 fn int(shape: Vec<usize>, data: Vec<i64>) -> Results {
     Ok(vec![Value::Known(Known::ints(shape, data))])
 }
 
 /// An argument that must be there, and known.
-fn known<'a>(call: &'a Call<'_>, index: usize) -> Result<&'a Known, Fault> {
-    call.known(index)?.ok_or_else(|| Fault::invalid(format!("argument {} is missing", index + 1)))
+fn known<'a>(call: &'a Call<'_>, index: usize) -> Result<&'a Known, Refusal> {
+    call.known(index)?.ok_or_else(|| Refusal::invalid(format!("argument {} is missing", index + 1)))
 }
 
 /// The operand's shape, or a part of it.
@@ -33,7 +33,7 @@ pub fn size(_: &mut Builder, call: &Call<'_>) -> Results {
 
 pub fn constant(_: &mut Builder, call: &Call<'_>) -> Results {
     if let Some(tensor) = call.tensor("value")? {
-        return Ok(vec![Value::Known(weights::tensor(tensor, call.folder)?)]);
+        return Ok(vec![Value::Known(tensor::elements(tensor, call.folder)?)]);
     }
     if let Some(list) = call.floats("value_floats")? {
         return Ok(vec![Value::Known(Known::floats(vec![list.len()], list.to_vec()))]);
@@ -48,17 +48,17 @@ pub fn constant(_: &mut Builder, call: &Call<'_>) -> Results {
     if call.has("value_float") {
         return Ok(vec![Value::float(call.float("value_float", 0.0)?)]);
     }
-    Err(Fault::unsupported("a constant that is no dense tensor of numbers"))
+    Err(Refusal::unsupported("a constant that is no dense tensor of numbers"))
 }
 
 pub fn constant_of_shape(b: &mut Builder, call: &Call<'_>) -> Results {
     let shape = super::movement::extents(known(call, 0)?.as_ints()?)?;
     let value = match call.tensor("value")? {
-        Some(tensor) => weights::tensor(tensor, call.folder)?,
+        Some(tensor) => tensor::elements(tensor, call.folder)?,
         None => Known::float(0.0),
     };
     if value.len() != 1 {
-        return Err(Fault::invalid(format!("a value of {} elements", value.len())));
+        return Err(Refusal::invalid(format!("a value of {} elements", value.len())));
     }
     Ok(vec![b.expand(&Value::Known(value.reshaped(vec![])), &shape)?])
 }
@@ -66,14 +66,14 @@ pub fn constant_of_shape(b: &mut Builder, call: &Call<'_>) -> Results {
 /// From a start, in steps, up to a limit that is not reached.
 pub fn range(_: &mut Builder, call: &Call<'_>) -> Results {
     let (start, limit, step) = (known(call, 0)?, known(call, 1)?, known(call, 2)?);
-    let too_long = |count: f64| Err(Fault::unsupported(format!("a range of {count} numbers")));
+    let too_long = |count: f64| Err(Refusal::unsupported(format!("a range of {count} numbers")));
     match (&start.data, &limit.data, &step.data) {
         (Data::Int(start), Data::Int(limit), Data::Int(step)) => {
             let (&[start], &[limit], &[step]) = (&start[..], &limit[..], &step[..]) else {
-                return Err(Fault::invalid("expected single numbers"));
+                return Err(Refusal::invalid("expected single numbers"));
             };
             if step == 0 {
-                return Err(Fault::invalid("a range of step 0"));
+                return Err(Refusal::invalid("a range of step 0"));
             }
             let span = if step > 0 { i128::from(limit) - i128::from(start) } else { i128::from(start) - i128::from(limit) };
             let count = span.max(0).unsigned_abs().div_ceil(u128::from(step.unsigned_abs()));
@@ -85,7 +85,7 @@ pub fn range(_: &mut Builder, call: &Call<'_>) -> Results {
         }
         (Data::Float(start), Data::Float(limit), Data::Float(step)) => {
             let (&[start], &[limit], &[step]) = (&start[..], &limit[..], &step[..]) else {
-                return Err(Fault::invalid("expected single numbers"));
+                return Err(Refusal::invalid("expected single numbers"));
             };
             let count = ((f64::from(limit) - f64::from(start)) / f64::from(step)).ceil().max(0.0);
             if count.is_nan() || count > MAX_COMPUTED as f64 {
@@ -94,7 +94,7 @@ pub fn range(_: &mut Builder, call: &Call<'_>) -> Results {
             let data: Vec<f32> = (0..count as usize).map(|i| start + i as f32 * step).collect();
             Ok(vec![Value::Known(Known::floats(vec![data.len()], data))])
         }
-        _ => Err(Fault::invalid("start, limit and step differ in type")),
+        _ => Err(Refusal::invalid("start, limit and step differ in type")),
     }
 }
 
@@ -103,7 +103,7 @@ pub fn modulo(_: &mut Builder, call: &Call<'_>) -> Results {
     let (a, b) = (known(call, 0)?, known(call, 1)?);
     let shape = broadcast(&a.shape, &b.shape)?;
     if elements(&shape).is_none_or(|count| count > MAX_COMPUTED) {
-        return Err(Fault::unsupported(format!("computing {shape:?} elements at import")));
+        return Err(Refusal::unsupported(format!("computing {shape:?} elements at import")));
     }
     let truncated = call.flag("fmod", false)?;
     let float = |a: f64, b: f64| if truncated { a % b } else { a - b * (a / b).floor() };

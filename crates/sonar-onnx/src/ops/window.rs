@@ -2,15 +2,15 @@
 //!
 //! The IR's are two-dimensional; a signal of one dimension is an image of height one.
 
+use crate::build::known::Known;
+use crate::build::layout::Layout;
 use crate::build::{Builder, Value};
-use crate::call::Call;
-use crate::error::Fault;
-use crate::known::Known;
-use crate::layout::Layout;
+use crate::error::Refusal;
+use crate::import::call::Call;
 use sonar_ir::graph::{Conv2dAttrs, PoolAttrs};
 use sonar_ir::{BinaryOp, NodeId, Op};
 
-type Results = Result<Vec<Value>, Fault>;
+type Results = Result<Vec<Value>, Refusal>;
 
 /// How a window slides along one spatial axis.
 #[derive(Clone, Copy)]
@@ -39,15 +39,15 @@ fn pair(list: &[usize], height: usize) -> [usize; 2] {
 }
 
 /// The number of spatial axes of an operand.
-fn spatial(value: &Value) -> Result<usize, Fault> {
+fn spatial(value: &Value) -> Result<usize, Refusal> {
     match value.rank() {
         rank @ (3 | 4) => Ok(rank - 2),
-        rank => Err(Fault::unsupported(format!("windows over a tensor of rank {rank}; images and signals have 4 and 3"))),
+        rank => Err(Refusal::unsupported(format!("windows over a tensor of rank {rank}; images and signals have 4 and 3"))),
     }
 }
 
 /// The operand as an image of the IR.
-fn image(b: &mut Builder, value: &Value) -> Result<NodeId, Fault> {
+fn image(b: &mut Builder, value: &Value) -> Result<NodeId, Refusal> {
     let node = b.in_channels_last(value)?;
     match *value.shape() {
         [n, c, w] => b.reshape_node(node, &[n, 1, w, c]),
@@ -56,7 +56,7 @@ fn image(b: &mut Builder, value: &Value) -> Result<NodeId, Fault> {
 }
 
 /// An image of the IR as a value of as many axes as an operand had.
-fn value(b: &mut Builder, node: NodeId, rank: usize) -> Result<Value, Fault> {
+fn value(b: &mut Builder, node: NodeId, rank: usize) -> Result<Value, Refusal> {
     let image = b.laid(node, Layout::channels_last(4));
     match (rank, image.shape()) {
         (3, &[n, c, _, w]) => b.reshape(&image, &[n, c, w]),
@@ -65,7 +65,7 @@ fn value(b: &mut Builder, node: NodeId, rank: usize) -> Result<Value, Fault> {
 }
 
 /// How a window slides along each spatial axis of an operand; `ceil` rounds its number of positions up.
-fn slides(call: &Call<'_>, x: &Value, kernel: &[usize], ceil: bool) -> Result<Vec<Slide>, Fault> {
+fn slides(call: &Call<'_>, x: &Value, kernel: &[usize], ceil: bool) -> Result<Vec<Slide>, Refusal> {
     let axes = kernel.len();
     let stride = call.sizes("strides", axes, 1)?;
     let dilation = call.sizes("dilations", axes, 1)?;
@@ -76,7 +76,7 @@ fn slides(call: &Call<'_>, x: &Value, kernel: &[usize], ceil: bool) -> Result<Ve
         let extent = x.shape()[2 + axis];
         let (kernel, stride, dilation) = (kernel[axis], stride[axis], dilation[axis]);
         if kernel == 0 || stride == 0 || dilation == 0 {
-            return Err(Fault::invalid("kernel, stride and dilation must be at least 1"));
+            return Err(Refusal::invalid("kernel, stride and dilation must be at least 1"));
         }
         let reach = dilation.saturating_mul(kernel - 1).saturating_add(1);
         let (before, after) = match auto.as_str() {
@@ -87,7 +87,7 @@ fn slides(call: &Call<'_>, x: &Value, kernel: &[usize], ceil: bool) -> Result<Ve
                 let less = total / 2;
                 if auto == "SAME_UPPER" { (less, total - less) } else { (total - less, less) }
             }
-            other => return Err(Fault::invalid(format!("the padding mode `{other}`"))),
+            other => return Err(Refusal::invalid(format!("the padding mode `{other}`"))),
         };
         let padded = extent + before + after;
         let mut extra = 0;
@@ -116,14 +116,14 @@ fn pads(slides: &[Slide]) -> [usize; 4] {
 /// A convolution's weight as the IR has it, `[height, width, inputs, outputs]`, and its spatial extents in the file.
 ///
 /// `permutation` brings the weight of an image from the file's order to the IR's.
-fn weight(b: &mut Builder, call: &Call<'_>, axes: usize, permutation: &[usize]) -> Result<(NodeId, Vec<usize>), Fault> {
+fn weight(b: &mut Builder, call: &Call<'_>, axes: usize, permutation: &[usize]) -> Result<(NodeId, Vec<usize>), Refusal> {
     let w = call.input(1)?;
     if w.rank() != axes + 2 {
-        return Err(Fault::invalid(format!("a weight of shape {:?} for {axes} spatial axes", w.shape())));
+        return Err(Refusal::invalid(format!("a weight of shape {:?} for {axes} spatial axes", w.shape())));
     }
     let kernel = w.shape()[2..].to_vec();
     if call.has("kernel_shape") && call.sizes("kernel_shape", axes, 1)? != kernel {
-        return Err(Fault::invalid(format!("kernel_shape differs from the weight's shape {:?}", w.shape())));
+        return Err(Refusal::invalid(format!("kernel_shape differs from the weight's shape {:?}", w.shape())));
     }
     let as_image = match *w.shape() {
         [o, i, width] => b.reshape(w, &[o, i, 1, width])?,
@@ -133,13 +133,13 @@ fn weight(b: &mut Builder, call: &Call<'_>, axes: usize, permutation: &[usize]) 
     Ok((b.in_file_order(&moved)?, kernel))
 }
 
-fn groups(call: &Call<'_>) -> Result<usize, Fault> {
+fn groups(call: &Call<'_>) -> Result<usize, Refusal> {
     let groups = call.int("group", 1)?;
-    usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(|| Fault::invalid(format!("{groups} groups")))
+    usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(|| Refusal::invalid(format!("{groups} groups")))
 }
 
 /// Adds a number for each channel, if the file gives some.
-fn with_bias(b: &mut Builder, call: &Call<'_>, y: Value) -> Result<Value, Fault> {
+fn with_bias(b: &mut Builder, call: &Call<'_>, y: Value) -> Result<Value, Refusal> {
     let Some(bias) = call.optional(2) else { return Ok(y) };
     let mut shape = vec![1; y.rank()];
     shape[1] = y.shape()[1];
@@ -197,7 +197,7 @@ pub fn conv_transpose(b: &mut Builder, call: &Call<'_>) -> Results {
         };
         let cut = before[axis].saturating_add(after[axis]);
         let extent = target.or(full.checked_sub(cut)).filter(|&n| n > 0);
-        extents[axis] = extent.ok_or_else(|| Fault::invalid("paddings leave nothing of the result"))?;
+        extents[axis] = extent.ok_or_else(|| Refusal::invalid("paddings leave nothing of the result"))?;
     }
     let (top, bottom) = (pair(&before, 0), pair(&after, 0));
     let attrs = Conv2dAttrs {
@@ -213,12 +213,12 @@ pub fn conv_transpose(b: &mut Builder, call: &Call<'_>) -> Results {
 }
 
 /// A pooling's window; its kernel is an attribute.
-fn pool(call: &Call<'_>, x: &Value) -> Result<Vec<Slide>, Fault> {
+fn pool(call: &Call<'_>, x: &Value) -> Result<Vec<Slide>, Refusal> {
     if x.rank() < 3 {
-        return Err(Fault::invalid(format!("expected channels and spatial axes, found the shape {:?}", x.shape())));
+        return Err(Refusal::invalid(format!("expected channels and spatial axes, found the shape {:?}", x.shape())));
     }
     if !call.has("kernel_shape") {
-        return Err(Fault::invalid("the attribute `kernel_shape` is missing"));
+        return Err(Refusal::invalid("the attribute `kernel_shape` is missing"));
     }
     let kernel = call.sizes("kernel_shape", x.rank() - 2, 1)?;
     slides(call, x, &kernel, call.flag("ceil_mode", false)?)
@@ -236,18 +236,21 @@ fn attributes(slides: &[Slide]) -> Option<PoolAttrs> {
 }
 
 /// The sum or the largest of each window, one axis after the other: of the operand shifted by every element of the window.
-fn apart(b: &mut Builder, x: &Value, slides: &[Slide], op: BinaryOp, outside: f32) -> Result<Value, Fault> {
+fn apart(b: &mut Builder, x: &Value, slides: &[Slide], op: BinaryOp, outside: f32) -> Result<Value, Refusal> {
     let mut value = x.clone();
     for (axis, s) in (2..).zip(slides) {
         if s.kernel > MAX_APART {
-            return Err(Fault::unsupported(format!("a window of extent {} with dilation or over more than two axes", s.kernel)));
+            return Err(Refusal::unsupported(format!(
+                "a window of extent {} with dilation or over more than two axes",
+                s.kernel
+            )));
         }
         let mut around = vec![(0, 0); x.rank()];
         around[axis] = (s.before, s.after.saturating_add(s.extra));
         let padded = b.pad(&value, &around, outside)?;
         let reach = (s.kernel - 1).saturating_mul(s.dilation);
         let places = padded.shape()[axis].checked_sub(reach).filter(|&n| n > 0);
-        let places = places.ok_or_else(|| Fault::invalid("a window larger than the padded operand"))?;
+        let places = places.ok_or_else(|| Refusal::invalid("a window larger than the padded operand"))?;
         let mut total = b.slice(&padded, axis, 0, 1, places)?;
         for k in 1..s.kernel {
             let shifted = b.slice(&padded, axis, k * s.dilation, 1, places)?;
@@ -280,7 +283,7 @@ pub fn average_pool(b: &mut Builder, call: &Call<'_>) -> Results {
     if count_include_pad && slides.iter().any(|s| s.extra > 0) {
         if slides.iter().any(|s| s.dilation > 1) {
             let what = "count_include_pad with ceil_mode and dilations: engines disagree on the divisor";
-            return Err(Fault::unsupported(what));
+            return Err(Refusal::unsupported(what));
         }
         let around: Vec<(usize, usize)> = [(0, 0); 2].into_iter().chain(slides.iter().map(|s| (s.before, s.after))).collect();
         x = b.pad(&x, &around, 0.0)?;

@@ -4,11 +4,13 @@
 //! tensors that are known it computes the result, for others it makes operators of the IR. So an operator of ONNX is
 //! written once, for weights, for the arithmetic of shapes, and for what is computed at every run.
 
+pub mod known;
+pub mod layout;
 mod moves;
 
-use crate::error::Fault;
-use crate::known::{Data, Known, MAX_COMPUTED};
-use crate::layout::Layout;
+use crate::build::known::{Data, Known, MAX_COMPUTED};
+use crate::build::layout::Layout;
+use crate::error::Refusal;
 use sonar_ir::verify::MAX_ELEMENTS;
 use sonar_ir::{BinaryOp, Dim, Graph, Init, NodeId, Op, ReduceOp, Tensor, UnaryOp, Values};
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,23 +66,23 @@ pub fn elements(shape: &[usize]) -> Option<usize> {
 }
 
 /// An axis of a tensor; negative ones count from the end.
-pub fn axis(axis: i64, rank: usize) -> Result<usize, Fault> {
+pub fn axis(axis: i64, rank: usize) -> Result<usize, Refusal> {
     let wrapped = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
     let found = wrapped.and_then(|a| usize::try_from(a).ok()).filter(|&a| a < rank);
-    found.ok_or_else(|| Fault::invalid(format!("axis {axis} of a tensor of rank {rank}")))
+    found.ok_or_else(|| Refusal::invalid(format!("axis {axis} of a tensor of rank {rank}")))
 }
 
 /// Axes of a tensor, sorted and distinct.
-pub fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, Fault> {
+pub fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, Refusal> {
     let axes: BTreeSet<usize> = list.iter().map(|&a| axis(a, rank)).collect::<Result<_, _>>()?;
     if axes.len() != list.len() {
-        return Err(Fault::invalid(format!("the axes {list:?} are not distinct")));
+        return Err(Refusal::invalid(format!("the axes {list:?} are not distinct")));
     }
     Ok(axes.into_iter().collect())
 }
 
 /// The shape that shapes broadcast to.
-pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Fault> {
+pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Refusal> {
     let rank = a.len().max(b.len());
     let at = |shape: &[usize], i: usize| if i + shape.len() < rank { 1 } else { shape[i + shape.len() - rank] };
     let shape: Option<Vec<usize>> = (0..rank)
@@ -91,10 +93,10 @@ pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Fault> {
             _ => None,
         })
         .collect();
-    let shape = shape.ok_or_else(|| Fault::invalid(format!("the shapes {a:?} and {b:?} do not broadcast")))?;
+    let shape = shape.ok_or_else(|| Refusal::invalid(format!("the shapes {a:?} and {b:?} do not broadcast")))?;
     match elements(&shape) {
         Some(_) => Ok(shape),
-        None => Err(Fault::invalid(format!("the shapes {a:?} and {b:?} broadcast to more than {MAX_ELEMENTS} elements"))),
+        None => Err(Refusal::invalid(format!("the shapes {a:?} and {b:?} broadcast to more than {MAX_ELEMENTS} elements"))),
     }
 }
 
@@ -149,13 +151,13 @@ impl Builder {
     }
 
     /// Appends an operator of the IR to values of the IR.
-    pub fn push(&mut self, op: Op, operands: &[NodeId]) -> Result<NodeId, Fault> {
+    pub fn push(&mut self, op: Op, operands: &[NodeId]) -> Result<NodeId, Refusal> {
         let node = self.graph.push(op, operands)?;
         match elements(&self.extents(node)) {
             Some(count) if count > 0 => Ok(node),
-            Some(_) => Err(Fault::unsupported("a tensor without elements")),
+            Some(_) => Err(Refusal::unsupported("a tensor without elements")),
             None => {
-                Err(Fault::invalid(format!("a tensor of type {}, with more than {MAX_ELEMENTS} elements", self.graph.ty(node))))
+                Err(Refusal::invalid(format!("a tensor of type {}, with more than {MAX_ELEMENTS} elements", self.graph.ty(node))))
             }
         }
     }
@@ -172,7 +174,7 @@ impl Builder {
     }
 
     /// The value in a certain layout.
-    pub fn in_layout(&mut self, value: &Value, layout: &Layout) -> Result<NodeId, Fault> {
+    pub fn in_layout(&mut self, value: &Value, layout: &Layout) -> Result<NodeId, Refusal> {
         match value {
             Value::Known(known) => self.lift(known, layout, Init::He),
             Value::Run(laid) if laid.layout.same_order(layout, &laid.shape) => {
@@ -193,35 +195,35 @@ impl Builder {
     }
 
     /// The value in the file's own order.
-    pub fn in_file_order(&mut self, value: &Value) -> Result<NodeId, Fault> {
+    pub fn in_file_order(&mut self, value: &Value) -> Result<NodeId, Refusal> {
         self.in_layout(value, &Layout::file(value.rank()))
     }
 
     /// A value that the graph returns, in the file's order: integers that are known become numbers, if they are exact.
-    pub fn output(&mut self, value: &Value) -> Result<NodeId, Fault> {
+    pub fn output(&mut self, value: &Value) -> Result<NodeId, Refusal> {
         let Value::Known(known) = value else { return self.in_file_order(value) };
         if let Data::Int(data) = &known.data
             && data.iter().any(|v| v.unsigned_abs() > 1 << f32::MANTISSA_DIGITS)
         {
-            return Err(Fault::unsupported("an output of integers too large for 32-bit floating point"));
+            return Err(Refusal::unsupported("an output of integers too large for 32-bit floating point"));
         }
         self.in_file_order(&Value::Known(known.to_floats()))
     }
 
     /// The value with axis 1, the channels, last.
-    pub fn in_channels_last(&mut self, value: &Value) -> Result<NodeId, Fault> {
+    pub fn in_channels_last(&mut self, value: &Value) -> Result<NodeId, Refusal> {
         if value.rank() < 2 {
-            return Err(Fault::invalid(format!("expected channels on axis 1, found the shape {:?}", value.shape())));
+            return Err(Refusal::invalid(format!("expected channels on axis 1, found the shape {:?}", value.shape())));
         }
         self.in_layout(value, &Layout::channels_last(value.rank()))
     }
 
     /// A known tensor as a value of the IR in a certain layout: a splat if all elements are equal, else a parameter whose
     /// elements are transposed here and now.
-    pub fn lift(&mut self, known: &Known, layout: &Layout, init: Init) -> Result<NodeId, Fault> {
+    pub fn lift(&mut self, known: &Known, layout: &Layout, init: Init) -> Result<NodeId, Refusal> {
         let floats = known.as_floats()?;
         if floats.is_empty() {
-            return Err(Fault::unsupported("a tensor without elements"));
+            return Err(Refusal::unsupported("a tensor without elements"));
         }
         let shape = layout.to_ir(&known.shape);
         if let Some(value) = known.uniform() {
@@ -241,7 +243,7 @@ impl Builder {
     }
 
     /// A value that is computed at every run, known or not: one that is known becomes a parameter in the file's order.
-    pub fn run(&mut self, value: &Value) -> Result<Laid, Fault> {
+    pub fn run(&mut self, value: &Value) -> Result<Laid, Refusal> {
         match value {
             Value::Run(laid) => Ok(laid.clone()),
             Value::Known(known) => {
@@ -272,7 +274,7 @@ impl Builder {
     }
 
     /// A function of each element. It is real in the sense of the IR: integers have none.
-    pub fn unary(&mut self, op: UnaryOp, value: &Value) -> Result<Value, Fault> {
+    pub fn unary(&mut self, op: UnaryOp, value: &Value) -> Result<Value, Refusal> {
         if let Value::Known(known) = value
             && self.may_compute(&known.shape)
         {
@@ -285,7 +287,7 @@ impl Builder {
     }
 
     /// A function of two elements, with NumPy broadcasting; integers must be known.
-    pub fn binary(&mut self, op: BinaryOp, a: &Value, b: &Value) -> Result<Value, Fault> {
+    pub fn binary(&mut self, op: BinaryOp, a: &Value, b: &Value) -> Result<Value, Refusal> {
         let shape = broadcast(a.shape(), b.shape())?;
         if let (Value::Known(a), Value::Known(b)) = (a, b)
             && self.may_compute(&shape)
@@ -309,7 +311,7 @@ impl Builder {
 
     /// An operand of an elementwise operator whose result is held in `layout`. Leading axes of extent 1, which broadcasting
     /// adds by itself, are dropped from what is known, so that a bias per channel is a vector.
-    fn operand(&mut self, value: &Value, layout: &Layout) -> Result<NodeId, Fault> {
+    fn operand(&mut self, value: &Value, layout: &Layout) -> Result<NodeId, Refusal> {
         let value = self.with_rank(value, layout.rank())?;
         let Value::Known(known) = &value else { return self.in_layout(&value, layout) };
         let moved = known.transposed(&Layout::file(layout.rank()).permutation_to(layout));
@@ -320,7 +322,7 @@ impl Builder {
     }
 
     /// A reduction over axes, sorted and distinct, of which there is at least one.
-    pub fn reduce(&mut self, op: ReduceOp, value: &Value, axes: &[usize], keep: bool) -> Result<Value, Fault> {
+    pub fn reduce(&mut self, op: ReduceOp, value: &Value, axes: &[usize], keep: bool) -> Result<Value, Refusal> {
         let laid = self.run(value)?;
         let mut positions: Vec<usize> = axes.iter().map(|&axis| laid.layout.position(axis)).collect();
         positions.sort_unstable();
@@ -332,7 +334,7 @@ impl Builder {
     /// `a` where the condition holds, `b` elsewhere; exact, whatever the operands are.
     ///
     /// With `lo = -∞, hi = ∞` where the condition holds and `lo = hi = b` elsewhere, it is `min(max(a, lo), hi)`.
-    pub fn select(&mut self, condition: &Known, a: &Value, b: &Value) -> Result<Value, Fault> {
+    pub fn select(&mut self, condition: &Known, a: &Value, b: &Value) -> Result<Value, Refusal> {
         let shape = broadcast(&broadcast(&condition.shape, a.shape())?, b.shape())?;
         let all = condition.as_ints()?;
         if let Some(first) = all.first()
@@ -344,14 +346,14 @@ impl Builder {
         match (a, b) {
             (Value::Known(a), Value::Known(b)) => {
                 if !self.may_compute(&shape) {
-                    return Err(Fault::unsupported(format!("choosing {shape:?} known elements")));
+                    return Err(Refusal::unsupported(format!("choosing {shape:?} known elements")));
                 }
                 let (condition, a, b) = (condition.broadcast(&shape), a.broadcast(&shape), b.broadcast(&shape));
                 let condition = condition.as_ints()?;
                 Ok(Value::Known(match (&a.data, &b.data) {
                     (Data::Int(x), Data::Int(y)) => Known::typed(a.int, shape, choose(condition, x, y)),
                     (Data::Float(a), Data::Float(b)) => Known::floats(shape, choose(condition, a, b)),
-                    _ => return Err(Fault::invalid("one operand has integers, the other floating-point numbers")),
+                    _ => return Err(Refusal::invalid("one operand has integers, the other floating-point numbers")),
                 }))
             }
             (a @ Value::Run(_), Value::Known(_)) => {

@@ -1,18 +1,17 @@
 //! From a file to a graph, node by node.
 
+pub mod call;
+
+use crate::build::layout::Layout;
 use crate::build::{Builder, Value, elements};
-use crate::call::Call;
-use crate::error::{Fault, ImportError, Problem};
-use crate::layout::Layout;
-use crate::proto::{DataType, Dimension, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use crate::{OPSETS, ops, weights};
-use prost::Message;
+use crate::error::{ImportError, Problem, Refusal};
+use crate::file::proto::{DataType, Dimension, GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use crate::file::{read_model, tensor};
+use crate::{OPSETS, ops};
+use call::Call;
 use sonar_ir::{Graph, TensorType, Values, verify};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// The largest file, in bytes: protocol buffers end at two gibibytes, and weights beyond that are in files of their own.
-pub const MAX_FILE: u64 = 1 << 31;
 
 /// The most problems that are listed.
 const MAX_PROBLEMS: usize = 1000;
@@ -52,26 +51,6 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, ImportEr
     let model = read_model(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     import_model(&model, folder, options)
-}
-
-/// Reads a model without its files of weights.
-pub fn read_model(path: &Path) -> Result<ModelProto, ImportError> {
-    let bytes = read(path)?;
-    ModelProto::decode(bytes).map_err(|e| ImportError::Malformed(e.to_string()))
-}
-
-/// Reads a file that holds a single tensor, as the test data that comes with ONNX does.
-pub fn read_tensor(path: &Path) -> Result<TensorProto, ImportError> {
-    TensorProto::decode(read(path)?).map_err(|e| ImportError::Malformed(e.to_string()))
-}
-
-fn read(path: &Path) -> Result<bytes::Bytes, ImportError> {
-    let failed = |source| ImportError::Read { path: path.to_path_buf(), source };
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_FILE {
-        return Err(ImportError::TooLarge { path: path.to_path_buf(), size, limit: MAX_FILE });
-    }
-    Ok(std::fs::read(path).map_err(failed)?.into())
 }
 
 /// Imports a decoded model; files with weights are sought in `folder`.
@@ -132,14 +111,14 @@ struct Importer<'a> {
 }
 
 impl<'a> Importer<'a> {
-    fn problem(&mut self, place: &str, op: Option<&str>, fault: Fault) {
-        self.problems.push(Problem { place: place.to_string(), op: op.map(String::from), fault });
+    fn problem(&mut self, place: &str, op: Option<&str>, reason: Refusal) {
+        self.problems.push(Problem { place: place.to_string(), op: op.map(String::from), reason });
     }
 
     fn initializers(&mut self, graph: &'a GraphProto) {
         for tensor in &graph.initializer {
-            let value = weights::tensor(tensor, self.folder).map(Value::Known);
-            let value = value.map_err(|fault| self.problem(&tensor.name, None, fault)).ok();
+            let value = tensor::elements(tensor, self.folder).map(Value::Known);
+            let value = value.map_err(|reason| self.problem(&tensor.name, None, reason)).ok();
             self.values.insert(&tensor.name, value);
         }
     }
@@ -153,8 +132,8 @@ impl<'a> Importer<'a> {
             }
             let value = match self.input_shape(info) {
                 Ok(shape) => Some(self.input(&info.name, &shape)),
-                Err(fault) => {
-                    self.problem(&info.name, None, fault);
+                Err(reason) => {
+                    self.problem(&info.name, None, reason);
                     None
                 }
             };
@@ -171,17 +150,19 @@ impl<'a> Importer<'a> {
     }
 
     /// The shape of an input: what the file says, and what the options say where it says nothing.
-    fn input_shape(&self, info: &ValueInfoProto) -> Result<Vec<usize>, Fault> {
+    fn input_shape(&self, info: &ValueInfoProto) -> Result<Vec<usize>, Refusal> {
         let given = self.options.shapes.get(&info.name);
         let declared = declared(info)?;
         let shape = match (declared, given) {
-            (None, None) => return Err(Fault::unsupported("an input whose rank the file leaves open: its shape must be given")),
+            (None, None) => {
+                return Err(Refusal::unsupported("an input whose rank the file leaves open: its shape must be given"));
+            }
             (None, Some(given)) => given.clone(),
             (Some(declared), given) => {
                 if let Some(given) = given
                     && given.len() != declared.len()
                 {
-                    return Err(Fault::invalid(format!(
+                    return Err(Refusal::invalid(format!(
                         "the file gives it {} axes, the options {}",
                         declared.len(),
                         given.len()
@@ -191,7 +172,7 @@ impl<'a> Importer<'a> {
                 for (axis, extent) in declared.into_iter().enumerate() {
                     shape.push(match (extent, given.map(|g| g[axis])) {
                         (Some(extent), Some(given)) if extent != given && extent != 0 => {
-                            return Err(Fault::invalid(format!(
+                            return Err(Refusal::invalid(format!(
                                 "axis {axis} has extent {extent} in the file and {given} in the options"
                             )));
                         }
@@ -199,7 +180,7 @@ impl<'a> Importer<'a> {
                         (None, None) if axis == 0 => self.options.batch,
                         (None, None) => {
                             let what = format!("an input whose axis {axis} has no fixed extent: its shape must be given");
-                            return Err(Fault::unsupported(what));
+                            return Err(Refusal::unsupported(what));
                         }
                     });
                 }
@@ -208,15 +189,15 @@ impl<'a> Importer<'a> {
         };
         match elements(&shape) {
             Some(count) if count > 0 => Ok(shape),
-            Some(_) => Err(Fault::unsupported(format!("an input without elements, of shape {shape:?}"))),
-            None => Err(Fault::unsupported(format!("an input of shape {shape:?}"))),
+            Some(_) => Err(Refusal::unsupported(format!("an input without elements, of shape {shape:?}"))),
+            None => Err(Refusal::unsupported(format!("an input of shape {shape:?}"))),
         }
     }
 
     fn node(&mut self, index: usize, node: &'a NodeProto) {
         let result = match ops::find(&node.op_type).filter(|_| is_onnx(&node.domain)) {
-            None if is_onnx(&node.domain) => Err(Fault::unsupported("the operator")),
-            None => Err(Fault::unsupported(format!("the operator, of the set `{}`", node.domain))),
+            None if is_onnx(&node.domain) => Err(Refusal::unsupported("the operator")),
+            None => Err(Refusal::unsupported(format!("the operator, of the set `{}`", node.domain))),
             Some(op) => self.arguments(node).and_then(|arguments| match arguments {
                 None => Ok(None),
                 Some(arguments) => {
@@ -225,18 +206,18 @@ impl<'a> Importer<'a> {
                     call.finish()?;
                     match (results.len()..node.output.len()).find(|&i| call.wants(i)) {
                         None => Ok(Some(results)),
-                        Some(i) => Err(Fault::unsupported(format!("result {} (`{}`)", i + 1, node.output[i]))),
+                        Some(i) => Err(Refusal::unsupported(format!("result {} (`{}`)", i + 1, node.output[i]))),
                     }
                 }
             }),
         };
-        let results = result.unwrap_or_else(|fault| {
+        let results = result.unwrap_or_else(|reason| {
             let place = match (node.name.as_str(), node.output.first()) {
                 ("", Some(output)) => output.clone(),
                 ("", None) => format!("node {index}"),
                 (name, _) => name.to_string(),
             };
-            self.problem(&place, Some(&node.op_type), fault);
+            self.problem(&place, Some(&node.op_type), reason);
             None
         });
         let mut results = results.map(Vec::into_iter);
@@ -249,7 +230,7 @@ impl<'a> Importer<'a> {
     }
 
     /// The arguments of a node; nothing if a problem stands in the way of one.
-    fn arguments(&self, node: &NodeProto) -> Result<Option<Vec<Option<Value>>>, Fault> {
+    fn arguments(&self, node: &NodeProto) -> Result<Option<Vec<Option<Value>>>, Refusal> {
         let mut arguments = Vec::new();
         for name in &node.input {
             arguments.push(match name.as_str() {
@@ -257,7 +238,7 @@ impl<'a> Importer<'a> {
                 name => match self.values.get(name) {
                     Some(Some(value)) => Some(value.clone()),
                     Some(None) => return Ok(None),
-                    None => return Err(Fault::invalid(format!("nothing before it computes its argument `{name}`"))),
+                    None => return Err(Refusal::invalid(format!("nothing before it computes its argument `{name}`"))),
                 },
             });
         }
@@ -278,29 +259,29 @@ impl<'a> Importer<'a> {
     fn outputs(&mut self, graph: &'a GraphProto) {
         for output in &graph.output {
             match self.values.get(output.name.as_str()).cloned() {
-                None => self.problem(&output.name, None, Fault::invalid("nothing computes this output")),
+                None => self.problem(&output.name, None, Refusal::invalid("nothing computes this output")),
                 Some(None) => {}
                 Some(Some(value)) => match self.builder.output(&value) {
                     Ok(node) => self.builder.graph.outputs.push(node),
-                    Err(fault) => self.problem(&output.name, None, fault),
+                    Err(reason) => self.problem(&output.name, None, reason),
                 },
             }
         }
         if graph.output.is_empty() {
-            self.problem(&graph.name, None, Fault::invalid("the graph has no outputs"));
+            self.problem(&graph.name, None, Refusal::invalid("the graph has no outputs"));
         }
     }
 }
 
 /// The extents that a file tells of a value, where it does: nothing if not even the rank.
-fn declared(info: &ValueInfoProto) -> Result<Option<Vec<Option<usize>>>, Fault> {
+fn declared(info: &ValueInfoProto) -> Result<Option<Vec<Option<usize>>>, Refusal> {
     let Some(tensor) = info.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()) else {
-        return Err(Fault::unsupported("a value that is no tensor"));
+        return Err(Refusal::unsupported("a value that is no tensor"));
     };
     match DataType::try_from(tensor.elem_type) {
         Ok(DataType::Float | DataType::Double | DataType::Float16 | DataType::Bfloat16) => {}
-        Ok(other) => return Err(Fault::unsupported(format!("elements of type {other:?} that are not known at import"))),
-        Err(_) => return Err(Fault::unsupported(format!("elements of type {}", tensor.elem_type))),
+        Ok(other) => return Err(Refusal::unsupported(format!("elements of type {other:?} that are not known at import"))),
+        Err(_) => return Err(Refusal::unsupported(format!("elements of type {}", tensor.elem_type))),
     }
     let extent = |value: &Option<Dimension>| match value {
         Some(Dimension::DimValue(extent)) => usize::try_from(*extent).ok(),

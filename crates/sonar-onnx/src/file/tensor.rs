@@ -1,8 +1,8 @@
 //! From a file's tensors to known ones: every way in which ONNX writes elements.
 
-use crate::error::Fault;
-use crate::known::{Data, Int, Known};
-use crate::proto::{DataType, TensorProto};
+use crate::build::known::{Data, Int, Known};
+use crate::error::Refusal;
+use crate::file::proto::{DataType, TensorProto};
 use bytes::Bytes;
 use half::{bf16, f16};
 use sonar_ir::Tensor;
@@ -13,13 +13,13 @@ use std::path::{Component, Path};
 use std::rc::Rc;
 
 /// The elements of a tensor; `folder` is the model's, where other files with elements must be.
-pub fn tensor(tensor: &TensorProto, folder: &Path) -> Result<Known, Fault> {
+pub fn elements(tensor: &TensorProto, folder: &Path) -> Result<Known, Refusal> {
     let (shape, count) = shape(&tensor.dims)?;
     let ty = DataType::try_from(tensor.data_type).unwrap_or(DataType::Undefined);
     let raw = match tensor.data_location {
         0 => (!tensor.raw_data.is_empty()).then(|| tensor.raw_data.clone()),
         1 => Some(external(tensor, raw_bytes(ty, count)?, folder)?),
-        other => return Err(Fault::invalid(format!("elements in location {other}"))),
+        other => return Err(Refusal::invalid(format!("elements in location {other}"))),
     };
     let mut known = match raw {
         Some(bytes) => from_bytes(ty, shape, count, &bytes)?,
@@ -30,11 +30,11 @@ pub fn tensor(tensor: &TensorProto, folder: &Path) -> Result<Known, Fault> {
 }
 
 /// The elements of a tensor that is whole by itself, as numbers of 32 bits, whatever its type is.
-pub fn values(of: &TensorProto) -> Result<Tensor, Fault> {
+pub fn values(of: &TensorProto) -> Result<Tensor, Refusal> {
     if of.data_location != 0 {
-        return Err(Fault::unsupported("elements in another file"));
+        return Err(Refusal::unsupported("elements in another file"));
     }
-    let known = tensor(of, Path::new(""))?;
+    let known = elements(of, Path::new(""))?;
     let data = match &known.data {
         Data::Float(data) => data.to_vec(),
         Data::Int(data) => data.iter().map(|&v| v as f32).collect(),
@@ -43,17 +43,17 @@ pub fn values(of: &TensorProto) -> Result<Tensor, Fault> {
 }
 
 /// Extents and their product.
-fn shape(dims: &[i64]) -> Result<(Vec<usize>, usize), Fault> {
+fn shape(dims: &[i64]) -> Result<(Vec<usize>, usize), Refusal> {
     let shape: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
-    let shape = shape.ok_or_else(|| Fault::invalid(format!("the shape {dims:?}")))?;
+    let shape = shape.ok_or_else(|| Refusal::invalid(format!("the shape {dims:?}")))?;
     match crate::build::elements(&shape) {
         Some(count) => Ok((shape, count)),
-        None => Err(Fault::invalid(format!("the shape {dims:?} has more than {MAX_ELEMENTS} elements"))),
+        None => Err(Refusal::invalid(format!("the shape {dims:?} has more than {MAX_ELEMENTS} elements"))),
     }
 }
 
 /// Bytes of so many elements in raw form.
-fn raw_bytes(ty: DataType, count: usize) -> Result<usize, Fault> {
+fn raw_bytes(ty: DataType, count: usize) -> Result<usize, Refusal> {
     use DataType::*;
     Ok(match ty {
         Uint4 | Int4 => count.div_ceil(2),
@@ -65,19 +65,19 @@ fn raw_bytes(ty: DataType, count: usize) -> Result<usize, Fault> {
     })
 }
 
-fn unsupported(ty: DataType) -> Fault {
-    Fault::unsupported(format!("elements of type {ty:?}"))
+fn unsupported(ty: DataType) -> Refusal {
+    Refusal::unsupported(format!("elements of type {ty:?}"))
 }
 
 /// Elements from little-endian bytes.
-fn from_bytes(ty: DataType, shape: Vec<usize>, count: usize, bytes: &[u8]) -> Result<Known, Fault> {
+fn from_bytes(ty: DataType, shape: Vec<usize>, count: usize, bytes: &[u8]) -> Result<Known, Refusal> {
     /// Elements of `SIZE` bytes.
     fn read<T, const SIZE: usize>(bytes: &[u8], element: impl Fn([u8; SIZE]) -> T) -> Vec<T> {
         bytes.as_chunks::<SIZE>().0.iter().map(|&chunk| element(chunk)).collect()
     }
     let expected = raw_bytes(ty, count)?;
     if bytes.len() != expected {
-        return Err(Fault::invalid(format!("{} bytes of elements where the shape {shape:?} has {expected}", bytes.len())));
+        return Err(Refusal::invalid(format!("{} bytes of elements where the shape {shape:?} has {expected}", bytes.len())));
     }
     use DataType::*;
     let ints = match ty {
@@ -102,7 +102,7 @@ fn from_bytes(ty: DataType, shape: Vec<usize>, count: usize, bytes: &[u8]) -> Re
 }
 
 /// Elements from the field of their type.
-fn from_fields(ty: DataType, shape: Vec<usize>, count: usize, tensor: &TensorProto) -> Result<Known, Fault> {
+fn from_fields(ty: DataType, shape: Vec<usize>, count: usize, tensor: &TensorProto) -> Result<Known, Refusal> {
     use DataType::*;
     let narrow = &tensor.int32_data;
     let known = match ty {
@@ -121,7 +121,7 @@ fn from_fields(ty: DataType, shape: Vec<usize>, count: usize, tensor: &TensorPro
     };
     match known.len() {
         found if found == count => Ok(known),
-        found => Err(Fault::invalid(format!("{found} elements where the shape {:?} has {count}", known.shape))),
+        found => Err(Refusal::invalid(format!("{found} elements where the shape {:?} has {count}", known.shape))),
     }
 }
 
@@ -155,28 +155,31 @@ fn halves(bytes: impl Iterator<Item = u8>, count: usize) -> Vec<i64> {
 }
 
 /// A tensor of integers.
-fn integers(ty: DataType, shape: Vec<usize>, data: Vec<i64>) -> Result<Known, Fault> {
+fn integers(ty: DataType, shape: Vec<usize>, data: Vec<i64>) -> Result<Known, Refusal> {
     let int = Int::of(ty).ok_or_else(|| unsupported(ty))?;
     if int == Int::U64 && data.iter().any(|&v| v < 0) {
-        return Err(Fault::unsupported("unsigned integers of more than 63 bits"));
+        return Err(Refusal::unsupported("unsigned integers of more than 63 bits"));
     }
     Ok(Known::typed(int, shape, data))
 }
 
 /// Bytes of a tensor from a file in the model's folder or below it. Paths that leave the folder and links are refused:
 /// a model from elsewhere must not read what is not its own.
-fn external(tensor: &TensorProto, expected: usize, folder: &Path) -> Result<Bytes, Fault> {
+fn external(tensor: &TensorProto, expected: usize, folder: &Path) -> Result<Bytes, Refusal> {
     let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
     let number = |key: &str, default: u64| match entry(key) {
         None => Ok(default),
-        Some(text) => text.parse().map_err(|_| Fault::invalid(format!("the {key} `{text}` of external data"))),
+        Some(text) => text.parse().map_err(|_| Refusal::invalid(format!("the {key} `{text}` of external data"))),
     };
-    let location = entry("location").ok_or_else(|| Fault::invalid("external data without a location"))?;
+    let location = entry("location").ok_or_else(|| Refusal::invalid("external data without a location"))?;
     let (offset, length) = (number("offset", 0)?, number("length", expected as u64)?);
     if length != expected as u64 {
-        return Err(Fault::invalid(format!("{length} bytes of external data where the shape {:?} has {expected}", tensor.dims)));
+        return Err(Refusal::invalid(format!(
+            "{length} bytes of external data where the shape {:?} has {expected}",
+            tensor.dims
+        )));
     }
-    let refused = |why: &str| Fault::invalid(format!("external data in `{location}`: {why}"));
+    let refused = |why: &str| Refusal::invalid(format!("external data in `{location}`: {why}"));
     if location.is_empty() || !Path::new(location).components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
         return Err(refused("the path leaves the model's folder"));
     }

@@ -4,8 +4,8 @@
 //! before any operator of the IR is made.
 
 use crate::build::elements;
-use crate::error::Fault;
-use crate::proto::DataType;
+use crate::error::Refusal;
+use crate::file::proto::DataType;
 use std::rc::Rc;
 
 /// The most elements of a tensor that import computes by itself; larger ones are left to constant folding.
@@ -134,25 +134,25 @@ impl Known {
     }
 
     /// The elements, if they are floating-point numbers.
-    pub fn as_floats(&self) -> Result<&Rc<Vec<f32>>, Fault> {
+    pub fn as_floats(&self) -> Result<&Rc<Vec<f32>>, Refusal> {
         match &self.data {
             Data::Float(data) => Ok(data),
-            Data::Int(_) => Err(Fault::unsupported("integers where floating-point numbers are computed")),
+            Data::Int(_) => Err(Refusal::unsupported("integers where floating-point numbers are computed")),
         }
     }
 
     /// The elements themselves, if they are floating-point numbers; a copy only if others hold them too.
-    pub fn into_floats(self) -> Result<Vec<f32>, Fault> {
+    pub fn into_floats(self) -> Result<Vec<f32>, Refusal> {
         let floats = Rc::clone(self.as_floats()?);
         drop(self);
         Ok(Rc::unwrap_or_clone(floats))
     }
 
     /// The elements, if they are integers.
-    pub fn as_ints(&self) -> Result<&[i64], Fault> {
+    pub fn as_ints(&self) -> Result<&[i64], Refusal> {
         match &self.data {
             Data::Int(data) => Ok(data),
-            Data::Float(_) => Err(Fault::invalid("expected integers, found floating-point numbers")),
+            Data::Float(_) => Err(Refusal::invalid("expected integers, found floating-point numbers")),
         }
     }
 
@@ -216,11 +216,11 @@ impl Known {
     }
 
     /// Chosen indices of an axis, in any order.
-    pub fn rows(&self, axis: usize, rows: &[usize]) -> Result<Known, Fault> {
+    pub fn rows(&self, axis: usize, rows: &[usize]) -> Result<Known, Refusal> {
         let mut shape = self.shape.clone();
         shape[axis] = rows.len();
         let count = elements(&shape).filter(|&count| count <= MAX_COMPUTED.max(self.len()));
-        count.ok_or_else(|| Fault::unsupported(format!("choosing {} parts of a constant", rows.len())))?;
+        count.ok_or_else(|| Refusal::unsupported(format!("choosing {} parts of a constant", rows.len())))?;
         let inner: usize = self.shape[axis + 1..].iter().product();
         let outer: usize = self.shape[..axis].iter().product();
         let source = (0..outer).flat_map(|o| rows.iter().map(move |row| (o * self.shape[axis] + row) * inner));
@@ -263,17 +263,17 @@ impl Known {
     }
 
     /// Tensors laid end to end along an axis; they agree in type and in every other axis.
-    pub fn concat(parts: &[&Known], axis: usize, shape: Vec<usize>) -> Result<Known, Fault> {
+    pub fn concat(parts: &[&Known], axis: usize, shape: Vec<usize>) -> Result<Known, Refusal> {
         fn join<T: Copy>(parts: &[(&[T], usize)], outer: usize) -> Vec<T> {
             (0..outer).flat_map(|i| parts.iter().flat_map(move |(data, len)| &data[i * len..][..*len])).copied().collect()
         }
         let outer: usize = shape[..axis].iter().product();
         let row = |part: &Known| part.shape[axis..].iter().product();
         if parts.iter().all(|p| matches!(p.data, Data::Int(_))) {
-            let ints = parts.iter().map(|p| Ok((p.as_ints()?, row(p)))).collect::<Result<Vec<_>, Fault>>()?;
+            let ints = parts.iter().map(|p| Ok((p.as_ints()?, row(p)))).collect::<Result<Vec<_>, Refusal>>()?;
             return Ok(Known::typed(parts[0].int, shape, join(&ints, outer)));
         }
-        let floats = parts.iter().map(|p| Ok((&p.as_floats()?[..], row(p)))).collect::<Result<Vec<_>, Fault>>()?;
+        let floats = parts.iter().map(|p| Ok((&p.as_floats()?[..], row(p)))).collect::<Result<Vec<_>, Refusal>>()?;
         Ok(Known::floats(shape, join(&floats, outer)))
     }
 
@@ -293,7 +293,7 @@ impl Known {
         shape: &[usize],
         float: impl Fn(f64, f64) -> f64,
         int: impl Fn(i64, i64) -> Option<i64>,
-    ) -> Result<Known, Fault> {
+    ) -> Result<Known, Refusal> {
         let (a, b) = (self.broadcast(shape), other.broadcast(shape));
         let data = match (&a.data, &b.data) {
             (Data::Float(a), Data::Float(b)) => {
@@ -302,13 +302,13 @@ impl Known {
             (Data::Int(a), Data::Int(b)) => {
                 let values = a.iter().zip(&b[..]).map(|(&a, &b)| int(a, b).map(|v| self.int.wrap(v)));
                 let values: Vec<i64> =
-                    values.collect::<Option<_>>().ok_or_else(|| Fault::invalid("a division of integers by zero"))?;
+                    values.collect::<Option<_>>().ok_or_else(|| Refusal::invalid("a division of integers by zero"))?;
                 if self.int == Int::U64 && values.iter().any(|&v| v < 0) {
-                    return Err(Fault::unsupported("unsigned integers of more than 63 bits"));
+                    return Err(Refusal::unsupported("unsigned integers of more than 63 bits"));
                 }
                 Data::Int(Rc::new(values))
             }
-            _ => return Err(Fault::invalid("one operand has integers, the other floating-point numbers")),
+            _ => return Err(Refusal::invalid("one operand has integers, the other floating-point numbers")),
         };
         Ok(Known { shape: shape.to_vec(), data, int: self.int, name: None })
     }

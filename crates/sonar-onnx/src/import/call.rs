@@ -1,9 +1,9 @@
 //! One node of a file under import: its arguments, and its attributes with their defaults.
 
 use crate::build::Value;
-use crate::error::Fault;
-use crate::known::Known;
-use crate::proto::{AttributeProto, AttributeType, NodeProto, TensorProto};
+use crate::build::known::Known;
+use crate::error::Refusal;
+use crate::file::proto::{AttributeProto, AttributeType, NodeProto, TensorProto};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -31,8 +31,8 @@ impl<'a> Call<'a> {
     }
 
     /// An argument that must be there.
-    pub fn input(&self, index: usize) -> Result<&Value, Fault> {
-        self.optional(index).ok_or_else(|| Fault::invalid(format!("argument {} is missing", index + 1)))
+    pub fn input(&self, index: usize) -> Result<&Value, Refusal> {
+        self.optional(index).ok_or_else(|| Refusal::invalid(format!("argument {} is missing", index + 1)))
     }
 
     /// An argument that may be left out.
@@ -41,17 +41,17 @@ impl<'a> Call<'a> {
     }
 
     /// All arguments, of which there must be at least one and none left out.
-    pub fn all(&self) -> Result<Vec<&Value>, Fault> {
+    pub fn all(&self) -> Result<Vec<&Value>, Refusal> {
         let all: Option<Vec<&Value>> = self.inputs.iter().map(Option::as_ref).collect();
-        all.filter(|all| !all.is_empty()).ok_or_else(|| Fault::invalid("arguments are missing"))
+        all.filter(|all| !all.is_empty()).ok_or_else(|| Refusal::invalid("arguments are missing"))
     }
 
     /// The tensor of an argument that must be known at import, if it is not left out.
-    pub fn known(&self, index: usize) -> Result<Option<&Known>, Fault> {
+    pub fn known(&self, index: usize) -> Result<Option<&Known>, Refusal> {
         match self.optional(index) {
             None => Ok(None),
             Some(Value::Known(known)) => Ok(Some(known)),
-            Some(Value::Run(_)) => Err(Fault::unsupported(format!(
+            Some(Value::Run(_)) => Err(Refusal::unsupported(format!(
                 "argument {} (`{}`) depends on the model's inputs; its value must be known at import",
                 index + 1,
                 self.node.input[index]
@@ -60,7 +60,7 @@ impl<'a> Call<'a> {
     }
 
     /// Integers that must be known at import: an argument, or in older versions of the operator an attribute.
-    pub fn ints_of(&self, index: usize, attribute: &'static str) -> Result<Option<Vec<i64>>, Fault> {
+    pub fn ints_of(&self, index: usize, attribute: &'static str) -> Result<Option<Vec<i64>>, Refusal> {
         match self.known(index)? {
             Some(known) => Ok(Some(known.as_ints()?.to_vec())),
             None => Ok(self.has(attribute).then(|| self.ints(attribute, &[])).transpose()?),
@@ -78,10 +78,10 @@ impl<'a> Call<'a> {
     }
 
     /// Refuses results but the first.
-    pub fn one_output(&self) -> Result<(), Fault> {
+    pub fn one_output(&self) -> Result<(), Refusal> {
         match (1..self.outputs()).find(|&i| self.wants(i)) {
             None => Ok(()),
-            Some(i) => Err(Fault::unsupported(format!("result {} (`{}`)", i + 1, self.node.output[i]))),
+            Some(i) => Err(Refusal::unsupported(format!("result {} (`{}`)", i + 1, self.node.output[i]))),
         }
     }
 
@@ -91,55 +91,55 @@ impl<'a> Call<'a> {
     }
 
     /// An integer.
-    pub fn int(&self, name: &'static str, default: i64) -> Result<i64, Fault> {
+    pub fn int(&self, name: &'static str, default: i64) -> Result<i64, Refusal> {
         Ok(self.find(name, AttributeType::Int)?.map_or(default, |a| a.i))
     }
 
     /// A truth value.
-    pub fn flag(&self, name: &'static str, default: bool) -> Result<bool, Fault> {
+    pub fn flag(&self, name: &'static str, default: bool) -> Result<bool, Refusal> {
         Ok(self.int(name, i64::from(default))? != 0)
     }
 
     /// A number.
-    pub fn float(&self, name: &'static str, default: f32) -> Result<f32, Fault> {
+    pub fn float(&self, name: &'static str, default: f32) -> Result<f32, Refusal> {
         Ok(self.find(name, AttributeType::Float)?.map_or(default, |a| a.f))
     }
 
     /// Numbers.
-    pub fn floats(&self, name: &'static str) -> Result<Option<&'a [f32]>, Fault> {
+    pub fn floats(&self, name: &'static str) -> Result<Option<&'a [f32]>, Refusal> {
         Ok(self.find(name, AttributeType::Floats)?.map(|a| &a.floats[..]))
     }
 
     /// Integers.
-    pub fn ints(&self, name: &'static str, default: &[i64]) -> Result<Vec<i64>, Fault> {
+    pub fn ints(&self, name: &'static str, default: &[i64]) -> Result<Vec<i64>, Refusal> {
         Ok(self.find(name, AttributeType::Ints)?.map_or_else(|| default.to_vec(), |a| a.ints.clone()))
     }
 
     /// Integers that are none negative, such as extents and steps; there must be `count`.
-    pub fn sizes(&self, name: &'static str, count: usize, default: usize) -> Result<Vec<usize>, Fault> {
+    pub fn sizes(&self, name: &'static str, count: usize, default: usize) -> Result<Vec<usize>, Refusal> {
         let Some(attribute) = self.find(name, AttributeType::Ints)? else { return Ok(vec![default; count]) };
         let sizes: Vec<usize> = attribute.ints.iter().filter_map(|&i| usize::try_from(i).ok()).filter(|&i| i < 1 << 31).collect();
         if sizes.len() != count || attribute.ints.len() != count {
-            return Err(Fault::unsupported(format!("{name} = {:?} for {count} extents", attribute.ints)));
+            return Err(Refusal::unsupported(format!("{name} = {:?} for {count} extents", attribute.ints)));
         }
         Ok(sizes)
     }
 
     /// A text.
-    pub fn text(&self, name: &'static str, default: &str) -> Result<String, Fault> {
+    pub fn text(&self, name: &'static str, default: &str) -> Result<String, Refusal> {
         Ok(self
             .find(name, AttributeType::String)?
             .map_or_else(|| default.to_string(), |a| String::from_utf8_lossy(&a.s).into_owned()))
     }
 
     /// Texts.
-    pub fn texts(&self, name: &'static str) -> Result<Option<Vec<String>>, Fault> {
+    pub fn texts(&self, name: &'static str) -> Result<Option<Vec<String>>, Refusal> {
         let lossy = |text: &Bytes| String::from_utf8_lossy(text).into_owned();
         Ok(self.find(name, AttributeType::Strings)?.map(|a| a.strings.iter().map(lossy).collect()))
     }
 
     /// A tensor.
-    pub fn tensor(&self, name: &'static str) -> Result<Option<&'a TensorProto>, Fault> {
+    pub fn tensor(&self, name: &'static str) -> Result<Option<&'a TensorProto>, Refusal> {
         Ok(self.find(name, AttributeType::Tensor)?.and_then(|a| a.t.as_ref()))
     }
 
@@ -149,22 +149,22 @@ impl<'a> Call<'a> {
     }
 
     /// Refuses attributes that nobody asked for.
-    pub fn finish(&self) -> Result<(), Fault> {
+    pub fn finish(&self) -> Result<(), Refusal> {
         let asked = self.asked.borrow();
         let unknown = |a: &&AttributeProto| !asked.contains(a.name.as_str());
         match self.node.attribute.iter().find(unknown) {
             None => Ok(()),
-            Some(attribute) => Err(Fault::unsupported(format!("the attribute `{}`", attribute.name))),
+            Some(attribute) => Err(Refusal::unsupported(format!("the attribute `{}`", attribute.name))),
         }
     }
 
-    fn find(&self, name: &'static str, ty: AttributeType) -> Result<Option<&'a AttributeProto>, Fault> {
+    fn find(&self, name: &'static str, ty: AttributeType) -> Result<Option<&'a AttributeProto>, Refusal> {
         self.asked.borrow_mut().insert(name);
         let Some(attribute) = self.node.attribute.iter().find(|a| a.name == name) else { return Ok(None) };
         match AttributeType::try_from(attribute.r#type) {
             Ok(found) if found == ty || found == AttributeType::Undefined => Ok(Some(attribute)),
-            Ok(found) => Err(Fault::invalid(format!("the attribute `{name}` has type {found:?}, not {ty:?}"))),
-            Err(_) => Err(Fault::invalid(format!("the attribute `{name}` has type {}, not {ty:?}", attribute.r#type))),
+            Ok(found) => Err(Refusal::invalid(format!("the attribute `{name}` has type {found:?}, not {ty:?}"))),
+            Err(_) => Err(Refusal::invalid(format!("the attribute `{name}` has type {}, not {ty:?}", attribute.r#type))),
         }
     }
 }

@@ -1,0 +1,28 @@
+//! Files that others wrote.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `array` | an array as NumPy saves it: shape, element type and bytes; conversion to other element types |
+//! | `npy` | one array in a `.npy` file |
+//! | `npz` | arrays by name in a `.npz` file |
+//! | `read` | the bytes of a file, with a limit of their number |
+//! | `seems` | what a file seems to be that is not what was expected |
+//!
+//! ```
+//! use sonar_files::{Array, npy};
+//!
+//! let array = Array::from_f32(vec![2, 2], &[1.0, 2.0, 3.0, 4.0]);
+//! let back = npy::parse(&npy::format(&array))?;
+//! assert_eq!(back.to_f32()?, [1.0, 2.0, 3.0, 4.0]);
+//! # Ok::<(), sonar_files::ArrayError>(())
+//! ```
+
+mod array;
+pub mod npy;
+pub mod npz;
+mod read;
+mod seems;
+
+pub use array::{Array, ArrayError, Element};
+pub use read::{ReadError, read, read_head};
+pub use seems::{Seems, seems};
