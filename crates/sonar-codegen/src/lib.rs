@@ -14,7 +14,7 @@
 //! | `object` | a plan with its weights as a file that C programs link with |
 //! | `run` | code with its memory and threads: one kernel, or a plan as a model and the contexts of its runs |
 //! | `sandbox` | for kernels that are not trusted: memory that notices wrong writes, limits of the process, and faults for tests |
-//! | `probe` | the fastest that a core computes and moves data |
+//! | [`machine`] | what this machine can do, measured |
 //!
 //! This is the only crate with `unsafe` code. It rests on four things: programs are verified before they are compiled,
 //! so their accesses are within their buffers; the lengths of arguments are checked at every call; code is freed only
@@ -25,19 +25,18 @@
 
 mod emit;
 mod error;
+pub mod machine;
 mod memory;
 mod module;
 mod object;
-mod probe;
 mod run;
 mod sandbox;
 mod target;
 
 pub use error::CodegenError;
+pub use machine::peak_gflops;
 pub use module::inspect::{asm, clif};
 pub use object::{ObjectFile, archive, object};
-pub use probe::bandwidth::{Bandwidth, bandwidth};
-pub use probe::peak::peak_gflops;
 pub use run::affinity::pin_to_one_processor;
 pub use run::context::{CallTime, Context};
 pub use run::kernel::CompiledKernel;

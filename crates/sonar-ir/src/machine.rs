@@ -91,6 +91,26 @@ impl Machine {
         }
     }
 
+    /// What is wrong with a record that somebody else wrote, if anything is.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        let bandwidth = |at: &Bandwidth| at.bytes > 0 && [at.read, at.write, at.copy].into_iter().all(positive);
+        let grows = |pair: &[Bandwidth]| pair[0].bytes < pair[1].bytes;
+        match self {
+            _ if self.cores == 0 => Err("there are no cores"),
+            _ if self.caches.is_empty() || self.caches.contains(&0) => Err("there are no caches"),
+            _ if self.peaks.is_empty() => Err("there are no peaks"),
+            _ if !self.peaks.iter().all(|p| p.lanes > 0 && positive(p.gflops) && positive(p.latency)) => {
+                Err("a peak is not positive")
+            }
+            _ if self.bandwidths.is_empty() => Err("there are no bandwidths"),
+            _ if !self.bandwidths.iter().all(bandwidth) => Err("a bandwidth is not positive"),
+            _ if !self.bandwidths.windows(2).all(grows) => Err("footprints do not grow"),
+            _ if !positive(self.call) || !positive(self.fork) => Err("an overhead is not positive"),
+            _ => Ok(()),
+        }
+    }
+
     /// The peak with vectors of this width; of the next narrower one, scaled, if it is not known.
     pub fn peak(&self, lanes: usize) -> Peak {
         let known = self.peaks.iter().rev().find(|peak| peak.lanes <= lanes).or(self.peaks.first());
@@ -103,9 +123,10 @@ impl Machine {
         2.0 * lanes as f64 / (self.peak(lanes).gflops * 1e9)
     }
 
-    /// Seconds of a cycle.
-    pub fn cycle(&self, lanes: usize) -> f64 {
-        self.peak(lanes).latency / FMA_CYCLES
+    /// Seconds of a cycle: by the shortest latency, for a multiply-add may be two instructions where vectors are narrow.
+    pub fn cycle(&self) -> f64 {
+        let latency = self.peaks.iter().map(|peak| peak.latency).min_by(f64::total_cmp);
+        latency.unwrap_or(FMA_CYCLES * 1e-9) / FMA_CYCLES
     }
 
     /// Seconds to read a byte of data that are so many bytes.
@@ -191,7 +212,7 @@ mod tests {
         assert_eq!(machine.peak(16).gflops, 224.0);
         assert_eq!(machine.peak(1).gflops, 12.0 * 3.5 / 3.0);
         // Two a cycle, and four cycles for one.
-        assert!((machine.fma(8) * 2.0 - machine.cycle(8)).abs() < 1e-15);
+        assert!((machine.fma(8) * 2.0 - machine.cycle()).abs() < 1e-15);
     }
 
     #[test]
@@ -205,9 +226,28 @@ mod tests {
     }
 
     #[test]
+    fn records_that_no_machine_has_are_refused() {
+        let machine = || Machine::usual(8).clone();
+        let nothing = Bandwidth { bytes: 1, read: 1.0, write: 0.0, copy: 1.0 };
+        let wrong = [
+            Machine { cores: 0, ..machine() },
+            Machine { caches: vec![], ..machine() },
+            Machine { peaks: vec![], ..machine() },
+            Machine { peaks: vec![Peak { lanes: 8, gflops: f64::NAN, latency: 1e-9 }], ..machine() },
+            Machine { bandwidths: vec![], ..machine() },
+            Machine { bandwidths: vec![nothing], ..machine() },
+            Machine { bandwidths: machine().bandwidths.into_iter().rev().collect(), ..machine() },
+            Machine { call: 0.0, ..machine() },
+            Machine { fork: f64::INFINITY, ..machine() },
+        ];
+        assert!(wrong.iter().all(|machine| machine.check().is_err()));
+    }
+
+    #[test]
     fn usual_machines_are_sound() {
         for lanes in [4, 8, 16] {
             let machine = Machine::usual(lanes);
+            assert_eq!(machine.check(), Ok(()));
             assert_eq!(machine.peaks.last().map(|peak| peak.lanes), Some(lanes));
             for pair in machine.bandwidths.windows(2) {
                 assert!(

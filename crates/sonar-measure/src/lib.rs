@@ -8,6 +8,7 @@
 //! | [`local`] | the measurer that compiles, checks and times, in this process |
 //! | [`worker`], [`process`] | the two sides of a worker process that does so apart |
 //! | [`records`] | the memory of all measurements, in SQLite |
+//! | [`machine`] | the record of this machine, measured once and kept in a file |
 //! | [`clock`] | time as something that can be injected |
 //! | [`fault`] | a measurer whose candidates misbehave on purpose, for tests |
 //! | [`fake`] | a measurer without measurements, for tests |
@@ -18,6 +19,7 @@ pub mod fake;
 pub mod fault;
 pub mod job;
 pub mod local;
+pub mod machine;
 pub mod process;
 pub mod race;
 pub mod records;

@@ -4,6 +4,7 @@ use crate::error::CodegenError;
 use crate::memory::buffer::AlignedBuffer;
 use crate::module::Code;
 use crate::target::Target;
+use sonar_ir::machine::Bandwidth;
 use sonar_ir::scalar::BinaryOp;
 use sonar_ir::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
 use std::time::Instant;
@@ -11,29 +12,23 @@ use std::time::Instant;
 /// Vectors that one iteration moves.
 const UNROLLED: u32 = 8;
 /// What one timing moves at least, in bytes: enough for the clock.
-const MOVED: usize = 4 << 20;
-/// Timings of each size, of which the fastest counts, so that interruptions do not.
-const RUNS: usize = 5;
-/// The smallest and the largest amount of data, in bytes.
-const SIZES: std::ops::RangeInclusive<usize> = 16 << 10..=64 << 20;
+const MOVED: usize = 1 << 20;
+/// Timings of each size, of which the fastest counts, so that interruptions do not: more of small sizes, which take less time.
+const RUNS: usize = 12;
+const RUNS_OF_LARGE: usize = 3;
+const LARGE: usize = 4 << 20;
+/// The smallest and the largest footprint, in bytes.
+const SIZES: std::ops::RangeInclusive<usize> = 16 << 10..=32 << 20;
 
-/// How fast one core moves an amount of data that it goes over again and again.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bandwidth {
-    /// The amount, in bytes.
-    pub bytes: usize,
-    /// 10⁹ bytes a second, those that are read and those that are written together: of reading or of copying, whichever moves more.
-    pub gigabytes_per_second: f64,
-}
-
-/// Measures the bandwidth for growing amounts of data, from what every cache holds to what few do: it never grows with the amount.
-pub fn bandwidth(target: &Target) -> Result<Vec<Bandwidth>, CodegenError> {
+/// Measures bandwidths for growing footprints, from one that every first-level cache holds to one that few caches do.
+pub(super) fn bandwidths(target: &Target) -> Result<Vec<Bandwidth>, CodegenError> {
     let lanes = target.lanes();
     let step = UNROLLED as usize * lanes;
     // One and a half between the powers of two, for caches of such sizes.
     let powers = std::iter::successors(Some(*SIZES.start()), |&bytes| Some(2 * bytes));
     let sizes: Vec<usize> = powers.flat_map(|bytes| [bytes, bytes + bytes / 2]).take_while(|b| SIZES.contains(b)).collect();
-    let tiles: Vec<[Tile; 2]> = sizes.iter().map(|&bytes| [reading(lanes, bytes / 4), copying(lanes, bytes / 8)]).collect();
+    let tiles: Vec<[Tile; 3]> =
+        sizes.iter().map(|&bytes| [reading(lanes, bytes / 4), writing(lanes, bytes / 4), copying(lanes, bytes / 8)]).collect();
     let (code, ids) = Code::build(target, |definitions| {
         tiles.iter().flatten().map(|tile| definitions.tile(tile)).collect::<Result<Vec<_>, _>>()
     })?;
@@ -46,25 +41,29 @@ pub fn bandwidth(target: &Target) -> Result<Vec<Bandwidth>, CodegenError> {
         buffer.write(offset, &vec![1.0; (1 << 20).min(2 * half - offset)]);
     }
     let mut result = Vec::with_capacity(sizes.len());
-    for (&bytes, ids) in sizes.iter().zip(ids.chunks(2)) {
-        let mut fastest = f64::INFINITY;
-        for (&id, other) in ids.iter().zip([2 * half, bytes / 8]) {
+    for (&bytes, ids) in sizes.iter().zip(ids.chunks(3)) {
+        let moved = (bytes * repeats(bytes / 4) as usize) as f64;
+        let mut gigabytes = ids.iter().zip([2 * half, 0, bytes / 8]).map(|(&id, other)| {
             let entry = code.tile_entry(id);
             let pointers = [buffer.at(0), buffer.at(other)];
-            for _ in 0..RUNS {
+            let mut fastest = f64::INFINITY;
+            for _ in 0..if bytes < LARGE { RUNS } else { RUNS_OF_LARGE } {
                 let start = Instant::now();
                 // SAFETY: the tile stays within `bytes / 4` elements behind the first pointer, or within half as many behind
                 // both, or within `step` behind the second; the buffer has them all, and the code is alive.
                 unsafe { entry(pointers.as_ptr()) };
                 fastest = fastest.min(start.elapsed().as_secs_f64());
             }
-        }
-        // All sizes are multiples of what an iteration moves, so both tiles move the same.
-        let moved = bytes * repeats(bytes / 4) as usize;
-        result.push(Bandwidth { bytes, gigabytes_per_second: moved as f64 / fastest / 1e9 });
+            // All sizes are multiples of what an iteration moves, so all tiles move the same.
+            moved / fastest / 1e9
+        });
+        let mut next = || gigabytes.next().unwrap_or_default();
+        result.push(Bandwidth { bytes, read: next(), write: next(), copy: next() });
     }
     for i in (1..result.len()).rev() {
-        result[i - 1].gigabytes_per_second = result[i - 1].gigabytes_per_second.max(result[i].gigabytes_per_second);
+        let (below, at) = (result[i - 1], result[i]);
+        let [read, write, copy] = [below.read.max(at.read), below.write.max(at.write), below.copy.max(at.copy)];
+        result[i - 1] = Bandwidth { bytes: below.bytes, read, write, copy };
     }
     Ok(result)
 }
@@ -87,6 +86,14 @@ fn reading(lanes: usize, elements: usize) -> Tile {
     let over = over_and_over(lanes, elements, repeats(elements), &[Ptr(0)], body.collect());
     let body = zero.chain([over]).chain(stores).collect();
     Tile { name: "reading".into(), lanes, tail: 0, pointers: 2, body }
+}
+
+/// Writes `elements` behind the first pointer, many times over.
+fn writing(lanes: usize, elements: usize) -> Tile {
+    let value = TileStmt::Inst(Inst::Const { dst: Reg(0), value: 1.0 });
+    let stores = (0..UNROLLED).map(|i| Inst::Store { src: Reg(0), addr: address(0, i, lanes), masked: false });
+    let over = over_and_over(lanes, elements, repeats(elements), &[Ptr(0)], stores.map(TileStmt::Inst).collect());
+    Tile { name: "writing".into(), lanes, tail: 0, pointers: 2, body: vec![value, over] }
 }
 
 /// Copies `elements` from behind the first pointer to behind the second, many times over.
@@ -144,11 +151,8 @@ mod tests {
     }
 
     #[test]
-    fn bandwidths_fall_with_the_amount() {
-        let levels = bandwidth(&Target::native().expect("this machine is a target")).expect("it can be measured");
-        assert!(levels.iter().all(|l| l.gigabytes_per_second.is_finite() && l.gigabytes_per_second > 0.0), "{levels:?}");
-        for pair in levels.windows(2) {
-            assert!(pair[0].bytes < pair[1].bytes && pair[0].gigabytes_per_second >= pair[1].gigabytes_per_second, "{levels:?}");
-        }
+    fn every_element_is_written() {
+        let (data, other) = run(&writing(4, ELEMENTS));
+        assert_eq!((data, other), (vec![1.0; ELEMENTS], vec![0.0; ELEMENTS]));
     }
 }
