@@ -3,6 +3,7 @@
 //! `cargo bench -p sonar-compile --bench searching`
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use sonar_ir::machine::Machine;
 use sonar_measure::LocalMeasurer;
 use sonar_nas::fake::{Disk, FakeEvaluator};
 use sonar_nas::{Algorithm, Event, Policy, SearchConfig, State, Store, driver, search};
@@ -32,7 +33,7 @@ fn rung(criterion: &mut Criterion) {
     };
     let run = |dir: TempDir| {
         let measurer = Box::new(LocalMeasurer::default());
-        let result = search(&config, dir.path(), false, measurer, &mut |_, _, _| ControlFlow::Continue(()));
+        let result = search(&config, dir.path(), false, Machine::usual(8), measurer, &mut |_, _, _| ControlFlow::Continue(()));
         (result.expect("the search succeeds"), dir)
     };
     let mut group = criterion.benchmark_group("searching");

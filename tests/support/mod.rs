@@ -44,7 +44,7 @@ pub fn run_compiled(graph: &Graph, values: &Values, variant: &Variant<'_>) -> Ve
     let options = CompileOptions { rewrite, threads, tolerance, ..CompileOptions::new(target) };
     let Lowered { folded, tasks, .. } = sonar_tune::lower(graph, &options).expect("it lowers");
     let weights = folded.weights(values).expect("the weights fold");
-    let goal = sonar_schedule::Options { lanes: target.lanes(), threads, tolerance };
+    let goal = sonar_schedule::Options { threads, tolerance, ..sonar_schedule::Options::new(target.lanes()) };
     let mut random = schedules.map(StdRng::seed_from_u64);
     let programs = tasks.tasks.iter().map(|task| match &mut random {
         None => sonar_schedule::default_program(task, &goal).1,

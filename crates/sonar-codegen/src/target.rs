@@ -130,6 +130,11 @@ impl Target {
         }
     }
 
+    /// Whether the target is the machine that this process runs on, and not a level that it happens to have.
+    pub fn is_native(&self) -> bool {
+        self.native.is_some()
+    }
+
     /// Whether this process can run code for the target.
     pub fn runs_here(&self) -> bool {
         self.instruction_set.runs_here()

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`args`] | what can be said on the command line |
 //! | [`commands`] | one function for each command |
+//! | [`machine`] | which record of a machine estimates of time read |
 //! | [`model`] | files become graphs, and graphs become models that run |
 //! | [`emit`] | files for programs without Sonar |
 //! | [`roofline`] | what the machine allows, and how close a kernel comes to it |
@@ -17,6 +18,7 @@ mod args;
 mod commands;
 mod emit;
 mod exit;
+mod machine;
 mod model;
 mod report;
 mod roofline;
@@ -30,6 +32,7 @@ use terminal::{log, stderr};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    machine::choose(cli.machine.clone());
     exit::set_look();
     match log::begin(cli.verbose, cli.quiet).and_then(|()| run(&cli)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,6 +9,7 @@ use crate::store::{self, Store};
 use crate::training::Training;
 use crate::tuning::Tuning;
 use serde::{Deserialize, Serialize};
+use sonar_ir::machine::Machine;
 use sonar_ir::space::Space;
 use sonar_measure::{Measurer, Records, SystemClock};
 use sonar_train::data::{FASHION_MNIST, load};
@@ -63,11 +64,12 @@ impl Default for SearchConfig {
 }
 
 /// Runs the search in the run directory `dir`, or goes on with the one that is there; with `fresh`, starts over. Kernels are
-/// timed by `measurer`. A search that is over gives its result again.
+/// timed by `measurer`; what was not timed is estimated for `machine`. A search that is over gives its result again.
 pub fn search(
     config: &SearchConfig,
     dir: &Path,
     fresh: bool,
+    machine: &'static Machine,
     measurer: Box<dyn Measurer>,
     observer: &mut Observer<'_>,
 ) -> Result<SearchResult, SearchError> {
@@ -90,8 +92,12 @@ pub fn search(
 
     let (store, mut state) = Store::open(dir, &snapshot, fresh)?;
     if state.stop.is_none() {
-        let options =
-            TunerOptions { threads: config.latency_threads, seed: config.policy.seed, ..TunerOptions::new(target.clone()) };
+        let options = TunerOptions {
+            machine,
+            threads: config.latency_threads,
+            seed: config.policy.seed,
+            ..TunerOptions::new(target.clone())
+        };
         let records = Records::open(&store::records(dir))?;
         let mut evaluator = RealEvaluator {
             space,
@@ -100,10 +106,16 @@ pub fn search(
                 config: TrainConfig { seed: config.policy.seed, ..config.training.clone() },
                 checkpoints: store::checkpoints(dir),
             },
-            backend: Box::new(JitBackend { target: target.clone(), threads: config.threads, schedules: Box::new(|_| None) }),
+            backend: Box::new(JitBackend {
+                target: target.clone(),
+                machine,
+                threads: config.threads,
+                schedules: Box::new(|_| None),
+            }),
             tuning: Tuning {
                 tuner: Tuner::new(options, measurer, records, Box::new(SystemClock::default())),
                 target,
+                machine,
                 threads: config.latency_threads,
                 seed: config.policy.seed,
             },

@@ -5,6 +5,7 @@
 
 use crate::candidate::{Candidate, CandidateId, Cost, Latency};
 use crate::evaluator::{EvaluateError, Timed, TuneJob};
+use sonar_ir::machine::Machine;
 use sonar_ir::{Graph, init};
 use sonar_measure::{Budget, Summary};
 use sonar_tune::{
@@ -27,8 +28,10 @@ pub const TOGETHER: usize = 32;
 pub struct Tuning {
     /// The schedule search that all share.
     pub tuner: Tuner,
-    /// For which machine.
+    /// For which processor.
     pub target: Target,
+    /// What estimates of time assume of the machine.
+    pub machine: &'static Machine,
     /// On how many threads an inference runs.
     pub threads: usize,
     /// Seed of weights and inputs.
@@ -245,7 +248,7 @@ impl Tuning {
 
     fn with_options<T>(&self, compile: impl FnOnce(&CompileOptions<'_>) -> T) -> T {
         let schedules = &|task: &_| self.tuner.schedule(task);
-        compile(&CompileOptions { threads: self.threads, schedules, ..CompileOptions::new(&self.target) })
+        compile(&CompileOptions { machine: self.machine, threads: self.threads, schedules, ..CompileOptions::new(&self.target) })
     }
 }
 

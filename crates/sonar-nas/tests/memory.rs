@@ -1,6 +1,7 @@
 //! A search holds its memory: how much it takes at once does not depend on the number of candidates. The one test of this
 //! file has the process to itself, whose largest size it looks at.
 
+use sonar_ir::machine::Machine;
 use sonar_ir::space::Space;
 use sonar_measure::{LocalMeasurer, Records, SystemClock};
 use sonar_nas::describe::describe;
@@ -37,6 +38,7 @@ fn evaluator(dir: &Path) -> RealEvaluator {
         backend: Box::new(JitBackend::native(1).expect("this machine is supported")),
         tuning: Tuning {
             tuner: Tuner::new(TunerOptions::new(target.clone()), measurer, records, clock),
+            machine: Machine::usual(target.lanes()),
             target,
             threads: 1,
             seed: 0,

@@ -1,5 +1,6 @@
 //! A whole search with real training, tuning and timing, as small as it can be.
 
+use sonar_ir::machine::Machine;
 use sonar_measure::LocalMeasurer;
 use sonar_nas::state::StopReason;
 use sonar_nas::{Algorithm, Event, Policy, SearchConfig, SearchError, search, training};
@@ -39,7 +40,7 @@ fn config() -> SearchConfig {
 
 fn run(config: &SearchConfig, dir: &Path, events: usize) -> Result<sonar_nas::SearchResult, SearchError> {
     let mut left = events;
-    search(config, dir, false, Box::new(LocalMeasurer::default()), &mut |_, _: &Event, _| {
+    search(config, dir, false, Machine::usual(8), Box::new(LocalMeasurer::default()), &mut |_, _: &Event, _| {
         left -= 1;
         if left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
@@ -87,8 +88,9 @@ fn a_real_search_finds_networks_and_goes_on_after_every_interruption() {
 fn wrong_configurations_are_refused_before_anything_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let refused = |config: SearchConfig| {
-        let result =
-            search(&config, dir.path(), true, Box::new(LocalMeasurer::default()), &mut |_, _, _| ControlFlow::Continue(()));
+        let result = search(&config, dir.path(), true, Machine::usual(8), Box::new(LocalMeasurer::default()), &mut |_, _, _| {
+            ControlFlow::Continue(())
+        });
         assert!(!dir.path().join("run.db").exists());
         result.unwrap_err()
     };

@@ -3,14 +3,17 @@
 use crate::compile::{CompileOptions, Level, Schedules, compile};
 use crate::error::TuneError;
 use sonar_codegen::{CodegenError, Context, Target};
+use sonar_ir::machine::Machine;
 use sonar_ir::{Graph, Values};
 use sonar_train::{Backend, Executable, TrainError};
 
 /// Compiles graphs with the passes of inference, but for rewriting: the fused forms have no gradients, and a training step has
 /// no constant weights to fold.
 pub struct JitBackend {
-    /// For which machine.
+    /// For which processor.
     pub target: Target,
+    /// As [`CompileOptions::machine`].
+    pub machine: &'static Machine,
     /// On how many threads.
     pub threads: usize,
     /// As [`CompileOptions::schedules`].
@@ -22,13 +25,15 @@ struct Step(Context);
 impl JitBackend {
     /// A backend for this machine, with analytic schedules.
     pub fn native(threads: usize) -> Result<JitBackend, TuneError> {
-        Ok(JitBackend { target: Target::native()?, threads, schedules: Box::new(|_| None) })
+        let target = Target::native()?;
+        Ok(JitBackend { machine: Machine::usual(target.lanes()), target, threads, schedules: Box::new(|_| None) })
     }
 }
 
 impl Backend for JitBackend {
     fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>, TrainError> {
         let options = CompileOptions {
+            machine: self.machine,
             threads: self.threads,
             rewrite: Level::Written,
             schedules: &self.schedules,

@@ -14,6 +14,7 @@
 use crate::error::TuneError;
 use sonar_codegen::{CompiledPlan, Context, Model, ObjectFile, Target};
 use sonar_ir::fold::{self, Folded};
+use sonar_ir::machine::Machine;
 use sonar_ir::plan::Plan;
 use sonar_ir::schedule::Schedule;
 use sonar_ir::verify::{self, VerifyError};
@@ -45,8 +46,10 @@ pub type Networks<'a> = dyn Fn(&Graph) -> Option<Graph> + 'a;
 /// How to compile.
 #[derive(Clone, Copy)]
 pub struct CompileOptions<'a> {
-    /// For which machine.
+    /// For which processor.
     pub target: &'a Target,
+    /// What estimates of time assume of the machine.
+    pub machine: &'static Machine,
     /// On how many threads the model runs.
     pub threads: usize,
     /// What the symbolic batch is bound to.
@@ -240,10 +243,11 @@ pub fn generate(mut planned: Planned, options: &CompileOptions<'_>) -> Result<Co
 }
 
 impl<'a> CompileOptions<'a> {
-    /// One thread, a batch of one, all rules, a tolerance of 1e-4, and analytic schedules.
+    /// One thread, a batch of one, all rules, a tolerance of 1e-4, and analytic schedules for a usual machine.
     pub fn new(target: &'a Target) -> Self {
         CompileOptions {
             target,
+            machine: Machine::usual(target.lanes()),
             threads: 1,
             batch: 1,
             rewrite: Level::Full,
@@ -256,7 +260,12 @@ impl<'a> CompileOptions<'a> {
 
     /// For what schedules are made.
     fn goal(&self) -> sonar_schedule::Options {
-        sonar_schedule::Options { lanes: self.target.lanes(), threads: self.threads, tolerance: self.tolerance }
+        sonar_schedule::Options {
+            lanes: self.target.lanes(),
+            machine: self.machine,
+            threads: self.threads,
+            tolerance: self.tolerance,
+        }
     }
 }
 

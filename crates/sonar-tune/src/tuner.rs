@@ -17,7 +17,7 @@ use crate::proposals::{Proposal, Proposals};
 use crate::recorded;
 use sonar_codegen::Target;
 use sonar_ir::loops::Program;
-use sonar_ir::machine::is_gain;
+use sonar_ir::machine::{Machine, is_gain};
 use sonar_ir::schedule::Schedule;
 use sonar_measure::race::{SAMPLE_NANOSECONDS, Verdict, verdict};
 use sonar_measure::{Budget, Cache, Clock, Job, Key, Measurer, Outcome, Records, Trial, records, stats};
@@ -40,8 +40,10 @@ const RECENT: usize = 16;
 /// How to tune.
 #[derive(Clone, Debug)]
 pub struct TunerOptions {
-    /// For which machine.
+    /// For which processor.
     pub target: Target,
+    /// What estimates of time assume of the machine.
+    pub machine: &'static Machine,
     /// On how many threads a kernel runs.
     pub threads: usize,
     /// Seed of the search and of the arguments of kernels.
@@ -116,6 +118,7 @@ impl TunerOptions {
     /// Kernels on one thread, seed 0, and the default budget.
     pub fn new(target: Target) -> Self {
         TunerOptions {
+            machine: Machine::usual(target.lanes()),
             target,
             threads: 1,
             seed: 0,
@@ -135,7 +138,12 @@ impl TunerOptions {
 
     /// For what schedules are made.
     fn goal(&self) -> sonar_schedule::Options {
-        sonar_schedule::Options { lanes: self.target.lanes(), threads: self.threads, tolerance: self.rounding }
+        sonar_schedule::Options {
+            lanes: self.target.lanes(),
+            machine: self.machine,
+            threads: self.threads,
+            tolerance: self.rounding,
+        }
     }
 }
 

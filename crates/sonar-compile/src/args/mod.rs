@@ -20,6 +20,7 @@ pub use search::{ReportArgs, ResumeArgs, SearchArgs, SearchOptions};
 pub use tune::TuneArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
 
 /// Finds the neural networks that are best on accuracy and on measured latency after tuning, on this machine.
 #[derive(Debug, Parser)]
@@ -36,6 +37,10 @@ pub struct Cli {
     /// No progress on stderr.
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// What estimates of time assume of the machine: a JSON file, as `doctor --format json` prints it, or `usual` for a common
+    /// processor [default: this machine, measured once, or for another target the usual one]
+    #[arg(long, global = true, value_name = "FILE", env = "SONAR_MACHINE", hide_env_values = true)]
+    pub machine: Option<PathBuf>,
 }
 
 /// The subcommands.
@@ -91,6 +96,9 @@ pub struct DoctorArgs {
     /// Compare a kernel with itself so many times, and say how often a difference is found
     #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "50")]
     pub aa: Option<usize>,
+    /// Measure anew what estimates of time assume of this machine, and keep that
+    #[arg(long, conflicts_with = "machine")]
+    pub measure: bool,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

@@ -2,6 +2,7 @@
 
 use crate::args::{DbAction, DbArgs, Format, ModelArgs, RecordsArg, TopArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::machine;
 use crate::model::compiled::{open_records, runnable_target, tune_failure};
 use crate::model::load;
 use crate::terminal::output::{out, outln};
@@ -147,6 +148,7 @@ fn tasks_of_model(args: &TopArgs) -> Result<Vec<Wanted>, Failure> {
     let model = ModelArgs { model: model.clone(), shapes: args.shapes.clone(), arch: args.arch.clone(), set: args.set.clone() };
     let graph = load::model(&model, args.target.batch)?.graph;
     let options = CompileOptions {
+        machine: machine::of_target(&target)?,
         threads: args.target.threads,
         batch: args.target.batch,
         rewrite: args.target.level(),

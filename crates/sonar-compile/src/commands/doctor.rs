@@ -2,14 +2,19 @@
 
 use crate::args::{DoctorArgs, Format};
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::machine;
 use crate::model::compiled::tune_failure;
+use crate::roofline::annotate::bytes;
 use crate::terminal::output::outln;
 use serde::Serialize;
-use sonar_codegen::{Target, peak_gflops, pin_to_one_processor};
+use sonar_codegen::{Target, pin_to_one_processor};
+use sonar_ir::machine::Machine;
+use sonar_measure::machine::Loaded;
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_measure::race::{Verdict, verdict};
 use sonar_measure::{Budget, Cache, Job, Measurer, records};
 use sonar_tune::{CompileOptions, lower};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long the machine is watched.
@@ -30,7 +35,12 @@ struct Findings {
     lanes: usize,
     cores: usize,
     peak_gflops: f64,
-    peak_gflops_by_target: Vec<(String, f64)>,
+    /// What every estimate of time assumes of the machine.
+    machine: Machine,
+    /// Where that is kept.
+    machine_file: Option<PathBuf>,
+    /// Whether it was measured just now.
+    machine_measured: bool,
     timer_resolution_ns: f64,
     /// Whether a thread can be kept on one processor.
     pinning: bool,
@@ -53,7 +63,7 @@ struct Findings {
 
 /// Runs the subcommand.
 pub fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
-    let findings = examine(args.aa)?;
+    let findings = examine(args)?;
     match args.format {
         Format::Json => outln!("{}", serde_json::to_string_pretty(&findings).or_exit(Exit::Internal)?),
         Format::Text => print(&findings),
@@ -61,15 +71,9 @@ pub fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn examine(comparisons: Option<usize>) -> Result<Findings, Failure> {
+fn examine(args: &DoctorArgs) -> Result<Findings, Failure> {
     let native = Target::native().or_exit(Exit::BadInput)?;
-    let mut peaks = Vec::new();
-    for name in ["x86-64-v2", "x86-64-v3", "x86-64-v4"] {
-        let target = Target::parse(name).or_exit(Exit::Internal)?;
-        if target.runs_here() {
-            peaks.push((name.to_string(), peak_gflops(&target).or_exit(Exit::Internal)?));
-        }
-    }
+    let Loaded { machine, file, measured, .. } = machine::record(native.lanes(), args.measure)?;
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let timer_resolution_ns = timer_resolution();
     // On a thread of its own, so that no other is kept there.
@@ -79,7 +83,7 @@ fn examine(comparisons: Option<usize>) -> Result<Findings, Failure> {
     let ticks = before.and_then(|before| Some(Ticks::now()?.since(&before)));
     let (steal, others) = (ticks.as_ref().map(Ticks::steal), ticks.as_ref().map(|ticks| ticks.others(cores)));
     let (jitter, frequency_drift) = (spread(pieces.iter().flatten().copied()), drift(&pieces));
-    let aa_false = comparisons.map(|count| compare_with_itself(&native, count)).transpose()?;
+    let aa_false = args.aa.map(|count| compare_with_itself(&native, count)).transpose()?;
 
     let mut warnings = Vec::new();
     if jitter > 1.5 {
@@ -108,8 +112,10 @@ fn examine(comparisons: Option<usize>) -> Result<Findings, Failure> {
         target: native.key(),
         lanes: native.lanes(),
         cores,
-        peak_gflops: peak_gflops(&native).or_exit(Exit::Internal)?,
-        peak_gflops_by_target: peaks,
+        peak_gflops: machine.peak(native.lanes()).gflops,
+        machine,
+        machine_file: file,
+        machine_measured: measured,
         timer_resolution_ns,
         pinning,
         jitter,
@@ -226,7 +232,7 @@ fn compare_with_itself(target: &Target, count: usize) -> Result<f64, Failure> {
     let graph = sonar_ir::text::parse_graph(KERNEL).or_exit(Exit::Internal)?;
     let tasks = lower(&graph, &CompileOptions::new(target)).map_err(tune_failure)?.tasks.tasks;
     let [task] = tasks.as_slice() else { return Err(fail(Exit::Internal, "the kernel is not one task")) };
-    let options = sonar_schedule::Options { lanes: target.lanes(), threads: 1, tolerance: 0.0 };
+    let options = sonar_schedule::Options { tolerance: 0.0, ..sonar_schedule::Options::new(target.lanes()) };
     let (schedule, candidate) = sonar_schedule::default_program(task, &options);
     let job = Job {
         task: records::digest(&task.key),
@@ -260,8 +266,23 @@ fn print(f: &Findings) {
     outln!("cores              {}", f.cores);
     outln!("vector width       {} × f32", f.lanes);
     outln!("FMA peak, one core {:.0} GFLOP/s", f.peak_gflops);
-    for (name, peak) in &f.peak_gflops_by_target {
-        outln!("  {name:<17}{peak:.0} GFLOP/s");
+    for peak in &f.machine.peaks {
+        let latency = peak.latency * 1e9;
+        outln!("  {:>2} × f32         {:.0} GFLOP/s, a result after {latency:.2} ns", peak.lanes, peak.gflops);
+    }
+    outln!("data caches        {}", f.machine.caches.iter().map(|&size| bytes(size as u64)).collect::<Vec<_>>().join(", "));
+    outln!("bandwidth, one core, of data of a size: GB/s reading, writing, copying");
+    for at in &f.machine.bandwidths {
+        outln!("  {:>8}  {:>6.0} {:>6.0} {:>6.0}", bytes(at.bytes as u64), at.read, at.write, at.copy);
+    }
+    outln!("kernel call        {:.0} ns", f.machine.call * 1e9);
+    outln!("work of a thread   begins and ends in {:.1} µs", f.machine.fork * 1e6);
+    let origin = if f.machine_measured { "measured now" } else { "measured earlier; --measure measures anew" };
+    match &f.machine_file {
+        Some(file) => outln!("these are          {origin}, kept in {}", file.display()),
+        None => {
+            outln!("these are          {}", if f.machine_measured { "measured now, kept nowhere" } else { "those of --machine" })
+        }
     }
     outln!("timer step         {:.0} ns", f.timer_resolution_ns);
     outln!("pinning            {}", if f.pinning { "works" } else { "does not work" });

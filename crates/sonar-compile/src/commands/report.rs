@@ -3,6 +3,7 @@
 use super::search::failure;
 use crate::args::ReportArgs;
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::machine;
 use crate::model::compiled::tune_failure;
 use crate::report::{Winner, WinnerKernel, dag, egraph, html, pictures};
 use crate::terminal::output::{outln, save};
@@ -40,7 +41,8 @@ fn winner(args: &ReportArgs, result: &SearchResult) -> Result<Option<Winner>, Fa
     let records = Records::open(&store::records(&args.run)).or_exit(Exit::BadInput)?;
     let threads = config.latency_threads;
     let schedules = |task: &sonar_schedule::Task| recorded::best_schedule(&records, task, &target, threads).ok().flatten();
-    let options = CompileOptions { threads, schedules: &schedules, ..CompileOptions::new(&target) };
+    let options =
+        CompileOptions { machine: machine::of_target(&target)?, threads, schedules: &schedules, ..CompileOptions::new(&target) };
     let compiled = compile(&graph, &options).map_err(tune_failure)?;
     let tasks = &compiled.lowered.tasks;
     let kernels = tasks.tasks.iter().zip(&compiled.schedules).enumerate().map(|(i, (task, schedule))| {

@@ -2,6 +2,7 @@
 
 use crate::args::{Format, ResumeArgs, SearchArgs, SearchOptions};
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::machine;
 use crate::model::load;
 use crate::report::summary;
 use crate::terminal::interrupt;
@@ -9,6 +10,8 @@ use crate::terminal::output::{out, outln};
 use crate::terminal::progress::Teller;
 use crate::terminal::table::{Align, render};
 use anyhow::Context;
+use sonar_codegen::Target;
+use sonar_ir::machine::Machine;
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_nas::result::Architecture;
 use sonar_nas::search::{self as nas, SearchConfig};
@@ -77,7 +80,9 @@ fn run(config: &SearchConfig, dir: &Path, fresh: bool, format: Format, quiet: bo
     let worker = WorkerMeasurer::new(WorkerOptions::current_executable().or_exit(Exit::Internal)?);
     interrupt::catch();
     let mut teller = Teller::new(quiet);
-    let result = nas::search(config, dir, fresh, Box::new(worker), &mut |progress, event, state| {
+    // A target that does not exist is refused by the search.
+    let machine = Target::parse(&config.target).map_or(Ok(Machine::usual(1)), |target| machine::of_target(&target))?;
+    let result = nas::search(config, dir, fresh, machine, Box::new(worker), &mut |progress, event, state| {
         teller.tell(progress, event, state);
         interrupt::flow()
     });

@@ -2,6 +2,7 @@
 
 use crate::args::{Format, TuneArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::machine;
 use crate::model::compiled::{open_records, runnable_target, tune_failure};
 use crate::model::load::{self, Described};
 use crate::terminal::interrupt;
@@ -41,7 +42,9 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         return Err(fail(Exit::Internal, "the records were not created"));
     };
     let rules = load::rules(&args.target)?;
+    let machine = machine::of_target(&target)?;
     let options = CompileOptions {
+        machine,
         rules: &rules,
         threads: args.target.threads,
         batch: args.target.batch,
@@ -57,6 +60,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let faults: Vec<_> = args.plant.iter().map(|planting| planting.0).collect();
     let measurer: Box<dyn Measurer> = if faults.is_empty() { Box::new(worker) } else { Box::new(Planted::new(worker, faults)) };
     let tuner_options = TunerOptions {
+        machine,
         threads: args.target.threads,
         seed: args.seed,
         rounding: args.target.tolerance,

@@ -2,6 +2,7 @@
 
 use crate::args::{ModelArgs, TargetArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::machine;
 use crate::model::load::{self, Described};
 use crate::terminal::output::save;
 use sonar_codegen::{CodegenError, Target};
@@ -78,7 +79,7 @@ pub fn draft(model: &ModelArgs, options: &TargetArgs) -> Result<Draft, Failure> 
         sonar_tune::recorded::best_schedule(records, task, &target, options.threads).ok().flatten()
     };
     let rules = load::rules(options)?;
-    let compile_options = CompileOptions { rules: &rules, ..compile_options(&target, options) };
+    let compile_options = CompileOptions { rules: &rules, ..compile_options(&target, options)? };
     let networks = |graph: &Graph| {
         let found = sonar_tune::recorded::network(records.as_ref()?, graph, &compile_options);
         found.ok().flatten()
@@ -93,19 +94,20 @@ pub fn draft(model: &ModelArgs, options: &TargetArgs) -> Result<Draft, Failure> 
 pub fn prepare(model: &ModelArgs, options: &TargetArgs) -> Result<Prepared, Failure> {
     runnable_target(options)?;
     let Draft { described, target, planned } = draft(model, options)?;
-    let compiled = sonar_tune::generate(planned, &compile_options(&target, options)).map_err(tune_failure)?;
+    let compiled = sonar_tune::generate(planned, &compile_options(&target, options)?).map_err(tune_failure)?;
     let passes = passes(&described, &compiled);
     Ok(Prepared { described, compiled, passes })
 }
 
-fn compile_options<'a>(target: &'a Target, options: &TargetArgs) -> CompileOptions<'a> {
-    CompileOptions {
+fn compile_options<'a>(target: &'a Target, options: &TargetArgs) -> Result<CompileOptions<'a>, Failure> {
+    Ok(CompileOptions {
+        machine: machine::of_target(target)?,
         threads: options.threads,
         batch: options.batch,
         rewrite: options.level(),
         tolerance: options.tolerance,
         ..CompileOptions::new(target)
-    }
+    })
 }
 
 /// Reading, and the passes of compilation so far.

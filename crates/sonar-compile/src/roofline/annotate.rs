@@ -1,9 +1,9 @@
 //! Loop programs with what each loop computes and touches.
 
-use crate::roofline::Machine;
+use crate::roofline::Roofline;
 use sonar_ir::loops::Program;
+use sonar_ir::machine::Machine;
 use sonar_schedule::{LoopCost, loop_costs};
-use std::path::Path;
 
 /// What the data caches of a core hold, in bytes, the closest first.
 pub struct Caches {
@@ -15,9 +15,9 @@ pub struct Caches {
 impl Caches {
     /// Those of this machine, as Linux tells them, if `here`; else, and where it does not tell, those of a common processor.
     pub fn new(here: bool) -> Caches {
-        let told: Vec<usize> = if here { (1..=4).map_while(told).collect() } else { Vec::new() };
+        let told = if here { sonar_codegen::machine::data_caches() } else { Vec::new() };
         if told.is_empty() {
-            Caches { sizes: vec![32 << 10, 1 << 20, 32 << 20], known: false }
+            Caches { sizes: Machine::usual(8).caches.clone(), known: false }
         } else {
             Caches { sizes: told, known: true }
         }
@@ -44,31 +44,17 @@ impl Caches {
     }
 }
 
-/// The size of the data cache of a level.
-fn told(level: usize) -> Option<usize> {
-    let folder = Path::new("/sys/devices/system/cpu/cpu0/cache");
-    let caches = (0..8).map(|i| folder.join(format!("index{i}")));
-    let read = |cache: &Path, name: &str| std::fs::read_to_string(cache.join(name)).map(|text| text.trim().to_string());
-    let cache = caches.into_iter().find(|cache| {
-        read(cache, "level").is_ok_and(|found| found == level.to_string())
-            && read(cache, "type").is_ok_and(|kind| kind != "Instruction")
-    })?;
-    let size = read(&cache, "size").ok()?;
-    let kibibytes: usize = size.strip_suffix('K')?.parse().ok()?;
-    Some(kibibytes << 10)
-}
-
 /// What the comments of [`annotate`] say.
 pub const LEGEND: &str = "Behind a loop: what one iteration computes, the distinct bytes that it touches, and the closest cache \
     that holds them; then, if a time is known, how much of it all iterations take at the roofline of that cache";
 
 /// The text of a program with a comment behind each loop. With what the machine can do and the seconds that the program takes, the
 /// comments have the share of the roofline.
-pub fn annotate(program: &Program, caches: &Caches, time: Option<(&Machine, f64)>) -> String {
+pub fn annotate(program: &Program, caches: &Caches, time: Option<(&Roofline, f64)>) -> String {
     let note = |level: &LoopCost| {
         let share = time
             .filter(|_| level.runs > 0.0)
-            .map(|(machine, seconds)| format!(", {:.0}%", 100.0 * machine.floor_of_level(level) / seconds));
+            .map(|(roofline, seconds)| format!(", {:.0}%", 100.0 * roofline.floor_of_loop(level) / seconds));
         let cache = caches.that_holds(level.bytes);
         format!("{}, {}, {cache}{}", flops(level.flops), bytes(level.bytes), share.unwrap_or_default())
     };

@@ -3,27 +3,28 @@
 
 pub mod annotate;
 
-use crate::exit::{Exit, Failure, OrExit};
-use sonar_codegen::{Bandwidth, Target};
+use crate::exit::Failure;
+use crate::machine;
+use sonar_codegen::Target;
 use sonar_ir::loops::Program;
+use sonar_ir::machine::Machine;
 use sonar_schedule::{LoopCost, Task, executed_flops};
 
 /// What the machine can do with all threads.
-pub struct Machine {
-    /// Multiply-adds, in 10⁹ floating-point operations a second.
+pub struct Roofline {
+    /// What one core can do.
+    pub machine: &'static Machine,
+    /// Multiply-adds of all threads, in 10⁹ floating-point operations a second.
     pub peak: f64,
     /// How many threads.
     pub threads: usize,
-    /// Of one core; empty unless it is asked for.
-    pub bandwidth: Vec<Bandwidth>,
 }
 
-impl Machine {
-    /// Measures the peak, and if asked for the bandwidth.
-    pub fn measure(target: &Target, threads: usize, bandwidth: bool) -> Result<Machine, Failure> {
-        let bandwidth = if bandwidth { sonar_codegen::bandwidth(target).or_exit(Exit::Internal)? } else { Vec::new() };
-        let peak = sonar_codegen::peak_gflops(target).or_exit(Exit::Internal)? * threads as f64;
-        Ok(Machine { peak, threads, bandwidth })
+impl Roofline {
+    /// The roofline of this machine with the vectors of a target.
+    pub fn new(target: &Target, threads: usize) -> Result<Roofline, Failure> {
+        let machine = machine::this(target.lanes())?;
+        Ok(Roofline { machine, peak: machine.peak(target.lanes()).gflops * threads as f64, threads })
     }
 
     /// Seconds that arithmetic takes at the least.
@@ -33,14 +34,13 @@ impl Machine {
 
     /// Seconds that data take at the least, each thread having its part of them.
     pub fn memory(&self, bytes: u64) -> f64 {
-        let part = bytes / self.threads as u64;
-        self.bandwidth_of(part).map_or(0.0, |gigabytes| part as f64 / gigabytes / 1e9)
+        let part = bytes as f64 / self.threads as f64;
+        part * self.machine.moved(part)
     }
 
     /// 10⁹ bytes a second that one core moves, if its data are so many bytes.
-    pub fn bandwidth_of(&self, bytes: u64) -> Option<f64> {
-        let level = self.bandwidth.iter().find(|level| level.bytes as u64 >= bytes).or(self.bandwidth.last());
-        level.map(|level| level.gigabytes_per_second)
+    pub fn bandwidth_of(&self, bytes: u64) -> f64 {
+        1e-9 / self.machine.moved(bytes as f64)
     }
 
     /// Seconds that the arithmetic of a task takes at the least: what the graph asks for, or what the code executes, whichever is
@@ -55,28 +55,30 @@ impl Machine {
     }
 
     /// Seconds of all iterations of a loop, if each finds its data where so many bytes stay, and nothing of them any closer.
-    pub fn floor_of_level(&self, level: &LoopCost) -> f64 {
-        let data = self.bandwidth_of(level.bytes).map_or(0.0, |gigabytes| level.bytes as f64 / gigabytes / 1e9);
-        self.compute(level.runs * level.flops).max(level.runs * data / self.threads as f64)
+    pub fn floor_of_loop(&self, cost: &LoopCost) -> f64 {
+        let data = cost.bytes as f64 * self.machine.moved(cost.bytes as f64);
+        self.compute(cost.runs * cost.flops).max(cost.runs * data / self.threads as f64)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sonar_ir::machine::Bandwidth;
 
     #[test]
-    fn the_roofline_is_that_of_the_level_that_holds_the_data() {
-        let level = |bytes, gigabytes_per_second| Bandwidth { bytes, gigabytes_per_second };
-        let machine = Machine { peak: 200.0, threads: 2, bandwidth: vec![level(1000, 400.0), level(100_000, 50.0)] };
-        assert_eq!(machine.compute(200_000.0), 1e-6);
-        // Two threads with a thousand bytes each, at 400 bytes a nanosecond.
-        assert!((machine.memory(2000) - 2.5e-9).abs() < 1e-18);
-        assert!((machine.memory(2002) - 20.02e-9).abs() < 1e-18);
-        // What no level holds moves as from the last one.
-        assert!((machine.memory(1_000_000) - 1e-5).abs() < 1e-15);
+    fn the_roofline_is_that_of_the_footprint() {
+        let at = |bytes, read, copy| Bandwidth { bytes, read, write: 1.0, copy };
+        let machine = Machine { bandwidths: vec![at(1000, 100.0, 400.0), at(100_000, 50.0, 20.0)], ..Machine::usual(16).clone() };
+        let roofline = Roofline { machine: Box::leak(Box::new(machine)), peak: 200.0, threads: 2 };
+        assert_eq!(roofline.compute(200_000.0), 1e-6);
+        // Two threads with a thousand bytes each, at 400 bytes a nanosecond: copying moves more than reading.
+        assert!((roofline.memory(2000) - 2.5e-9).abs() < 1e-18);
+        // What no cache holds moves as from the last footprint.
+        assert!((roofline.memory(1_000_000) - 1e-5).abs() < 1e-15);
+        assert!((roofline.bandwidth_of(100_000) - 50.0).abs() < 1e-9 && roofline.bandwidth_of(10_000) < 400.0);
         // Ten iterations on two threads, each of which moves a thousand bytes, or computes.
-        let iterations = |flops| machine.floor_of_level(&LoopCost { runs: 10.0, flops, bytes: 1000 });
+        let iterations = |flops| roofline.floor_of_loop(&LoopCost { runs: 10.0, flops, bytes: 1000 });
         assert!((iterations(0.0) - 12.5e-9).abs() < 1e-18);
         assert!((iterations(2000.0) - 100e-9).abs() < 1e-18);
     }

@@ -5,6 +5,7 @@
 //! of it. A point is called legal if that happens to none of its choices.
 
 use sonar_ir::loops::{Program, Stmt};
+use sonar_ir::machine::Machine;
 use sonar_ir::schedule::{Schedule, Step};
 use sonar_ir::tile::Tile;
 
@@ -24,6 +25,8 @@ const FILTERS: [(usize, f64, usize); 2] = [(2, 4e-6, Tile::REGISTERS_256), (4, 1
 pub struct Options {
     /// Elements of a vector register.
     pub lanes: usize,
+    /// What estimates of time assume of the machine.
+    pub machine: &'static Machine,
     /// Threads of one run.
     pub threads: usize,
     /// The largest error of a network's output that rounding may cause, over the largest output; 0 forbids algorithms that
@@ -32,9 +35,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// One thread, and a tolerance of 1e-4.
+    /// One thread, a tolerance of 1e-4, and a usual machine with such vectors.
     pub fn new(lanes: usize) -> Self {
-        Options { lanes, threads: 1, tolerance: 1e-4 }
+        Options { lanes, machine: Machine::usual(lanes), threads: 1, tolerance: 1e-4 }
     }
 }
 

@@ -9,7 +9,7 @@ mod trace;
 use crate::args::{BenchArgs, ModelArgs};
 use crate::exit::{Exit, Failure, fail};
 use crate::model::compiled::{Prepared, Ready, prepare, runnable_target, write_f32};
-use crate::roofline::Machine;
+use crate::roofline::Roofline;
 use crate::terminal::output::save;
 use profile::KernelTime;
 use sonar_measure::{Summary, stats};
@@ -68,11 +68,11 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     }
 
     let profiled = args.profile || args.html.is_some();
-    let machine = Machine::measure(&target, args.target.threads, profiled)?;
+    let roofline = Roofline::new(&target, args.target.threads)?;
     let rounds = time(&mut subjects, args.warmup, args.runs)?;
     let mut results = Vec::new();
     for (subject, own) in subjects.iter_mut().zip(&rounds) {
-        let kernels = if profiled { profile::profile(subject, args.runs, &machine)? } else { Vec::new() };
+        let kernels = if profiled { profile::profile(subject, args.runs, &roofline)? } else { Vec::new() };
         let ratio = if results.is_empty() { None } else { ratio(own, &rounds[0]) };
         results.push(timed(&subject.prepared, own.concat(), ratio, kernels)?);
     }
@@ -80,9 +80,9 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
         save(path, trace::trace(subject, args.runs, args.target.threads)?)?;
     }
     if let (Some(path), Some(subject), Some(result)) = (&args.html, subjects.first(), results.first()) {
-        save(path, page::page(subject, &target, &machine, result)?)?;
+        save(path, page::page(subject, &target, &roofline, result)?)?;
     }
-    print::print(args, &target.key(), &machine, &results)
+    print::print(args, &target.key(), &roofline, &results)
 }
 
 /// Nanoseconds of each run: by model, then by round.

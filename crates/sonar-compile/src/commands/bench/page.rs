@@ -4,12 +4,12 @@ use super::{Subject, Timed};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::report::dag;
 use crate::report::page::{Page, PageKernel, Roof, html};
-use crate::roofline::Machine;
+use crate::roofline::Roofline;
 use crate::roofline::annotate::{Caches, annotate};
 use sonar_codegen::Target;
 
 /// The page of a model that was timed with its kernels.
-pub fn page(subject: &Subject, target: &Target, machine: &Machine, result: &Timed) -> Result<String, Failure> {
+pub fn page(subject: &Subject, target: &Target, roofline: &Roofline, result: &Timed) -> Result<String, Failure> {
     let compiled = &subject.prepared.compiled;
     let caches = Caches::new(true);
     let all: f64 = result.kernels.iter().map(|kernel| kernel.seconds).sum();
@@ -30,29 +30,29 @@ pub fn page(subject: &Subject, target: &Target, machine: &Machine, result: &Time
             roofline: kernel.floor() / kernel.seconds,
             bound: super::print::bound(kernel),
             schedule: compiled.schedules[kernel.number].to_string(),
-            loops: annotate(program, &caches, Some((machine, kernel.seconds / kernel.calls as f64))),
+            loops: annotate(program, &caches, Some((roofline, kernel.seconds / kernel.calls as f64))),
             assembly: sonar_codegen::asm(program, target).or_exit(Exit::Internal)?,
         });
     }
     Ok(html(&Page {
         model: result.name.clone(),
-        facts: facts(target, machine, result, &caches),
-        peak: machine.peak,
-        roofs: roofs(machine, &caches),
+        facts: facts(target, roofline, result, &caches),
+        peak: roofline.peak,
+        roofs: roofs(roofline, &caches),
         graph: dag::svg(&compiled.lowered.rewritten),
         kernels,
     }))
 }
 
 /// What the page says about the model and the machine, each with its name.
-fn facts(target: &Target, machine: &Machine, result: &Timed, caches: &Caches) -> Vec<(&'static str, String)> {
+fn facts(target: &Target, roofline: &Roofline, result: &Timed, caches: &Caches) -> Vec<(&'static str, String)> {
     let shapes: Vec<String> = result.inputs.iter().map(|shape| format!("{shape:?}")).collect();
     let (low, high) = result.summary.interval;
-    let share = 100.0 * result.gflops() / machine.peak;
+    let share = 100.0 * result.gflops() / roofline.peak;
     let [median, low, high] = [result.summary.median, low, high].map(|nanoseconds| nanoseconds / 1e3);
     vec![
         ("input", shapes.join(", ")),
-        ("target", format!("{}, {} thread(s)", target.key(), machine.threads)),
+        ("target", format!("{}, {} thread(s)", target.key(), roofline.threads)),
         ("caches of a core", caches.describe()),
         ("one inference", format!("{median:.1} µs, 95% interval {low:.1} to {high:.1} µs, {} runs", result.summary.count)),
         (
@@ -63,14 +63,11 @@ fn facts(target: &Target, machine: &Machine, result: &Timed, caches: &Caches) ->
 }
 
 /// The bandwidth of each cache with all threads, measured with half of what it holds, and that of the memory behind them.
-fn roofs(machine: &Machine, caches: &Caches) -> Vec<Roof> {
+fn roofs(roofline: &Roofline, caches: &Caches) -> Vec<Roof> {
     let inside = caches.sizes().iter().enumerate().map(|(i, &size)| (format!("L{}", i + 1), size as u64 / 2));
     // As much as was measured at all; if the last cache holds that, nothing is known of the memory.
-    let most = machine.bandwidth.last().map_or(0, |level| level.bytes as u64);
+    let most = roofline.machine.bandwidths.last().map_or(0, |level| level.bytes as u64);
     let behind = (caches.sizes().iter().all(|&size| (size as u64) < most)).then(|| ("memory".to_string(), most));
-    let roof = |(name, bytes)| {
-        let gigabytes = machine.bandwidth_of(bytes)? * machine.threads as f64;
-        Some(Roof { name, gigabytes })
-    };
-    inside.chain(behind).filter_map(roof).collect()
+    let roof = |(name, bytes)| Roof { name, gigabytes: roofline.bandwidth_of(bytes) * roofline.threads as f64 };
+    inside.chain(behind).map(roof).collect()
 }

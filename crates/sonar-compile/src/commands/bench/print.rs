@@ -1,7 +1,7 @@
 //! What `bench` prints.
 
 use super::profile::{Bound, KernelTime};
-use super::{Machine, Timed};
+use super::{Roofline, Timed};
 use crate::args::{BenchArgs, BenchFormat};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::terminal::output::{out, outln};
@@ -11,21 +11,21 @@ use serde_json::{Value, json};
 use sonar_measure::{Summary, stats::Warning};
 
 /// Prints the results; what is doubtful about them goes to standard error.
-pub fn print(args: &BenchArgs, target: &str, machine: &Machine, results: &[Timed]) -> Result<(), Failure> {
+pub fn print(args: &BenchArgs, target: &str, roofline: &Roofline, results: &[Timed]) -> Result<(), Failure> {
     match args.format {
         BenchFormat::Json => {
-            let document = document(args, target, machine, results);
+            let document = document(args, target, roofline, results);
             outln!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
         }
-        BenchFormat::Csv if args.profile => out!("{}", csv(&KERNEL_NAMES, &kernel_values(machine, results))),
-        BenchFormat::Csv => out!("{}", csv(&MODEL_NAMES, &model_values(machine, results))),
+        BenchFormat::Csv if args.profile => out!("{}", csv(&KERNEL_NAMES, &kernel_values(roofline, results))),
+        BenchFormat::Csv => out!("{}", csv(&MODEL_NAMES, &model_values(roofline, results))),
         BenchFormat::Markdown => {
-            out!("{}", markdown(&MODEL_COLUMNS, &results.iter().map(|r| model_cells(machine, r)).collect::<Vec<_>>()));
+            out!("{}", markdown(&MODEL_COLUMNS, &results.iter().map(|r| model_cells(roofline, r)).collect::<Vec<_>>()));
             for result in results.iter().filter(|r| !r.kernels.is_empty()) {
-                out!("\n{}\n\n{}", result.name, markdown(&KERNEL_COLUMNS, &kernel_cells(machine, &result.kernels)));
+                out!("\n{}\n\n{}", result.name, markdown(&KERNEL_COLUMNS, &kernel_cells(roofline, &result.kernels)));
             }
         }
-        BenchFormat::Text => results.iter().for_each(|result| text(target, machine, result, &results[0])),
+        BenchFormat::Text => results.iter().for_each(|result| text(target, roofline, result, &results[0])),
     }
     for result in results {
         for warning in &result.summary.warnings {
@@ -53,10 +53,10 @@ fn explain(warning: Warning, result: &Timed) -> String {
     }
 }
 
-fn text(target: &str, machine: &Machine, r: &Timed, first: &Timed) {
+fn text(target: &str, roofline: &Roofline, r: &Timed, first: &Timed) {
     let ((low, high), (mean, deviation)) = (us(r.summary.interval), r.mean_us());
     let shapes: Vec<String> = r.inputs.iter().map(|shape| format!("{shape:?}")).collect();
-    outln!("{}, input {}, {} thread(s), {target}", r.name, shapes.join(", "), machine.threads);
+    outln!("{}, input {}, {} thread(s), {target}", r.name, shapes.join(", "), roofline.threads);
     outln!("  median {:.1} µs  [{low:.1}, {high:.1}] 95% interval", r.summary.median / 1e3);
     outln!(
         "  min {:.1}  p90 {:.1}  p95 {:.1}  p99 {:.1}  max {:.1}  mean {mean:.1} ± {deviation:.1}  ({} runs, {} outliers)",
@@ -72,8 +72,8 @@ fn text(target: &str, machine: &Machine, r: &Timed, first: &Timed) {
         "  {:.1} MFLOP, {:.0} GFLOP/s, {:.0}% of the FMA peak of {:.0}; {:.0} runs a second; ready in {:.1} ms",
         r.flops as f64 / 1e6,
         r.gflops(),
-        100.0 * r.gflops() / machine.peak,
-        machine.peak,
+        100.0 * r.gflops() / roofline.peak,
+        roofline.peak,
         1e9 / r.summary.median,
         1e3 * r.ready_seconds
     );
@@ -83,7 +83,7 @@ fn text(target: &str, machine: &Machine, r: &Timed, first: &Timed) {
     }
     if !r.kernels.is_empty() {
         let (seconds, floor) = together(&r.kernels);
-        out!("\n{}", render(&KERNEL_COLUMNS, &kernel_cells(machine, &r.kernels)));
+        out!("\n{}", render(&KERNEL_COLUMNS, &kernel_cells(roofline, &r.kernels)));
         outln!("all kernels {:.1} µs, by the roofline {:.1} µs ({:.0}%)\n", 1e6 * seconds, 1e6 * floor, 100.0 * floor / seconds);
     }
 }
@@ -93,13 +93,13 @@ fn together(kernels: &[KernelTime]) -> (f64, f64) {
     (kernels.iter().map(|k| k.seconds).sum(), kernels.iter().map(KernelTime::floor).sum())
 }
 
-fn document(args: &BenchArgs, target: &str, machine: &Machine, results: &[Timed]) -> Value {
-    let mut models: Vec<Value> = results.iter().map(|r| model_document(machine, r)).collect();
+fn document(args: &BenchArgs, target: &str, roofline: &Roofline, results: &[Timed]) -> Value {
+    let mut models: Vec<Value> = results.iter().map(|r| model_document(roofline, r)).collect();
     let mut document = models.remove(0);
-    let bandwidth: Vec<Value> =
-        machine.bandwidth.iter().map(|b| json!({ "bytes": b.bytes, "gb_per_s": b.gigabytes_per_second })).collect();
+    let bandwidth = roofline.machine.bandwidths.iter().map(|b| json!({ "bytes": b.bytes, "gb_per_s": b.read.max(b.copy) }));
+    let bandwidth: Vec<Value> = if args.profile { bandwidth.collect() } else { Vec::new() };
     let common = json!({
-        "schema": 1, "target": target, "threads": machine.threads, "batch": args.target.batch, "peak_gflops": machine.peak,
+        "schema": 1, "target": target, "threads": roofline.threads, "batch": args.target.batch, "peak_gflops": roofline.peak,
         "bandwidth_one_core": bandwidth, "compared": models,
     });
     if let (Value::Object(document), Value::Object(common)) = (&mut document, common) {
@@ -108,23 +108,23 @@ fn document(args: &BenchArgs, target: &str, machine: &Machine, results: &[Timed]
     document
 }
 
-fn model_document(machine: &Machine, r: &Timed) -> Value {
-    let kernels: Vec<Value> = r.kernels.iter().map(|k| kernel_document(machine, k, together(&r.kernels).0)).collect();
+fn model_document(roofline: &Roofline, r: &Timed) -> Value {
+    let kernels: Vec<Value> = r.kernels.iter().map(|k| kernel_document(roofline, k, together(&r.kernels).0)).collect();
     let ratio = |r: &Summary| json!({ "median": r.median, "interval": [r.interval.0, r.interval.1] });
     let ((low, high), (mean, deviation)) = (us(r.summary.interval), r.mean_us());
     json!({
         "model": r.name, "inputs": r.inputs, "compile_seconds": r.compile_seconds, "ready_seconds": r.ready_seconds, "flops": r.flops,
         "median_us": r.summary.median / 1e3, "interval_us": [low, high], "mean_us": mean, "deviation_us": deviation,
         "min_us": r.summary.min / 1e3, "p90_us": r.quantile_us(0.9), "p95_us": r.quantile_us(0.95), "p99_us": r.quantile_us(0.99),
-        "max_us": r.summary.max / 1e3, "outliers": r.outliers(), "gflops": r.gflops(), "peak_share": r.gflops() / machine.peak,
+        "max_us": r.summary.max / 1e3, "outliers": r.outliers(), "gflops": r.gflops(), "peak_share": r.gflops() / roofline.peak,
         "ratio": r.ratio.as_ref().map(ratio), "warnings": r.summary.warnings, "kernels": kernels, "samples_ns": r.samples,
     })
 }
 
-fn kernel_document(machine: &Machine, k: &KernelTime, all: f64) -> Value {
+fn kernel_document(roofline: &Roofline, k: &KernelTime, all: f64) -> Value {
     json!({
         "kernel": k.name, "calls": k.calls, "microseconds": 1e6 * k.seconds, "share": k.seconds / all, "flops": k.flops,
-        "bytes": k.bytes, "gflops": k.gflops(), "gb_per_s": k.gigabytes(), "peak_share": k.gflops() / machine.peak,
+        "bytes": k.bytes, "gflops": k.gflops(), "gb_per_s": k.gigabytes(), "peak_share": k.gflops() / roofline.peak,
         "floor_us": 1e6 * k.floor(), "roofline_share": k.floor() / k.seconds, "bound": k.bound(),
     })
 }
@@ -141,7 +141,7 @@ const MODEL_COLUMNS: [(&str, Align); 9] = [
     ("ratio", Align::Right),
 ];
 
-fn model_cells(machine: &Machine, r: &Timed) -> Vec<String> {
+fn model_cells(roofline: &Roofline, r: &Timed) -> Vec<String> {
     let interval = |low: f64, high: f64, digits: usize| format!("{low:.digits$}–{high:.digits$}");
     let (low, high) = us(r.summary.interval);
     let ratio = |r: &Summary| format!("{:.3} ({})", r.median, interval(r.interval.0, r.interval.1, 3));
@@ -153,7 +153,7 @@ fn model_cells(machine: &Machine, r: &Timed) -> Vec<String> {
         format!("{:.1}", r.quantile_us(0.9)),
         format!("{:.1}", r.quantile_us(0.99)),
         format!("{:.1}", r.gflops()),
-        format!("{:.0}%", 100.0 * r.gflops() / machine.peak),
+        format!("{:.0}%", 100.0 * r.gflops() / roofline.peak),
         r.ratio.as_ref().map_or("1".to_string(), ratio),
     ]
 }
@@ -180,16 +180,16 @@ const MODEL_NAMES: [&str; 19] = [
     "ratio_high",
 ];
 
-fn model_values(machine: &Machine, results: &[Timed]) -> Vec<Vec<String>> {
+fn model_values(roofline: &Roofline, results: &[Timed]) -> Vec<Vec<String>> {
     let values = |r: &Timed| {
         let ((low, high), (mean, deviation)) = (us(r.summary.interval), r.mean_us());
         let ratio = r.ratio.as_ref().map_or([1.0; 3], |r| [r.median, r.interval.0, r.interval.1]);
         let times = [r.summary.median / 1e3, low, high, mean, deviation, r.summary.min / 1e3];
         let quantiles = [r.quantile_us(0.9), r.quantile_us(0.95), r.quantile_us(0.99), r.summary.max / 1e3];
-        let mut row = vec![r.name.clone(), machine.threads.to_string(), r.summary.count.to_string()];
+        let mut row = vec![r.name.clone(), roofline.threads.to_string(), r.summary.count.to_string()];
         row.extend(times.iter().chain(&quantiles).map(f64::to_string));
         row.push(r.outliers().to_string());
-        row.extend([r.gflops(), r.gflops() / machine.peak].iter().chain(&ratio).map(f64::to_string));
+        row.extend([r.gflops(), r.gflops() / roofline.peak].iter().chain(&ratio).map(f64::to_string));
         row
     };
     results.iter().map(values).collect()
@@ -207,7 +207,7 @@ const KERNEL_COLUMNS: [(&str, Align); 9] = [
     ("bound", Align::Left),
 ];
 
-fn kernel_cells(machine: &Machine, kernels: &[KernelTime]) -> Vec<Vec<String>> {
+fn kernel_cells(roofline: &Roofline, kernels: &[KernelTime]) -> Vec<Vec<String>> {
     let (all, _) = together(kernels);
     let percent = |share: f64| format!("{:.0}%", 100.0 * share);
     let cells = |k: &KernelTime| {
@@ -217,7 +217,7 @@ fn kernel_cells(machine: &Machine, kernels: &[KernelTime]) -> Vec<Vec<String>> {
             format!("{:.1}", 1e6 * k.seconds),
             percent(k.seconds / all),
             format!("{:.1}", k.gflops()),
-            percent(k.gflops() / machine.peak),
+            percent(k.gflops() / roofline.peak),
             format!("{:.1}", k.gigabytes()),
             percent(k.floor() / k.seconds),
             bound(k).to_string(),
@@ -229,13 +229,13 @@ fn kernel_cells(machine: &Machine, kernels: &[KernelTime]) -> Vec<Vec<String>> {
 const KERNEL_NAMES: [&str; 11] =
     ["model", "kernel", "calls", "us", "share", "gflops", "peak_share", "gb_per_s", "floor_us", "roofline_share", "bound"];
 
-fn kernel_values(machine: &Machine, results: &[Timed]) -> Vec<Vec<String>> {
+fn kernel_values(roofline: &Roofline, results: &[Timed]) -> Vec<Vec<String>> {
     let values = |r: &Timed, k: &KernelTime| {
         let numbers = [
             1e6 * k.seconds,
             k.seconds / together(&r.kernels).0,
             k.gflops(),
-            k.gflops() / machine.peak,
+            k.gflops() / roofline.peak,
             k.gigabytes(),
             1e6 * k.floor(),
             k.floor() / k.seconds,

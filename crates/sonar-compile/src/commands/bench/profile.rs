@@ -2,7 +2,7 @@
 
 use super::Subject;
 use crate::exit::Failure;
-use crate::roofline::Machine;
+use crate::roofline::Roofline;
 use serde::Serialize;
 
 /// Runs of which each kernel's fastest counts, at most.
@@ -62,7 +62,7 @@ impl KernelTime {
 }
 
 /// Time of each kernel, the longest first.
-pub fn profile(subject: &mut Subject, runs: usize, machine: &Machine) -> Result<Vec<KernelTime>, Failure> {
+pub fn profile(subject: &mut Subject, runs: usize, roofline: &Roofline) -> Result<Vec<KernelTime>, Failure> {
     let calls = subject.ready.profile(runs.min(RUNS))?;
     let compiled = &subject.prepared.compiled;
     let tasks = &compiled.lowered.tasks;
@@ -83,8 +83,8 @@ pub fn profile(subject: &mut Subject, runs: usize, machine: &Machine) -> Result<
         total.seconds += call.seconds;
         total.flops += task.flops;
         total.bytes += task.bytes;
-        total.compute += machine.compute_of(task, &compiled.plan.kernels[planned.kernel]);
-        total.memory += machine.memory(task.bytes);
+        total.compute += roofline.compute_of(task, &compiled.plan.kernels[planned.kernel]);
+        total.memory += roofline.memory(task.bytes);
     }
     let mut kernels: Vec<KernelTime> = kernels.into_iter().flatten().collect();
     kernels.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));

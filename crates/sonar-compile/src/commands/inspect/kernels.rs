@@ -3,9 +3,10 @@
 use super::exists;
 use crate::args::{InspectArgs, Pick, Stage};
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::machine;
 use crate::model::compiled::{Draft, draft, open_records};
 use crate::model::load;
-use crate::roofline::Machine;
+use crate::roofline::Roofline;
 use crate::roofline::annotate::{Caches, LEGEND, annotate};
 use crate::terminal::output::{out, outln};
 use crate::terminal::side_by_side;
@@ -34,7 +35,7 @@ struct View<'a> {
     caches: Caches,
     /// What this machine can do, if it can run the code, something is on record, and what is printed depends on measurements anyway:
     /// other stages are the same whenever they are printed.
-    machine: Option<Machine>,
+    roofline: Option<Roofline>,
 }
 
 /// Prints a stage of all kernels or of one.
@@ -89,10 +90,10 @@ impl<'a> View<'a> {
         };
         let trials = tasks.iter().map(top).collect::<Result<Vec<_>, _>>().or_exit(Exit::BadInput)?;
         let here = draft.target.runs_here();
-        let mut view = View { args, trials, caches: Caches::new(here), machine: None, draft };
+        let mut view = View { args, trials, caches: Caches::new(here), roofline: None, draft };
         let measured = args.stage == Stage::Loops || args.diff.is_some();
         if here && measured && view.shown().any(|kernel| !view.trials[kernel].is_empty()) {
-            view.machine = Some(Machine::measure(&view.draft.target, args.target.threads, true)?);
+            view.roofline = Some(Roofline::new(&view.draft.target, args.target.threads)?);
         }
         Ok(view)
     }
@@ -118,8 +119,8 @@ impl<'a> View<'a> {
     /// The recorded time of a version, and its share of the roofline, behind a comma.
     fn time(&self, kernel: usize, version: &Version) -> String {
         let Some(seconds) = version.seconds else { return String::new() };
-        let share = self.machine.as_ref().map(|machine| {
-            let share = machine.floor_of(self.task(kernel), &version.program) / seconds;
+        let share = self.roofline.as_ref().map(|roofline| {
+            let share = roofline.floor_of(self.task(kernel), &version.program) / seconds;
             format!(", {:.0}% of the roofline", 100.0 * share)
         });
         format!(", {:.2} µs on record{}", 1e6 * seconds, share.unwrap_or_default())
@@ -136,7 +137,12 @@ impl<'a> View<'a> {
         let rank = match *pick {
             Pick::Default => {
                 let target = &self.args.target;
-                let options = Options { lanes: self.draft.target.lanes(), threads: target.threads, tolerance: target.tolerance };
+                let options = Options {
+                    lanes: self.draft.target.lanes(),
+                    machine: machine::of_target(&self.draft.target)?,
+                    threads: target.threads,
+                    tolerance: target.tolerance,
+                };
                 let schedule = sonar_schedule::default_schedule(self.task(kernel), &options);
                 return self.with_schedule(kernel, "default", schedule);
             }
@@ -175,7 +181,7 @@ impl<'a> View<'a> {
         Ok(match self.args.stage {
             Stage::Clif => sonar_codegen::clif(program, target).or_exit(Exit::Internal)?,
             Stage::Asm => sonar_codegen::asm(program, target).or_exit(Exit::Internal)?,
-            Stage::Loops => annotate(program, &self.caches, self.machine.as_ref().zip(version.seconds)),
+            Stage::Loops => annotate(program, &self.caches, self.roofline.as_ref().zip(version.seconds)),
             _ => version.schedule.to_string(),
         })
     }

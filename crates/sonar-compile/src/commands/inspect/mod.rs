@@ -5,6 +5,7 @@ mod schedule_space;
 
 use crate::args::{Format, InspectArgs, Stage};
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::machine;
 use crate::model::compiled::draft;
 use crate::model::load;
 use crate::report::{dag, egraph};
@@ -45,6 +46,7 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
             exists(args.kernel, tasks.len())?;
             let options = sonar_schedule::Options {
                 lanes: draft.target.lanes(),
+                machine: machine::of_target(&draft.target)?,
                 threads: args.target.threads,
                 tolerance: args.target.tolerance,
             };
