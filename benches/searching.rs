@@ -5,7 +5,7 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sonar_ir::machine::Machine;
 use sonar_measure::LocalMeasurer;
-use sonar_nas::fake::{Disk, FakeEvaluator};
+use sonar_nas::executors::fake::{Disk, FakeEvaluator};
 use sonar_nas::{Algorithm, Event, Policy, SearchConfig, State, Store, driver, search};
 use sonar_train::TrainConfig;
 use std::ops::ControlFlow;

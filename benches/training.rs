@@ -7,7 +7,7 @@ mod support;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sonar_ir::{Graph, NodeId, init};
-use sonar_train::train_step::{TrainStep, training_step};
+use sonar_train::step::{TrainStep, training_step};
 use sonar_train::{Backend, Optimizer};
 use sonar_tune::JitBackend;
 use std::time::Duration;

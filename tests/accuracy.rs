@@ -1,7 +1,7 @@
 //! Learning, end to end: a network of the NAS-Bench-201 space, trained by compiled code, recognises images that it has not seen.
 
 use sonar_ir::space::Space;
-use sonar_nas::search::NAS_BENCH_201;
+use sonar_nas::config::NAS_BENCH_201;
 use sonar_train::data::{FASHION_MNIST, load};
 use sonar_train::{Outcome, Part, TrainConfig, Trainer};
 use sonar_tune::JitBackend;

@@ -5,7 +5,7 @@ use crate::{SPACE, Scratch, data};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_nas::SearchResult;
-use sonar_nas::result::CandidateRecord;
+use sonar_nas::results::CandidateRecord;
 use sonar_nas::search::result;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

@@ -1,14 +1,18 @@
 //! The loop that does what the algorithm says: asks for the next action, has the evaluator do it, writes down what
 //! happened, and tells the observer.
 
-use crate::algorithm::{Action, next};
-use crate::candidate::{Candidate, CandidateId, Cost};
-use crate::error::SearchError;
-use crate::evaluator::{EvaluateError, Evaluator, Timed, TrainJob, TuneJob};
-use crate::plan::{Price, remaining};
+use crate::candidates::measured::Cost;
+use crate::candidates::{Candidate, CandidateId};
+use crate::error::{EvaluateError, SearchError};
+use crate::executors::{Evaluator, Timed, TrainJob, TuneJob};
 use crate::policy::Policy;
-use crate::state::{Event, Standing, State};
-use crate::store::Store;
+use crate::state::State;
+use crate::state::event::Event;
+use crate::state::history::Status;
+use crate::state::plan::CostMetric;
+use crate::state::store::Store;
+use crate::strategy::forecast::remaining;
+use crate::strategy::{Action, next};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -157,7 +161,7 @@ fn goes_on(begun: &Action, now: Option<&Action>) -> bool {
 fn perform(action: &Action, evaluator: &mut dyn Evaluator, journal: &mut Journal<'_, '_>) -> Result<(), SearchError> {
     match action {
         Action::Sample { candidates } => sample(*candidates, evaluator, journal),
-        Action::Probe { candidate } => match evaluator.probe(&journal.state.trace(*candidate).candidate) {
+        Action::Probe { candidate } => match evaluator.probe(&journal.state.history(*candidate).candidate) {
             Ok((probe, cost)) => journal.keep(Event::Probed { candidate: *candidate, probe }, cost),
             Err(error) => fail(*candidate, error, journal),
         },
@@ -181,8 +185,8 @@ fn perform(action: &Action, evaluator: &mut dyn Evaluator, journal: &mut Journal
             Ok(())
         }
         Action::Measure { candidates } => {
-            let traces = candidates.iter().map(|&id| journal.state.trace(id));
-            let group: Vec<(&Candidate, Option<usize>)> = traces.map(|t| (&t.candidate, t.trials())).collect();
+            let histories = candidates.iter().map(|&id| journal.state.history(id));
+            let group: Vec<(&Candidate, Option<usize>)> = histories.map(|t| (&t.candidate, t.trials())).collect();
             let timed = evaluator.measure(&group).map_err(fatal)?;
             let Timed { latencies, failures, cost } = timed;
             journal.keep(Event::Measured { group: candidates.clone(), latencies, failures }, cost)
@@ -286,9 +290,9 @@ fn train(
     evaluator: &mut dyn Evaluator,
     journal: &mut Journal<'_, '_>,
 ) -> Result<(), SearchError> {
-    let trace = journal.state.trace(id);
-    let candidate = trace.candidate.clone();
-    let from = trace.epochs();
+    let history = journal.state.history(id);
+    let candidate = history.candidate.clone();
+    let from = history.epochs();
     let job = TrainJob { candidate: &candidate, from, to, horizon };
     let outcome = evaluator.train(&job, &mut |epoch, cost| {
         if epoch.train_loss.is_finite() && epoch.accuracy.is_finite() {
@@ -301,13 +305,13 @@ fn train(
     if let Some(fault) = journal.fault.take() {
         return Err(fault);
     }
-    let trace = journal.state.trace(id);
+    let history = journal.state.history(id);
     if let Err(error) = outcome {
         fail(id, error, journal)?;
-    } else if trace.epochs() == from && trace.standing == Standing::Alive {
+    } else if history.epochs() == from && history.status == Status::Alive {
         return Err(SearchError::Internal(format!("training {id} from epoch {from} to {to} did nothing")));
     }
-    if journal.state.trace(id).standing != Standing::Alive {
+    if journal.state.history(id).status != Status::Alive {
         evaluator.forget(id);
     }
     Ok(())
@@ -321,7 +325,7 @@ fn tune(
     journal: &mut Journal<'_, '_>,
 ) -> Result<(), SearchError> {
     let candidates: Vec<(Candidate, Option<usize>)> =
-        group.iter().map(|&id| journal.state.trace(id)).map(|t| (t.candidate.clone(), t.trials())).collect();
+        group.iter().map(|&id| journal.state.history(id)).map(|t| (t.candidate.clone(), t.trials())).collect();
     let job = TuneJob { candidates: candidates.iter().map(|(c, trials)| (c, *trials)).collect(), to, seconds };
     let mut reports = 0;
     let outcome = evaluator.tune(&job, &mut |Timed { latencies, failures, cost }| {
@@ -369,7 +373,7 @@ pub fn progress(policy: &Policy, state: &State) -> Progress {
 
 fn best(state: &State) -> Option<Best> {
     let contenders = state.candidates.iter().filter(|t| Some(t.candidate.id) != state.baseline);
-    let points = contenders.filter_map(|t| Some((t, t.point(Price::Flops)?.accuracy)));
-    let (trace, accuracy) = points.max_by(|a, b| a.1.total_cmp(&b.1))?;
-    Some(Best { candidate: trace.candidate.id, accuracy, latency_ns: trace.latency().map(|l| l.median_ns) })
+    let points = contenders.filter_map(|t| Some((t, t.point(CostMetric::Flops)?.accuracy)));
+    let (history, accuracy) = points.max_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some(Best { candidate: history.candidate.id, accuracy, latency_ns: history.latency().map(|l| l.median_ns) })
 }

@@ -1,4 +1,4 @@
-//! Why a search ends without a result.
+//! Why a search ends without a result, and why an evaluation does.
 
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -97,4 +97,15 @@ impl SearchError {
             _ => SearchError::Corrupt { path, reason: error.to_string() },
         }
     }
+}
+
+/// Why an evaluation ends early.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum EvaluateError {
+    /// The candidate cannot be evaluated; the search goes on without it.
+    #[error("{0}")]
+    Candidate(String),
+    /// Nothing can be evaluated any more; the search ends.
+    #[error("{0}")]
+    Fatal(String),
 }

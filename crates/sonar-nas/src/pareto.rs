@@ -1,4 +1,4 @@
-//! Dominance, fronts, hypervolume, and ranking, for two objectives: accuracy, of which more is better, and a price
+//! Dominance, fronts, hypervolume, and ranking, for two objectives: accuracy, of which more is better, and a cost
 //! (a latency, or a number of operations), of which less is better. All values are finite.
 
 /// The two objectives of one candidate.
@@ -7,13 +7,13 @@ pub struct Point {
     /// The more the better.
     pub accuracy: f64,
     /// The less the better; not negative.
-    pub price: f64,
+    pub cost: f64,
 }
 
 impl Point {
     /// Whether this point is at least as good on both objectives and better on one.
     pub fn dominates(&self, other: &Point) -> bool {
-        self.accuracy >= other.accuracy && self.price <= other.price && self != other
+        self.accuracy >= other.accuracy && self.cost <= other.cost && self != other
     }
 }
 
@@ -21,7 +21,7 @@ impl Point {
 /// dominate, and so on.
 pub fn front_indices(points: &[Point]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..points.len()).collect();
-    order.sort_by(|&a, &b| points[a].price.total_cmp(&points[b].price).then(points[b].accuracy.total_cmp(&points[a].accuracy)));
+    order.sort_by(|&a, &b| points[a].cost.total_cmp(&points[b].cost).then(points[b].accuracy.total_cmp(&points[a].accuracy)));
     // Taken from the cheapest, a point is dominated only by points before it; its front is one after the last front
     // on which any of them dominates it.
     let mut fronts = vec![0; points.len()];
@@ -36,7 +36,7 @@ pub fn front_indices(points: &[Point]) -> Vec<usize> {
 pub fn front(points: &[Point]) -> Vec<usize> {
     let fronts = front_indices(points);
     let mut front: Vec<usize> = (0..points.len()).filter(|&i| fronts[i] == 0).collect();
-    front.sort_by(|&a, &b| points[a].price.total_cmp(&points[b].price).then(a.cmp(&b)));
+    front.sort_by(|&a, &b| points[a].cost.total_cmp(&points[b].cost).then(a.cmp(&b)));
     front
 }
 
@@ -44,12 +44,12 @@ pub fn front(points: &[Point]) -> Vec<usize> {
 /// the reference on both objectives adds nothing.
 pub fn hypervolume(points: &[Point], reference: Point) -> f64 {
     let inside: Vec<Point> =
-        points.iter().copied().filter(|p| p.accuracy > reference.accuracy && p.price < reference.price).collect();
+        points.iter().copied().filter(|p| p.accuracy > reference.accuracy && p.cost < reference.cost).collect();
     let mut reached = reference.accuracy;
     let mut area = 0.0;
     for p in front(&inside).into_iter().map(|i| inside[i]) {
         if p.accuracy > reached {
-            area += (reference.price - p.price) * (p.accuracy - reached);
+            area += (reference.cost - p.cost) * (p.accuracy - reached);
             reached = p.accuracy;
         }
     }
@@ -57,10 +57,10 @@ pub fn hypervolume(points: &[Point], reference: Point) -> f64 {
 }
 
 /// The order in which an ε-net takes the points: first the most accurate, then always the one farthest from all taken.
-/// Distances are Euclidean with accuracy and the logarithm of the price both scaled to `0..=1`; prices below 1 count as 1.
+/// Distances are Euclidean with accuracy and the logarithm of the cost both scaled to `0..=1`; costs below 1 count as 1.
 pub fn epsilon_net(points: &[Point]) -> Vec<usize> {
     let accuracy = scaled(points.iter().map(|p| p.accuracy));
-    let price = scaled(points.iter().map(|p| p.price.max(1.0).ln()));
+    let cost = scaled(points.iter().map(|p| p.cost.max(1.0).ln()));
     let mut left: Vec<usize> = (0..points.len()).collect();
     let mut distance = vec![f64::INFINITY; points.len()];
     let mut order = Vec::with_capacity(points.len());
@@ -72,7 +72,7 @@ pub fn epsilon_net(points: &[Point]) -> Vec<usize> {
         let position = (0..left.len()).min_by(|&a, &b| better(&left[a], &left[b])).unwrap_or(0);
         let taken = left.remove(position);
         for &i in &left {
-            distance[i] = distance[i].min((accuracy[i] - accuracy[taken]).hypot(price[i] - price[taken]));
+            distance[i] = distance[i].min((accuracy[i] - accuracy[taken]).hypot(cost[i] - cost[taken]));
         }
         order.push(taken);
     }
@@ -92,14 +92,14 @@ pub fn rank(points: &[Point]) -> Vec<usize> {
     order
 }
 
-/// Indices of all points, the best first: those within the limit by accuracy, then the others by price.
+/// Indices of all points, the best first: those within the limit by accuracy, then the others by cost.
 pub fn rank_within(points: &[Point], limit: f64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..points.len()).collect();
     order.sort_by(|&a, &b| {
         let (a, b) = (&points[a], &points[b]);
-        match (a.price <= limit, b.price <= limit) {
-            (true, true) => b.accuracy.total_cmp(&a.accuracy).then(a.price.total_cmp(&b.price)),
-            (false, false) => a.price.total_cmp(&b.price).then(b.accuracy.total_cmp(&a.accuracy)),
+        match (a.cost <= limit, b.cost <= limit) {
+            (true, true) => b.accuracy.total_cmp(&a.accuracy).then(a.cost.total_cmp(&b.cost)),
+            (false, false) => a.cost.total_cmp(&b.cost).then(b.accuracy.total_cmp(&a.accuracy)),
             (a_within, b_within) => b_within.cmp(&a_within),
         }
     });
@@ -120,13 +120,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn points(values: &[(f64, f64)]) -> Vec<Point> {
-        values.iter().map(|&(accuracy, price)| Point { accuracy, price }).collect()
+        values.iter().map(|&(accuracy, cost)| Point { accuracy, cost }).collect()
     }
 
     fn any_points() -> impl Strategy<Value = Vec<Point>> {
         // A coarse grid, so that ties and duplicates are frequent.
         prop::collection::vec((0u32..12, 1u32..12), 0..24)
-            .prop_map(|pairs| pairs.iter().map(|&(a, p)| Point { accuracy: f64::from(a) / 12.0, price: f64::from(p) }).collect())
+            .prop_map(|pairs| pairs.iter().map(|&(a, p)| Point { accuracy: f64::from(a) / 12.0, cost: f64::from(p) }).collect())
     }
 
     /// The area dominated on the grid of [`any_points`], cell by cell.
@@ -134,7 +134,7 @@ mod tests {
         let mut cells = 0;
         for a in 0..12 {
             for p in 1..12 {
-                let covers = |q: &Point| q.accuracy * 12.0 > f64::from(a) + 0.5 && q.price < f64::from(p) + 0.5;
+                let covers = |q: &Point| q.accuracy * 12.0 > f64::from(a) + 0.5 && q.cost < f64::from(p) + 0.5;
                 cells += u32::from(points.iter().any(covers));
             }
         }
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn nothing_has_no_volume_and_no_rank() {
-        assert_eq!(hypervolume(&[], Point { accuracy: 0.0, price: 1.0 }), 0.0);
+        assert_eq!(hypervolume(&[], Point { accuracy: 0.0, cost: 1.0 }), 0.0);
         assert!(rank(&[]).is_empty());
     }
 
@@ -179,7 +179,7 @@ mod tests {
 
         #[test]
         fn hypervolume_is_the_area_counted_cell_by_cell(points in any_points()) {
-            let area = hypervolume(&points, Point { accuracy: 0.0, price: 12.0 });
+            let area = hypervolume(&points, Point { accuracy: 0.0, cost: 12.0 });
             prop_assert!((area - counted_area(&points)).abs() < 1e-9, "{} is not {}", area, counted_area(&points));
         }
 

@@ -1,67 +1,20 @@
 //! A whole search, from its configuration to its result.
 
+use crate::config::{SearchConfig, space_for};
 use crate::driver::{self, Observer};
 use crate::error::SearchError;
-use crate::policy::Policy;
-use crate::real::RealEvaluator;
-use crate::result::SearchResult;
-use crate::store::{self, Store};
-use crate::training::Training;
-use crate::tuning::Tuning;
-use serde::{Deserialize, Serialize};
+use crate::executors::real::RealEvaluator;
+use crate::executors::training::Training;
+use crate::executors::tuning::Tuning;
+use crate::results::SearchResult;
+use crate::state::store::{self, Store};
 use sonar_ir::machine::Machine;
-use sonar_ir::space::Space;
 use sonar_measure::{Measurer, Records, SystemClock};
-use sonar_train::data::{FASHION_MNIST, load};
-use sonar_train::{Dataset, TrainConfig, trainer};
+use sonar_train::data::load;
+use sonar_train::{TrainConfig, trainer};
 use sonar_tune::{JitBackend, Target, Tuner, TunerOptions};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
-
-/// The built-in space: NAS-Bench-201.
-pub const NAS_BENCH_201: &str = include_str!("../../../ir-examples/spaces/nas-bench-201.sonar");
-
-/// Everything that a search depends on. The default is a search of six minutes on two processors.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SearchConfig {
-    /// The space, in the graph language.
-    pub space: String,
-    /// Parameters of the space. Those that describe images (`height`, `width`, `in`, `classes`) follow from the data where
-    /// they are not given.
-    pub settings: BTreeMap<String, String>,
-    /// The data, as [`load`] takes it.
-    pub data: String,
-    /// Share of the training images that candidates are judged by.
-    pub validation: f64,
-    /// How to train; the number of epochs and the seed are those of the policy.
-    pub training: TrainConfig,
-    /// Threads for training.
-    pub threads: usize,
-    /// The processor to compile for.
-    pub target: String,
-    /// Threads of one inference.
-    pub latency_threads: usize,
-    /// How to search.
-    pub policy: Policy,
-}
-
-impl Default for SearchConfig {
-    fn default() -> Self {
-        let settings = [("channels", "8"), ("cells", "1")];
-        SearchConfig {
-            space: NAS_BENCH_201.to_string(),
-            settings: settings.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-            data: FASHION_MNIST.to_string(),
-            validation: 0.2,
-            training: TrainConfig { batch: 64, rate: 0.1, ..TrainConfig::default() },
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
-            target: "native".to_string(),
-            latency_threads: 1,
-            policy: Policy::default(),
-        }
-    }
-}
 
 /// Runs the search in the run directory `dir`, or goes on with the one that is there; with `fresh`, starts over. Kernels are
 /// timed by `measurer`; what was not timed is estimated for `machine`. A search that is over gives its result again.
@@ -79,7 +32,7 @@ pub fn search(
     let data = load(&config.data, config.validation)?;
     let space = space_for(config, &data)?;
     if let Some(candidate) = space.baseline().cloned().or_else(|| space.nth(0)) {
-        trainer::check(&space.instantiate(&candidate)?, &data, &config.training)?;
+        trainer::config::check(&space.instantiate(&candidate)?, &data, &config.training)?;
     }
     let target = Target::parse(&config.target).map_err(sonar_tune::TuneError::from)?;
     if config.threads == 0 || config.latency_threads == 0 {
@@ -142,19 +95,4 @@ pub fn result(dir: &Path) -> Result<Option<SearchResult>, SearchError> {
 fn parse(dir: &Path, snapshot: serde_json::Value) -> Result<SearchConfig, SearchError> {
     let corrupt = |e: serde_json::Error| SearchError::Corrupt { path: dir.to_path_buf(), reason: e.to_string() };
     serde_json::from_value(snapshot).map_err(corrupt)
-}
-
-/// The space of a configuration, fitted to the images of a data set.
-pub fn space_for(config: &SearchConfig, data: &Dataset) -> Result<Space, SearchError> {
-    let [height, width, channels] = data.image;
-    let images = [("height", height), ("width", width), ("in", channels), ("classes", data.classes)];
-    let unfitted = Space::parse(&config.space)?;
-    let mut settings = config.settings.clone();
-    for (name, value) in images {
-        if unfitted.parameters().iter().any(|p| p.name == name) {
-            settings.entry(name.to_string()).or_insert_with(|| value.to_string());
-        }
-    }
-    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    Ok(Space::parse_with(&config.space, &settings)?)
 }

@@ -3,150 +3,22 @@
 //! Whatever a search does ends in an [`Event`] with the seconds that it took. The [`State`] is the fold of all events, and
 //! decisions depend on nothing else: the state after a restart is the state before it.
 
-use crate::candidate::{Candidate, CandidateId, Cost, Epoch, Latency};
-use crate::evaluator::Probe;
-use crate::pareto::Point;
-use crate::plan::{Plan, Price, Rung};
-use serde::{Deserialize, Serialize};
+pub mod event;
+pub mod history;
+pub mod plan;
+pub mod store;
 
-/// Something that has happened and is in the store.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Event {
-    /// A process has begun to work on the search; the first, or one that goes on.
-    Opened,
-    /// A candidate has entered the sample.
-    Drawn {
-        /// The candidate; its id is the number of candidates drawn before.
-        candidate: Candidate,
-        /// Whether it is the baseline: a row to compare with, trained and tuned like the finalists but never ranked.
-        baseline: bool,
-    },
-    /// The sample is complete.
-    Sampled,
-    /// It is known how long things take.
-    Probed {
-        /// Looking at which candidate.
-        candidate: CandidateId,
-        /// How long.
-        probe: Probe,
-    },
-    /// It is known how much to do.
-    Planned {
-        /// What to do.
-        plan: Plan,
-    },
-    /// A candidate has one more epoch behind it.
-    Trained {
-        /// Which.
-        candidate: CandidateId,
-        /// The new end of its learning curve.
-        epoch: Epoch,
-    },
-    /// Kernels have been tuned.
-    Tuned {
-        /// Candidates for which this was done.
-        group: Vec<CandidateId>,
-        /// New latencies.
-        latencies: Vec<(CandidateId, Latency)>,
-        /// Candidates that cannot be compiled or timed, each with the reason.
-        failures: Vec<(CandidateId, String)>,
-    },
-    /// A candidate cannot be trained, or its training diverged.
-    Failed {
-        /// Which.
-        candidate: CandidateId,
-        /// Why.
-        reason: String,
-    },
-    /// Candidates leave the rung before their turn, because time would not suffice for them.
-    Cut {
-        /// Which.
-        candidates: Vec<CandidateId>,
-    },
-    /// A rung is over.
-    Promoted {
-        /// Who goes on, the best first.
-        survivors: Vec<CandidateId>,
-        /// Who does not, the best first.
-        dropped: Vec<CandidateId>,
-    },
-    /// Training is over before its time: what is left of the limit goes to the finalists' latencies.
-    Closed {
-        /// Who goes on, the best first.
-        survivors: Vec<CandidateId>,
-        /// Who does not.
-        dropped: Vec<CandidateId>,
-    },
-    /// The finalists' latencies have been confirmed end to end.
-    Measured {
-        /// Which candidates.
-        group: Vec<CandidateId>,
-        /// The latencies.
-        latencies: Vec<(CandidateId, Latency)>,
-        /// Candidates that cannot be timed, each with the reason.
-        failures: Vec<(CandidateId, String)>,
-    },
-    /// The search is over.
-    Finished {
-        /// Why.
-        reason: StopReason,
-    },
-}
-
-/// Why a search is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StopReason {
-    /// Everything planned is done.
-    Completed,
-    /// The time limit cut something planned.
-    TimeLimit,
-    /// No candidate is left.
-    NoCandidate,
-    /// The time limit left no candidate with an epoch behind it.
-    TimeTooShort,
-}
-
-/// Where a candidate is in the search.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "standing", rename_all = "kebab-case")]
-pub enum Standing {
-    /// Still in it, or among the finalists at its end.
-    Alive,
-    /// Others were better.
-    Dropped,
-    /// Time did not suffice.
-    Cut,
-    /// It could not be evaluated.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-}
-
-/// Everything known of one candidate.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Trace {
-    /// The candidate.
-    pub candidate: Candidate,
-    /// Where it is in the search.
-    pub standing: Standing,
-    /// The last rung it entered.
-    pub rung: usize,
-    /// Learning curve; epoch `i + 1` at index `i`.
-    pub curve: Vec<Epoch>,
-    /// Tuning curve, with growing numbers of trials.
-    pub tuning: Vec<Latency>,
-    /// The confirmed latency of a finalist.
-    pub measured: Option<Latency>,
-}
+use crate::candidates::CandidateId;
+use crate::candidates::measured::{Cost, Probe};
+use event::{Event, StopReason};
+use history::{CandidateHistory, Status};
+use plan::{Plan, Rung};
 
 /// What all events so far add up to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     /// Every candidate by its id.
-    pub candidates: Vec<Trace>,
+    pub candidates: Vec<CandidateHistory>,
     /// The baseline, if there is one.
     pub baseline: Option<CandidateId>,
     /// Whether the sample is complete.
@@ -177,35 +49,9 @@ pub struct State {
     pub sessions: usize,
 }
 
-impl Trace {
-    /// Epochs it has behind it.
-    pub fn epochs(&self) -> usize {
-        self.curve.len()
-    }
-
-    /// Trials its kernels have behind them, or nothing if it was never timed.
-    pub fn trials(&self) -> Option<usize> {
-        self.tuning.last().map(|l| l.trials)
-    }
-
-    /// The best knowledge of its latency.
-    pub fn latency(&self) -> Option<Latency> {
-        self.measured.or(self.tuning.last().copied())
-    }
-
-    /// Its accuracy and price, if both are known.
-    pub fn point(&self, price: Price) -> Option<Point> {
-        let price = match price {
-            Price::Latency => self.latency()?.median_ns,
-            Price::Flops => self.candidate.description.flops as f64,
-        };
-        Some(Point { accuracy: self.curve.last()?.accuracy, price })
-    }
-}
-
 impl State {
-    /// The trace of a candidate.
-    pub fn trace(&self, id: CandidateId) -> &Trace {
+    /// The history of a candidate.
+    pub fn history(&self, id: CandidateId) -> &CandidateHistory {
         &self.candidates[id.index()]
     }
 
@@ -221,7 +67,7 @@ impl State {
 
     /// Members of the current rung that are still alive: first the baseline if it is one of them, then the best first.
     pub fn alive(&self) -> Vec<CandidateId> {
-        let alive = |id: &&CandidateId| self.trace(**id).standing == Standing::Alive;
+        let alive = |id: &&CandidateId| self.history(**id).status == Status::Alive;
         self.members.iter().filter(alive).copied().collect()
     }
 
@@ -249,9 +95,9 @@ impl State {
                 if *baseline {
                     self.baseline = Some(candidate.id);
                 }
-                self.candidates.push(Trace {
+                self.candidates.push(CandidateHistory {
                     candidate: candidate.clone(),
-                    standing: Standing::Alive,
+                    status: Status::Alive,
                     rung: 0,
                     curve: Vec::new(),
                     tuning: Vec::new(),
@@ -277,15 +123,15 @@ impl State {
             Event::Failed { candidate, reason } => self.fail(*candidate, reason),
             Event::Cut { candidates } => {
                 self.cut = true;
-                self.set_standing(candidates, &Standing::Cut);
+                self.set_status(candidates, &Status::Cut);
             }
             Event::Promoted { survivors, dropped } => {
-                self.set_standing(dropped, &Standing::Dropped);
+                self.set_status(dropped, &Status::Dropped);
                 self.enter(self.rung + 1, survivors)?;
             }
             Event::Closed { survivors, dropped } => {
                 self.closed = true;
-                self.set_standing(dropped, &Standing::Cut);
+                self.set_status(dropped, &Status::Cut);
                 let last = self.plan.as_ref().map_or(0, |p| p.rungs.len().saturating_sub(1));
                 self.enter(last, survivors)?;
             }
@@ -308,7 +154,7 @@ impl State {
         let (members, rest) = sample.split_at(first.size.min(sample.len()));
         self.plan = Some(plan.clone());
         self.cut |= !rest.is_empty() && plan.seconds.is_some();
-        self.set_standing(rest, &Standing::Cut);
+        self.set_status(rest, &Status::Cut);
         self.enter(0, members)
     }
 
@@ -327,14 +173,14 @@ impl State {
         Ok(())
     }
 
-    fn set_standing(&mut self, ids: &[CandidateId], standing: &Standing) {
+    fn set_status(&mut self, ids: &[CandidateId], status: &Status) {
         for id in ids {
-            self.candidates[id.index()].standing = standing.clone();
+            self.candidates[id.index()].status = status.clone();
         }
     }
 
     fn fail(&mut self, id: CandidateId, reason: &str) {
-        self.candidates[id.index()].standing = Standing::Failed { reason: reason.to_string() };
+        self.candidates[id.index()].status = Status::Failed { reason: reason.to_string() };
     }
 
     fn fail_all(&mut self, failures: &[(CandidateId, String)]) {
@@ -364,56 +210,5 @@ impl State {
         self.cost += *cost * (1.0 - to_baseline);
         self.cost.other += cost.total() * to_baseline;
         self.baseline_cost += *cost * to_baseline;
-    }
-}
-
-impl Event {
-    /// The name under which the event is stored.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Event::Opened => "opened",
-            Event::Drawn { .. } => "drawn",
-            Event::Sampled => "sampled",
-            Event::Probed { .. } => "probed",
-            Event::Planned { .. } => "planned",
-            Event::Trained { .. } => "trained",
-            Event::Tuned { .. } => "tuned",
-            Event::Failed { .. } => "failed",
-            Event::Cut { .. } => "cut",
-            Event::Promoted { .. } => "promoted",
-            Event::Closed { .. } => "closed",
-            Event::Measured { .. } => "measured",
-            Event::Finished { .. } => "finished",
-        }
-    }
-
-    /// The one candidate that the event is about, if it is about one.
-    pub fn subject(&self) -> Option<CandidateId> {
-        match self {
-            Event::Drawn { candidate, .. } => Some(candidate.id),
-            Event::Probed { candidate, .. } | Event::Trained { candidate, .. } | Event::Failed { candidate, .. } => {
-                Some(*candidate)
-            }
-            _ => None,
-        }
-    }
-
-    /// All candidates named that must have been drawn before.
-    fn candidates(&self) -> impl Iterator<Item = CandidateId> {
-        type Pair<'a, T> = &'a [(CandidateId, T)];
-        let none: (&[CandidateId], Pair<'_, Latency>, Pair<'_, String>) = (&[], &[], &[]);
-        let (ids, latencies, failures) = match self {
-            Event::Tuned { group, latencies, failures } | Event::Measured { group, latencies, failures } => {
-                (group.as_slice(), latencies.as_slice(), failures.as_slice())
-            }
-            Event::Cut { candidates } => (candidates.as_slice(), none.1, none.2),
-            Event::Promoted { survivors, dropped } | Event::Closed { survivors, dropped } => {
-                return Vec::from_iter(survivors.iter().chain(dropped).copied()).into_iter();
-            }
-            Event::Drawn { .. } => none,
-            _ => return Vec::from_iter(self.subject()).into_iter(),
-        };
-        let latencies = latencies.iter().map(|(id, _)| *id);
-        Vec::from_iter(ids.iter().copied().chain(latencies).chain(failures.iter().map(|(id, _)| *id))).into_iter()
     }
 }

@@ -4,12 +4,12 @@
 use sonar_ir::machine::Machine;
 use sonar_ir::space::Space;
 use sonar_measure::{LocalMeasurer, Records, SystemClock};
-use sonar_nas::describe::describe;
-use sonar_nas::evaluator::TuneJob;
-use sonar_nas::real::RealEvaluator;
-use sonar_nas::search::NAS_BENCH_201;
-use sonar_nas::training::Training;
-use sonar_nas::tuning::Tuning;
+use sonar_nas::candidates::describe::describe;
+use sonar_nas::config::NAS_BENCH_201;
+use sonar_nas::executors::TuneJob;
+use sonar_nas::executors::real::RealEvaluator;
+use sonar_nas::executors::training::Training;
+use sonar_nas::executors::tuning::Tuning;
 use sonar_nas::{Candidate, CandidateId, Evaluator};
 use sonar_train::TrainConfig;
 use sonar_train::data::{FASHION_MNIST, load};
@@ -66,7 +66,7 @@ fn memory_does_not_grow_with_the_number_of_candidates() {
         let group: Vec<_> = candidates[..count].iter().map(|candidate| (candidate, None)).collect();
         let job = TuneJob { candidates: group.clone(), to: 1, seconds: None };
         let mut latencies = 0;
-        let mut report = |timed: sonar_nas::evaluator::Timed| {
+        let mut report = |timed: sonar_nas::executors::Timed| {
             latencies += timed.latencies.len();
             ControlFlow::Continue(())
         };
@@ -78,7 +78,7 @@ fn memory_does_not_grow_with_the_number_of_candidates() {
         [tuned, peak()]
     };
     let [few_tuned, _] = work(2);
-    let [_, few_timed] = work(sonar_nas::tuning::TOGETHER);
+    let [_, few_timed] = work(sonar_nas::executors::tuning::TOGETHER);
     let [many_tuned, many_timed] = work(candidates.len());
     assert!(many_tuned < few_timed.max(few_tuned) + SLACK, "tuning: {few_tuned} bytes become {many_tuned}");
     assert!(many_timed < few_timed + SLACK, "timing: {few_timed} bytes become {many_timed}");

@@ -2,8 +2,9 @@
 
 use sonar_ir::machine::Machine;
 use sonar_measure::LocalMeasurer;
-use sonar_nas::state::StopReason;
-use sonar_nas::{Algorithm, Event, Policy, SearchConfig, SearchError, search, training};
+use sonar_nas::executors::training;
+use sonar_nas::state::event::StopReason;
+use sonar_nas::{Algorithm, Event, Policy, SearchConfig, SearchError, search};
 use sonar_train::TrainConfig;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -79,7 +80,7 @@ fn a_real_search_finds_networks_and_goes_on_after_every_interruption() {
     // What is learnt does not depend on interruptions.
     let uninterrupted = run(&config(), tempfile::tempdir().unwrap().path(), usize::MAX).unwrap();
     for (a, b) in result.candidates.iter().zip(&uninterrupted.candidates) {
-        let first = |c: &sonar_nas::result::CandidateRecord| c.curve.first().map(|e| (e.train_loss, e.accuracy));
+        let first = |c: &sonar_nas::results::CandidateRecord| c.curve.first().map(|e| (e.train_loss, e.accuracy));
         assert_eq!(first(a), first(b));
     }
 }

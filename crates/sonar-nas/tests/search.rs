@@ -1,10 +1,10 @@
 //! Whole searches on the made-up space: what they find, what they cost, and what happens when they are killed.
 
 use serde_json::json;
-use sonar_nas::fake::{Disk, FakeEvaluator, all, canonical, truth};
+use sonar_nas::executors::fake::{Disk, FakeEvaluator, all, canonical, truth};
 use sonar_nas::pareto::{Point, hypervolume};
-use sonar_nas::state::{Standing, StopReason};
-use sonar_nas::{Algorithm, Assignment, Event, Objective, Policy, SearchError, SearchResult, State, Store, driver};
+use sonar_nas::state::event::StopReason;
+use sonar_nas::{Algorithm, Assignment, Event, Objective, Policy, SearchError, SearchResult, State, Status, Store, driver};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
@@ -46,8 +46,8 @@ fn result(policy: &Policy, state: &State) -> SearchResult {
 /// What the front dominates, up to accuracy 0.4 and 100 µs.
 fn quality(result: &SearchResult) -> f64 {
     let points: Vec<Point> =
-        result.front.iter().map(|a| Point { accuracy: a.accuracy, price: a.latency.median_us * 1e3 }).collect();
-    hypervolume(&points, Point { accuracy: 0.4, price: 1e5 })
+        result.front.iter().map(|a| Point { accuracy: a.accuracy, cost: a.latency.median_us * 1e3 }).collect();
+    hypervolume(&points, Point { accuracy: 0.4, cost: 1e5 })
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn brute_force_over_the_whole_space_finds_the_true_front() {
     let policy = Policy { candidates: 1000, ..policy(Algorithm::BruteForce) };
     let found = quality(&result(&policy, &search(&policy)));
     let points: Vec<Point> = all().iter().map(|a| truth(a, policy.epochs, policy.trials)).collect();
-    let best = hypervolume(&points, Point { accuracy: 0.4, price: 1e5 });
+    let best = hypervolume(&points, Point { accuracy: 0.4, cost: 1e5 });
     assert!((found - best).abs() < 1e-9 * best, "{found} of {best}");
 }
 
@@ -118,7 +118,7 @@ fn a_machine_that_slows_down_does_not_break_the_limit() {
     let result = result(&policy, &state).valid().unwrap();
     assert!(result.cost.total <= 300.0, "took {} s", result.cost.total);
     assert_eq!(result.stop, Some(StopReason::TimeLimit));
-    assert!(state.candidates.iter().any(|t| t.standing == Standing::Cut));
+    assert!(state.candidates.iter().any(|t| t.status == Status::Cut));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_latency_limit_is_honoured() {
     let found = limit(3e4);
     assert!(found.front.iter().all(|a| a.latency.median_us <= 30.0));
     let winner = found.candidates.iter().find(|c| Some(&c.architecture) == found.winner.as_ref()).unwrap();
-    let best_possible = all().iter().map(|a| truth(a, 27, 27)).filter(|p| p.price <= 3e4).map(|p| p.accuracy).fold(0.0, f64::max);
+    let best_possible = all().iter().map(|a| truth(a, 27, 27)).filter(|p| p.cost <= 3e4).map(|p| p.accuracy).fold(0.0, f64::max);
     assert!(winner.curve.last().unwrap().accuracy >= best_possible - 0.02);
     assert!(matches!(limit(1.0).valid(), Err(SearchError::NoCandidate(_))));
 }
@@ -183,17 +183,17 @@ fn a_candidate_that_fails_ends_alone() {
     let policy = policy(Algorithm::Sonar);
     let healthy = search(&policy);
     let finalists = |state: &State| {
-        state.contenders().iter().map(|&id| canonical(&state.trace(id).candidate.assignment)).collect::<Vec<Assignment>>()
+        state.contenders().iter().map(|&id| canonical(&state.history(id).candidate.assignment)).collect::<Vec<Assignment>>()
     };
     let best = finalists(&healthy);
     let sick = search_with(&policy, |evaluator| {
         evaluator.diverging = vec![best[0].clone()];
         evaluator.uncompilable = vec![best[1].clone()];
     });
-    let trace =
+    let history =
         |assignment: &Assignment| sick.candidates.iter().find(|t| canonical(&t.candidate.assignment) == *assignment).unwrap();
-    assert!(matches!(&trace(&best[0]).standing, Standing::Failed { reason } if reason.contains("diverged in epoch 2")));
-    assert!(matches!(&trace(&best[1]).standing, Standing::Failed { reason } if reason.contains("register")));
+    assert!(matches!(&history(&best[0]).status, Status::Failed { reason } if reason.contains("diverged in epoch 2")));
+    assert!(matches!(&history(&best[1]).status, Status::Failed { reason } if reason.contains("register")));
     assert_eq!(sick.stop, Some(StopReason::Completed));
     assert!(!result(&policy, &sick).front.is_empty());
 }

@@ -7,11 +7,13 @@
 //! Where a derivative does not exist, a subgradient is taken: `relu` has slope 0 at 0, `max` and `min` of two numbers pass the gradient
 //! to the second where they tie, and a `max` or `min` reduction shares it equally between the elements that tie.
 
-use crate::batch_norm;
+mod activation;
+mod attention;
+pub(crate) mod batch_norm;
+mod layer_norm;
+
 use crate::build::{add, div, extents, filled_like, mul, number, per_channel, scale, sub, unary, unbroadcast};
 use crate::error::TrainError;
-use crate::layer_norm;
-use crate::{activation, attention};
 use sonar_ir::graph::{Graph, Node, NodeId, Op};
 use sonar_ir::infer::TypeError;
 use sonar_ir::{BinaryOp, Dim, ReduceOp, UnaryOp};

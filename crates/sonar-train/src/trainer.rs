@@ -1,100 +1,32 @@
 //! The trainer: epoch after epoch of one network on one data set, with a learning curve and checkpoints.
 //!
-//! What an epoch does follows from the configuration, the state before it and its number alone: the order of images is a permutation drawn
-//! from `(seed, epoch)`, each image's distortion is drawn from `(seed, epoch, image)`, and the learning rate is a function of the step. So
-//! a run resumed from a checkpoint is bit-equal to one that never stopped, on the same backend.
+//! An epoch depends on the configuration, the state before it and its number, and on nothing else: the order of images is a permutation
+//! drawn from `(seed, epoch)`, the distortion of an image is drawn from `(seed, epoch, image)`, and the learning rate is a function of
+//! the step. So a run that is resumed from a checkpoint gives the same bits as one that never stopped, on the same backend.
+
+mod checkpoint;
+pub mod config;
+pub mod curve;
 
 use crate::backend::{Backend, Executable};
-use crate::checkpoint::{self, Header};
-use crate::data::augment::Augment;
 use crate::data::{Dataset, Part, hex};
 use crate::error::{CheckpointProblem, TrainError};
-use crate::optimizer::Optimizer;
 use crate::rng::Rng;
-use crate::train_step::{StateTensor, TrainStep, evaluation, signature, training_step};
-use serde::{Deserialize, Serialize};
+use crate::step::{StateTensor, TrainStep, evaluation, training_step};
+use checkpoint::Header;
+use config::{TrainConfig, check};
+use curve::{Divergence, Epoch, Evaluation, Outcome};
 use sha2::{Digest, Sha256};
 use sonar_ir::{Graph, Tensor, Values, init};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A loss above this is a run that has broken down: guessing blindly costs `ln(classes)`.
-const HOPELESS_LOSS: f32 = 1e4;
-
-/// How a network is trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainConfig {
-    /// Number of epochs over which the learning rate falls to 0. A run may be stopped and resumed anywhere before.
-    pub epochs: usize,
-    /// Images in a step.
-    pub batch: usize,
-    /// Learning rate of the first step.
-    pub rate: f64,
-    /// How weights follow their gradients.
-    pub optimizer: Optimizer,
-    /// Seed of initial weights, orders and distortions.
-    pub seed: u64,
-    /// Distortions of training images.
-    pub augment: Augment,
-    /// Share of the averaged weights that a step does not replace. What is judged and kept is the exponential moving average of the
-    /// weights and running statistics over the steps (Polyak and Juditsky, 1992): while the rate is high, it is much steadier than
-    /// the weights. At 0 it is the weights themselves; over the first steps the share grows from there.
-    pub average: f64,
-    /// How many images make an epoch; all training images if `None` or if there are fewer. Each epoch draws its own.
-    pub images_per_epoch: Option<usize>,
-}
-
-/// One completed epoch of a learning curve.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Epoch {
-    /// Its number, from 1.
-    pub number: usize,
-    /// Learning rate of its last step.
-    pub rate: f64,
-    /// Mean loss of its steps, each before its update.
-    pub loss: f64,
-    /// Share of its images that were classified rightly, each before its step's update.
-    pub accuracy: f64,
-    /// Accuracy on the validation images after it, if it was asked for.
-    pub validation: Option<f64>,
-    /// Seconds that it took.
-    pub seconds: f64,
-    /// Processor seconds that the whole process used meanwhile, where the system tells.
-    pub cpu_seconds: Option<f64>,
-}
-
-/// Where a run broke down: its loss was not a number, infinite, or beyond hope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Divergence {
-    /// Number of the epoch, from 1.
-    pub epoch: usize,
-    /// Number of the step in the epoch, from 1.
-    pub step: usize,
-}
-
-/// How an epoch ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// It was completed.
-    Completed(Epoch),
-    /// The run broke down in it or earlier, and cannot go on. This is a fact about the network, not an error.
-    Diverged(Divergence),
-}
-
-/// How well a network classifies a part of the data.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Evaluation {
-    /// Share of the images whose largest logit (the first, where several are equal) is that of their class.
-    pub accuracy: f64,
-    /// Mean cross-entropy.
-    pub loss: f64,
-    /// Number of images.
-    pub images: usize,
-    /// Seconds that it took.
-    pub seconds: f64,
-}
+/// A run with a loss above this has diverged. For comparison: guessing costs `ln(classes)`.
+const DIVERGED_LOSS: f32 = 1e4;
+/// The moving average of the weights decays by `step / (step + this)` at first, until that reaches the configured decay.
+const EMA_WARM_UP: f64 = 9.0;
 
 /// A training run.
 ///
@@ -103,7 +35,7 @@ pub struct Evaluation {
 /// use sonar_train::data::{Dataset, Images};
 /// use sonar_train::{Interpreter, Outcome, TrainConfig, Trainer};
 ///
-/// // Two classes of images with one pixel: dark and bright.
+/// // Two classes of images with one pixel: dark and bcorrect.
 /// let images = Images { pixels: vec![10, 240, 20, 250], labels: vec![0, 1, 0, 1] };
 /// let data = Dataset::new("pixels", [1, 1, 1], images.clone(), images, 0.0)?;
 ///
@@ -127,9 +59,9 @@ pub struct Trainer {
     run: String,
     layout: TrainStep,
     step: Box<dyn Executable>,
-    judge: Box<dyn Executable>,
+    evaluation: Box<dyn Executable>,
     state: Vec<Vec<f32>>,
-    /// Where a step writes the new state, before the two change places.
+    /// Where a step writes the new state; the two are swapped afterwards.
     next: Vec<Vec<f32>>,
     /// The averaged parameters.
     average: Vec<Vec<f32>>,
@@ -140,39 +72,14 @@ pub struct Trainer {
     logits: Vec<f32>,
 }
 
-impl Default for TrainConfig {
-    /// The twelve-epoch recipe of NAS-Bench-201.
-    fn default() -> Self {
-        TrainConfig {
-            epochs: 12,
-            batch: 256,
-            rate: 0.1,
-            optimizer: Optimizer::default(),
-            seed: 0,
-            augment: Augment::default(),
-            average: 0.99,
-            images_per_epoch: None,
-        }
-    }
-}
-
-impl TrainConfig {
-    /// The learning rate of a step (from 0) of an epoch (from 0) of `steps`: half a cosine from [`rate`](Self::rate) to 0
-    /// (Loshchilov and Hutter, 2017, without restarts).
-    pub fn rate_at(&self, epoch: usize, step: usize, steps: usize) -> f64 {
-        let progress = (epoch as f64 + step as f64 / steps.max(1) as f64) / self.epochs.max(1) as f64;
-        self.rate * 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos())
-    }
-}
-
 impl Trainer {
-    /// A new run of a classifier `model` (an inference graph, see [`crate::train_step`]) from its initial weights.
+    /// A new run of a classifier `model` (an inference graph, see [`crate::step`]) from its initial weights.
     pub fn new(model: &Graph, data: Arc<Dataset>, config: TrainConfig, backend: &dyn Backend) -> Result<Trainer, TrainError> {
         check(model, &data, &config)?;
         let layout = training_step(model, config.batch, &config.optimizer)?;
         let params = layout.params;
         let step = backend.compile(&layout.graph)?;
-        let judge = backend.compile(&evaluation(model, config.batch)?)?;
+        let evaluation = backend.compile(&evaluation(model, config.batch)?)?;
         let weights = init::params(&model.without_dead_nodes(), config.seed);
         let begin = |tensor: &StateTensor| match weights.get(&tensor.name) {
             Some(weight) if tensor.start.is_none() => weight.data.clone(),
@@ -187,7 +94,7 @@ impl Trainer {
             run,
             layout,
             step,
-            judge,
+            evaluation,
             next: state.clone(),
             average: state[..params].to_vec(),
             state,
@@ -203,6 +110,11 @@ impl Trainer {
     ///
     /// After an error or a divergence the state is that of some step of the epoch: only a checkpoint leads back.
     pub fn train_epoch(&mut self) -> Result<Outcome, TrainError> {
+        self.train_epoch_while(&|| ControlFlow::Continue(()))
+    }
+
+    /// Trains one epoch as [`train_epoch`](Self::train_epoch) does, but asks `watch` before each step whether to go on.
+    pub fn train_epoch_while(&mut self, watch: &dyn Fn() -> ControlFlow<()>) -> Result<Outcome, TrainError> {
         if let Some(divergence) = self.divergence {
             return Ok(Outcome::Diverged(divergence));
         }
@@ -214,13 +126,16 @@ impl Trainer {
         }
         let batches = order.chunks_exact(self.config.batch);
         let steps = batches.len();
-        let (mut loss_sum, mut right) = (0.0, 0);
+        let (mut loss_sum, mut correct) = (0.0, 0);
         for (i, batch) in batches.enumerate() {
+            if watch().is_break() {
+                return Ok(Outcome::Stopped);
+            }
             let augment = (&self.config.augment, [self.config.seed, epoch as u64]);
             self.data.fill_images(Part::Train, batch, Some(augment), &mut self.images);
             self.data.fill_labels(Part::Train, batch, &mut self.labels);
-            let loss = self.take_step(self.config.rate_at(epoch, i, steps) as f32)?;
-            if !loss.is_finite() || loss > HOPELESS_LOSS {
+            let loss = self.take_step(self.config.learning_rate_at(epoch, i, steps) as f32)?;
+            if !loss.is_finite() || loss > DIVERGED_LOSS {
                 let divergence = Divergence { epoch: epoch + 1, step: i + 1 };
                 tracing::warn!(loss, epoch = divergence.epoch, step = divergence.step, "training diverged");
                 self.divergence = Some(divergence);
@@ -228,13 +143,13 @@ impl Trainer {
             }
             self.take_average(epoch * steps + i);
             loss_sum += f64::from(loss);
-            right += self.count_right(Part::Train, batch);
+            correct += self.count_correct(Part::Train, batch);
         }
         let completed = Epoch {
             number: epoch + 1,
-            rate: self.config.rate_at(epoch, steps - 1, steps),
+            learning_rate: self.config.learning_rate_at(epoch, steps - 1, steps),
             loss: loss_sum / steps as f64,
-            accuracy: right as f64 / (steps * self.config.batch) as f64,
+            accuracy: correct as f64 / (steps * self.config.batch) as f64,
             validation: None,
             seconds: start.elapsed().as_secs_f64(),
             cpu_seconds: cpu_start.and_then(|start| Some(cpu_seconds()? - start)),
@@ -243,8 +158,31 @@ impl Trainer {
         Ok(Outcome::Completed(completed))
     }
 
-    /// Judges the network on a part of the data as it is; batch normalisation uses the running statistics.
-    /// An accuracy on the validation images is noted in the last epoch of the curve.
+    /// Predicts the seconds of one epoch and its validation, by timing some steps and some batches of validation images: as many
+    /// as fit into `seconds`, at least two of each after a first one that is not timed. The run cannot be continued afterwards.
+    pub fn probe(mut self, seconds: f64) -> Result<f64, TrainError> {
+        let order = Rng::new(&[self.config.seed, 0]).permutation(self.data.part(Part::Train).len());
+        let images = self.config.images_per_epoch.unwrap_or(usize::MAX).min(order.len());
+        let batches: Vec<&[u32]> = order[..images].chunks_exact(self.config.batch).collect();
+        let augment = self.config.augment;
+        let learning_rate = self.config.learning_rate_at(0, 0, 1) as f32;
+        let seed = self.config.seed;
+        let step = time_repeated(0.8 * seconds, batches.len(), |i| {
+            self.data.fill_images(Part::Train, batches[i], Some((&augment, [seed, 0])), &mut self.images);
+            self.data.fill_labels(Part::Train, batches[i], &mut self.labels);
+            self.take_step(learning_rate)?;
+            self.take_average(i);
+            Ok(())
+        })?;
+        let validation: Vec<u32> = (0..self.data.part(Part::Validation).len() as u32).collect();
+        let validation: Vec<&[u32]> = validation.chunks(self.config.batch).collect();
+        let evaluation =
+            time_repeated(0.2 * seconds, validation.len(), |i| self.evaluate_batch(Part::Validation, validation[i]))?;
+        Ok(step * batches.len() as f64 + evaluation * validation.len() as f64)
+    }
+
+    /// Evaluates the network on a part of the data; batch normalisation uses the running statistics.
+    /// The accuracy on the validation images is noted in the last epoch of the curve.
     pub fn evaluate(&mut self, part: Part) -> Result<Evaluation, TrainError> {
         let start = Instant::now();
         let count = self.data.part(part).len();
@@ -252,29 +190,26 @@ impl Trainer {
             return Err(TrainError::Config(format!("there are no {} images to evaluate on", part.name())));
         }
         let order: Vec<u32> = (0..count as u32).collect();
-        let (mut loss, mut right) = (0.0, 0);
+        let (mut loss, mut correct) = (0.0, 0);
         for batch in order.chunks(self.config.batch) {
-            self.data.fill_images(part, batch, None, &mut self.images);
-            let params = self.average.iter().map(Vec::as_slice);
-            let inputs: Vec<&[f32]> = std::iter::once(self.images.as_slice()).chain(params).collect();
-            self.judge.run(&inputs, &mut [&mut self.logits])?;
-            right += self.count_right(part, batch);
+            self.evaluate_batch(part, batch)?;
+            correct += self.count_correct(part, batch);
             loss += self.cross_entropy(part, batch);
         }
-        let accuracy = right as f64 / count as f64;
+        let accuracy = correct as f64 / count as f64;
         if let (Part::Validation, Some(last)) = (part, self.curve.last_mut()) {
             last.validation = Some(accuracy);
         }
         Ok(Evaluation { accuracy, loss: loss / count as f64, images: count, seconds: start.elapsed().as_secs_f64() })
     }
 
-    /// Writes the run to a file, in place of an older one; a crash leaves one or the other.
+    /// Writes the run to a file and replaces an older one. After a crash, either the old or the new file is there.
     pub fn save(&self, path: &Path) -> Result<(), TrainError> {
         let numbers: Vec<&[f32]> = self.state.iter().chain(&self.average).map(Vec::as_slice).collect();
         checkpoint::write(path, &Header::new(&self.run, &self.curve, self.divergence, &numbers), &numbers)
     }
 
-    /// Takes up a run that was saved from a trainer of the same network, data and configuration.
+    /// Continues a run that was saved by a trainer of the same network, data and configuration.
     pub fn restore(&mut self, path: &Path) -> Result<(), TrainError> {
         let mut saved = checkpoint::read(path)?;
         let lengths = self.state.iter().chain(&self.average).map(Vec::len);
@@ -294,7 +229,7 @@ impl Trainer {
         &self.curve
     }
 
-    /// Whether all epochs of the schedule are done, or the run broke down.
+    /// Whether all epochs are done, or the run diverged.
     pub fn finished(&self) -> bool {
         self.curve.len() >= self.config.epochs || self.divergence.is_some()
     }
@@ -310,10 +245,18 @@ impl Trainer {
         &self.data
     }
 
-    /// Runs one step on the batch in place; returns the loss.
-    fn take_step(&mut self, rate: f32) -> Result<f32, TrainError> {
-        let (rate, mut loss) = ([rate], [0.0]);
-        let given = [self.images.as_slice(), &self.labels, &rate];
+    /// Computes the logits of a batch with the averaged weights.
+    fn evaluate_batch(&mut self, part: Part, batch: &[u32]) -> Result<(), TrainError> {
+        self.data.fill_images(part, batch, None, &mut self.images);
+        let params = self.average.iter().map(Vec::as_slice);
+        let inputs: Vec<&[f32]> = std::iter::once(self.images.as_slice()).chain(params).collect();
+        self.evaluation.run(&inputs, &mut [&mut self.logits])
+    }
+
+    /// Runs one step on the images and labels in place; returns the loss.
+    fn take_step(&mut self, learning_rate: f32) -> Result<f32, TrainError> {
+        let (learning_rate, mut loss) = ([learning_rate], [0.0]);
+        let given = [self.images.as_slice(), &self.labels, &learning_rate];
         let inputs: Vec<&[f32]> = given.into_iter().chain(self.state.iter().map(Vec::as_slice)).collect();
         let results = [loss.as_mut_slice(), &mut self.logits];
         let mut outputs: Vec<&mut [f32]> = results.into_iter().chain(self.next.iter_mut().map(Vec::as_mut_slice)).collect();
@@ -324,7 +267,7 @@ impl Trainer {
 
     /// Adds the parameters after step `step` of the run, from 0, to their average.
     fn take_average(&mut self, step: usize) {
-        let kept = self.config.average.min(step as f64 / (step as f64 + 9.0)) as f32;
+        let kept = self.config.ema_decay.min(step as f64 / (step as f64 + EMA_WARM_UP)) as f32;
         for (average, now) in self.average.iter_mut().zip(&self.state) {
             for (average, now) in average.iter_mut().zip(now) {
                 *average = *now + kept * (*average - *now);
@@ -332,14 +275,14 @@ impl Trainer {
         }
     }
 
-    /// How many of the images of a batch the logits in place classify rightly.
-    fn count_right(&self, part: Part, batch: &[u32]) -> usize {
+    /// How many images of a batch the current logits classify correctly.
+    fn count_correct(&self, part: Part, batch: &[u32]) -> usize {
         let labels = &self.data.part(part).labels;
         let rows = self.logits.chunks_exact(self.data.classes);
         batch.iter().zip(rows).filter(|&(&i, row)| largest(row) == Some(usize::from(labels[i as usize]))).count()
     }
 
-    /// The summed cross-entropy of the images of a batch by the logits in place.
+    /// The summed cross-entropy of the images of a batch by the current logits.
     fn cross_entropy(&self, part: Part, batch: &[u32]) -> f64 {
         let labels = &self.data.part(part).labels;
         let rows = self.logits.chunks_exact(self.data.classes);
@@ -352,36 +295,7 @@ impl Trainer {
     }
 }
 
-/// Whether a network fits data and configuration.
-pub fn check(model: &Graph, data: &Dataset, config: &TrainConfig) -> Result<(), TrainError> {
-    let refuse = |what: String| Err(TrainError::Config(what));
-    let signature = signature(model)?;
-    let images = data.part(Part::Train).len().min(config.images_per_epoch.unwrap_or(usize::MAX));
-    if signature.image != data.image {
-        return refuse(format!(
-            "the network takes images of {:?} (height, width, channels), but those of {} are {:?}",
-            signature.image, data.name, data.image
-        ));
-    }
-    if signature.classes != data.classes {
-        return refuse(format!("the network tells {} classes apart, but {} has {}", signature.classes, data.name, data.classes));
-    }
-    if config.batch == 0 || config.epochs == 0 {
-        return refuse("batch and epochs must be at least 1".into());
-    }
-    if images < config.batch {
-        return refuse(format!("an epoch of {images} images does not fill a batch of {}", config.batch));
-    }
-    if !(0.0..1.0).contains(&config.average) {
-        return refuse(format!("the share of the average that is kept must be at least 0 and below 1, found {}", config.average));
-    }
-    if !config.rate.is_finite() || config.rate <= 0.0 {
-        return refuse(format!("the learning rate must be a positive number, found {}", config.rate));
-    }
-    Ok(())
-}
-
-/// A digest of all that determines a run. Operators hold floats and have no hash; their debug form tells everything.
+/// A digest of everything that determines a run. Operators hold floats and have no hash, so their debug form is hashed.
 fn identity(model: &Graph, data: &Dataset, config: &TrainConfig) -> Result<String, TrainError> {
     let config = serde_json::to_string(config).map_err(|e| TrainError::Config(e.to_string()))?;
     let mut hash = Sha256::new();
@@ -400,10 +314,29 @@ fn largest(row: &[f32]) -> Option<usize> {
     (0..row.len()).reduce(|best, i| if row[i] > row[best] { i } else { best })
 }
 
-/// Processor seconds of this process so far, where `/proc` tells; its clock ticks a hundred times a second on every Linux.
+/// Mean seconds of a call. Calls `run` with 0, 1, … below `count` again and again until `limit` seconds have passed; at least three
+/// times, of which the first is not timed. 0 if `count` is 0.
+fn time_repeated(limit: f64, count: usize, mut run: impl FnMut(usize) -> Result<(), TrainError>) -> Result<f64, TrainError> {
+    if count == 0 {
+        return Ok(0.0);
+    }
+    run(0)?;
+    let start = Instant::now();
+    let mut calls = 0;
+    while calls < 2 || start.elapsed().as_secs_f64() < limit {
+        calls += 1;
+        run(calls % count)?;
+        if calls >= count.max(2) {
+            break;
+        }
+    }
+    Ok(start.elapsed().as_secs_f64() / calls as f64)
+}
+
+/// Processor seconds of this process so far, on systems with `/proc`. Its clock ticks a hundred times a second on every Linux.
 fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is a name in parentheses that may hold anything; user and system time are the 12th and 13th after it.
+    // The second field is a name in parentheses, which may hold any character. User and system time are fields 12 and 13 after it.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(ticks as f64 / 100.0)

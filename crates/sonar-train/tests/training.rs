@@ -5,7 +5,7 @@ use sonar_ir::{BinaryOp, Dim, Init, Tensor, UnaryOp, Values, init, interp};
 use sonar_train::data::Images;
 use sonar_train::data::augment::Augment;
 use sonar_train::rng::Rng;
-use sonar_train::train_step::{evaluation, training_step};
+use sonar_train::step::{evaluation, training_step};
 use sonar_train::{CheckpointProblem, Dataset, Interpreter, Optimizer, Outcome, Part, TrainConfig, TrainError, Trainer};
 use std::fs;
 use std::path::Path;
@@ -67,7 +67,7 @@ fn stripes(count: usize) -> Arc<Dataset> {
 
 fn config() -> TrainConfig {
     let augment = Augment { flip: false, crop: 1, cutout: 0 };
-    TrainConfig { epochs: 8, batch: 12, rate: 0.2, seed: 3, augment, ..TrainConfig::default() }
+    TrainConfig { epochs: 8, batch: 12, learning_rate: 0.2, seed: 3, augment, ..TrainConfig::default() }
 }
 
 fn trainer(config: TrainConfig) -> Trainer {
@@ -95,7 +95,7 @@ fn step_values(model: &Graph, step: &Graph, rate: f32) -> Values {
     let rows = values["train.labels"].shape[0];
     let labels = (0..rows * 3).map(|i| f32::from(u8::from(i % 3 == i / 3 % 3))).collect();
     values.insert("train.labels".into(), Tensor::new(vec![rows, 3], labels));
-    values.insert("train.rate".into(), Tensor::full(vec![], rate));
+    values.insert("train.learning_rate".into(), Tensor::full(vec![], rate));
     values
 }
 
@@ -137,7 +137,7 @@ fn running_statistics_follow_the_batch() {
     let mut values: Values = step.state.iter().map(|t| (t.name.clone(), Tensor::full(t.shape.clone(), 1.0))).collect();
     values.insert("x".into(), Tensor::new(vec![4, 1, 1, 1], vec![1.0, 2.0, 3.0, 6.0]));
     values.insert("train.labels".into(), Tensor::full(vec![4, 1], 1.0));
-    values.insert("train.rate".into(), Tensor::full(vec![], 0.0));
+    values.insert("train.learning_rate".into(), Tensor::full(vec![], 0.0));
     let after = interp::run(&step.graph, &values).expect("the step runs");
     let of = |name: &str| after[2 + step.state.iter().position(|t| t.name == name).expect("it is there")].data[0];
     // Mean 3; squared differences 4, 1, 0, 9 over 4 - 1.
@@ -160,7 +160,7 @@ fn check_optimizer(optimizer: Optimizer, mut rule: impl FnMut(usize, f64, f64) -
         step.state.iter().map(|t| (t.name.clone(), Tensor::full(t.shape.clone(), t.start.unwrap_or(0.5)))).collect();
     values.insert("x".into(), Tensor::full(vec![1, 1, 1, 1], 1.0));
     values.insert("train.labels".into(), Tensor::new(vec![1, 2], vec![1.0, 0.0]));
-    values.insert("train.rate".into(), Tensor::full(vec![], 0.1));
+    values.insert("train.learning_rate".into(), Tensor::full(vec![], 0.1));
     let mut expected = 0.5f64;
     for t in 1..=2 {
         let slope = 1.0 / (1.0 + (-expected).exp()) - 1.0;
@@ -225,7 +225,7 @@ fn a_small_network_learns() {
 #[test]
 fn adamw_learns_too() {
     let optimizer = Optimizer::AdamW { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 1e-2 };
-    let mut trainer = trainer(TrainConfig { optimizer, rate: 0.03, ..config() });
+    let mut trainer = trainer(TrainConfig { optimizer, learning_rate: 0.03, ..config() });
     train(&mut trainer, 8);
     assert!(trainer.evaluate(Part::Test).expect("there are test images").accuracy > 0.9);
 }
@@ -250,7 +250,7 @@ fn a_resumed_run_is_bit_equal_to_an_uninterrupted_one() {
     train(&mut second, 1);
 
     assert_eq!(whole.weights(), second.weights());
-    let losses = |t: &Trainer| t.curve().iter().map(|e| (e.number, e.rate, e.loss, e.accuracy)).collect::<Vec<_>>();
+    let losses = |t: &Trainer| t.curve().iter().map(|e| (e.number, e.learning_rate, e.loss, e.accuracy)).collect::<Vec<_>>();
     assert_eq!(losses(&whole), losses(&second));
     assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "no temporary file is left");
 }
@@ -285,7 +285,7 @@ fn bad_checkpoints_are_refused() {
 fn divergence_is_an_outcome() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("run.checkpoint");
-    let hopeless = TrainConfig { rate: 1e30, ..config() };
+    let hopeless = TrainConfig { learning_rate: 1e30, ..config() };
     let mut run = trainer(hopeless.clone());
     let outcome = run.train_epoch().expect("the interpreter runs");
     assert!(matches!(outcome, Outcome::Diverged(d) if d.epoch == 1 && d.step > 1), "{outcome:?}");
@@ -308,7 +308,7 @@ fn what_does_not_fit_is_refused() {
         (model.clone(), TrainConfig { batch: 19, ..config() }),
         (model.clone(), TrainConfig { images_per_epoch: Some(11), ..config() }),
         (model.clone(), TrainConfig { epochs: 0, ..config() }),
-        (model.clone(), TrainConfig { rate: f64::NAN, ..config() }),
+        (model.clone(), TrainConfig { learning_rate: f64::NAN, ..config() }),
     ] {
         let error = new(&model, config);
         assert!(matches!(error, Some(TrainError::Config(_))), "{error:?}");
@@ -326,18 +326,18 @@ fn what_does_not_fit_is_refused() {
 
 #[test]
 fn the_rate_falls_along_half_a_cosine() {
-    let config = TrainConfig { epochs: 4, rate: 0.8, ..TrainConfig::default() };
+    let config = TrainConfig { epochs: 4, learning_rate: 0.8, ..TrainConfig::default() };
     let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} and {b}");
-    close(config.rate_at(0, 0, 10), 0.8);
-    close(config.rate_at(2, 0, 10), 0.4);
-    close(config.rate_at(1, 5, 15), 0.4 * (1.0 + (std::f64::consts::PI / 3.0).cos()));
-    close(config.rate_at(4, 0, 10), 0.0);
+    close(config.learning_rate_at(0, 0, 10), 0.8);
+    close(config.learning_rate_at(2, 0, 10), 0.4);
+    close(config.learning_rate_at(1, 5, 15), 0.4 * (1.0 + (std::f64::consts::PI / 3.0).cos()));
+    close(config.learning_rate_at(4, 0, 10), 0.0);
 }
 
 #[test]
 fn what_is_judged_is_the_average_of_the_weights() {
-    let weights_after = |average, epochs| {
-        let config = TrainConfig { average, ..config() };
+    let weights_after = |ema_decay, epochs| {
+        let config = TrainConfig { ema_decay, ..config() };
         let mut trainer = Trainer::new(&network([6, 6, 1], 3), stripes(96), config, &Interpreter).unwrap();
         for _ in 0..epochs {
             trainer.train_epoch().unwrap();

@@ -35,7 +35,7 @@ fn winner(args: &ReportArgs, result: &SearchResult) -> Result<Option<Winner>, Fa
     let record = result.winner.as_ref().and_then(|name| result.candidates.iter().find(|c| c.architecture == *name));
     let (Some(record), Some(config)) = (record, nas::configuration(&args.run).map_err(failure)?) else { return Ok(None) };
     let data = sonar_train::data::load(&config.data, config.validation).or_exit(Exit::BadInput)?;
-    let space = nas::space_for(&config, &data).map_err(failure)?;
+    let space = sonar_nas::config::space_for(&config, &data).map_err(failure)?;
     let graph = space.instantiate(&Assignment(record.assignment.clone())).or_exit(Exit::Internal)?;
     let target = Target::parse(&config.target).or_exit(Exit::BadInput)?;
     let records = Records::open(&store::records(&args.run)).or_exit(Exit::BadInput)?;

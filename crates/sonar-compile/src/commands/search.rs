@@ -13,8 +13,9 @@ use anyhow::Context;
 use sonar_codegen::Target;
 use sonar_ir::machine::Machine;
 use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
-use sonar_nas::result::Architecture;
-use sonar_nas::search::{self as nas, SearchConfig};
+use sonar_nas::SearchConfig;
+use sonar_nas::results::Architecture;
+use sonar_nas::search::{self as nas};
 use sonar_nas::{Objective, SearchError, SearchResult};
 use std::path::Path;
 

@@ -10,7 +10,7 @@ pub mod pictures;
 
 use chart::{escape, number};
 use sonar_nas::SearchResult;
-use sonar_nas::result::Architecture;
+use sonar_nas::results::Architecture;
 use std::fmt::Write as _;
 
 /// The winner in detail.

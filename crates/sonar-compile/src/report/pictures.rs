@@ -2,8 +2,8 @@
 
 use super::chart::{Chart, PALETTE, Point, Series, Style, number, shares};
 use sonar_nas::SearchResult;
-use sonar_nas::result::{Architecture, CandidateRecord};
-use sonar_nas::state::Standing;
+use sonar_nas::Status;
+use sonar_nas::results::{Architecture, CandidateRecord};
 
 /// A picture with the name of its file.
 pub struct Picture {
@@ -75,8 +75,8 @@ fn front_point(a: &Architecture) -> Point {
 
 fn front(result: &SearchResult) -> String {
     let records = || result.candidates.iter().filter(|r| !r.baseline);
-    let stopped = records().filter(|r| r.standing != Standing::Alive).filter_map(place).collect();
-    let finished = records().filter(|r| r.standing == Standing::Alive).filter_map(place).collect();
+    let stopped = records().filter(|r| r.status != Status::Alive).filter_map(place).collect();
+    let finished = records().filter(|r| r.status == Status::Alive).filter_map(place).collect();
     let stairs: Vec<Point> =
         result.front.iter().map(|a| Point { tip: String::new(), x_interval: None, ..front_point(a) }).collect();
     Chart {
@@ -108,9 +108,9 @@ fn front(result: &SearchResult) -> String {
 
 /// Colour and legend group of a candidate's line.
 fn group(record: &CandidateRecord) -> (usize, &'static str, &'static str) {
-    match (record.baseline, &record.standing) {
+    match (record.baseline, &record.status) {
         (true, _) => (2, "hand-made baseline", PALETTE[1]),
-        (false, Standing::Alive) => (1, "finalists", PALETTE[0]),
+        (false, Status::Alive) => (1, "finalists", PALETTE[0]),
         (false, _) => (0, "stopped early", PALETTE[6]),
     }
 }
@@ -156,7 +156,7 @@ fn learning(result: &SearchResult) -> String {
 
 fn tuning(result: &SearchResult) -> String {
     let points = |r: &CandidateRecord| {
-        let of = |l: &sonar_nas::result::LatencyMicros| Point {
+        let of = |l: &sonar_nas::results::LatencyMicros| Point {
             x: l.trials as f64,
             y: l.median_us,
             tip: tip(&r.architecture, &r.decisions, &format!("{} µs after {} trials", number(l.median_us), l.trials)),

@@ -2,8 +2,8 @@
 
 use super::stderr;
 use sonar_nas::driver::Progress;
-use sonar_nas::plan::{Plan, Rung};
-use sonar_nas::state::{Event, Standing, State};
+use sonar_nas::state::plan::{Plan, Rung};
+use sonar_nas::{Event, State, Status};
 
 /// Seconds between two lines of a log, where no line can change.
 const PAUSE: f64 = 30.0;
@@ -55,7 +55,7 @@ fn milestone(event: &Event, state: &State) -> Option<String> {
             each.join("\n         ")
         }
         Event::Promoted { survivors, dropped } => {
-            let cut = state.candidates.iter().filter(|t| t.standing == Standing::Cut).count();
+            let cut = state.candidates.iter().filter(|t| t.status == Status::Cut).count();
             let (rung, on, off) = (state.rung + 1, survivors.len(), dropped.len());
             let cut = if cut > 0 { format!("; time did not suffice for {cut}") } else { String::new() };
             format!("rung {rung} begins: {on} architectures go on, {off} stop early{cut}")
@@ -87,7 +87,7 @@ fn now(progress: &Progress, state: &State) -> String {
     let rung = progress.rung.map_or("sampling".into(), |(i, n)| {
         let alive = state.contenders();
         let to = state.plan.as_ref().and_then(|p| p.rungs.get(i)).map_or(0, |r| r.epochs);
-        let done = alive.iter().filter(|&&id| state.trace(id).epochs() >= to).count();
+        let done = alive.iter().filter(|&&id| state.history(id).epochs() >= to).count();
         format!("rung {} of {n}: {done} of {} trained", i + 1, alive.len())
     });
     let best = progress.best.map_or(String::new(), |b| {

@@ -4,31 +4,16 @@
 //! records of measured kernels — where it survives the process, and reports progress in small steps through a callback,
 //! each with the seconds that it took. What was reported is never asked for again.
 
-use crate::candidate::{Candidate, CandidateId, Cost, Description, Epoch, Latency};
-use serde::{Deserialize, Serialize};
+pub mod fake;
+pub mod real;
+pub mod training;
+pub mod tuning;
+
+use crate::candidates::measured::{Cost, Epoch, Latency, Probe};
+use crate::candidates::{Candidate, CandidateId, Description};
+use crate::error::EvaluateError;
 use sonar_ir::space::Assignment;
 use std::ops::ControlFlow;
-use thiserror::Error;
-
-/// Why an evaluation ends early.
-#[derive(Clone, Debug, Error, PartialEq)]
-pub enum EvaluateError {
-    /// The candidate cannot be evaluated; the search goes on without it.
-    #[error("{0}")]
-    Candidate(String),
-    /// Nothing can be evaluated any more; the search ends.
-    #[error("{0}")]
-    Fatal(String),
-}
-
-/// What a first look at one candidate says of all.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Probe {
-    /// Seconds of one epoch, validation included.
-    pub epoch: f64,
-    /// Seconds from the description to a latency, as [`Evaluator::measure`] takes them for one candidate.
-    pub latency: f64,
-}
 
 /// Training asked for.
 #[derive(Clone, Copy, Debug)]

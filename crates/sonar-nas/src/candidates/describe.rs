@@ -1,7 +1,7 @@
 //! What is known of an architecture from its graph alone.
 
-use crate::candidate::Description;
-use crate::evaluator::EvaluateError;
+use crate::candidates::Description;
+use crate::error::EvaluateError;
 use sonar_ir::graph::{Graph, NodeId, Op, TensorType};
 use sonar_ir::space::{Assignment, Space};
 use sonar_rewrite::{KernelShape, canonical_key};

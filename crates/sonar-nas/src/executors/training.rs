@@ -4,8 +4,10 @@
 //! epoch is reported; the one before is removed after, if the report is answered with a wish for more: otherwise it may be that
 //! the search could not take note. So whichever epoch the search knows of, its checkpoint is there.
 
-use crate::candidate::{CandidateId, Cost, Epoch};
-use crate::evaluator::{EvaluateError, TrainJob};
+use crate::candidates::CandidateId;
+use crate::candidates::measured::{Cost, Epoch};
+use crate::error::EvaluateError;
+use crate::executors::TrainJob;
 use sonar_ir::Graph;
 use sonar_train::{Backend, Dataset, Outcome, Part, TrainConfig, TrainError, Trainer};
 use std::fs;
@@ -94,7 +96,7 @@ fn next_epoch(trainer: &mut Trainer, number: usize) -> Result<(Epoch, f64), Trai
     let begun = Instant::now();
     let (train_loss, accuracy) = match trainer.train_epoch()? {
         Outcome::Completed(epoch) => (epoch.loss, trainer.evaluate(Part::Validation)?.accuracy),
-        Outcome::Diverged(_) => (f64::NAN, 0.0),
+        Outcome::Diverged(_) | Outcome::Stopped => (f64::NAN, 0.0),
     };
     let seconds = begun.elapsed().as_secs_f64();
     Ok((Epoch { epoch: number, train_loss, accuracy, seconds }, seconds))
@@ -142,7 +144,7 @@ fn sort(error: TrainError) -> EvaluateError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::candidate::{Candidate, Description};
+    use crate::candidates::{Candidate, Description};
     use sonar_ir::space::Assignment;
     use sonar_ir::text::parse_graph;
     use sonar_train::Interpreter;

@@ -5,12 +5,14 @@
 //!
 //! Both graphs have no parameters: whatever training changes is an input, so that a step is a pure function from state to state.
 
-use crate::autodiff::gradients;
-use crate::batch_norm;
+pub mod optimizer;
+mod recompute;
+
+use crate::autodiff::{batch_norm, gradients};
 use crate::build::{copy, declare, extents, mul, scale, share_equal_nodes};
 use crate::error::TrainError;
-use crate::optimizer::{Memory, Optimizer, blend, declare_memory};
-use crate::recompute::recompute_cheap_values;
+use optimizer::{Optimizer, OptimizerState, blend, declare_state};
+use recompute::recompute_cheap_values;
 use sonar_ir::ReduceOp;
 use sonar_ir::graph::{Graph, Node, NodeId, Op, TensorType};
 use sonar_ir::infer::TypeError;
@@ -22,7 +24,7 @@ const STATISTICS_KEPT: f64 = 0.9;
 /// A whole step of training as one graph.
 #[derive(Clone, Debug)]
 pub struct TrainStep {
-    /// Inputs: the images, `train.labels` `[B, classes]` (one-hot), `train.rate` `[]`, then [`state`](Self::state).
+    /// Inputs: the images, `train.labels` `[B, classes]` (one-hot), `train.learning_rate` `[]`, then [`state`](Self::state).
     /// Outputs: the mean cross-entropy `[]`, the logits `[B, classes]`, then the new state in the same order.
     pub graph: Graph,
     /// What a step reads and replaces: all parameters of the classifier in its order (running statistics among them), then what the
@@ -99,12 +101,12 @@ pub fn training_step(model: &Graph, batch: usize, optimizer: &Optimizer) -> Resu
     let mut graph = Graph::new(format!("{}.train", model.name));
     let image = declare_like(&mut graph, model.node(model.inputs()[0]));
     let labels = declare(&mut graph, Op::Input, "train.labels", model.ty(model.outputs[0]).clone());
-    let rate = declare(&mut graph, Op::Input, "train.rate", TensorType::fixed(&[]));
+    let learning_rate = declare(&mut graph, Op::Input, "train.learning_rate", TensorType::fixed(&[]));
     let params: Vec<NodeId> = model_params.iter().map(|&p| declare_like(&mut graph, model.node(p))).collect();
     let weights: Vec<NodeId> = learnt.iter().map(|&i| params[i]).collect();
-    let remembered = optimizer.memories(weights.iter().map(|&w| (name(graph.node(w)), extents(&graph, w))).collect());
-    let memories: Vec<NodeId> = remembered.iter().map(|m| declare_memory(&mut graph, m)).collect();
-    let state = describe_state(&graph, &params, &remembered)?;
+    let optimizer_state = optimizer.state(weights.iter().map(|&w| (name(graph.node(w)), extents(&graph, w))).collect());
+    let optimizer_inputs: Vec<NodeId> = optimizer_state.iter().map(|s| declare_state(&mut graph, s)).collect();
+    let state = describe_state(&graph, &params, &optimizer_state)?;
 
     // The next value of every parameter, in order: at first of the running statistics only.
     let mut next = params.clone();
@@ -129,11 +131,11 @@ pub fn training_step(model: &Graph, batch: usize, optimizer: &Optimizer) -> Resu
     let mut graph = share_equal_nodes(&graph)?;
     let loss = graph.outputs[0];
     let slopes = gradients(&mut graph, loss, &weights)?;
-    let (moved, remembered) = optimizer.update(&mut graph, &weights, &slopes, &memories, rate)?;
+    let (moved, optimizer_outputs) = optimizer.update(&mut graph, &weights, &slopes, &optimizer_inputs, learning_rate)?;
     for (&i, weight) in learnt.iter().zip(moved) {
         graph.outputs[2 + i] = weight;
     }
-    graph.outputs.extend(remembered);
+    graph.outputs.extend(optimizer_outputs);
     let graph = share_equal_nodes(&batch_norm::expand(&graph)?)?.without_dead_nodes();
     let graph = recompute_cheap_values(&graph);
     Ok(TrainStep { graph, state, params: params.len() })
@@ -170,14 +172,14 @@ fn statistics_of(model: &Graph) -> Result<Vec<bool>, TrainError> {
 }
 
 /// The names, shapes and starts of all that a step changes; names of inputs must differ.
-fn describe_state(graph: &Graph, params: &[NodeId], memories: &[Memory]) -> Result<Vec<StateTensor>, TrainError> {
+fn describe_state(graph: &Graph, params: &[NodeId], optimizer_state: &[OptimizerState]) -> Result<Vec<StateTensor>, TrainError> {
     let mut names = HashSet::new();
     if let Some(twice) = graph.nodes.iter().find(|n| !names.insert(name(n))) {
         return Err(TrainError::Model(format!("two of its values have the name `{}`", name(twice))));
     }
     let of_param = |&id: &NodeId| StateTensor { name: name(graph.node(id)).into(), shape: extents(graph, id), start: None };
-    let of_memory = |m: &Memory| StateTensor { name: m.name.clone(), shape: m.shape.clone(), start: Some(m.start) };
-    Ok(params.iter().map(of_param).chain(memories.iter().map(of_memory)).collect())
+    let of_optimizer = |s: &OptimizerState| StateTensor { name: s.name.clone(), shape: s.shape.clone(), start: Some(s.start) };
+    Ok(params.iter().map(of_param).chain(optimizer_state.iter().map(of_optimizer)).collect())
 }
 
 /// `-Σ labels · log_softmax(logits) / batch`

@@ -8,9 +8,10 @@
 //!
 //! The database is in write-ahead mode and every commit is synchronised to disk.
 
-use crate::candidate::Cost;
+use crate::candidates::measured::Cost;
 use crate::error::SearchError;
-use crate::state::{Event, State};
+use crate::state::State;
+use crate::state::event::Event;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 use std::fs::{self, File, TryLockError};

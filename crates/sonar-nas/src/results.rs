@@ -1,11 +1,14 @@
 //! What a search has found, for people and programs. The JSON form is versioned by [`SCHEMA`].
 
-use crate::candidate::{CandidateId, Cost, Epoch, Latency};
+use crate::candidates::CandidateId;
+use crate::candidates::measured::{Cost, Epoch, Latency};
 use crate::error::SearchError;
 use crate::pareto::{Point, front};
-use crate::plan::{Price, Rung};
 use crate::policy::{Algorithm, Objective, Policy};
-use crate::state::{Standing, State, StopReason, Trace};
+use crate::state::State;
+use crate::state::event::StopReason;
+use crate::state::history::{CandidateHistory, Status};
+use crate::state::plan::{CostMetric, Rung};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -102,7 +105,7 @@ pub struct CandidateRecord {
     pub flops: u64,
     /// How it ended.
     #[serde(flatten)]
-    pub standing: Standing,
+    pub status: Status,
     /// Index of the last rung it reached.
     pub rung: usize,
     /// Learning curve.
@@ -126,11 +129,11 @@ pub struct TotalCost {
 impl SearchResult {
     /// What a state amounts to. A search that is not over has a result too: the front of what it knows.
     pub fn new(policy: &Policy, config: Value, state: &State) -> SearchResult {
-        let known: Vec<(&Trace, Point)> = state
+        let known: Vec<(&CandidateHistory, Point)> = state
             .candidates
             .iter()
-            .filter(|t| t.standing == Standing::Alive)
-            .filter_map(|t| Some((t, t.point(Price::Latency)?)))
+            .filter(|t| t.status == Status::Alive)
+            .filter_map(|t| Some((t, t.point(CostMetric::Latency)?)))
             .filter(|(_, point)| within(policy.objective, point))
             .collect();
         let points: Vec<Point> = known.iter().map(|(_, point)| *point).collect();
@@ -168,8 +171,8 @@ impl SearchResult {
         let failures: Vec<&str> = self
             .candidates
             .iter()
-            .filter_map(|c| match &c.standing {
-                Standing::Failed { reason } => Some(reason.as_str()),
+            .filter_map(|c| match &c.status {
+                Status::Failed { reason } => Some(reason.as_str()),
                 _ => None,
             })
             .collect();
@@ -196,7 +199,7 @@ impl From<Latency> for LatencyMicros {
 fn within(objective: Objective, point: &Point) -> bool {
     match objective {
         Objective::Pareto => true,
-        Objective::LatencyLimit { ns } => point.price <= ns,
+        Objective::LatencyLimit { ns } => point.cost <= ns,
     }
 }
 
@@ -209,23 +212,23 @@ fn winner(front: &[Architecture], baseline: Option<&Architecture>) -> Option<Str
 }
 
 fn architecture(state: &State, id: CandidateId) -> Option<Architecture> {
-    let trace = state.trace(id);
-    let description = &trace.candidate.description;
+    let history = state.history(id);
+    let description = &history.candidate.description;
     Some(Architecture {
         architecture: name(state, id),
         baseline: state.baseline == Some(id),
         decisions: description.decisions.iter().cloned().collect(),
-        accuracy: trace.curve.last()?.accuracy,
-        epochs: trace.epochs(),
-        latency: trace.latency()?.into(),
+        accuracy: history.curve.last()?.accuracy,
+        epochs: history.epochs(),
+        latency: history.latency()?.into(),
         parameters: description.parameters,
         flops: description.flops,
-        rung: trace.rung,
+        rung: history.rung,
     })
 }
 
-fn record(state: &State, trace: &Trace) -> CandidateRecord {
-    let Trace { candidate, standing, rung, curve, tuning, measured } = trace;
+fn record(state: &State, history: &CandidateHistory) -> CandidateRecord {
+    let CandidateHistory { candidate, status, rung, curve, tuning, measured } = history;
     CandidateRecord {
         architecture: name(state, candidate.id),
         baseline: state.baseline == Some(candidate.id),
@@ -234,7 +237,7 @@ fn record(state: &State, trace: &Trace) -> CandidateRecord {
         key: candidate.description.key.clone(),
         parameters: candidate.description.parameters,
         flops: candidate.description.flops,
-        standing: standing.clone(),
+        status: status.clone(),
         rung: *rung,
         curve: curve.clone(),
         tuning: tuning.iter().map(|&l| l.into()).collect(),

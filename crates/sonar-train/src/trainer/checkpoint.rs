@@ -4,14 +4,14 @@
 //! (f32, little-endian, tensor after tensor), and the SHA-256 of everything before it.
 
 use crate::error::{CheckpointProblem, TrainError};
-use crate::trainer::{Divergence, Epoch};
+use crate::trainer::curve::{Divergence, Epoch};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-const MAGIC: &[u8; 8] = b"SONARCK1";
+const MAGIC: &[u8; 8] = b"SONARCK2";
 const DIGEST: usize = 32;
 
 /// Everything that a run needs to go on as if it had not stopped.

@@ -5,8 +5,10 @@
 //! and costs more operations; how well it can be compiled differs from choice to choice, so that operation counts mislead
 //! about latencies. Where the first decision takes its first choice, the second decision has no effect.
 
-use crate::candidate::{Candidate, CandidateId, Cost, Description, Epoch, Latency};
-use crate::evaluator::{EvaluateError, Evaluator, Probe, Timed, TrainJob, TuneJob};
+use crate::candidates::measured::{Cost, Epoch, Latency, Probe};
+use crate::candidates::{Candidate, CandidateId, Description};
+use crate::error::EvaluateError;
+use crate::executors::{Evaluator, Timed, TrainJob, TuneJob};
 use crate::pareto::Point;
 use sonar_ir::space::Assignment;
 use std::cell::{Cell, RefCell};
@@ -207,8 +209,8 @@ impl Evaluator for FakeEvaluator {
 
 /// The objectives of an architecture after `epochs` and `trials`, without noise.
 pub fn truth(assignment: &Assignment, epochs: usize, trials: usize) -> Point {
-    let price = tasks(assignment).into_iter().map(|task| kernel_ns(task, trials)).sum();
-    Point { accuracy: accuracy(assignment, epochs), price }
+    let cost = tasks(assignment).into_iter().map(|task| kernel_ns(task, trials)).sum();
+    Point { accuracy: accuracy(assignment, epochs), cost }
 }
 
 /// Every architecture of the space, one for each function.

@@ -1,10 +1,12 @@
 //! The evaluator that really trains and tunes.
 
-use crate::candidate::{Candidate, CandidateId, Cost, Description, Epoch};
-use crate::describe::describe;
-use crate::evaluator::{EvaluateError, Evaluator, Probe, Timed, TrainJob, TuneJob};
-use crate::training::{Training, forget};
-use crate::tuning::Tuning;
+use crate::candidates::describe::describe;
+use crate::candidates::measured::{Cost, Epoch, Probe};
+use crate::candidates::{Candidate, CandidateId, Description};
+use crate::error::EvaluateError;
+use crate::executors::training::{Training, forget};
+use crate::executors::tuning::Tuning;
+use crate::executors::{Evaluator, Timed, TrainJob, TuneJob};
 use sonar_ir::Graph;
 use sonar_ir::space::{Assignment, Space};
 use sonar_train::Backend;

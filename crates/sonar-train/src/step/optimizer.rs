@@ -8,7 +8,7 @@ use sonar_ir::infer::TypeError;
 
 /// How weights follow their gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Optimizer {
     /// Stochastic gradient descent with momentum: `g += decay·w; m = momentum·m + g; w -= rate·d`, where `d` is `m`, or with Nesterov's
     /// look-ahead `g + momentum·m`.
@@ -40,7 +40,7 @@ impl Default for Optimizer {
 
 /// What an optimiser remembers from one step to the next, beside the weights.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Memory {
+pub(crate) struct OptimizerState {
     /// Unique name of the tensor.
     pub name: String,
     /// Its extents.
@@ -50,22 +50,22 @@ pub(crate) struct Memory {
 }
 
 impl Optimizer {
-    /// What is remembered for weights of these names and shapes: first what belongs to all, then the tensors of each weight in turn.
-    pub(crate) fn memories(&self, weights: Vec<(&str, Vec<usize>)>) -> Vec<Memory> {
+    /// What is next_state for weights of these names and shapes: first what belongs to all, then the tensors of each weight in turn.
+    pub(crate) fn state(&self, weights: Vec<(&str, Vec<usize>)>) -> Vec<OptimizerState> {
         let prefixes: &[&str] = match self {
             Optimizer::Sgd { .. } => &["momentum"],
             Optimizer::AdamW { .. } => &["first", "second"],
         };
-        let mut memories = Vec::new();
+        let mut state = Vec::new();
         if let Optimizer::AdamW { .. } = self {
-            let power = |i: usize| Memory { name: format!("train.beta{i}_power"), shape: vec![], start: 1.0 };
-            memories.extend([power(1), power(2)]);
+            let power = |i: usize| OptimizerState { name: format!("train.beta{i}_power"), shape: vec![], start: 1.0 };
+            state.extend([power(1), power(2)]);
         }
         for (name, shape) in weights {
-            let of = |prefix: &&str| Memory { name: format!("train.{prefix}.{name}"), shape: shape.clone(), start: 0.0 };
-            memories.extend(prefixes.iter().map(of));
+            let of = |prefix: &&str| OptimizerState { name: format!("train.{prefix}.{name}"), shape: shape.clone(), start: 0.0 };
+            state.extend(prefixes.iter().map(of));
         }
-        memories
+        state
     }
 
     /// Appends the update of all weights. `memories` are the nodes of [`Optimizer::memories`]; returned are the new weights and the new
@@ -75,14 +75,14 @@ impl Optimizer {
         graph: &mut Graph,
         weights: &[NodeId],
         gradients: &[NodeId],
-        memories: &[NodeId],
-        rate: NodeId,
+        state: &[NodeId],
+        learning_rate: NodeId,
     ) -> Result<(Vec<NodeId>, Vec<NodeId>), TypeError> {
         let pairs = weights.iter().copied().zip(gradients.iter().copied());
-        let (mut moved, mut remembered) = (Vec::new(), Vec::new());
+        let (mut moved, mut next_state) = (Vec::new(), Vec::new());
         match *self {
             Optimizer::Sgd { momentum, nesterov, weight_decay } => {
-                for ((w, g), &m) in pairs.zip(memories) {
+                for ((w, g), &m) in pairs.zip(state) {
                     let g = decayed(graph, g, w, weight_decay)?;
                     let kept = scale(graph, m, momentum)?;
                     let next = add(graph, kept, g)?;
@@ -93,16 +93,16 @@ impl Optimizer {
                     } else {
                         next
                     };
-                    moved.push(descend(graph, w, step, rate)?);
-                    remembered.push(next);
+                    moved.push(descend(graph, w, step, learning_rate)?);
+                    next_state.push(next);
                 }
             }
             Optimizer::AdamW { betas, eps, weight_decay } => {
-                let (powers, moments) = memories.split_at(2);
+                let (powers, moments) = state.split_at(2);
                 let mut bias = [powers[0]; 2];
                 for i in 0..2 {
                     let power = scale(graph, powers[i], betas[i])?;
-                    remembered.push(power);
+                    next_state.push(power);
                     let one = number(graph, 1.0)?;
                     bias[i] = sub(graph, one, power)?;
                 }
@@ -117,18 +117,18 @@ impl Optimizer {
                     let spread = add(graph, spread, eps)?;
                     let step = div(graph, mean, spread)?;
                     let step = decayed(graph, step, w, weight_decay)?;
-                    moved.push(descend(graph, w, step, rate)?);
-                    remembered.extend([first, second]);
+                    moved.push(descend(graph, w, step, learning_rate)?);
+                    next_state.extend([first, second]);
                 }
             }
         }
-        Ok((moved, remembered))
+        Ok((moved, next_state))
     }
 }
 
 /// Appends the input that holds a memory.
-pub(crate) fn declare_memory(graph: &mut Graph, memory: &Memory) -> NodeId {
-    declare(graph, Op::Input, &memory.name, TensorType::fixed(&memory.shape))
+pub(crate) fn declare_state(graph: &mut Graph, state: &OptimizerState) -> NodeId {
+    declare(graph, Op::Input, &state.name, TensorType::fixed(&state.shape))
 }
 
 /// `decay·old + (1 − decay)·new`
@@ -148,7 +148,7 @@ fn decayed(graph: &mut Graph, g: NodeId, w: NodeId, decay: f64) -> Result<NodeId
 }
 
 /// `w − rate·step`
-fn descend(graph: &mut Graph, w: NodeId, step: NodeId, rate: NodeId) -> Result<NodeId, TypeError> {
-    let step = mul(graph, step, rate)?;
+fn descend(graph: &mut Graph, w: NodeId, step: NodeId, learning_rate: NodeId) -> Result<NodeId, TypeError> {
+    let step = mul(graph, step, learning_rate)?;
     sub(graph, w, step)
 }

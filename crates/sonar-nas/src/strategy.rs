@@ -1,14 +1,20 @@
 //! The pure function from a state to the next action.
 //!
-//! An algorithm is a table of rungs (see [`crate::plan`]) and this function, which walks it. The driver asks again after
+//! An algorithm is a table of rungs (see [`rungs`]) and this function, which walks it. The driver asks again after
 //! every event, so an action that has begun goes on for as long as it is still the answer: that is how an epoch becomes the
 //! last one when time runs short, and why a search that was killed continues with what it was doing.
 
-use crate::candidate::CandidateId;
+pub mod forecast;
+pub mod rungs;
+
+use crate::candidates::CandidateId;
 use crate::pareto::{Point, rank, rank_within};
-use crate::plan::{self, Plan, Price, closing_seconds, epoch_seconds, measuring_seconds, remaining, unbegun};
 use crate::policy::{Objective, Policy};
-use crate::state::{Standing, State, StopReason};
+use crate::state::State;
+use crate::state::event::StopReason;
+use crate::state::history::Status;
+use crate::state::plan::{CostMetric, Plan};
+use forecast::{closing_seconds, epoch_seconds, measuring_seconds, remaining, unbegun};
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +95,7 @@ pub fn next(policy: &Policy, state: &State) -> Option<Action> {
         return Some(Action::Sample { candidates: policy.candidates });
     }
     if policy.seconds.is_some() && state.probe.is_none() {
-        let alive = |id: &CandidateId| state.trace(*id).standing == Standing::Alive;
+        let alive = |id: &CandidateId| state.history(*id).status == Status::Alive;
         let mut candidates = state.baseline.into_iter().chain(state.candidates.iter().map(|t| t.candidate.id));
         return Some(match candidates.find(alive) {
             Some(candidate) => Action::Probe { candidate },
@@ -97,7 +103,7 @@ pub fn next(policy: &Policy, state: &State) -> Option<Action> {
         });
     }
     if state.plan.is_none() {
-        return Some(Action::Begin { plan: plan::plan(policy, state) });
+        return Some(Action::Begin { plan: rungs::plan(policy, state) });
     }
     if state.contenders().is_empty() {
         return Some(Action::Finish { reason: StopReason::NoCandidate });
@@ -121,7 +127,7 @@ fn train(policy: &Policy, state: &State) -> Option<Action> {
     if state.closed {
         return None;
     }
-    let candidate = state.alive().into_iter().find(|&id| state.trace(id).epochs() < rung.epochs)?;
+    let candidate = state.alive().into_iter().find(|&id| state.history(id).epochs() < rung.epochs)?;
     if let Some(left) = left(policy, state) {
         if left < closing_seconds(state) + epoch_seconds(state, candidate).unwrap_or(0.0) {
             return Some(close(policy, state));
@@ -156,9 +162,9 @@ fn to_cut(policy: &Policy, state: &State, left: f64) -> Vec<CandidateId> {
 fn tune(policy: &Policy, state: &State) -> Option<Action> {
     let rung = state.current()?;
     let to = rung.trials?;
-    let trained = |id: &CandidateId| state.trace(*id).epochs() > 0;
+    let trained = |id: &CandidateId| state.history(*id).epochs() > 0;
     let group: Vec<CandidateId> = state.alive().into_iter().filter(trained).collect();
-    let pending = |id: &&CandidateId| state.trace(**id).trials().is_none_or(|trials| trials < to);
+    let pending = |id: &&CandidateId| state.history(**id).trials().is_none_or(|trials| trials < to);
     group.iter().find(pending)?;
     let seconds = left(policy, state).map(|left| {
         let left = left - measuring_seconds(state);
@@ -166,7 +172,7 @@ fn tune(policy: &Policy, state: &State) -> Option<Action> {
         // In the end tuning may take what training has left over.
         if state.is_last_rung() { left } else { budget.min(left) }.max(0.0)
     });
-    let all_timed = group.iter().all(|&id| state.trace(id).trials().is_some());
+    let all_timed = group.iter().all(|&id| state.history(id).trials().is_some());
     if seconds == Some(0.0) && all_timed {
         return None;
     }
@@ -178,22 +184,22 @@ fn promote(policy: &Policy, state: &State) -> Option<Action> {
     if state.is_last_rung() {
         return None;
     }
-    let mut survivors = ranked(policy, state, &state.contenders(), state.current()?.price);
-    let keep = plan::survivors(policy, state, &survivors, left(policy, state));
+    let mut survivors = ranked(policy, state, &state.contenders(), state.current()?.cost_metric);
+    let keep = forecast::survivors(policy, state, &survivors, left(policy, state));
     let dropped = survivors.split_off(keep);
     Some(Action::Promote { survivors, dropped })
 }
 
 /// The end of training: as many finalists as planned, of those that were trained at all.
 fn close(policy: &Policy, state: &State) -> Action {
-    let (trained, untrained): (Vec<_>, Vec<_>) = state.contenders().into_iter().partition(|&id| state.trace(id).epochs() > 0);
+    let (trained, untrained): (Vec<_>, Vec<_>) = state.contenders().into_iter().partition(|&id| state.history(id).epochs() > 0);
     if trained.is_empty() {
         return Action::Finish { reason: StopReason::TimeTooShort };
     }
-    let timed = trained.iter().all(|&id| state.trace(id).latency().is_some());
-    let price = if timed { Price::Latency } else { Price::Flops };
+    let timed = trained.iter().all(|&id| state.history(id).latency().is_some());
+    let cost = if timed { CostMetric::Latency } else { CostMetric::Flops };
     let keep = state.plan.as_ref().and_then(|p| p.rungs.last()).map_or(1, |r| r.size);
-    let mut survivors = ranked(policy, state, &trained, price);
+    let mut survivors = ranked(policy, state, &trained, cost);
     let mut dropped = survivors.split_off(keep.clamp(1, survivors.len()));
     dropped.extend(untrained);
     Action::Close { survivors, dropped }
@@ -201,17 +207,17 @@ fn close(policy: &Policy, state: &State) -> Action {
 
 /// The confirmation of the finalists' latencies.
 fn measure(state: &State) -> Option<Action> {
-    let timed = |id: &CandidateId| state.trace(*id).latency().is_some();
+    let timed = |id: &CandidateId| state.history(*id).latency().is_some();
     let candidates: Vec<CandidateId> = state.alive().into_iter().filter(timed).collect();
     (!state.measured && !candidates.is_empty()).then_some(Action::Measure { candidates })
 }
 
 /// Candidates, the best first. One of which something is not known comes after all others.
-fn ranked(policy: &Policy, state: &State, candidates: &[CandidateId], price: Price) -> Vec<CandidateId> {
-    let (known, unknown): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(|&id| state.trace(id).point(price).is_some());
-    let points: Vec<Point> = known.iter().filter_map(|&id| state.trace(id).point(price)).collect();
-    let order = match (policy.objective, price) {
-        (Objective::LatencyLimit { ns }, Price::Latency) => rank_within(&points, ns),
+fn ranked(policy: &Policy, state: &State, candidates: &[CandidateId], cost: CostMetric) -> Vec<CandidateId> {
+    let (known, unknown): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(|&id| state.history(id).point(cost).is_some());
+    let points: Vec<Point> = known.iter().filter_map(|&id| state.history(id).point(cost)).collect();
+    let order = match (policy.objective, cost) {
+        (Objective::LatencyLimit { ns }, CostMetric::Latency) => rank_within(&points, ns),
         _ => rank(&points),
     };
     order.into_iter().map(|i| known[i]).chain(unknown).collect()

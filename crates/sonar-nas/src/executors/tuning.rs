@@ -3,8 +3,10 @@
 //! All candidates share one [`Tuner`], and so the trials of every kernel that they have in common. A candidate's latency is
 //! always that of the whole model with the best schedules known at the time, with random weights.
 
-use crate::candidate::{Candidate, CandidateId, Cost, Latency};
-use crate::evaluator::{EvaluateError, Timed, TuneJob};
+use crate::candidates::measured::{Cost, Latency};
+use crate::candidates::{Candidate, CandidateId};
+use crate::error::EvaluateError;
+use crate::executors::{Timed, TuneJob};
 use sonar_ir::machine::Machine;
 use sonar_ir::{Graph, init};
 use sonar_measure::{Budget, Summary};

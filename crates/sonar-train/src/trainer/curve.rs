@@ -1,0 +1,57 @@
+//! What a training run reports: epochs, evaluations, and how an epoch ended.
+
+use serde::{Deserialize, Serialize};
+
+/// One completed epoch of a learning curve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Epoch {
+    /// Its number, from 1.
+    pub number: usize,
+    /// Learning rate of its last step.
+    pub learning_rate: f64,
+    /// Mean loss of its steps. The loss of a step is taken before its update.
+    pub loss: f64,
+    /// Share of its images that were classified correctly, each before the update of its step.
+    pub accuracy: f64,
+    /// Accuracy on the validation images after the epoch, if it was evaluated.
+    pub validation: Option<f64>,
+    /// Seconds that the epoch took.
+    pub seconds: f64,
+    /// Processor seconds of the whole process during the epoch, on systems that report them.
+    pub cpu_seconds: Option<f64>,
+}
+
+/// Where a run diverged: its loss was not a number, infinite, or far too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Divergence {
+    /// Number of the epoch, from 1.
+    pub epoch: usize,
+    /// Number of the step in the epoch, from 1.
+    pub step: usize,
+}
+
+/// How an epoch ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It was completed.
+    Completed(Epoch),
+    /// The run diverged in this epoch or earlier, and cannot go on. This is a property of the network, not an error.
+    Diverged(Divergence),
+    /// The caller stopped it between two steps. Only a checkpoint leads back to the state before the epoch.
+    Stopped,
+}
+
+/// How well a network classifies a part of the data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Share of the images that are classified correctly. The class of an image is that of its largest logit; the first of equal
+    /// ones counts.
+    pub accuracy: f64,
+    /// Mean cross-entropy.
+    pub loss: f64,
+    /// Number of images.
+    pub images: usize,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
