@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_ir::text::parse_graph;
 use sonar_ir::{Graph, init, interp};
-use sonar_tune::Level;
+use sonar_tune::RewriteLevel;
 use support::command::sonar;
 use support::examples::{Directive, Example, examples};
 use support::{Variant, run_compiled, targets};
@@ -43,9 +43,9 @@ fn check(example: &Example, graph: &Graph) {
     let expected = interp::run(&graph, &values).expect("the graph is valid");
     let targets = targets();
     let widest = targets.last().expect("this machine runs some target");
-    let one_thread = targets.iter().flat_map(|target| [(target, Level::Full, 1), (target, Level::Written, 1)]);
-    let two_threads = [Level::Full, Level::Written].map(|level| (widest, level, 2));
-    for (target, rewrite, threads) in one_thread.chain(two_threads).chain([(widest, Level::Unfused, 1)]) {
+    let one_thread = targets.iter().flat_map(|target| [(target, RewriteLevel::Full, 1), (target, RewriteLevel::Written, 1)]);
+    let two_threads = [RewriteLevel::Full, RewriteLevel::Written].map(|level| (widest, level, 2));
+    for (target, rewrite, threads) in one_thread.chain(two_threads).chain([(widest, RewriteLevel::Unfused, 1)]) {
         let found = run_compiled(&graph, &values, &Variant::new(target, rewrite, threads));
         assert_eq!(found.len(), expected.len());
         for (output, (found, expected)) in found.iter().zip(&expected).enumerate() {

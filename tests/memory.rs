@@ -3,7 +3,7 @@
 mod support;
 
 use sonar_ir::{Graph, init};
-use sonar_tune::{CompileOptions, Level, Target, compile, lower, plan};
+use sonar_tune::{CompileOptions, RewriteLevel, Target, compile, lower, plan};
 use support::examples::{Example, examples};
 
 /// The graphs of a folder of examples; of a space, the baseline.
@@ -17,7 +17,9 @@ fn arenas_are_little_larger_than_the_largest_live_set() {
     for graph in ["models", "kernels", "rewrites", "spaces"].into_iter().flat_map(graphs) {
         for name in ["x86-64-v2", "x86-64-v3", "x86-64-v4"] {
             let target = Target::parse(name).expect("a known target");
-            for (rewrite, batch, threads) in [(Level::Full, 1, 1), (Level::Full, 3, 2), (Level::Written, 1, 1)] {
+            for (rewrite, batch, threads) in
+                [(RewriteLevel::Full, 1, 1), (RewriteLevel::Full, 3, 2), (RewriteLevel::Written, 1, 1)]
+            {
                 let options = CompileOptions { rewrite, batch, threads, ..CompileOptions::new(&target) };
                 let plan = plan(lower(&graph, &options).expect("it lowers"), &options).expect("it plans").plan;
                 // Tensors begin on cache lines, which counts where all of them are small.
@@ -38,7 +40,7 @@ fn a_loaded_model_keeps_each_weight_once() {
     let target = Target::native().expect("a known target");
     for graph in graphs("models") {
         // Transformed filters of Winograd's algorithm are larger than what they come from.
-        let options = CompileOptions { tolerance: 0.0, ..CompileOptions::new(&target) };
+        let options = CompileOptions { max_rounding: 0.0, ..CompileOptions::new(&target) };
         let compiled = compile(&graph, &options).expect("it compiles");
         let model = compiled.load(&init::randomise(&compiled.lowered.graph, 1)).expect("the weights fit");
         let main = &compiled.lowered.folded.main;
@@ -70,7 +72,7 @@ fn a_weight_that_several_kernels_pack_alike_is_kept_once() {
 ";
     let graph = sonar_ir::text::parse_graph(text).expect("it is well-formed");
     let target = Target::native().expect("a known target");
-    let options = CompileOptions { rewrite: Level::Written, ..CompileOptions::new(&target) };
+    let options = CompileOptions { rewrite: RewriteLevel::Written, ..CompileOptions::new(&target) };
     let compiled = compile(&graph, &options).expect("it compiles");
     assert!(compiled.plan.kernels.len() > 1, "the kernels differ");
     let model = compiled.load(&init::randomise(&graph, 1)).expect("the weights fit");

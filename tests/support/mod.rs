@@ -11,10 +11,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_codegen::Target;
 use sonar_ir::{Graph, Tensor, Values};
-use sonar_tune::{CompileOptions, Level, Lowered};
+use sonar_tune::{CompileOptions, Lowered, RewriteLevel};
 
 /// Every level of rewriting.
-pub const LEVELS: [Level; 4] = [Level::Unfused, Level::Written, Level::Fusion, Level::Full];
+pub const LEVELS: [RewriteLevel; 4] = [RewriteLevel::Unfused, RewriteLevel::Written, RewriteLevel::Fusion, RewriteLevel::Full];
 
 /// How a graph is compiled.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,7 @@ pub struct Variant<'t> {
     /// For which target.
     pub target: &'t Target,
     /// How far it is rewritten first.
-    pub rewrite: Level,
+    pub rewrite: RewriteLevel,
     /// For how many threads.
     pub threads: usize,
     /// How much rounding may cost.
@@ -33,7 +33,7 @@ pub struct Variant<'t> {
 
 impl<'t> Variant<'t> {
     /// Compiled as it is without further options, for a number of threads.
-    pub fn new(target: &'t Target, rewrite: Level, threads: usize) -> Self {
+    pub fn new(target: &'t Target, rewrite: RewriteLevel, threads: usize) -> Self {
         Variant { target, rewrite, threads, tolerance: 1e-4, schedules: None }
     }
 }
@@ -41,7 +41,7 @@ impl<'t> Variant<'t> {
 /// The outputs of compiled code for a bound graph, on weights and inputs from `values`.
 pub fn run_compiled(graph: &Graph, values: &Values, variant: &Variant<'_>) -> Vec<Tensor> {
     let &Variant { target, rewrite, threads, tolerance, schedules } = variant;
-    let options = CompileOptions { rewrite, threads, tolerance, ..CompileOptions::new(target) };
+    let options = CompileOptions { rewrite, threads, max_rounding: tolerance, ..CompileOptions::new(target) };
     let Lowered { folded, tasks, .. } = sonar_tune::lower(graph, &options).expect("it lowers");
     let weights = folded.weights(values).expect("the weights fold");
     let goal = sonar_schedule::Options { threads, tolerance, ..sonar_schedule::Options::new(target.lanes()) };

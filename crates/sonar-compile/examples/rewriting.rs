@@ -24,12 +24,13 @@ use rand::seq::index::sample;
 use serde_json::{Map, json};
 use sonar_ir::space::Space;
 use sonar_ir::{Graph, Values, init};
-use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_measure::{Budget, Records, SystemClock, stats};
+use sonar_measure::{WorkerMeasurer, WorkerOptions};
 use sonar_onnx::ImportOptions;
 use sonar_rewrite::{RULES, Rule};
-use sonar_tune::{CompileOptions, Context, Level, Lowered, Target, Tuner, TunerOptions};
-use sonar_tune::{lower, measure_models, network};
+use sonar_tune::networks::NativeModels;
+use sonar_tune::{CompileOptions, Context, Lowered, RewriteLevel, Target, Tuner, TunerOptions};
+use sonar_tune::{lower, measure_models, networks};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -58,7 +59,7 @@ fn main() -> Result<()> {
     let (ablation, estimated) = (given("--ablation"), given("--estimated"));
 
     let target = Target::native()?;
-    let worker = WorkerMeasurer::new(WorkerOptions::current_executable()?);
+    let worker = WorkerMeasurer::new(WorkerOptions::current_executable(1)?);
     let records = records.map_or_else(Records::in_memory, |path| Records::open(Path::new(&path)))?;
     let tuner = Tuner::new(TunerOptions::new(target.clone()), Box::new(worker), records, Box::new(SystemClock::default()));
     let mut bench = Bench { target: &target, tuner, budget: Budget { samples: 200, seconds }, only, ablation, estimated };
@@ -95,13 +96,13 @@ fn read(file: &Path) -> Result<Graph> {
 }
 
 /// How a graph is compiled, beside the best that all rules give.
-const VARIANTS: [(&str, Level, bool); 6] = [
-    ("unfused", Level::Unfused, false),
-    ("written", Level::Written, false),
-    ("fusion", Level::Fusion, false),
-    ("unfused_direct", Level::Unfused, true),
-    ("written_direct", Level::Written, true),
-    ("fusion_direct", Level::Fusion, true),
+const VARIANTS: [(&str, RewriteLevel, bool); 6] = [
+    ("unfused", RewriteLevel::Unfused, false),
+    ("written", RewriteLevel::Written, false),
+    ("fusion", RewriteLevel::Fusion, false),
+    ("unfused_direct", RewriteLevel::Unfused, true),
+    ("written_direct", RewriteLevel::Written, true),
+    ("fusion_direct", RewriteLevel::Fusion, true),
 ];
 
 struct Bench<'a> {
@@ -130,9 +131,9 @@ impl Bench<'_> {
             if self.only.as_ref().is_some_and(|only| !only.iter().any(|name| name == variant)) {
                 continue;
             }
-            let options = CompileOptions { rewrite, tolerance: if direct { 0.0 } else { options.tolerance }, ..options };
+            let options = CompileOptions { rewrite, max_rounding: if direct { 0.0 } else { options.max_rounding }, ..options };
             let lowered = lower(graph, &options)?;
-            let same = !direct && rewrite != Level::Unfused && lowered.rewritten == full.rewritten;
+            let same = !direct && rewrite != RewriteLevel::Unfused && lowered.rewritten == full.rewritten;
             let ratio = if same { 1.0 } else { pair.ratio(lowered.ready(&options, &values)?)? };
             ratios.insert(variant.into(), json!({ "ratio": ratio, "kernels": lowered.tasks.kernels.len() }));
         }
@@ -160,8 +161,11 @@ impl Bench<'_> {
 
     /// The fastest of the graphs that a graph may be rewritten to.
     fn fastest(&mut self, graph: &Graph, values: &Values, options: &CompileOptions<'_>) -> Result<Lowered> {
-        let candidates = network::candidates(graph, options, &mut self.tuner, KERNELS, &mut |_| ControlFlow::Continue(()))?;
-        Ok(network::fastest(candidates, options, values, None, KERNELS, 0)?.swap_remove(0))
+        let candidates = networks::candidates(graph, options, &mut self.tuner, KERNELS, &mut |_| ControlFlow::Continue(()))?;
+        let mut models = NativeModels::new(values.clone(), 0);
+        let go_on = &mut || ControlFlow::Continue(());
+        let order = networks::fastest(candidates, options, &mut models, self.tuner.clock(), KERNELS, go_on)?;
+        order.into_iter().next().map(|ranked| ranked.lowered).context("there is a graph")
     }
 }
 

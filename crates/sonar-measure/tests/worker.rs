@@ -4,7 +4,7 @@ mod common;
 
 use common::{add, job, measurer};
 use sonar_ir::loops::{Buffer, BufferKind};
-use sonar_measure::process::{MEMORY, WorkerMeasurer, WorkerOptions};
+use sonar_measure::worker::{MEMORY, WorkerMeasurer, WorkerOptions};
 use sonar_measure::{Budget, Cache, Cause, Job, MeasureError, Measurer, Outcome};
 use std::time::Duration;
 

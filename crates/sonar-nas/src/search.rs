@@ -63,7 +63,7 @@ pub fn search(
                 target: target.clone(),
                 machine,
                 threads: config.threads,
-                schedules: Box::new(|_| None),
+                schedules: Box::new(|_| Ok(None)),
             }),
             tuning: Tuning {
                 tuner: Tuner::new(options, measurer, records, Box::new(SystemClock::default())),

@@ -1,5 +1,6 @@
 //! What can go wrong between a graph and a tuned model.
 
+use crate::schedules::Failures;
 use sonar_codegen::CodegenError;
 use sonar_ir::fold::FoldError;
 use sonar_ir::verify::VerifyError;
@@ -33,7 +34,13 @@ pub enum TuneError {
     /// Folded parameters could not be computed, most likely because a parameter is missing.
     #[error("folding parameters: {0}")]
     Fold(#[from] FoldError),
-    /// Measuring itself failed.
+    /// Measuring itself failed, or the records cannot be used.
     #[error(transparent)]
     Measure(#[from] MeasureError),
+    /// No schedule of any kernel could be timed.
+    #[error("no schedule could be timed: {0}")]
+    NoSchedule(Failures),
+    /// The observer asked to stop. What was measured until then is recorded.
+    #[error("interrupted; the same command goes on from here")]
+    Interrupted,
 }

@@ -1,11 +1,12 @@
 //! The best schedules that the records know: tuned models without a search.
 
 use crate::compile::CompileOptions;
+use crate::networks::Ranked;
 use sonar_codegen::Target;
 use sonar_ir::schedule::Schedule;
 use sonar_ir::text::parse_graph;
 use sonar_ir::{Graph, NodeId, TensorType};
-use sonar_measure::{Cache, Key, MeasureError, Records, Trial, records};
+use sonar_measure::{Cache, Key, MeasureError, Outcome, Records, Trial, records};
 use sonar_rewrite::rules::STATED;
 use sonar_schedule::Task;
 
@@ -38,8 +39,23 @@ pub fn top(records: &Records, task: &Task, target: &Target, threads: usize, coun
 pub fn network_key(graph: &Graph, options: &CompileOptions<'_>) -> Key {
     let stated = options.rules.iter().filter(|rule| rule.family == STATED);
     let stated: String = stated.map(|rule| format!("{}\n", rule.text)).collect();
-    let task = records::digest(&format!("{graph}{:e}{stated}", options.tolerance));
+    let task = records::digest(&format!("{graph}{:e}{stated}", options.max_rounding));
     Key { task, target: options.target.key(), threads: options.threads, compiler: COMPILER.into(), cache: Cache::default() }
+}
+
+/// Records graphs of a network with their times; the first one is the fastest.
+pub fn add_networks(records: &Records, ranked: &[Ranked], options: &CompileOptions<'_>) -> Result<(), MeasureError> {
+    for (rank, Ranked { lowered, samples, .. }) in ranked.iter().enumerate() {
+        records.insert(&Trial {
+            key: network_key(&lowered.graph, options),
+            schedule: lowered.rewritten.to_string(),
+            outcome: Outcome::Ok(samples.clone()),
+            confirmed: rank == 0,
+            seconds: samples.iter().sum::<f64>() / 1e9,
+            at: records::unix_time(),
+        })?;
+    }
+    Ok(())
 }
 
 /// What a graph, whose batch is bound, was found to be rewritten to best: the schedule of the best trial under its key.

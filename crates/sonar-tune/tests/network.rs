@@ -2,8 +2,9 @@
 
 use sonar_codegen::Target;
 use sonar_ir::{Graph, init, text};
-use sonar_measure::{FakeClock, FakeMeasurer, Job, MeasureError, Measurer, Outcome, Records};
-use sonar_tune::{CompileOptions, Level, Tuner, TunerOptions, lower, network, recorded};
+use sonar_measure::{FakeClock, FakeMeasurer, Job, MeasureError, Measurer, Outcome, Records, SystemClock};
+use sonar_tune::networks::NativeModels;
+use sonar_tune::{CompileOptions, RewriteLevel, Tuner, TunerOptions, lower, networks, recorded};
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -53,7 +54,7 @@ fn kernels_that_could_win_are_timed_once() {
     let options = CompileOptions::new(&target);
     let mut find = || {
         let report = &mut |_: &_| ControlFlow::Continue(());
-        network::candidates(&graph(), &options, &mut tuner, Duration::from_secs(60), report).expect("it rewrites")
+        networks::candidates(&graph(), &options, &mut tuner, Duration::from_secs(60), report).expect("it rewrites")
     };
     let candidates = find();
     let timed = asked.get();
@@ -74,22 +75,25 @@ fn the_fastest_network_is_remembered() {
     let options = CompileOptions::new(&target);
     let graph = graph();
     let report = &mut |_: &_| ControlFlow::Continue(());
-    let candidates = network::candidates(&graph, &options, &mut tuner, Duration::from_secs(60), report).expect("it rewrites");
-    let fusion = lower(&graph, &CompileOptions { rewrite: Level::Fusion, ..options }).expect("it lowers").rewritten;
+    let candidates = networks::candidates(&graph, &options, &mut tuner, Duration::from_secs(60), report).expect("it rewrites");
+    let fusion = lower(&graph, &CompileOptions { rewrite: RewriteLevel::Fusion, ..options }).expect("it lowers").rewritten;
     assert!(candidates.iter().any(|lowered| lowered.rewritten == fusion), "fusion alone is one of the candidates");
 
     assert_eq!(recorded::network(&records, &graph, &options).expect("it can be read"), None);
-    let values = init::randomise(&graph, 0);
-    let order = network::fastest(candidates.clone(), &options, &values, Some(&records), Duration::MAX, 0).expect("they run");
+    let models = &mut NativeModels::new(init::randomise(&graph, 0), 0);
+    let go_on = &mut || ControlFlow::Continue(());
+    let clock = SystemClock::default();
+    let order = networks::fastest(candidates.clone(), &options, models, &clock, Duration::MAX, go_on).expect("they run");
     assert_eq!(order.len(), candidates.len());
+    recorded::add_networks(&records, &order, &options).expect("there is room");
     let known = recorded::network(&records, &graph, &options).expect("it can be read").expect("it is recorded");
-    assert_eq!(known, order[0].rewritten);
+    assert_eq!(known, order[0].lowered.rewritten);
 
     // The compiler takes it from there, for this graph and these options only.
-    let networks = |graph: &Graph| recorded::network(&records, graph, &options).ok().flatten();
+    let networks = |graph: &Graph| Ok(recorded::network(&records, graph, &options)?);
     let lowered = lower(&graph, &CompileOptions { networks: &networks, ..options }).expect("it lowers");
     assert_eq!(lowered.rewritten, known);
     assert!(lowered.report.is_none());
-    let exact = CompileOptions { tolerance: 0.0, ..options };
+    let exact = CompileOptions { max_rounding: 0.0, ..options };
     assert_eq!(recorded::network(&records, &graph, &exact).expect("it can be read"), None);
 }

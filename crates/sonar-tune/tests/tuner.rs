@@ -166,8 +166,8 @@ fn failures_are_recorded_and_no_best() {
     assert_eq!(tuner.schedule(&tasks()[0]), None);
     assert_eq!(tuner.latency(&weights), None);
 
-    let failures = weights.iter().flat_map(|&(id, _)| tuner.failures(id));
-    assert_eq!(failures.fold(0, |sum, (kind, count)| sum + if kind == "time limit" { count } else { 0 }), 20);
+    let failures: sonar_tune::Failures = weights.iter().map(|&(id, _)| tuner.failures(id)).sum();
+    assert_eq!((failures.of("time limit"), failures.count()), (20, 20));
 }
 
 #[test]
@@ -274,7 +274,8 @@ fn a_network_is_never_slower_tuned_than_untuned() {
 }
 ";
     let graph: Graph = text::parse_graph(text).unwrap();
-    let options = sonar_tune::CompileOptions { rewrite: sonar_tune::Level::Written, ..sonar_tune::CompileOptions::new(&native) };
+    let options =
+        sonar_tune::CompileOptions { rewrite: sonar_tune::RewriteLevel::Written, ..sonar_tune::CompileOptions::new(&native) };
     let lowered = sonar_tune::lower(&graph, &options).unwrap();
     let clock = FakeClock::default();
     let measurer = Box::new(FakeMeasurer::new(1, clock.clone()));
@@ -283,8 +284,10 @@ fn a_network_is_never_slower_tuned_than_untuned() {
     run(&mut tuner, &weights, trials(20));
     let ids: Vec<TaskId> = weights.iter().map(|weight| weight.0).collect();
     let params = sonar_ir::init::params(&graph, 1);
-    let confirmation =
-        sonar_tune::confirm::in_network(&mut tuner, &lowered, &ids, &options, &params, Duration::from_secs(3), 1).unwrap();
+    let models = &mut sonar_tune::networks::NativeModels::new(params, 1);
+    let go_on = &mut || ControlFlow::Continue(());
+    let time = Duration::from_secs(3);
+    let confirmation = sonar_tune::networks::in_network(&mut tuner, &lowered, &ids, &options, models, time, go_on).unwrap();
     let median = sonar_measure::stats::median;
     assert!(median(&confirmation.tuned) <= median(&confirmation.untuned));
     for &id in &ids {

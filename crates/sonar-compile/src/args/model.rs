@@ -2,7 +2,7 @@
 
 use super::values::{parse_shape, parse_tolerance};
 use clap::{Args, ValueEnum};
-use sonar_tune::Level;
+use sonar_tune::RewriteLevel;
 use std::path::PathBuf;
 
 /// Which model: a description, possibly one architecture of a space, or an ONNX file.
@@ -69,13 +69,13 @@ pub enum Rewrite {
 
 impl TargetArgs {
     /// How far the graph is rewritten.
-    pub fn level(&self) -> Level {
+    pub fn level(&self) -> RewriteLevel {
         match self.rewrite {
-            _ if self.no_rewrite => Level::Written,
-            Rewrite::Unfused => Level::Unfused,
-            Rewrite::Written => Level::Written,
-            Rewrite::Fusion => Level::Fusion,
-            Rewrite::Full => Level::Full,
+            _ if self.no_rewrite => RewriteLevel::Written,
+            Rewrite::Unfused => RewriteLevel::Unfused,
+            Rewrite::Written => RewriteLevel::Written,
+            Rewrite::Fusion => RewriteLevel::Fusion,
+            Rewrite::Full => RewriteLevel::Full,
         }
     }
 }

@@ -10,9 +10,9 @@ use serde::Serialize;
 use sonar_codegen::{Target, pin_to_one_processor};
 use sonar_ir::machine::Machine;
 use sonar_measure::machine::Loaded;
-use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
 use sonar_measure::race::{Verdict, verdict};
 use sonar_measure::{Budget, Cache, Job, Measurer, records};
+use sonar_measure::{WorkerMeasurer, WorkerOptions};
 use sonar_tune::{CompileOptions, lower};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -242,13 +242,13 @@ fn compare_with_itself(target: &Target, count: usize) -> Result<f64, Failure> {
         target: target.to_string(),
         threads: 1,
         seed: 0,
-        tolerance: 1e-4,
+        check_tolerance: 1e-4,
         incumbent: None,
         budget: Budget::default(),
         cache: Cache::default(),
         fault: None,
     };
-    let options = WorkerOptions { pin: true, ..WorkerOptions::current_executable().or_exit(Exit::Internal)? };
+    let options = WorkerOptions::current_executable(1).or_exit(Exit::Internal)?;
     let mut worker = WorkerMeasurer::new(options);
     let mut different = 0;
     for _ in 0..count {

@@ -40,7 +40,7 @@ fn winner(args: &ReportArgs, result: &SearchResult) -> Result<Option<Winner>, Fa
     let target = Target::parse(&config.target).or_exit(Exit::BadInput)?;
     let records = Records::open(&store::records(&args.run)).or_exit(Exit::BadInput)?;
     let threads = config.latency_threads;
-    let schedules = |task: &sonar_schedule::Task| recorded::best_schedule(&records, task, &target, threads).ok().flatten();
+    let schedules = |task: &sonar_schedule::Task| Ok(recorded::best_schedule(&records, task, &target, threads)?);
     let options =
         CompileOptions { machine: machine::of_target(&target)?, threads, schedules: &schedules, ..CompileOptions::new(&target) };
     let compiled = compile(&graph, &options).map_err(tune_failure)?;

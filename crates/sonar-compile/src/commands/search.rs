@@ -12,7 +12,7 @@ use crate::terminal::table::{Align, render};
 use anyhow::Context;
 use sonar_codegen::Target;
 use sonar_ir::machine::Machine;
-use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
+use sonar_measure::{WorkerMeasurer, WorkerOptions};
 use sonar_nas::SearchConfig;
 use sonar_nas::results::Architecture;
 use sonar_nas::search::{self as nas};
@@ -78,7 +78,7 @@ fn configuration(options: &SearchOptions) -> Result<SearchConfig, Failure> {
 }
 
 fn run(config: &SearchConfig, dir: &Path, fresh: bool, format: Format, quiet: bool) -> Result<(), Failure> {
-    let worker = WorkerMeasurer::new(WorkerOptions::current_executable().or_exit(Exit::Internal)?);
+    let worker = WorkerMeasurer::new(WorkerOptions::current_executable(config.latency_threads).or_exit(Exit::Internal)?);
     interrupt::catch();
     let mut teller = Teller::new(quiet);
     // A target that does not exist is refused by the search.

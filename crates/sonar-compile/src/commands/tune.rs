@@ -9,53 +9,39 @@ use crate::terminal::interrupt;
 use crate::terminal::output::{out, outln};
 use crate::terminal::stderr;
 use crate::terminal::table::{Align, render};
-use serde_json::json;
+use serde_json::{Value, json};
 use sonar_ir::init;
-use sonar_measure::process::{WorkerMeasurer, WorkerOptions};
-use sonar_measure::{Budget, Measurer, Planted, Summary, SystemClock, stats};
-use sonar_schedule::Task;
-use sonar_tune::{CompileOptions, Limits, Progress, StopReason, TaskId, Tuner, TunerOptions};
-use sonar_tune::{confirm, lower, measure_models, network};
-use std::collections::BTreeMap;
-use std::time::Instant;
-
-/// The share of the time, at most, in which kernels of graphs that the model could be rewritten to are timed: one over this.
-const CANDIDATES_SHARE: u32 = 5;
-/// The same for the comparison of these graphs with one another.
-const COMPARISON_SHARE: u32 = 10;
-/// The same for the confirmation of what was found, unless compiling the model takes longer.
-const CONFIRMATION_SHARE: u32 = 8;
-/// How often the model is compiled after the search, about.
-const COMPILATIONS: u32 = 8;
-/// The shares of the time after the search in which the graphs are compared, and the kernels inside of the network; the rest is for
-/// timing the model before and after.
-const COMPARISON: f64 = 0.2;
-const INSIDE: f64 = 0.7;
-/// Graphs whose kernels are tuned.
-const FINALISTS: usize = 2;
+use sonar_measure::worker::Overheads;
+use sonar_measure::{Clock, Measurer, Planted, Summary, SystemClock, WorkerMeasurer, WorkerOptions, stats};
+use sonar_tune::networks::{NativeModels, NetworkEvent, Stage};
+use sonar_tune::{CompileOptions, NetworkOptions, Target, TaskId, TunedNetwork, Tuner, TunerOptions, tune_network};
+use std::ops::ControlFlow;
 
 /// Runs the subcommand.
 pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let target = runnable_target(&args.target)?;
-    let Described { graph, weights: given, .. } = load::model(&args.model, args.target.batch)?;
+    let Described { graph, weights, .. } = load::model(&args.model, args.target.batch)?;
     let Some(records) = open_records(args.target.records.as_deref(), true)? else {
         return Err(fail(Exit::Internal, "the records were not created"));
     };
     let rules = load::rules(&args.target)?;
     let machine = machine::of_target(&target)?;
-    let options = CompileOptions {
+    let compile = CompileOptions {
         machine,
         rules: &rules,
         threads: args.target.threads,
         batch: args.target.batch,
         rewrite: args.target.level(),
-        tolerance: args.target.tolerance,
+        max_rounding: args.target.tolerance,
         ..CompileOptions::new(&target)
     };
-    let worker = WorkerMeasurer::new(WorkerOptions {
-        pin: args.target.threads == 1,
-        ..WorkerOptions::current_executable().or_exit(Exit::Internal)?
-    });
+    let options = NetworkOptions {
+        compile,
+        time: args.time,
+        trials: args.trials as usize,
+        patience: args.patience.map(|trials| trials as usize),
+    };
+    let worker = WorkerMeasurer::new(WorkerOptions::current_executable(args.target.threads).or_exit(Exit::Internal)?);
     let overheads = worker.overheads();
     let faults: Vec<_> = args.plant.iter().map(|planting| planting.0).collect();
     let measurer: Box<dyn Measurer> = if faults.is_empty() { Box::new(worker) } else { Box::new(Planted::new(worker, faults)) };
@@ -63,176 +49,191 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         machine,
         threads: args.target.threads,
         seed: args.seed,
-        rounding: args.target.tolerance,
+        max_rounding: args.target.tolerance,
         cache: args.cache,
         ..TunerOptions::new(target.clone())
-    }
-    .overlapping();
-    let mut tuner = Tuner::new(tuner_options, measurer, records, Box::new(SystemClock::default()));
-    let (start, live) = (Instant::now(), !quiet);
+    };
+    let clock = SystemClock::default();
+    let mut tuner = Tuner::new(tuner_options.overlapping(), measurer, records, Box::new(clock));
+    let bound = graph.specialise(args.target.batch);
+    let params = weights.unwrap_or_else(|| init::randomise(&bound, args.seed));
+    let mut models = NativeModels::new(params, args.seed);
     interrupt::catch();
-    let mut trials = 0;
-    let mut report = |p: &Progress| {
-        trials += 1;
-        if live {
-            let best = p.best.map_or("–".into(), |b| format!("{:.2} µs", b / 1e3));
-            let left = args.time.saturating_sub(start.elapsed()).as_secs();
-            stderr::show(&format!("{trials} trials, kernel {} at {best}, {left} s left", p.task.0));
+    let mut watch = Watch { clock, args, live: !quiet, trials: 0, overheads, before: 0 };
+    let tuned = tune_network(&graph, &mut tuner, &mut models, &options, &mut |event| watch.tell(event)).map_err(tune_failure)?;
+    let report = Report { args, name: &graph.name, target: &target, tuner: &tuner, tuned: &tuned, watch: &watch };
+    report.print()
+}
+
+/// What is told while it goes, and remembered for the end.
+struct Watch<'a> {
+    clock: SystemClock,
+    args: &'a TuneArgs,
+    live: bool,
+    trials: usize,
+    overheads: Overheads,
+    /// Trials of which the overhead is known from before the search of schedules.
+    before: usize,
+}
+
+impl Watch<'_> {
+    fn tell(&mut self, event: &NetworkEvent<'_>) -> ControlFlow<()> {
+        let left = self.args.time.saturating_sub(self.clock.now()).as_secs();
+        match event {
+            NetworkEvent::Stage(stage) => {
+                if *stage == Stage::Search {
+                    self.before = self.overheads.seconds().len();
+                }
+                let doing = match stage {
+                    Stage::Graphs => "rewriting, with the kernels that could win timed",
+                    Stage::Comparison => "the graphs run against one another",
+                    Stage::Search => "searching schedules",
+                    Stage::Confirmation => "timing the best inside the network",
+                };
+                self.show(&format!("{doing}, {left} s left"));
+            }
+            NetworkEvent::Trial(progress) => {
+                self.trials += 1;
+                let best = progress.best.map_or("–".into(), |best| format!("{:.2} µs", best / 1e3));
+                self.show(&format!("{} trials, kernel {} at {best}, {left} s left", self.trials, progress.task));
+            }
+            NetworkEvent::Timing => {}
         }
         interrupt::flow()
-    };
-
-    let candidates = network::candidates(&graph, &options, &mut tuner, args.time / CANDIDATES_SHARE, &mut report);
-    let candidates = candidates.map_err(tune_failure)?;
-    let extractions = candidates.len();
-    let values = given.unwrap_or_else(|| init::randomise(&candidates[0].graph, args.seed));
-    let schedules = |task: &Task| tuner.schedule(task);
-    let known = CompileOptions { schedules: &schedules, ..options };
-    let mut finalists =
-        network::fastest(candidates, &known, &values, None, args.time / COMPARISON_SHARE, args.seed).map_err(tune_failure)?;
-    finalists.truncate(FINALISTS);
-    let mut weights: BTreeMap<TaskId, f64> = BTreeMap::new();
-    for lowered in &finalists {
-        for kernel in &lowered.tasks.kernels {
-            let id = tuner.add(&lowered.tasks.tasks[kernel.task]).map_err(tune_failure)?;
-            *weights.entry(id).or_default() += 1.0;
-        }
-    }
-    let weights: Vec<(TaskId, f64)> = weights.into_iter().collect();
-    let default = lower(&graph, &options).map_err(tune_failure)?;
-    let loading = Instant::now();
-    let untuned = default.ready(&options, &values).map_err(tune_failure)?;
-    let confirmation = (args.time / CONFIRMATION_SHARE).max(COMPILATIONS * loading.elapsed()).min(args.time / 2);
-    let left = args.time.saturating_sub(start.elapsed() + confirmation);
-    let limits = Limits {
-        trials_each: Some(args.trials as usize),
-        time: Some(left),
-        patience: args.patience.map(|trials| trials as usize),
-        ..Limits::default()
-    };
-    let (searching, measured, earlier) = (Instant::now(), measuring(&tuner, &weights), overheads.seconds().len());
-    let stop = tuner.tune(&weights, limits, &mut report).map_err(tune_failure)?;
-    let beside = searching.elapsed().as_secs_f64() - (measuring(&tuner, &weights) - measured);
-    stderr::leave();
-    match stop {
-        StopReason::Interrupted => {
-            return Err(fail(Exit::Interrupted, "interrupted; the same command goes on from here"));
-        }
-        StopReason::Finished | StopReason::Trials | StopReason::Time | StopReason::Failing => {}
     }
 
-    let failures = failures(&tuner, &weights);
-    if weights.iter().all(|&(id, _)| tuner.best(id).is_none()) && !failures.is_empty() {
-        return Err(fail(Exit::NoCandidate, format!("no schedule could be timed: {}", histogram(&failures))));
-    }
-    let overheads: Vec<f64> = overheads.seconds().split_off(earlier).iter().map(|seconds| 1e3 * seconds).collect();
-    let mean = (overheads.iter().sum::<f64>() + 1e3 * beside) / overheads.len() as f64;
-    let overhead = (!overheads.is_empty()).then(|| (mean, stats::median(&overheads), stats::quantile(&overheads, 0.95)));
-
-    let schedules = |task: &Task| tuner.schedule(task);
-    let known = CompileOptions { schedules: &schedules, ..options };
-    let left = || args.time.saturating_sub(start.elapsed());
-    let (comparison, inside) = (left().mul_f64(COMPARISON), left().mul_f64(INSIDE));
-    let mut order =
-        network::fastest(finalists, &known, &values, Some(tuner.records()), comparison, args.seed).map_err(tune_failure)?;
-    let lowered = order.swap_remove(0);
-    let ids: Vec<TaskId> =
-        lowered.tasks.tasks.iter().map(|task| tuner.add(task)).collect::<Result<_, _>>().map_err(tune_failure)?;
-    let inside = confirm::in_network(&mut tuner, &lowered, &ids, &options, &values, inside, args.seed).map_err(tune_failure)?;
-    let schedules = |task: &Task| tuner.schedule(task);
-    let known = CompileOptions { schedules: &schedules, ..options };
-    let tuned = lowered.ready(&known, &values).map_err(tune_failure)?;
-    // Each sample of both is two runs.
-    let budget = Budget { samples: 60, seconds: (left().as_secs_f64() / 4.0).min(1.0) };
-    let samples = measure_models(&mut [untuned, tuned], budget, args.seed).map_err(tune_failure)?;
-    let (Some(before), Some(after)) = (Summary::of(&samples[0]), Summary::of(&samples[1])) else {
-        return Err(fail(Exit::NoCandidate, "the model could not be timed"));
-    };
-    let ends = |i: usize| tuner.task_stop(ids[i], &limits).map_or("–".to_owned(), |stop| stop.to_string());
-    let calls = |i: usize| lowered.tasks.kernels.iter().filter(|k| k.task == i).count() as f64;
-    let row = |(i, &id)| (i, calls(i), tuner.best(id).map(|b| b.1), tuner.trials(id));
-    let rows: Vec<(usize, f64, Option<f64>, usize)> = ids.iter().enumerate().map(row).collect();
-    match args.format {
-        Format::Json => {
-            let kernels: Vec<_> = rows
-                .iter()
-                .map(|(i, calls, best, trials)| {
-                    let task = &lowered.tasks.tasks[*i];
-                    let gflops = best.map(|best| task.flops as f64 / best);
-                    json!({ "kernel": i, "name": task.program.name, "calls": calls, "gflops": gflops, "best_us": best.map(|b| b / 1e3), "trials": trials, "stop": ends(*i),
-                    "schedule": tuner.best(ids[*i]).map(|b| b.0.to_string()) })
-                })
-                .collect();
-            let document = json!({
-                "schema": 1, "model": graph.name, "target": target.key(), "trials": trials, "extractions": extractions, "stop": stop.to_string(), "seconds": start.elapsed().as_secs_f64(),
-                "untuned_us": before.median / 1e3, "tuned_us": after.median / 1e3,
-                "tuned_interval_us": [after.interval.0 / 1e3, after.interval.1 / 1e3], "replaced_in_network": inside.replaced, "kernels": kernels,
-                "cache": args.cache, "failures": failures,
-                "overhead_ms": overhead.map(|overhead| overhead.0),
-                "trial_overhead_ms": overhead.map(|(_, median, most)| json!({ "median": median, "q95": most })),
-            });
-            outln!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
+    fn show(&self, text: &str) {
+        if self.live {
+            stderr::show(text);
         }
-        Format::Text => {
-            let cells: Vec<Vec<String>> = rows
-                .iter()
-                .map(|(i, calls, best, trials)| {
-                    let task = &lowered.tasks.tasks[*i];
-                    let (time, rate) = best.map_or(("–".into(), "–".into()), |b| {
-                        (format!("{:.2}", b / 1e3), format!("{:.0}", task.flops as f64 / b))
-                    });
-                    vec![i.to_string(), task.program.name.clone(), format!("{calls}"), time, rate, trials.to_string(), ends(*i)]
-                })
-                .collect();
-            let columns = [
-                ("#", Align::Right),
-                ("kernel", Align::Left),
-                ("calls", Align::Right),
-                ("µs", Align::Right),
-                ("GFLOP/s", Align::Right),
-                ("trials", Align::Right),
-                ("ended", Align::Left),
-            ];
-            out!("{}", render(&columns, &cells));
+    }
+}
+
+/// Milliseconds of a trial of the search beside running its kernel.
+struct Overhead {
+    /// With the search itself.
+    mean: f64,
+    median: f64,
+    /// 19 of 20 trials take no longer.
+    most: f64,
+}
+
+/// What is printed in the end.
+struct Report<'a> {
+    args: &'a TuneArgs,
+    name: &'a str,
+    target: &'a Target,
+    tuner: &'a Tuner,
+    tuned: &'a TunedNetwork,
+    watch: &'a Watch<'a>,
+}
+
+/// A kernel of the tuned network.
+struct Row<'a> {
+    name: &'a str,
+    flops: f64,
+    calls: usize,
+    /// Nanoseconds of one call.
+    best: Option<f64>,
+    schedule: Option<String>,
+    trials: usize,
+    stop: String,
+}
+
+impl Report<'_> {
+    fn print(&self) -> Result<(), Failure> {
+        let (Some(before), Some(after)) = (Summary::of(&self.tuned.untuned), Summary::of(&self.tuned.tuned)) else {
+            return Err(fail(Exit::NoCandidate, "the model could not be timed"));
+        };
+        match self.args.format {
+            Format::Json => {
+                outln!("{}", serde_json::to_string_pretty(&self.json(&before, &after)).or_exit(Exit::Internal)?);
+            }
+            Format::Text => self.text(&before, &after),
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> Vec<Row<'_>> {
+        let TunedNetwork { lowered, tasks, limits, .. } = self.tuned;
+        let row = |(i, &id): (usize, &TaskId)| {
+            let task = &lowered.tasks.tasks[i];
+            let (schedule, best) = self.tuner.best(id).unzip();
+            Row {
+                name: &task.program.name,
+                flops: task.flops as f64,
+                calls: lowered.tasks.kernels.iter().filter(|kernel| kernel.task == i).count(),
+                best,
+                schedule: schedule.map(|schedule| schedule.to_string()),
+                trials: self.tuner.trials(id),
+                stop: self.tuner.task_stop(id, limits).map_or("–".to_owned(), |stop| stop.to_string()),
+            }
+        };
+        tasks.iter().enumerate().map(row).collect()
+    }
+
+    fn overhead(&self) -> Option<Overhead> {
+        let seconds = self.watch.overheads.seconds().split_off(self.watch.before);
+        let each: Vec<f64> = seconds.iter().map(|seconds| 1e3 * seconds).collect();
+        let mean = (each.iter().sum::<f64>() + 1e3 * self.tuned.beside.as_secs_f64()) / each.len() as f64;
+        (!each.is_empty()).then(|| Overhead { mean, median: stats::median(&each), most: stats::quantile(&each, 0.95) })
+    }
+
+    fn json(&self, before: &Summary, after: &Summary) -> Value {
+        let kernel = |(i, row): (usize, Row<'_>)| {
+            json!({
+                "kernel": i, "name": row.name, "calls": row.calls, "gflops": row.best.map(|best| row.flops / best),
+                "best_us": row.best.map(|best| best / 1e3), "trials": row.trials, "stop": row.stop, "schedule": row.schedule,
+            })
+        };
+        let kernels: Vec<Value> = self.rows().into_iter().enumerate().map(kernel).collect();
+        let overhead = self.overhead();
+        json!({
+            "schema": 1, "model": self.name, "target": self.target.key(), "trials": self.watch.trials,
+            "extractions": self.tuned.graphs, "stop": self.tuned.stop.to_string(),
+            "seconds": self.watch.clock.now().as_secs_f64(), "untuned_us": before.median / 1e3, "tuned_us": after.median / 1e3,
+            "tuned_interval_us": [after.interval.0 / 1e3, after.interval.1 / 1e3], "replaced_in_network": self.tuned.replaced,
+            "kernels": kernels, "cache": self.args.cache, "failures": self.tuned.failures,
+            "overhead_ms": overhead.as_ref().map(|overhead| overhead.mean),
+            "trial_overhead_ms": overhead.map(|overhead| json!({ "median": overhead.median, "q95": overhead.most })),
+        })
+    }
+
+    fn text(&self, before: &Summary, after: &Summary) {
+        let cells = |(i, row): (usize, Row<'_>)| {
+            let time = row.best.map_or("–".into(), |best| format!("{:.2}", best / 1e3));
+            let rate = row.best.map_or("–".into(), |best| format!("{:.0}", row.flops / best));
+            vec![i.to_string(), row.name.to_owned(), row.calls.to_string(), time, rate, row.trials.to_string(), row.stop]
+        };
+        let cells: Vec<Vec<String>> = self.rows().into_iter().enumerate().map(cells).collect();
+        let columns = [
+            ("#", Align::Right),
+            ("kernel", Align::Left),
+            ("calls", Align::Right),
+            ("µs", Align::Right),
+            ("GFLOP/s", Align::Right),
+            ("trials", Align::Right),
+            ("ended", Align::Left),
+        ];
+        out!("{}", render(&columns, &cells));
+        let [before, after] = [before.median / 1e3, after.median / 1e3];
+        let (name, stop) = (self.name, self.tuned.stop);
+        outln!(
+            "\n{name}: {before:.1} µs untuned, {after:.1} µs tuned ({:.2}×); the search stopped because {stop}",
+            before / after
+        );
+        if self.tuned.replaced > 0 {
             outln!(
-                "\n{}: {:.1} µs untuned, {:.1} µs tuned ({:.2}×); the search stopped because {stop}",
-                graph.name,
-                before.median / 1e3,
-                after.median / 1e3,
-                before.median / after.median
+                "{} kernels have another schedule inside the network than the one that was fastest alone",
+                self.tuned.replaced
             );
-            if inside.replaced > 0 {
-                outln!("{} kernels have another schedule inside of the network than what was fastest alone", inside.replaced);
-            }
-            if !failures.is_empty() {
-                outln!("failed trials: {}", histogram(&failures));
-            }
-            if let Some((mean, median, most)) = overhead {
-                outln!("a trial took {median:.1} ms beside running its kernel, and {most:.1} ms or less in 19 of 20 cases");
-                outln!("with the search itself, {mean:.1} ms on average");
-            }
+        }
+        if !self.tuned.failures.is_empty() {
+            outln!("failed trials: {}", self.tuned.failures);
+        }
+        if let Some(Overhead { mean, median, most }) = self.overhead() {
+            outln!("a trial took {median:.1} ms beside running its kernel, and {most:.1} ms or less in 19 of 20 cases");
+            outln!("with the search itself, {mean:.1} ms on average");
         }
     }
-    Ok(())
-}
-
-/// Seconds of measuring spent on tasks.
-fn measuring(tuner: &Tuner, weights: &[(TaskId, f64)]) -> f64 {
-    weights.iter().filter_map(|&(id, _)| Some(tuner.curve(id).last()?.seconds)).sum()
-}
-
-/// Why trials of tasks failed, and how many for each kind of cause.
-fn failures(tuner: &Tuner, weights: &[(TaskId, f64)]) -> BTreeMap<&'static str, usize> {
-    let mut counts = BTreeMap::new();
-    for (kind, count) in weights.iter().flat_map(|&(id, _)| tuner.failures(id)) {
-        *counts.entry(kind).or_default() += count;
-    }
-    counts
-}
-
-/// The causes, the most frequent first.
-fn histogram(failures: &BTreeMap<&'static str, usize>) -> String {
-    let mut causes: Vec<(&str, usize)> = failures.iter().map(|(&kind, &count)| (kind, count)).collect();
-    causes.sort_by_key(|&(kind, count)| (std::cmp::Reverse(count), kind));
-    causes.iter().map(|(kind, count)| format!("{count} × {kind}")).collect::<Vec<_>>().join(", ")
 }

@@ -75,14 +75,14 @@ pub fn draft(model: &ModelArgs, options: &TargetArgs) -> Result<Draft, Failure> 
     let described = load::model(model, options.batch)?;
     let records = open_records(options.records.as_deref(), false)?;
     let schedules = |task: &sonar_schedule::Task| {
-        let records = records.as_ref()?;
-        sonar_tune::recorded::best_schedule(records, task, &target, options.threads).ok().flatten()
+        let Some(records) = &records else { return Ok(None) };
+        Ok(sonar_tune::recorded::best_schedule(records, task, &target, options.threads)?)
     };
     let rules = load::rules(options)?;
     let compile_options = CompileOptions { rules: &rules, ..compile_options(&target, options)? };
     let networks = |graph: &Graph| {
-        let found = sonar_tune::recorded::network(records.as_ref()?, graph, &compile_options);
-        found.ok().flatten()
+        let Some(records) = &records else { return Ok(None) };
+        Ok(sonar_tune::recorded::network(records, graph, &compile_options)?)
     };
     let compile_options = CompileOptions { schedules: &schedules, networks: &networks, ..compile_options };
     let lowered = sonar_tune::lower(&described.graph, &compile_options).map_err(tune_failure)?;
@@ -105,7 +105,7 @@ fn compile_options<'a>(target: &'a Target, options: &TargetArgs) -> Result<Compi
         threads: options.threads,
         batch: options.batch,
         rewrite: options.level(),
-        tolerance: options.tolerance,
+        max_rounding: options.tolerance,
         ..CompileOptions::new(target)
     })
 }
@@ -143,6 +143,8 @@ pub fn tune_failure(error: TuneError) -> Failure {
             CodegenError::UnknownTarget(..) | CodegenError::TooLarge { .. } | CodegenError::UnsupportedLanes { .. },
         ) => Exit::BadInput,
         TuneError::Measure(_) => Exit::BadInput,
+        TuneError::NoSchedule(_) => Exit::NoCandidate,
+        TuneError::Interrupted => Exit::Interrupted,
         _ => Exit::Internal,
     };
     Err::<(), _>(error).or_exit(exit).expect_err("an error stays one")

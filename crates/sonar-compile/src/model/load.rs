@@ -7,7 +7,7 @@ use sonar_ir::space::{Assignment, Space};
 use sonar_ir::{Graph, Values};
 use sonar_onnx::{ImportError, ImportOptions, Imported};
 use sonar_rewrite::{RULES, Rule, RuleError};
-use sonar_tune::Level;
+use sonar_tune::RewriteLevel;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -95,7 +95,7 @@ pub fn source(error: sonar_ir::text::Error, path: &Path) -> Failure {
 pub fn rules(options: &TargetArgs) -> Result<Vec<Rule>, Failure> {
     let mut rules = RULES.to_vec();
     if let Some(path) = &options.rules {
-        if options.level() != Level::Full {
+        if options.level() != RewriteLevel::Full {
             return Err(fail(Exit::Usage, "--rules is of use only where the graph is rewritten by all rules: --rewrite full"));
         }
         let stated = sonar_rewrite::rules::load(&text(path)?).map_err(|error| match error {

@@ -2,7 +2,7 @@
 
 use super::{Key, Records, Trial, explain};
 use crate::error::MeasureError;
-use crate::job::{Cache, Outcome};
+use crate::timing::job::{Cache, Outcome};
 use rusqlite::OptionalExtension;
 
 /// Version of the tables, kept in the file as SQLite's `user_version`.

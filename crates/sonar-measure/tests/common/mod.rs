@@ -2,7 +2,7 @@
 
 use sonar_ir::BinaryOp;
 use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind, Program, Stmt, Var};
-use sonar_measure::process::{MEMORY, WorkerMeasurer, WorkerOptions};
+use sonar_measure::worker::{MEMORY, WorkerMeasurer, WorkerOptions};
 use sonar_measure::{Budget, Cache, Job};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub fn job(candidate: Program) -> Job {
         target: "native".into(),
         threads: 1,
         seed: 7,
-        tolerance: 1e-5,
+        check_tolerance: 1e-5,
         incumbent: None,
         budget: Budget { samples: 5, seconds: 0.1 },
         cache: Cache::Warm,

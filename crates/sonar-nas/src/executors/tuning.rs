@@ -249,7 +249,7 @@ impl Tuning {
     }
 
     fn with_options<T>(&self, compile: impl FnOnce(&CompileOptions<'_>) -> T) -> T {
-        let schedules = &|task: &_| self.tuner.schedule(task);
+        let schedules = &|task: &_| Ok(self.tuner.schedule(task));
         compile(&CompileOptions { machine: self.machine, threads: self.threads, schedules, ..CompileOptions::new(&self.target) })
     }
 }

@@ -6,10 +6,6 @@
 //! variants meet the same times, and a second run needs no time at all. After `SECONDS` nothing more is timed, and a variant that
 //! asks for a new schedule moves on to its next one.
 
-mod features;
-mod trees;
-
-use features::features;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
@@ -18,7 +14,7 @@ use sonar_ir::{Graph, text};
 use sonar_measure::{Budget, Cache, Job, LocalMeasurer, Measurer, Outcome, stats};
 use sonar_schedule::knobs::Value;
 use sonar_schedule::{Options, ScheduleSpace, Task, estimate_program};
-use sonar_tune::descent::{Descent, Point};
+use sonar_tune::schedules::descent::{Descent, Point};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -27,7 +23,6 @@ use std::io::Write;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use trees::Trees;
 
 /// The kernels: convolutions of NAS-Bench-201, ResNet-18 and MobileNetV2, and those of a transformer's encoder.
 const KERNELS: &[(&str, &str)] = &[
@@ -62,10 +57,6 @@ const KERNELS: &[(&str, &str)] = &[
 const TRIALS: usize = 80;
 /// After how many trials the best is looked at.
 const LOOKS: [usize; 4] = [10, 20, 40, TRIALS];
-/// Examples from which on trees rank schedules.
-const EXAMPLES: usize = 40;
-/// Trials between two fits.
-const REFIT: usize = 4;
 /// Points that are ranked for the first trials, and how many of them are.
 const SEEDS: (usize, usize) = (32, 3);
 /// Points that are ranked where nothing but the analytic model decides.
@@ -85,37 +76,21 @@ struct Variant {
     seeds: bool,
     /// Takes legal points only.
     legal: bool,
-    /// Ranks by trees that learn from the trials.
-    trees: bool,
-    /// Trees learn from the trials of the nearest kernels, too.
-    experience: bool,
     /// Begins with the best schedules of the nearest kernels.
     transfer: bool,
 }
 
-const TODAY: Variant = Variant {
-    name: "descent with seeds",
-    random: false,
-    ranking: false,
-    seeds: true,
-    legal: false,
-    trees: false,
-    experience: false,
-    transfer: false,
-};
+const TODAY: Variant =
+    Variant { name: "descent with seeds", random: false, ranking: false, seeds: true, legal: false, transfer: false };
 
-/// All of them; the second one's trials are the experience of others.
+/// All of them. The trials of the first one are what `transfer` begins with.
 const VARIANTS: &[Variant] = &[
     TODAY,
     Variant { name: "random", random: true, seeds: false, ..TODAY },
     Variant { name: "analytic ranking", ranking: true, seeds: false, ..TODAY },
     Variant { name: "descent without seeds", seeds: false, ..TODAY },
     Variant { name: "seeds, legal points", legal: true, ..TODAY },
-    Variant { name: "seeds, trees", trees: true, ..TODAY },
-    Variant { name: "seeds, trees with experience", trees: true, experience: true, ..TODAY },
     Variant { name: "seeds, transfer", transfer: true, ..TODAY },
-    Variant { name: "seeds, transfer, trees", transfer: true, trees: true, ..TODAY },
-    Variant { name: "seeds, transfer, trees with experience", transfer: true, trees: true, experience: true, ..TODAY },
 ];
 
 /// What is known of a point.
@@ -123,7 +98,6 @@ struct Known {
     schedule: String,
     cycles: f64,
     legal: bool,
-    features: Vec<f64>,
 }
 
 /// A kernel, its schedules, and their times.
@@ -155,8 +129,7 @@ impl Bench {
         let known = points.entry(point.to_vec()).or_insert_with_key(|point| {
             let (schedule, program) = self.space.scheduled(point);
             let cycles = estimate_program(&program, 1);
-            let features = features(&self.task, &self.space, point, &program, cycles);
-            Rc::new(Known { schedule: schedule.to_string(), cycles, legal: self.space.refused(point).is_empty(), features })
+            Rc::new(Known { schedule: schedule.to_string(), cycles, legal: self.space.refused(point).is_empty() })
         });
         Rc::clone(known)
     }
@@ -213,7 +186,7 @@ impl Table {
             target: self.target.to_string(),
             threads: 1,
             seed: 0,
-            tolerance: 1e-4,
+            check_tolerance: 1e-4,
             incumbent: best.is_finite().then_some(best),
             budget: BUDGET,
             cache: Cache::Warm,
@@ -282,30 +255,10 @@ fn search(
     }
     let mut descent = Descent::new(space.knobs().iter().map(|knob| knob.choices.len()).collect(), seeds, seed);
 
-    let mut rows: Vec<Vec<f64>> = Vec::new();
-    let mut values: Vec<f64> = Vec::new();
-    let example = |bench: &Bench, point: &Point, time: f64| {
-        let known = bench.known(point);
-        (known.features.clone(), (time / known.cycles).ln())
-    };
-    if variant.experience {
-        for &near in bench.nearest.iter().take(3) {
-            for (point, time) in experience[near].iter().filter(|trial| trial.1.is_finite()) {
-                let (row, value) = example(&benches[near], point, *time);
-                rows.push(row);
-                values.push(value);
-            }
-        }
-    }
-    let mut trees: Option<Trees> = None;
     while trials.len() < TRIALS {
-        if variant.trees && rows.len() >= EXAMPLES && (trees.is_none() || trials.len().is_multiple_of(REFIT)) {
-            trees = Some(Trees::fit(&rows, &values));
-        }
         let estimate = |point: &[usize]| {
             let known = bench.known(point);
-            let factor = trees.as_ref().map_or(1.0, |trees| trees.predict(&known.features).exp());
-            (known.legal || !variant.legal).then_some(known.cycles * factor)
+            (known.legal || !variant.legal).then_some(known.cycles)
         };
         let point = if variant.random || variant.ranking { listed.next() } else { descent.ask(&estimate) };
         let Some(point) = point else { break };
@@ -315,11 +268,6 @@ fn search(
         }
         let Some(time) = table.time(bench, &point, &schedule)? else { continue };
         descent.tell(&point, time.is_finite().then_some(time));
-        if variant.trees && time.is_finite() {
-            let (row, value) = example(bench, &point, time);
-            rows.push(row);
-            values.push(value);
-        }
         trials.push((point, time));
     }
     Ok(trials)

@@ -4,7 +4,7 @@
 //! all proposals before it but the last [`AHEAD`], whether more of them are known or not. So the next one may be prepared while
 //! one is measured, or after it, and is the same.
 
-use crate::descent::{Descent, Point};
+use crate::schedules::descent::{Descent, Point};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_ir::loops::Program;

@@ -1,9 +1,9 @@
 //! The measurer that does the work: compiles, checks and times candidates in this process. A candidate that crashes or
-//! hangs takes the process with it, so searches use it through a [worker](crate::process::WorkerMeasurer).
+//! hangs takes the process with it, so searches use it through a [worker](super::WorkerMeasurer).
 
 use crate::error::MeasureError;
-use crate::job::{Cache, Cause, Job, Measurer, Outcome};
-use crate::race;
+use crate::timing::job::{Cache, Cause, Job, Measurer, Outcome};
+use crate::timing::race;
 use sonar_codegen::{CodegenError, CompiledKernel, Guarded, Target};
 use sonar_ir::Tensor;
 use sonar_ir::loops::{BufferKind, Program};
@@ -89,7 +89,7 @@ impl LocalMeasurer {
                 }
             }
             let error = result.relative_error(&expected);
-            if error > job.tolerance {
+            if error > job.check_tolerance {
                 return Err(Cause::WrongOutput(error.min(f64::MAX)));
             }
         }

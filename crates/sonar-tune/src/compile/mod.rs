@@ -11,6 +11,10 @@
 //! What a pass hands on is verified: the input always, the results of our own passes in debug builds. (Loop programs are verified
 //! once more by the code generator, always.)
 
+mod backend;
+
+pub use backend::JitBackend;
+
 use crate::error::TuneError;
 use sonar_codegen::{CompiledPlan, Context, Model, ObjectFile, Target};
 use sonar_ir::fold::{self, Folded};
@@ -26,7 +30,7 @@ use std::time::Instant;
 
 /// How far a graph is rewritten: each level includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub enum RewriteLevel {
     /// Not at all, and every operator is a kernel: what everything else is compared to.
     Unfused,
     /// Not at all: elementwise operators join the kernels of their neighbours.
@@ -37,11 +41,11 @@ pub enum Level {
     Full,
 }
 
-/// Knows better schedules than the analytic default for some tasks.
-pub type Schedules<'a> = dyn Fn(&Task) -> Option<Schedule> + 'a;
+/// Knows better schedules than the analytic default for some tasks. It may fail: records can be locked or damaged.
+pub type Schedules<'a> = dyn Fn(&Task) -> Result<Option<Schedule>, TuneError> + 'a;
 
-/// Knows to what some graphs, whose batch is bound, are best rewritten.
-pub type Networks<'a> = dyn Fn(&Graph) -> Option<Graph> + 'a;
+/// Knows the fastest form of some graphs, whose batch is bound. It may fail as [`Schedules`] may.
+pub type Networks<'a> = dyn Fn(&Graph) -> Result<Option<Graph>, TuneError> + 'a;
 
 /// How to compile.
 #[derive(Clone, Copy)]
@@ -55,11 +59,11 @@ pub struct CompileOptions<'a> {
     /// What the symbolic batch is bound to.
     pub batch: usize,
     /// How far the graph is rewritten.
-    pub rewrite: Level,
+    pub rewrite: RewriteLevel,
     /// The rules, of which the level says up to which stage they are used.
     pub rules: &'a [Rule],
     /// The largest error that rounding may cause, over the largest output: see [`sonar_schedule::Options::tolerance`].
-    pub tolerance: f64,
+    pub max_rounding: f64,
     /// Where schedules come from; the analytic default where it knows none.
     pub schedules: &'a Schedules<'a>,
     /// Where rewritten graphs come from; the one of least estimated cost where it knows none.
@@ -145,10 +149,10 @@ pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, Tun
     let mut passes = Passes::default();
     let graph = passes.time("specialise", || specialise(graph, options))?;
     let (rewritten, report) = passes.time("rewrite", || {
-        let known = if options.rewrite == Level::Full { (options.networks)(&graph) } else { None };
+        let known = if options.rewrite == RewriteLevel::Full { (options.networks)(&graph)? } else { None };
         match known {
             Some(known) => Ok((known, None)),
-            None if options.rewrite < Level::Fusion => Ok((graph.clone(), None)),
+            None if options.rewrite < RewriteLevel::Fusion => Ok((graph.clone(), None)),
             None => {
                 let Rewritten { graph, report, .. } = rewrite(&graph, &*estimated_cost(options), options)?;
                 Ok((graph, Some(report)))
@@ -172,7 +176,7 @@ pub(crate) fn rewrite(
     options: &CompileOptions<'_>,
 ) -> Result<Rewritten, TuneError> {
     let fusion = sonar_rewrite::rules_up_to(options.rules, Stage::Fuse);
-    let rules = if options.rewrite == Level::Full { options.rules } else { &fusion };
+    let rules = if options.rewrite == RewriteLevel::Full { options.rules } else { &fusion };
     let rewriting = sonar_rewrite::Options { rules, cost, ..sonar_rewrite::Options::default() };
     let rewritten = sonar_rewrite::rewrite(graph, &rewriting)?;
     verified_in_debug("rewrite", || rewritten.candidates.iter().try_for_each(verify::graph))?;
@@ -201,7 +205,8 @@ pub(crate) fn lower_rewritten(
     })?;
 
     let tasks = passes.time("tasks", || {
-        let partition = if options.rewrite == Level::Unfused { sonar_schedule::unfused_tasks } else { sonar_schedule::tasks };
+        let partition =
+            if options.rewrite == RewriteLevel::Unfused { sonar_schedule::unfused_tasks } else { sonar_schedule::tasks };
         let tasks = partition(&folded.main)?;
         verified_in_debug("tasks", || tasks.tasks.iter().try_for_each(|task| verify::program(&task.program)))?;
         Ok(tasks)
@@ -217,12 +222,14 @@ pub fn plan(lowered: Lowered, options: &CompileOptions<'_>) -> Result<Planned, T
     let mut passes = Passes(lowered.passes.clone());
 
     let (schedules, programs) = passes.time("schedule", || {
-        let known = |task| (options.schedules)(task).filter(|schedule| sonar_schedule::allows(schedule, options.tolerance));
-        let scheduled = |task| match known(task) {
-            Some(schedule) => sonar_schedule::apply(&task.program, &schedule, lanes).map(|program| (schedule, program)),
-            None => Ok(sonar_schedule::default_program(task, &goal)),
+        let scheduled = |task| match (options.schedules)(task)? {
+            Some(schedule) if sonar_schedule::allows(&schedule, options.max_rounding) => {
+                let program = sonar_schedule::apply(&task.program, &schedule, lanes)?;
+                Ok((schedule, program))
+            }
+            _ => Ok(sonar_schedule::default_program(task, &goal)),
         };
-        Ok(lowered.tasks.tasks.iter().map(scheduled).collect::<Result<(Vec<_>, Vec<_>), _>>()?)
+        lowered.tasks.tasks.iter().map(scheduled).collect::<Result<(Vec<_>, Vec<_>), TuneError>>()
     })?;
 
     let plan = passes.time("plan", || {
@@ -243,18 +250,18 @@ pub fn generate(mut planned: Planned, options: &CompileOptions<'_>) -> Result<Co
 }
 
 impl<'a> CompileOptions<'a> {
-    /// One thread, a batch of one, all rules, a tolerance of 1e-4, and analytic schedules for a usual machine.
+    /// One thread, a batch of one, all rules, rounding errors up to 1e-4, and analytic schedules for a usual machine.
     pub fn new(target: &'a Target) -> Self {
         CompileOptions {
             target,
             machine: Machine::usual(target.lanes()),
             threads: 1,
             batch: 1,
-            rewrite: Level::Full,
+            rewrite: RewriteLevel::Full,
             rules: sonar_rewrite::RULES,
-            tolerance: 1e-4,
-            schedules: &|_| None,
-            networks: &|_| None,
+            max_rounding: 1e-4,
+            schedules: &|_| Ok(None),
+            networks: &|_| Ok(None),
         }
     }
 
@@ -264,7 +271,7 @@ impl<'a> CompileOptions<'a> {
             lanes: self.target.lanes(),
             machine: self.machine,
             threads: self.threads,
-            tolerance: self.tolerance,
+            tolerance: self.max_rounding,
         }
     }
 }

@@ -37,15 +37,15 @@ impl<'a> KernelCosts<'a> {
     }
 
     /// The tasks of a graph's kernels whose times are not known.
-    pub fn unseen(&self, graph: &Graph) -> Vec<Task> {
-        let mut unseen: Vec<Task> = Vec::new();
+    pub fn untimed(&self, graph: &Graph) -> Vec<Task> {
+        let mut untimed: Vec<Task> = Vec::new();
         sonar_rewrite::cost::for_each_kernel(graph, |kernel| {
             let tasks = self.tasks(kernel);
-            unseen.extend(tasks.into_iter().filter(|task| (self.times)(task).is_none()));
+            untimed.extend(tasks.into_iter().filter(|task| (self.times)(task).is_none()));
         });
-        unseen.sort_by(|a, b| a.key.cmp(&b.key));
-        unseen.dedup_by(|a, b| a.key == b.key);
-        unseen
+        untimed.sort_by(|a, b| a.key.cmp(&b.key));
+        untimed.dedup_by(|a, b| a.key == b.key);
+        untimed
     }
 
     /// The sum of the times of a kernel's tasks; nothing if it has none, or one of them is not known.

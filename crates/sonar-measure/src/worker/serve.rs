@@ -1,50 +1,17 @@
-//! The worker process: its protocol, and the side of it that measures.
+//! The worker's side of the protocol: it measures what it is asked for.
 //!
-//! A worker reads a [`Request`] a line and answers each with a [`Reply`] a line, both in JSON. It may die or hang at any time: that is
-//! what it is for. [`WorkerMeasurer`](crate::process::WorkerMeasurer) is the other side.
+//! A worker may die or hang at any time: this is what it is for. [`WorkerMeasurer`](super::WorkerMeasurer) is the other side.
 
-use crate::job::{Job, Measurer, Outcome};
-use crate::local::LocalMeasurer;
-use serde::{Deserialize, Serialize};
+use super::local::LocalMeasurer;
+use super::protocol::{PROTOCOL, Reply, Request};
+use crate::timing::job::Measurer;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-/// Version of the protocol; both sides must have the same.
-pub const PROTOCOL: u32 = 2;
-
 /// How long a worker may still be busy after its input ended.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// What a worker is asked.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Request {
-    /// Says which version of the protocol the worker speaks. The first request.
-    Start {
-        /// Whether to stay on one processor.
-        pin: bool,
-        /// Bytes of memory that the worker may use.
-        memory: u64,
-    },
-    /// As [`Measurer::measure`].
-    Measure(Box<Job>),
-    /// As [`Measurer::compare`].
-    Compare(Vec<Job>),
-}
-
-/// What a worker answers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reply {
-    /// To [`Request::Start`]: the version of the protocol.
-    Ready(u32),
-    /// To all others: one outcome for each job, and the seconds that candidates ran.
-    Outcomes(Vec<Outcome>, f64),
-    /// The request cannot be read, or the measuring itself fails; holds why.
-    Refused(String),
-}
 
 /// Answers requests until the input ends.
 ///

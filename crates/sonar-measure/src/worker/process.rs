@@ -2,9 +2,9 @@
 //!
 //! While one worker measures, another one stands by, started and idle: after a crash the next job does not wait for a process.
 
+use super::protocol::{PROTOCOL, Reply, Request};
 use crate::error::MeasureError;
-use crate::job::{Cause, Job, Measurer, Outcome};
-use crate::worker::{PROTOCOL, Reply, Request};
+use crate::timing::job::{Cause, Job, Measurer, Outcome};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -81,12 +81,13 @@ impl Overheads {
 }
 
 impl WorkerOptions {
-    /// A worker that is this same executable with the argument `worker`.
-    pub fn current_executable() -> std::io::Result<WorkerOptions> {
+    /// A worker that is this same executable with the argument `worker`, for kernels on some threads. A kernel of one thread is
+    /// timed on one processor, by every command alike: times of both kinds would not be comparable.
+    pub fn current_executable(threads: usize) -> std::io::Result<WorkerOptions> {
         Ok(WorkerOptions {
             program: std::env::current_exe()?,
             arguments: vec!["worker".into()],
-            pin: false,
+            pin: threads == 1,
             time_limit: Duration::from_secs(20),
             memory: MEMORY,
         })

@@ -23,7 +23,7 @@ pub use salvage::{Salvaged, salvage};
 pub use schema::SCHEMA_VERSION;
 
 use crate::error::MeasureError;
-use crate::job::{Cache, Cause, Outcome};
+use crate::timing::job::{Cache, Cause, Outcome};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -5,17 +5,16 @@
 //! model has the first contender of every kernel, the next one the second, and so on. A contender replaces the analytic
 //! default if its calls are faster, and all of them together only if the network is.
 
-use crate::compile::{CompileOptions, Lowered};
+use super::latency::{GoOn, ModelMeasurer};
+use crate::compile::{CompileOptions, Lowered, plan};
 use crate::error::TuneError;
-use crate::latency::{Arguments, measure_models};
-use crate::tuner::{TaskId, Tuner};
-use sonar_codegen::Context;
-use sonar_ir::Values;
+use crate::schedules::{TaskId, Tuner};
 use sonar_ir::machine::is_gain;
 use sonar_ir::schedule::Schedule;
 use sonar_measure::{Budget, stats};
 use sonar_schedule::Task;
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 /// Contenders of a kernel at most, the analytic default being one.
 const CONTENDERS: usize = 3;
@@ -37,49 +36,53 @@ pub struct Confirmation {
     pub replaced: usize,
 }
 
-/// A choice of contenders, one for each kernel, as numbers.
-type Choice = Vec<usize>;
+/// One contender for each task of a network, by number.
+type Selection = Vec<usize>;
 
-/// Times the contenders of all kernels of a network inside of it, makes those the best of their tasks that make the network
-/// fastest, and records that. `ids` are the tasks of `lowered`, in their order. It takes about `time`, but at least a few runs.
-pub fn in_network(
+/// Times the contenders of all kernels of a network inside it, makes those the best of their tasks that make the network fastest,
+/// and records that. `ids` are the tasks of `lowered`, in their order. It takes about `time`, but at least a few runs.
+pub fn in_network<M: ModelMeasurer>(
     tuner: &mut Tuner,
     lowered: &Lowered,
     ids: &[TaskId],
     options: &CompileOptions<'_>,
-    params: &Values,
+    models: &mut M,
     time: Duration,
-    seed: u64,
+    go_on: &mut GoOn<'_>,
 ) -> Result<Confirmation, TuneError> {
-    let start = Instant::now();
+    let end = tuner.now() + time;
     let contenders: Vec<Vec<Schedule>> = ids.iter().map(|&id| tuner.contenders(id, CONTENDERS)).collect();
     let tasks = &lowered.tasks;
-    let load = |choice: &Choice| -> Result<Context, TuneError> {
+    let load = |models: &mut M, selection: &Selection| {
         let schedules = |task: &Task| {
-            let index = tasks.tasks.iter().position(|other| other.key == task.key)?;
-            contenders[index].get(choice[index]).cloned()
+            let index = tasks.tasks.iter().position(|other| other.key == task.key);
+            Ok(index.and_then(|index| contenders[index].get(selection[index]).cloned()))
         };
         let options = CompileOptions { schedules: &schedules, ..*options };
-        lowered.ready(&options, params)
+        models.load(plan(lowered.clone(), &options)?, &options)
     };
     let versions = contenders.iter().map(Vec::len).max().unwrap_or(0).max(1);
-    let choices: Vec<Choice> =
+    let selections: Vec<Selection> =
         (0..versions).map(|version| contenders.iter().map(|c| version.min(c.len().saturating_sub(1))).collect()).collect();
-    let mut models = choices.iter().map(&load).collect::<Result<Vec<Context>, TuneError>>()?;
+    let mut loaded = selections.iter().map(|selection| load(models, selection)).collect::<Result<Vec<M::Model>, TuneError>>()?;
 
-    let times = profile(&mut models, &choices, lowered, time.saturating_sub(start.elapsed()) / 2, seed)?;
-    let fastest: Choice = times.iter().map(|times| fastest(times)).collect();
-    let mut candidates = vec![choices[0].clone()];
-    models.truncate(1);
-    for choice in [Some(&fastest), choices.get(1)].into_iter().flatten() {
-        if !candidates.contains(choice) {
-            models.push(load(choice)?);
-            candidates.push(choice.clone());
+    let half = tuner.now() + end.saturating_sub(tuner.now()) / 2;
+    let times = profile(models, &mut loaded, &selections, lowered, go_on, &|| tuner.now() >= half)?;
+    let fastest: Selection = times.iter().map(|times| fastest(times)).collect();
+    let mut candidates = vec![selections[0].clone()];
+    loaded.truncate(1);
+    for selection in [Some(&fastest), selections.get(1)].into_iter().flatten() {
+        if !candidates.contains(selection) {
+            loaded.push(load(models, selection)?);
+            candidates.push(selection.clone());
         }
     }
     // Each sample is two runs.
-    let left = time.saturating_sub(start.elapsed()).as_secs_f64() / (2 * models.len()) as f64;
-    let samples = measure_models(&mut models, Budget { samples: 100, seconds: left.min(1.0) }, seed)?;
+    let left = end.saturating_sub(tuner.now()).as_secs_f64() / (2 * loaded.len()) as f64;
+    let samples = models.compare(&mut loaded, Budget { samples: 100, seconds: left.min(1.0) }, go_on)?;
+    if go_on().is_break() {
+        return Err(TuneError::Interrupted);
+    }
     let medians: Vec<f64> = samples.iter().map(|samples| stats::median(samples)).collect();
     let best = (0..medians.len()).min_by(|&a, &b| medians[a].total_cmp(&medians[b])).unwrap_or(0);
 
@@ -92,41 +95,43 @@ pub fn in_network(
     Ok(Confirmation { untuned: samples[0].clone(), tuned: samples[best].clone(), replaced })
 }
 
-/// The number of the contender with the lowest median; the first of them if it is not clearly slower.
+/// The number of the contender with the lowest median; the first one unless another is clearly faster.
 fn fastest(times: &[Vec<f64>]) -> usize {
     let medians: Vec<f64> = times.iter().map(|times| stats::median(times)).collect();
     let best = (0..medians.len()).min_by(|&a, &b| medians[a].total_cmp(&medians[b])).unwrap_or(0);
     if medians.first().is_some_and(|first| is_gain(medians[best], *first)) { best } else { 0 }
 }
 
-/// For each kernel, for each of its contenders, samples of the nanoseconds of one call inside of the network. The models take turns;
-/// there are fewer samples if `time` is over before.
-fn profile(
-    models: &mut [Context],
-    choices: &[Choice],
+/// For each task, for each of its contenders: samples of the nanoseconds of one call inside the network. The models take turns.
+/// There are fewer samples if the time is `over` before.
+fn profile<M: ModelMeasurer>(
+    models: &mut M,
+    loaded: &mut [M::Model],
+    selections: &[Selection],
     lowered: &Lowered,
-    time: Duration,
-    seed: u64,
+    go_on: &mut GoOn<'_>,
+    over: &dyn Fn() -> bool,
 ) -> Result<Vec<Vec<Vec<f64>>>, TuneError> {
-    let start = Instant::now();
     let kernels = &lowered.tasks.kernels;
     let count = lowered.tasks.tasks.len();
     let mut calls = vec![0.0; count];
     kernels.iter().for_each(|kernel| calls[kernel.task] += 1.0);
     let mut times: Vec<Vec<Vec<f64>>> =
-        (0..count).map(|task| vec![vec![]; choices.iter().map(|c| c[task] + 1).max().unwrap_or(0)]).collect();
-    let mut arguments: Vec<Arguments> = models.iter().map(|context| Arguments::random(context, seed)).collect();
+        (0..count).map(|task| vec![vec![]; selections.iter().map(|s| s[task] + 1).max().unwrap_or(0)]).collect();
     for taken in 0..SAMPLES {
-        if taken >= FEW_SAMPLES && start.elapsed() >= time {
+        if taken >= FEW_SAMPLES && over() {
             break;
         }
-        for ((model, arguments), choice) in models.iter_mut().zip(&mut arguments).zip(choices) {
+        for (model, selection) in loaded.iter_mut().zip(selections) {
+            if go_on() == ControlFlow::Break(()) {
+                return Err(TuneError::Interrupted);
+            }
             let mut sums = vec![0.0; count];
-            for (time, kernel) in arguments.profile(model, RUNS)?.iter().zip(kernels) {
-                sums[kernel.task] += time.seconds * 1e9;
+            for (time, kernel) in models.profile(model, RUNS)?.iter().zip(kernels) {
+                sums[kernel.task] += time;
             }
             for (task, sum) in sums.into_iter().enumerate() {
-                times[task][choice[task]].push(sum / calls[task]);
+                times[task][selection[task]].push(sum / calls[task]);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What is asked of a measurement, and what comes of it.
 
 use crate::error::MeasureError;
-use crate::stats;
+use crate::timing::stats;
 use serde::{Deserialize, Serialize};
 use sonar_codegen::Fault;
 use sonar_ir::loops::Program;
@@ -26,7 +26,7 @@ pub struct Job {
     /// Seed of the arguments.
     pub seed: u64,
     /// Largest accepted [relative error](sonar_ir::Tensor::relative_error) of any output.
-    pub tolerance: f64,
+    pub check_tolerance: f64,
     /// Time of the best known candidate in nanoseconds: one that is clearly slower is dropped early.
     pub incumbent: Option<f64>,
     /// How long to time.
@@ -160,7 +160,7 @@ impl Budget {
     /// A candidate that is not dropped has at least this many samples.
     pub const MIN_SAMPLES: usize = 3;
     /// A candidate that is timed in turns with others has at least this many samples: as many as a
-    /// [verdict](crate::race::verdict) takes.
+    /// [verdict](crate::timing::race::verdict) takes.
     pub const MIN_TURNS: usize = 8;
 }
 

@@ -1,8 +1,9 @@
 //! How long a candidate is worth timing: the decision, apart from what is timed.
 
-use crate::job::{Budget, Outcome};
-use crate::stats;
+use crate::timing::job::{Budget, Outcome};
+use crate::timing::stats;
 use sonar_ir::machine::MIN_GAIN;
+use std::ops::ControlFlow;
 
 /// A first sample above this multiple of the incumbent ends the race.
 pub const FIRST_BOUND: f64 = 3.0;
@@ -66,14 +67,25 @@ pub fn race(mut call: impl FnMut(usize) -> f64, incumbent: Option<f64>, budget: 
     }
 }
 
-/// Times candidates in turns, one sample of each a round, [`Budget::MIN_TURNS`] at least; `budget` is that of each candidate. `call(i, n)` makes `n` calls of the
-/// `i`-th candidate and returns the nanoseconds that they took together. One list of samples for each candidate.
-pub fn take_turns(mut call: impl FnMut(usize, usize) -> f64, candidates: usize, budget: Budget) -> Vec<Vec<f64>> {
+/// Times candidates in turns, one sample of each a round, [`Budget::MIN_TURNS`] at least. `budget` is that of each candidate.
+/// `call(i, n)` makes `n` calls of the `i`-th candidate and returns the nanoseconds that they took together. One list of samples
+/// for each candidate.
+pub fn take_turns(call: impl FnMut(usize, usize) -> f64, candidates: usize, budget: Budget) -> Vec<Vec<f64>> {
+    take_turns_while(call, candidates, budget, &mut || ControlFlow::Continue(()))
+}
+
+/// The same, but it ends when `go_on` breaks, which is asked before each round.
+pub fn take_turns_while(
+    mut call: impl FnMut(usize, usize) -> f64,
+    candidates: usize,
+    budget: Budget,
+    go_on: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Vec<Vec<f64>> {
     let repeats: Vec<usize> = (0..candidates).map(|i| repeats(&mut |n| call(i, n))).collect();
     let mut samples = vec![Vec::with_capacity(budget.samples); candidates];
     let mut spent = vec![0.0; candidates];
     let mut running = true;
-    while running {
+    while running && go_on().is_continue() {
         running = false;
         for i in 0..candidates {
             if samples[i].len() < Budget::MIN_TURNS || !ended(&samples[i], spent[i], budget) {

@@ -1,9 +1,9 @@
 //! A measurer without measurements, for tests of what uses one.
 
-use crate::clock::FakeClock;
 use crate::error::MeasureError;
-use crate::job::{Budget, Job, Measurer, Outcome};
 use crate::records::digest;
+use crate::timing::clock::FakeClock;
+use crate::timing::job::{Budget, Job, Measurer, Outcome};
 use std::time::Duration;
 
 /// Invents the time of a candidate from a seed, its task and its schedule: the same every time, on every machine.
@@ -38,7 +38,7 @@ impl Measurer for FakeMeasurer {
         self.clock.advance(Self::COST);
         self.measured += 1;
         let time = self.time(&job.task, &job.schedule);
-        Ok(crate::race::race(
+        Ok(crate::timing::race::race(
             |n| time * n as f64,
             job.incumbent,
             Budget { samples: job.budget.samples.min(Budget::MIN_TURNS), ..job.budget },

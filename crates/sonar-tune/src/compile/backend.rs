@@ -1,6 +1,6 @@
 //! Compiled code as a backend of training.
 
-use crate::compile::{CompileOptions, Level, Schedules, compile};
+use super::{CompileOptions, RewriteLevel, Schedules, compile};
 use crate::error::TuneError;
 use sonar_codegen::{CodegenError, Context, Target};
 use sonar_ir::machine::Machine;
@@ -26,7 +26,7 @@ impl JitBackend {
     /// A backend for this machine, with analytic schedules.
     pub fn native(threads: usize) -> Result<JitBackend, TuneError> {
         let target = Target::native()?;
-        Ok(JitBackend { machine: Machine::usual(target.lanes()), target, threads, schedules: Box::new(|_| None) })
+        Ok(JitBackend { machine: Machine::usual(target.lanes()), target, threads, schedules: Box::new(|_| Ok(None)) })
     }
 }
 
@@ -35,7 +35,7 @@ impl Backend for JitBackend {
         let options = CompileOptions {
             machine: self.machine,
             threads: self.threads,
-            rewrite: Level::Written,
+            rewrite: RewriteLevel::Written,
             schedules: &self.schedules,
             ..CompileOptions::new(&self.target)
         };

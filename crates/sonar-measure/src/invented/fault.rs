@@ -1,8 +1,8 @@
 //! A measurer whose candidates misbehave on purpose.
 
 use crate::error::MeasureError;
-use crate::job::{Job, Measurer, Outcome};
 use crate::records::digest;
+use crate::timing::job::{Job, Measurer, Outcome};
 use sonar_codegen::Fault;
 
 /// Plants faults into candidates before another measurer gets them: which one depends on the schedule alone, so that a search can

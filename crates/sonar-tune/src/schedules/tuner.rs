@@ -12,9 +12,10 @@
 //! results of all candidates before the one that is measured: a search on one thread makes the same trials in the same order.
 
 use crate::error::TuneError;
-pub use crate::limits::{Limits, StopReason, TaskStop};
-use crate::proposals::{Proposal, Proposals};
 use crate::recorded;
+use crate::schedules::failures::Failures;
+pub use crate::schedules::limits::{Limits, StopReason, TaskStop};
+use crate::schedules::propose::{Proposal, Proposals};
 use sonar_codegen::Target;
 use sonar_ir::loops::Program;
 use sonar_ir::machine::{Machine, is_gain};
@@ -22,7 +23,8 @@ use sonar_ir::schedule::Schedule;
 use sonar_measure::race::{SAMPLE_NANOSECONDS, Verdict, verdict};
 use sonar_measure::{Budget, Cache, Clock, Job, Key, Measurer, Outcome, Records, Trial, records, stats};
 use sonar_schedule::Task;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::fmt;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -53,9 +55,9 @@ pub struct TunerOptions {
     /// Where kernels find their data when they are timed.
     pub cache: Cache,
     /// What rounding may cost: see [`sonar_schedule::Options::tolerance`].
-    pub rounding: f64,
+    pub max_rounding: f64,
     /// Largest accepted error of a kernel's output over the largest output.
-    pub tolerance: f64,
+    pub check_tolerance: f64,
     /// Whether the next candidate is prepared while one is measured: worth it if the machine has a processor for it beside those
     /// that kernels run on. Trials are the same and come in the same order.
     pub overlap: bool,
@@ -64,6 +66,12 @@ pub struct TunerOptions {
 /// Index of a task of a [`Tuner`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub usize);
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
 
 /// What happened last: one trial, or the confirmation of the best of a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,8 +132,8 @@ impl TunerOptions {
             seed: 0,
             budget: Budget::default(),
             cache: Cache::default(),
-            rounding: 1e-4,
-            tolerance: 1e-4,
+            max_rounding: 1e-4,
+            check_tolerance: 1e-4,
             overlap: false,
         }
     }
@@ -142,7 +150,7 @@ impl TunerOptions {
             lanes: self.target.lanes(),
             machine: self.machine,
             threads: self.threads,
-            tolerance: self.rounding,
+            tolerance: self.max_rounding,
         }
     }
 }
@@ -160,7 +168,7 @@ impl Tuner {
         }
         let key = recorded::key(task, &self.options.target, self.options.threads, self.options.cache);
         let allowed = |schedule: &str| {
-            schedule.parse().is_ok_and(|schedule: Schedule| sonar_schedule::allows(&schedule, self.options.rounding))
+            schedule.parse().is_ok_and(|schedule: Schedule| sonar_schedule::allows(&schedule, self.options.max_rounding))
         };
         let space = sonar_schedule::space(task, &self.options.goal());
         let mut state = State::new(task, &key, Proposals::new(space, self.options.threads, self.options.seed));
@@ -298,15 +306,13 @@ impl Tuner {
         self.states[id.0].tried.len()
     }
 
-    /// Why trials of a task failed, and how many of them for each [kind](sonar_measure::Cause::kind) of cause.
-    pub fn failures(&self, id: TaskId) -> BTreeMap<&'static str, usize> {
-        let mut counts = BTreeMap::new();
-        for outcome in self.states[id.0].tried.values() {
-            if let Outcome::Failed(cause) = outcome {
-                *counts.entry(cause.kind()).or_default() += 1;
-            }
-        }
-        counts
+    /// Why trials of a task failed, and how many for each kind of cause.
+    pub fn failures(&self, id: TaskId) -> Failures {
+        let causes = self.states[id.0].tried.values().filter_map(|outcome| match outcome {
+            Outcome::Failed(cause) => Some(cause),
+            Outcome::Ok(_) | Outcome::Dropped(_) => None,
+        });
+        causes.collect()
     }
 
     /// The progress of a task by this tuner, in order.
@@ -317,6 +323,21 @@ impl Tuner {
     /// A task by its id.
     pub fn task(&self, id: TaskId) -> &Task {
         &self.states[id.0].task
+    }
+
+    /// The clock that limits are of.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The time of this clock.
+    pub fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// Time that this tuner spent measuring, in all.
+    pub fn measuring(&self) -> Duration {
+        self.states.iter().map(|state| Duration::from_secs_f64(state.seconds)).sum()
     }
 
     /// The records that everything goes to.
@@ -497,7 +518,7 @@ impl State {
             target: options.target.to_string(),
             threads: options.threads,
             seed: options.seed,
-            tolerance: options.tolerance,
+            check_tolerance: options.check_tolerance,
             incumbent,
             budget: options.budget,
             cache: options.cache,

@@ -1,0 +1,7 @@
+//! Measurers for tests of what uses one.
+
+mod fake;
+mod fault;
+
+pub use fake::FakeMeasurer;
+pub use fault::Planted;
