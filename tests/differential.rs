@@ -13,7 +13,7 @@ use support::random::{Operators, random_graph};
 use support::{LEVELS, Variant, run_compiled, targets};
 
 /// Share of the largest output that compiled code may be off.
-const TOLERANCE: f64 = 1e-4;
+const CHECK_TOLERANCE: f64 = 1e-4;
 
 /// Graphs of a run that does not ask for another number.
 const GRAPHS: u64 = 1200;
@@ -51,11 +51,11 @@ fn check(part: u64) {
                 target,
                 rewrite: LEVELS[random.random_range(0..LEVELS.len())],
                 threads: random.random_range(1..3),
-                tolerance: if random.random() { 1e-4 } else { 0.0 },
+                max_rounding: if random.random() { 1e-4 } else { 0.0 },
                 schedules: if random.random_range(0..3) == 0 { Some(seed) } else { None },
             };
             let wrong = match catch_unwind(AssertUnwindSafe(|| run_compiled(&graph, &values, &variant))) {
-                Ok(found) => Some(error(&found, &expected)).filter(|&e| e > TOLERANCE).map(|e| format!("off by {e:e}")),
+                Ok(found) => Some(error(&found, &expected)).filter(|&e| e > CHECK_TOLERANCE).map(|e| format!("off by {e:e}")),
                 Err(_) => Some("a panic".to_string()),
             };
             let Some(wrong) = wrong else { continue };
@@ -65,11 +65,11 @@ fn check(part: u64) {
             }
             wrongs += 1;
             eprintln!(
-                "{wrong}: {:?}, threads {}, tolerance {}, {}, {target}; repeat it with\n\
+                "{wrong}: {:?}, threads {}, rounding of up to {}, {}, {target}; repeat it with\n\
                  SONAR_FUZZ_SEED={seed} SONAR_FUZZ_GRAPHS=1 cargo test --test differential\n{graph}",
                 variant.rewrite,
                 variant.threads,
-                variant.tolerance,
+                variant.max_rounding,
                 if variant.schedules.is_some() { "random schedules" } else { "default schedules" },
             );
         }

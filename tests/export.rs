@@ -10,7 +10,7 @@ use support::examples::examples;
 use support::random::{Operators, random_graph};
 
 /// Share of the largest output that may be lost: operators are made of others, which round differently.
-const TOLERANCE: f64 = 1e-5;
+const CHECK_TOLERANCE: f64 = 1e-5;
 
 /// What the symbolic batch is bound to, after the file was written.
 const BATCH: usize = 2;
@@ -33,7 +33,7 @@ fn check(what: &str, graph: &Graph) -> usize {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (output, (found, expected)) in found.iter().zip(&expected).enumerate() {
         let error = found.relative_error(expected);
-        assert!(error <= TOLERANCE, "{what}: output {output} is off by {error:e}\n{graph}\n{}", back.graph);
+        assert!(error <= CHECK_TOLERANCE, "{what}: output {output} is off by {error:e}\n{graph}\n{}", back.graph);
     }
     model.graph.map_or(0, |g| g.node.iter().filter(|n| n.op_type == "Transpose").count())
 }

@@ -11,6 +11,7 @@ mod onnx;
 #[path = "../support/onnx_file.rs"]
 mod onnx_file;
 mod readable;
+mod rounding;
 mod rules;
 mod runs;
 

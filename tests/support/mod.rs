@@ -26,7 +26,7 @@ pub struct Variant<'t> {
     /// For how many threads.
     pub threads: usize,
     /// How much rounding may cost.
-    pub tolerance: f64,
+    pub max_rounding: f64,
     /// The seed of random schedules; without one, schedules are those that the model finds best.
     pub schedules: Option<u64>,
 }
@@ -34,17 +34,17 @@ pub struct Variant<'t> {
 impl<'t> Variant<'t> {
     /// Compiled as it is without further options, for a number of threads.
     pub fn new(target: &'t Target, rewrite: RewriteLevel, threads: usize) -> Self {
-        Variant { target, rewrite, threads, tolerance: 1e-4, schedules: None }
+        Variant { target, rewrite, threads, max_rounding: 1e-4, schedules: None }
     }
 }
 
 /// The outputs of compiled code for a bound graph, on weights and inputs from `values`.
 pub fn run_compiled(graph: &Graph, values: &Values, variant: &Variant<'_>) -> Vec<Tensor> {
-    let &Variant { target, rewrite, threads, tolerance, schedules } = variant;
-    let options = CompileOptions { rewrite, threads, max_rounding: tolerance, ..CompileOptions::new(target) };
+    let &Variant { target, rewrite, threads, max_rounding, schedules } = variant;
+    let options = CompileOptions { rewrite, threads, max_rounding, ..CompileOptions::new(target) };
     let Lowered { folded, tasks, .. } = sonar_tune::lower(graph, &options).expect("it lowers");
     let weights = folded.weights(values).expect("the weights fold");
-    let goal = sonar_schedule::Options { threads, tolerance, ..sonar_schedule::Options::new(target.lanes()) };
+    let goal = sonar_schedule::Options { threads, max_rounding, ..sonar_schedule::Options::new(target.lanes()) };
     let mut random = schedules.map(StdRng::seed_from_u64);
     let programs = tasks.tasks.iter().map(|task| match &mut random {
         None => sonar_schedule::default_program(task, &goal).1,

@@ -131,7 +131,7 @@ impl Bench<'_> {
             if self.only.as_ref().is_some_and(|only| !only.iter().any(|name| name == variant)) {
                 continue;
             }
-            let options = CompileOptions { rewrite, max_rounding: if direct { 0.0 } else { options.max_rounding }, ..options };
+            let options = CompileOptions { rewrite, max_rounding: if direct { 2e-6 } else { options.max_rounding }, ..options };
             let lowered = lower(graph, &options)?;
             let same = !direct && rewrite != RewriteLevel::Unfused && lowered.rewritten == full.rewritten;
             let ratio = if same { 1.0 } else { pair.ratio(lowered.ready(&options, &values)?)? };

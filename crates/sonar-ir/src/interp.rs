@@ -1,8 +1,8 @@
 //! The reference interpreter of the graph IR: what every operator means.
 //!
-//! All arithmetic is in double precision and outputs are rounded to `f32` once, at the end, so compiled code can be
-//! compared with it at a tolerance that only accounts for the rounding of the compiled code. Clarity goes before speed;
-//! only the loops over channels are written so that they run over consecutive memory.
+//! Within an operator, arithmetic is in double precision; its result is rounded to `f32` once. So compiled code can be compared with
+//! it at a tolerance that only accounts for rounding within operators, and a graph that rounds on purpose does so here, too.
+//! Clarity goes before speed; only the loops over channels are written so that they run over consecutive memory.
 
 mod attention;
 mod data;
@@ -53,22 +53,25 @@ pub enum InterpError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn run(graph: &Graph, values: &Values) -> Result<Vec<Tensor>, InterpError> {
-    Ok(outputs(graph, values)?.iter().map(Array::round).collect())
+    Ok(outputs(graph, values, true)?.iter().map(Array::round).collect())
 }
 
-/// The elements of each output before they are rounded: see [`run`].
+/// The elements of each output if nothing is rounded to single precision on the way, as in real arithmetic: see [`run`].
 pub fn run_unrounded(graph: &Graph, values: &Values) -> Result<Vec<Vec<f64>>, InterpError> {
-    Ok(outputs(graph, values)?.into_iter().map(|output| output.data).collect())
+    Ok(outputs(graph, values, false)?.into_iter().map(|output| output.data).collect())
 }
 
-fn outputs(graph: &Graph, values: &Values) -> Result<Vec<Array>, InterpError> {
+fn outputs(graph: &Graph, values: &Values, rounded: bool) -> Result<Vec<Array>, InterpError> {
     verify::graph(graph)?;
     let mut uses_left = graph.uses();
     let mut results: Vec<Option<Array>> = Vec::with_capacity(graph.nodes.len());
     for (id, node) in graph.iter() {
         let shape = node.ty.extents().ok_or(InterpError::UnboundBatch(id))?;
         let operands: Vec<&Array> = node.operands.iter().filter_map(|operand| results[operand.0 as usize].as_ref()).collect();
-        let result = evaluate(node, &operands, shape, values)?;
+        let mut result = evaluate(node, &operands, shape, values)?;
+        if rounded {
+            result.data.iter_mut().for_each(|v| *v = f64::from(*v as f32));
+        }
         // A value is kept only until its last use, so that deep networks fit into memory.
         for operand in &node.operands {
             let left = &mut uses_left[operand.0 as usize];

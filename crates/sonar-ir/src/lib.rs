@@ -26,6 +26,7 @@ pub mod loops_interp;
 pub mod machine;
 pub mod plan;
 pub mod print;
+pub mod rounding;
 pub mod scalar;
 pub mod schedule;
 pub mod space;

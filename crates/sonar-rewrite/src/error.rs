@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! The errors of rewriting.
 
 use sonar_ir::infer::TypeError;
 use sonar_ir::verify::VerifyError;

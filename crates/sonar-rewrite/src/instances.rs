@@ -5,7 +5,7 @@ use crate::extraction::{Alternative, Depth, Effort, Problem, choices};
 use crate::language::{Analysis, EGraph, import};
 use crate::options::Options;
 use crate::report::Report;
-use crate::rules::saturate;
+use crate::rules::{Stage, saturate};
 use crate::segments::{Remaining, simplify, split};
 use sonar_ir::Graph;
 use sonar_ir::verify;
@@ -18,7 +18,7 @@ pub struct Instance {
     pub alternatives: Vec<Vec<(f64, Vec<u32>)>>,
     /// The classes that are wanted.
     pub roots: Vec<u32>,
-    /// What the selection costs that [`rewrite`](crate::rewrite) makes of it.
+    /// The cost of the selection that [`rewrite`](crate::rewrite) makes.
     pub found: f64,
 }
 
@@ -37,9 +37,9 @@ pub fn instances(graph: &Graph, options: &Options<'_>) -> Result<Vec<Instance>, 
 }
 
 fn instance(segment: &Graph, options: &Options<'_>) -> Instance {
-    let mut egraph = EGraph::new(Analysis::default());
+    let mut egraph = EGraph::new(Analysis::segment(options.exact()));
     let roots = import(&mut egraph, segment);
-    saturate(&mut egraph, options.rules, &options.limits);
+    saturate(&mut egraph, &options.rules_up_to(Stage::Widen), &options.limits);
     let mut problem = Problem::new(&egraph, &roots, options.cost);
     let plain = |alternative: &Alternative| (alternative.cost, alternative.operands.clone());
     let alternatives = problem.alternatives.iter().map(|mine| mine.iter().map(plain).collect()).collect();

@@ -13,15 +13,16 @@ use sonar_ir::{Graph, NodeId};
 pub struct Rewritten {
     /// The cheapest graph found.
     pub graph: Graph,
-    /// Distinct graphs, cheapest first, `graph` being the first. What fusion alone gives is always among them.
+    /// Distinct graphs, cheapest first; `graph` is the first. The graph that fusion alone gives is always among them.
     pub candidates: Vec<Graph>,
-    /// Which of the candidates is what fusion alone gives.
+    /// The candidate that fusion alone gives.
     pub fusion: usize,
-    /// What happened.
+    /// The report.
     pub report: Report,
 }
 
-/// Rewrites a graph into graphs that compute the same function, by its cost model no dearer than what fusion alone gives.
+/// Rewrites a graph into graphs that compute the same function. By the cost model, the best is no dearer than the graph that fusion alone
+/// gives.
 ///
 /// Inputs stay, in order; so do the parameters that are still needed. Training-form operators pass unharmed.
 pub fn rewrite(graph: &Graph, options: &Options<'_>) -> Result<Rewritten, RewriteError> {
@@ -75,7 +76,7 @@ pub fn rewrite(graph: &Graph, options: &Options<'_>) -> Result<Rewritten, Rewrit
     Ok(Rewritten { graph: candidates[0].clone(), candidates, fusion, report })
 }
 
-/// What the values are called that a segment reads.
+/// The names of the values that a segment reads.
 fn names(graph: &Graph, leaves: &[NodeId]) -> Vec<String> {
     let graph = all_named(graph);
     leaves.iter().filter_map(|&id| graph.node(id).name.clone()).collect()

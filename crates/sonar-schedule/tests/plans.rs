@@ -77,7 +77,7 @@ fn a_chain_needs_few_buffers_and_one_kernel() {
     let graph = s.finish(&[x]);
     check("chain", &graph);
     // Without the temporaries of algorithms that trade memory for time.
-    let exact = Options { tolerance: 0.0, ..Options::new(16) };
+    let exact = Options { max_rounding: 0.0, ..Options::new(16) };
     let tasks = tasks(&graph).unwrap();
     let plan = plan(&tasks, tasks.tasks.iter().map(|task| default_program(task, &exact).1).collect());
     assert_eq!((plan.kernels.len(), plan.calls.len()), (1, 8));

@@ -12,7 +12,7 @@ use sonar_schedule::{Options, ScheduleSpace, Task, apply, default_schedule, knob
 use std::collections::HashMap;
 
 /// Different orders of summation round differently.
-const TOLERANCE: f64 = 2e-5;
+const CHECK_TOLERANCE: f64 = 2e-5;
 
 fn check(name: &str, task: &Task, schedule: &Schedule, lanes: usize) {
     compare(name, task, schedule, lanes, &run_program(&task.program, 3));
@@ -23,7 +23,7 @@ fn compare(name: &str, task: &Task, schedule: &Schedule, lanes: usize, expected:
     sonar_ir::verify::program(&program).unwrap_or_else(|e| panic!("{name}: {e}\n{schedule}\n{program}"));
     let found = run_program(&program, 3);
     let error = error(&found, expected);
-    assert!(error < TOLERANCE, "{name} is off by {error} for {lanes} lanes\n{schedule}\n{program}");
+    assert!(error < CHECK_TOLERANCE, "{name} is off by {error} for {lanes} lanes\n{schedule}\n{program}");
 }
 
 /// Schedules name buffers; kernels that are one task must give these the same names, whatever graph they come from.

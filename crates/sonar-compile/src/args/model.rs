@@ -1,6 +1,6 @@
 //! Options that say which model is meant, what it is compiled for, and what it is run on.
 
-use super::values::{parse_shape, parse_tolerance};
+use super::values::{parse_max_rounding, parse_shape};
 use clap::{Args, ValueEnum};
 use sonar_tune::RewriteLevel;
 use std::path::PathBuf;
@@ -45,9 +45,10 @@ pub struct TargetArgs {
     /// Rewrite rules beside the built-in ones, in a text file: `rule @name exact: relu(neg(%x)) => …`; each is checked first
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
-    /// Largest error that rounding may cause, over the largest output; `exact` forbids algorithms that round more than sums do
-    #[arg(long, value_parser = parse_tolerance, default_value = "1e-4")]
-    pub tolerance: f64,
+    /// How much rewriting and algorithms may round: the largest error, over the largest output. `exact` keeps every value of the graph
+    /// bit by bit, see docs/rewriting.md
+    #[arg(long = "tolerance", value_name = "TOLERANCE", value_parser = parse_max_rounding, default_value = "1e-4")]
+    pub max_rounding: f64,
     /// Tuning records [default: one database for this machine]
     #[arg(long, env = "SONAR_RECORDS")]
     pub records: Option<PathBuf>,

@@ -19,9 +19,9 @@ pub struct RunArgs {
     /// Seed of random weights and input
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Compare with the reference interpreter; exit 5 if the relative error is above this
-    #[arg(long, value_name = "TOLERANCE", num_args = 0..=1, default_missing_value = "1e-4")]
-    pub check: Option<f64>,
+    /// Compare with the reference interpreter; exit 5 if the relative error is above this. That is another number than --tolerance
+    #[arg(long = "check", value_name = "TOLERANCE", num_args = 0..=1, default_missing_value = "1e-4")]
+    pub check_tolerance: Option<f64>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

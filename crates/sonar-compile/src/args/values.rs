@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 
 /// A number from 0 to 1, or `exact`, which is 0.
-pub fn parse_tolerance(text: &str) -> Result<f64, String> {
+pub fn parse_max_rounding(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         _ if text == "exact" => Ok(0.0),
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),

@@ -152,7 +152,7 @@ fn tasks_of_model(args: &TopArgs) -> Result<Vec<Wanted>, Failure> {
         threads: args.target.threads,
         batch: args.target.batch,
         rewrite: args.target.level(),
-        max_rounding: args.target.tolerance,
+        max_rounding: args.target.max_rounding,
         ..CompileOptions::new(&target)
     };
     let tasks = lower(&graph, &options).map_err(tune_failure)?.tasks.tasks;

@@ -21,7 +21,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
 
     let graph = &prepared.compiled.lowered.graph;
     let shapes: Vec<Vec<usize>> = graph.outputs.iter().filter_map(|&id| graph.ty(id).extents()).collect();
-    let error = match args.check {
+    let error = match args.check_tolerance {
         None => None,
         Some(_) => {
             let expected = interp::run(graph, &ready.values).or_exit(Exit::Internal)?;
@@ -47,10 +47,10 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
             }
         }
     }
-    match (error, args.check) {
-        (Some(error), Some(tolerance)) if error.is_nan() || error > tolerance => Err(fail(
+    match (error, args.check_tolerance) {
+        (Some(error), Some(check_tolerance)) if error.is_nan() || error > check_tolerance => Err(fail(
             Exit::Mismatch,
-            format!("the output is off by {error:.1e} of its largest value; {tolerance:.0e} is allowed"),
+            format!("the output is off by {error:.1e} of its largest value; {check_tolerance:.0e} is allowed"),
         )),
         _ => Ok(()),
     }

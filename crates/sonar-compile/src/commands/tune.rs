@@ -32,7 +32,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         threads: args.target.threads,
         batch: args.target.batch,
         rewrite: args.target.level(),
-        max_rounding: args.target.tolerance,
+        max_rounding: args.target.max_rounding,
         ..CompileOptions::new(&target)
     };
     let options = NetworkOptions {
@@ -49,7 +49,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
         machine,
         threads: args.target.threads,
         seed: args.seed,
-        max_rounding: args.target.tolerance,
+        max_rounding: args.target.max_rounding,
         cache: args.cache,
         ..TunerOptions::new(target.clone())
     };

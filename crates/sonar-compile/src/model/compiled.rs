@@ -105,7 +105,7 @@ fn compile_options<'a>(target: &'a Target, options: &TargetArgs) -> Result<Compi
         threads: options.threads,
         batch: options.batch,
         rewrite: options.level(),
-        max_rounding: options.tolerance,
+        max_rounding: options.max_rounding,
         ..CompileOptions::new(target)
     })
 }

@@ -7,7 +7,7 @@ use crate::extraction::{Selection, export, smallest_weights};
 use crate::language::{Analysis, EGraph, ENode, EOp, import, is_sum, is_weight, terms_of};
 use crate::options::Options;
 use crate::report::Report;
-use crate::rules::{Limits, saturate};
+use crate::rules::{Limits, Rule, saturate};
 use crate::segments::{assemble, simplify, split_where};
 use egg::Id;
 use sonar_ir::graph::{Graph, NodeId, Op};
@@ -43,7 +43,7 @@ pub fn canonical_key(graph: &Graph) -> Result<String, RewriteError> {
 /// The graph that [`canonical_key`] names: it computes the same function, mostly with more operations.
 pub fn normal_form(graph: &Graph) -> Result<Graph, RewriteError> {
     verify::graph(graph)?;
-    // Zeros and what becomes of them are constants, of which no segment has any.
+    // Zeros, and all that is computed from them, are constants. No segment has any.
     let options = Options { rules: LAWS, limits: LIMITS, ..Options::default() };
     let graph = simplify(graph, &options, &mut Report::new(LAWS))?;
     let graph = without_means_of_constants(&graph)?.without_dead_nodes();
@@ -93,16 +93,16 @@ fn is_boundary(graph: &Graph, users: &[NodeId]) -> bool {
 
 /// The expanded form of a segment.
 fn expand(graph: &Graph) -> Result<Graph, RewriteError> {
-    let mut egraph = EGraph::new(Analysis::default());
+    let mut egraph = EGraph::new(Analysis::segment(false));
     let roots = import(&mut egraph, graph);
-    saturate(&mut egraph, LAWS, &LIMITS);
+    saturate(&mut egraph, &LAWS.iter().collect::<Vec<&Rule>>(), &LIMITS);
     match flattest(&egraph, &roots) {
         Some(selection) => Ok(export(&egraph, &selection, &roots, graph)?),
         None => Ok(graph.clone()),
     }
 }
 
-/// For each class the node that is furthest expanded; nothing if these depend on themselves.
+/// For each class the node that is furthest expanded; `None` if these nodes have a cycle.
 fn flattest(egraph: &EGraph, roots: &[Id]) -> Option<Selection> {
     let mut picks: HashMap<Id, ENode> = smallest_weights(egraph, roots);
     let mut open: HashMap<Id, bool> = HashMap::new();
@@ -123,7 +123,7 @@ fn flattest(egraph: &EGraph, roots: &[Id]) -> Option<Selection> {
         }
         open.insert(class, true);
         stack.push((class, true));
-        // An operand that is open still when its turn comes is a user, too.
+        // An operand that is still open when its turn comes is a user, too.
         stack.extend(picks.get(&class)?.operands.iter().map(|&id| (egraph.find(id), false)));
     }
     Some(Selection::new(picks))
@@ -143,7 +143,7 @@ fn rank(egraph: &EGraph, node: &ENode) -> (usize, usize, usize) {
     }
 }
 
-/// The graph without poolings of what is the same at every place of an image, which are that.
+/// The graph without poolings of values that are the same at every place of an image: such a pooling changes nothing.
 fn without_means_of_constants(graph: &Graph) -> Result<Graph, RewriteError> {
     let mut result = Graph::new(graph.name.clone());
     let mut ids: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());

@@ -1,4 +1,4 @@
-//! What is the same at every place of an image.
+//! Values that are the same at every place of an image.
 
 use crate::language::{EGraph, nodes};
 use egg::Id;

@@ -1,7 +1,7 @@
 //! Extraction by branch and bound: the optimum of a small problem, or the best that a bounded search finds.
 //!
-//! A state decides an alternative for some of the classes that are needed. Its bound is the cost of what is decided and of the
-//! cheapest alternative of every other class that is needed whatever is decided later.
+//! A state has an alternative for some of the needed classes. Its bound is the cost of these alternatives, plus the cost of the cheapest
+//! alternative of every other class that is needed in any case.
 
 use super::problem::Problem;
 
@@ -11,7 +11,7 @@ const MAX_CLASSES: usize = 512;
 /// The most decisions of one search.
 const MAX_DECISIONS: usize = 20_000;
 
-/// A choice that costs less than `incumbent`, the cheapest of all unless the search ended early; nothing if none was found.
+/// A choice that costs less than `incumbent`, if the search finds one. It is the cheapest of all, unless the search ended early.
 pub fn search(problem: &Problem, incumbent: f64) -> Option<(f64, Vec<u32>)> {
     let n = problem.alternatives.len();
     if n > MAX_CLASSES {
@@ -44,14 +44,14 @@ struct Search<'a> {
     must: Vec<Vec<u64>>,
     cheapest: Vec<f64>,
     choice: Vec<u32>,
-    /// What the next choice has to undercut.
+    /// The next choice has to cost less than this.
     best: f64,
     found: Option<Vec<u32>>,
     decisions: usize,
 }
 
 impl Search<'_> {
-    /// Adds a class and all that it must have to a set, and returns the cost of the cheapest alternatives of what is new.
+    /// Adds a class and all classes that it needs in any case to a set. Returns the cost of the cheapest alternatives of the new ones.
     fn require(&self, needed: &mut [u64], class: u32) -> f64 {
         let mut added = 0.0;
         for (w, (word, &must)) in needed.iter_mut().zip(&self.must[class as usize]).enumerate() {
@@ -97,7 +97,7 @@ impl Search<'_> {
         self.choice[class] = UNDECIDED;
     }
 
-    /// Whether what is decided leads from one of `from` to a class: deciding so would close a cycle.
+    /// Whether decided alternatives lead from one of `from` to a class. Then this decision would close a cycle.
     fn reaches(&self, from: &[u32], class: usize) -> bool {
         let mut seen = vec![0u64; self.choice.len().div_ceil(64)];
         let mut stack = from.to_vec();

@@ -5,8 +5,8 @@ use super::walk::Walk;
 use std::collections::HashSet;
 
 impl Problem {
-    /// Flips one choice at a time as long as that lowers the exact cost, which is returned; nothing if the start is cyclic.
-    /// Classes that are `free` (none, if that is empty) cost nothing.
+    /// Flips one choice at a time as long as that lowers the exact cost. Returns that cost, or `None` if the start is cyclic.
+    /// Classes that are `free` cost nothing; if the slice is empty, no class is free.
     pub fn climb(&self, choice: &mut [u32], free: &[bool]) -> Option<f64> {
         let mut walk = Walk::default();
         let mut best = walk.total(self, &self.roots, choice, free, f64::INFINITY)?;
@@ -38,8 +38,8 @@ impl Problem {
         Some(best)
     }
 
-    /// A choice cheaper than the best so far, found by climbing as if one class, and what only it needs, cost nothing, and then
-    /// on under the true costs. So several users come to share a kernel that does not pay for one of them alone.
+    /// A choice cheaper than the best so far, if there is one. It climbs as if one class, and all that only this class needs, cost
+    /// nothing; then it climbs on under the true costs. So several users come to share a kernel that does not pay for one of them alone.
     pub fn with_one_for_free(&self, (best, choice): &(f64, Vec<u32>), shared: &[u32]) -> Option<(f64, Vec<u32>)> {
         let needed: HashSet<u32> = self.needed(choice).into_iter().collect();
         for &class in shared {

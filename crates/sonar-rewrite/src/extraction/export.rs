@@ -37,7 +37,7 @@ pub fn export(egraph: &EGraph, selection: &Selection, roots: &[Id], source: &Gra
         let node = selection.node(egraph, class);
         let operands: Vec<NodeId> = node.operands.iter().map(|&id| emitted[&egraph.find(id)]).collect();
         let EOp::Op(op) = &**egraph.analysis.ops.get(node.op) else { continue };
-        let new = if is_sum(op) && is_weight(egraph, class) {
+        let new = if is_sum(op) && is_weight(egraph, class) && !egraph.analysis.exact {
             let mut total = operands[0];
             for &term in &operands[1..] {
                 total = graph.push(Op::Binary(BinaryOp::Add), &[total, term])?;

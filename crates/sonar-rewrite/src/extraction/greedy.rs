@@ -78,7 +78,7 @@ impl Problem {
         }
     }
 
-    /// Costs of which the users of a class that take it for nothing, as a slice of it is taken, bear equal parts: by those a wide
+    /// Costs that are shared: each user that takes a class for nothing, as a slice does, bears an equal part of its cost. So a wide
     /// kernel is cheap for each of its users, however many have to share it before it pays.
     pub fn divided(&self, costs: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let mut takers: Vec<Vec<u32>> = vec![Vec::new(); self.classes.len()];

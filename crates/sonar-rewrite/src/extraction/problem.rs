@@ -89,7 +89,7 @@ impl Problem {
         self.visits.get() > MAX_VISITS || self.until.is_some_and(|until| Instant::now() > until)
     }
 
-    /// For each class the classes of which some alternative reads it.
+    /// For each class, the classes that read it in some alternative.
     pub fn parents(&self) -> Vec<Vec<u32>> {
         let mut parents: Vec<Vec<u32>> = vec![Vec::new(); self.classes.len()];
         for (class, mine) in self.alternatives.iter().enumerate() {
@@ -151,7 +151,7 @@ fn without_dominated(mut alternatives: Vec<Alternative>) -> Vec<Alternative> {
     kept
 }
 
-/// What it costs to compute a class by one of its nodes; a leaf is free.
+/// The cost of computing a class by one of its nodes. A leaf is free.
 pub fn node_cost(egraph: &EGraph, class: Id, node: &ENode, cost: &Cost<'_>) -> f64 {
     match &**egraph.analysis.ops.get(node.op) {
         EOp::Leaf(..) => 0.0,
@@ -159,7 +159,7 @@ pub fn node_cost(egraph: &EGraph, class: Id, node: &ENode, cost: &Cost<'_>) -> f
             let operands: Vec<&TensorType> = node.operands.iter().map(|&id| &egraph[id].data.ty).collect();
             let weights: Vec<bool> = node.operands.iter().map(|&id| is_weight(egraph, id)).collect();
             let cost = cost(&KernelShape { op, operands: &operands, weights: &weights, result: &egraph[class].data.ty });
-            // What a model cannot say is avoided.
+            // A node whose cost the model does not know is avoided.
             if cost < HUGE { cost.max(0.0) } else { HUGE }
         }
     }

@@ -4,7 +4,7 @@ use crate::language::{EGraph, ENode};
 use egg::Id;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// One e-node for each class that is needed to compute some roots.
+/// One e-node for each class that some roots need.
 #[derive(Clone, Debug)]
 pub struct Selection {
     /// The node of each class.

@@ -3,7 +3,7 @@
 use super::problem::Problem;
 
 impl Problem {
-    /// The exact cost of a choice, or nothing if it is cyclic.
+    /// The exact cost of a choice, or `None` if it is cyclic.
     pub fn total(&self, choice: &[u32]) -> Option<f64> {
         self.walk(choice).map(|(total, _)| total)
     }
@@ -33,7 +33,7 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// The cost of what a choice needs for `roots`, if it is less than `bound` and the choice is not cyclic there.
+    /// The cost of all classes that `roots` need, if it is less than `bound` and the choice has no cycle there.
     pub fn total(&mut self, problem: &Problem, roots: &[u32], choice: &[u32], free: &[bool], bound: f64) -> Option<f64> {
         let cost = |class: u32| {
             if free.get(class as usize) == Some(&true) { 0.0 } else { problem.chosen(choice, class).cost }

@@ -1,4 +1,4 @@
-//! The language of the e-graph, and what is known about each of its classes.
+//! The language of the e-graph, and the facts that are known about each of its classes.
 //!
 //! An e-node is a graph operator applied to classes. Two conventions make it compact:
 //! - a **sum** is one n-ary node — [`Op::FusedSum`] with nothing but [`Term::Add`] terms — whose operands are sorted,
@@ -11,6 +11,7 @@ use super::uniform;
 use egg::{DidMerge, Id, Language};
 use sonar_ir::graph::{NodeId, Op, TensorType};
 use sonar_ir::infer::infer;
+use sonar_ir::rounding::rounds_on_purpose;
 use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub struct ENode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EOpId(u32);
 
-/// What an e-node applies.
+/// The operator of an e-node.
 #[derive(Debug)]
 pub enum EOp {
     /// An input or a parameter of the graph that was imported: its node and type, and whether it is a parameter.
@@ -52,9 +53,32 @@ pub struct EOps {
 pub struct Analysis {
     /// The operators that e-nodes refer to.
     pub ops: EOps,
+    /// Whether every value stays the same, bit by bit. Then operators stay as they are written: additions become no sums,
+    /// batch normalisations no scales, and a product with zero is not folded.
+    pub exact: bool,
+    /// Whether the imported graph was simplified before. Then every sum is one operator already. An addition that is left rounds on
+    /// purpose.
+    pub simplified: bool,
 }
 
-/// What is known about a class.
+impl Analysis {
+    /// The analysis of a whole graph.
+    pub fn whole(exact: bool) -> Analysis {
+        Analysis { exact, ..Analysis::default() }
+    }
+
+    /// The analysis of a segment of a graph that was simplified.
+    pub fn segment(exact: bool) -> Analysis {
+        Analysis { exact, simplified: true, ..Analysis::default() }
+    }
+
+    /// The analysis of an e-graph like this one.
+    pub fn alike(&self) -> Analysis {
+        Analysis { exact: self.exact, simplified: self.simplified, ..Analysis::default() }
+    }
+}
+
+/// The facts about a class.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The type of every member.
@@ -63,6 +87,8 @@ pub struct Facts {
     pub is_weight: bool,
     /// The value of all elements, if it is known and one.
     pub splat: Option<f32>,
+    /// Whether it is a weight that may be so large that adding it rounds the other term, see [`rounds_on_purpose`].
+    pub is_large: bool,
     /// Whether the cheapest graph that was known at some time computes it: see [`Stage::Widen`](crate::Stage::Widen).
     pub wanted: bool,
 }
@@ -127,18 +153,23 @@ impl egg::Analysis<ENode> for Analysis {
     /// If the e-node is ill-typed: graphs are verified before they are imported, so only a wrong rule can build one.
     fn make(egraph: &mut EGraph, enode: &ENode, _: Id) -> Facts {
         match &**egraph.analysis.ops.get(enode.op) {
-            EOp::Leaf(_, ty, is_weight) => Facts { ty: ty.clone(), is_weight: *is_weight, splat: None, wanted: false },
+            EOp::Leaf(_, ty, is_weight) => {
+                Facts { ty: ty.clone(), is_weight: *is_weight, splat: None, is_large: false, wanted: false }
+            }
             EOp::Op(op) => {
                 let operands: Vec<&Facts> = enode.operands.iter().map(|&id| &egraph[id].data).collect();
                 let types: Vec<&TensorType> = operands.iter().map(|facts| &facts.ty).collect();
                 let ty = infer(op, &types).unwrap_or_else(|error| panic!("a rule built an ill-typed {op:?}: {error}"));
                 let splats: Vec<Option<f32>> = operands.iter().map(|facts| facts.splat).collect();
-                Facts {
-                    ty,
-                    is_weight: operands.iter().all(|facts| facts.is_weight),
-                    splat: uniform::eval(op, &splats),
-                    wanted: false,
-                }
+                let splat = uniform::eval(op, &splats, egraph.analysis.exact);
+                let is_weight = operands.iter().all(|facts| facts.is_weight);
+                // The elements of parameters are not known here: a weight that is computed from a large number may be large.
+                let is_large = match (op, splat) {
+                    (Op::Splat(value, _), _) => rounds_on_purpose(*value),
+                    (_, Some(value)) => rounds_on_purpose(value),
+                    _ => is_weight && operands.iter().any(|facts| facts.is_large),
+                };
+                Facts { ty, is_weight, splat, is_large, wanted: false }
             }
         }
     }
@@ -147,19 +178,21 @@ impl egg::Analysis<ENode> for Analysis {
     /// If the types differ: the rule that claimed the two equal is wrong.
     fn merge(&mut self, a: &mut Facts, b: Facts) -> DidMerge {
         assert_eq!(a.ty, b.ty, "a rule merged classes of different types");
-        let merged = (a.is_weight || b.is_weight, a.splat.or(b.splat));
+        let splat = a.splat.or(b.splat);
+        // A known value says more than the numbers that it is computed from.
+        let is_large = splat.map_or(a.is_large || b.is_large, rounds_on_purpose);
+        let merged = (a.is_weight || b.is_weight, splat.is_some(), is_large);
         let changed = DidMerge(
-            merged.0 != a.is_weight || merged.1.is_some() != a.splat.is_some(),
-            merged.0 != b.is_weight || merged.1.is_some() != b.splat.is_some(),
+            merged != (a.is_weight, a.splat.is_some(), a.is_large),
+            merged != (b.is_weight, b.splat.is_some(), b.is_large),
         );
-        (a.is_weight, a.splat) = merged;
+        (a.is_weight, a.splat, a.is_large) = (merged.0, splat, is_large);
         // Nothing is derived from this.
         a.wanted |= b.wanted;
         changed
     }
 
-    /// Gives every class whose elements are known the node that says so: this is constant folding, and it is what makes
-    /// the dead edges of a cell vanish.
+    /// Gives every class with a known value a node that says so. This is constant folding; it makes the dead edges of a cell vanish.
     fn modify(egraph: &mut EGraph, id: Id) {
         let Some(value) = egraph[id].data.splat else { return };
         if nodes(egraph, id).any(|(op, _)| matches!(op, Op::Splat(..))) {
@@ -205,6 +238,11 @@ pub fn users(egraph: &EGraph, class: Id) -> Vec<(Id, Op, Vec<Id>)> {
 /// Whether the class depends on parameters only.
 pub fn is_weight(egraph: &EGraph, class: Id) -> bool {
     egraph[class].data.is_weight
+}
+
+/// Whether the class is a weight that may be added for the sake of rounding: see [`rounds_on_purpose`].
+pub fn is_large(egraph: &EGraph, class: Id) -> bool {
+    egraph[class].data.is_large
 }
 
 /// Whether the operator is a sum of classes and nothing more, no activation either.

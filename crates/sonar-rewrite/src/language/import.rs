@@ -1,7 +1,7 @@
 //! A graph as e-nodes.
 
 use super::egraph::{EGraph, ENode, add, is_weight};
-use super::sums::{sum, with_operands};
+use super::sums::{addition, sum, with_operands};
 use egg::Id;
 use sonar_ir::graph::{Graph, Op, TensorType, Term};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
@@ -9,7 +9,8 @@ use sonar_ir::scalar::{BinaryOp, UnaryOp};
 /// Adds a well-formed graph to the e-graph and returns the classes of its outputs.
 ///
 /// Three operators arrive in the form that rules expect: additions as sums, batch normalisations as
-/// `x · scale + shift` with constant scale and shift, and fused sums taken apart.
+/// `x · scale + shift` with constant scale and shift, and fused sums taken apart. If values must stay exact, they arrive as
+/// they are written.
 pub fn import(egraph: &mut EGraph, graph: &Graph) -> Vec<Id> {
     let classes = import_all(egraph, graph);
     graph.outputs.iter().map(|output| egraph.find(classes[output.0 as usize])).collect()
@@ -25,6 +26,7 @@ pub fn import_all(egraph: &mut EGraph, graph: &Graph) -> Vec<Id> {
                 let op = egraph.analysis.ops.leaf(id, node.ty.clone(), node.op != Op::Input);
                 egraph.add(ENode { op, operands: Box::new([]) })
             }
+            Op::Binary(BinaryOp::Add) if egraph.analysis.simplified => addition(egraph, operands[0], operands[1]),
             op => apply(egraph, op, &operands, &node.ty),
         };
         classes.push(class);
@@ -35,11 +37,12 @@ pub fn import_all(egraph: &mut EGraph, graph: &Graph) -> Vec<Id> {
 
 /// The class of an operator of a graph applied to classes, in the form that rules expect.
 pub fn apply(egraph: &mut EGraph, op: &Op, operands: &[Id], ty: &TensorType) -> Id {
+    let exact = egraph.analysis.exact;
     match op {
         Op::Binary(BinaryOp::Add) => sum(egraph, operands, ty),
         Op::Binary(BinaryOp::Mul) => product(egraph, operands[0], operands[1]),
-        Op::BatchNorm { eps } => batch_norm(egraph, operands, *eps),
-        Op::FusedSum { terms, relu } => fused_sum(egraph, terms, *relu, operands, ty),
+        Op::BatchNorm { eps } if !exact => batch_norm(egraph, operands, *eps),
+        Op::FusedSum { terms, relu } if !exact => fused_sum(egraph, terms, *relu, operands, ty),
         op => add(egraph, op.clone(), operands),
     }
 }

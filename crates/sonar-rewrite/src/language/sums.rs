@@ -1,18 +1,25 @@
 //! The normal form of sums and kernels.
 
-use super::egraph::{EGraph, add, is_sum, is_weight, nodes};
+use super::egraph::{EGraph, add, is_large, is_sum, is_weight, nodes};
 use egg::Id;
 use sonar_ir::graph::{Op, TensorType, Term};
+use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
 /// The most terms of a sum that a rule builds.
 pub const MAX_TERMS: usize = 10;
 
 /// The class of a sum of classes, as a value of type `ty`, in normal form:
 /// - no term is zero, and no term is a broadcast, where the other terms give the shape anyway;
-/// - at most one term is constant; it is itself a flat sum;
+/// - at most one term is a weight; it is itself a flat sum;
 /// - terms are sorted;
 /// - a sum of one term is the term, and a sum of none is zero.
+///
+/// That is another order of additions. So a sum stays as it is written, addition after addition, if values must stay exact, or if one
+/// of the terms may be [large](sonar_ir::rounding::rounds_on_purpose), so that it rounds on purpose. No rule takes such additions for a sum.
 pub fn sum(egraph: &mut EGraph, terms: &[Id], ty: &TensorType) -> Id {
+    if egraph.analysis.exact || terms.iter().any(|&term| is_large(egraph, term)) {
+        return additions(egraph, terms, ty);
+    }
     let mut weights = Vec::new();
     let mut others = Vec::new();
     for &term in terms {
@@ -29,9 +36,69 @@ pub fn sum(egraph: &mut EGraph, terms: &[Id], ty: &TensorType) -> Id {
     others.extend(flat(egraph, weights));
     match flat(egraph, others) {
         None => add(egraph, Op::Splat(0.0, ty.shape.clone()), &[]),
-        Some(sum) if egraph[sum].data.ty == *ty => sum,
-        Some(sum) => add(egraph, Op::Broadcast(ty.shape.clone()), &[sum]),
+        Some(sum) => broadcast(egraph, sum, ty),
     }
+}
+
+/// The same sum of other terms: in normal form, or with the terms in the order in which they are, if values must stay exact.
+pub fn same_sum(egraph: &mut EGraph, op: &Op, terms: &[Id], ty: &TensorType) -> Id {
+    if !egraph.analysis.exact {
+        return sum(egraph, terms, ty);
+    }
+    let sum = add(egraph, op.clone(), terms);
+    broadcast(egraph, sum, ty)
+}
+
+/// One addition after the other.
+fn additions(egraph: &mut EGraph, terms: &[Id], ty: &TensorType) -> Id {
+    let Some((&first, others)) = terms.split_first() else {
+        return add(egraph, Op::Splat(0.0, ty.shape.clone()), &[]);
+    };
+    let mut total = egraph.find(first);
+    for &term in others {
+        total = addition(egraph, total, term);
+    }
+    broadcast(egraph, total, ty)
+}
+
+/// The addition of two classes, which no rule takes for a sum. The operands are sorted: that changes no value.
+pub fn addition(egraph: &mut EGraph, a: Id, b: Id) -> Id {
+    let mut operands = [egraph.find(a), egraph.find(b)];
+    operands.sort_unstable();
+    add(egraph, Op::Binary(BinaryOp::Add), &operands)
+}
+
+fn broadcast(egraph: &mut EGraph, class: Id, ty: &TensorType) -> Id {
+    if egraph[class].data.ty == *ty { class } else { add(egraph, Op::Broadcast(ty.shape.clone()), &[class]) }
+}
+
+/// Whether a sum of these terms would cancel a weight whose elements are not known: adding and then subtracting it rounds on purpose,
+/// as far as is known.
+pub fn cancels(egraph: &EGraph, terms: &[Id]) -> bool {
+    let unknown = |id: &Id| is_weight(egraph, *id) && egraph[*id].data.splat.is_none();
+    let mut weights: Vec<Id> = Vec::new();
+    for &term in terms.iter().filter(|id| unknown(id)) {
+        let term = without_broadcast(egraph, term);
+        weights.extend(terms_of(egraph, term).into_iter().next().unwrap_or_else(|| vec![term]));
+    }
+    let negated = |class: Id| {
+        let minus = |id: Id| egraph[id].data.splat == Some(-1.0);
+        let found = nodes(egraph, class).find_map(|(op, operands)| match (op, operands) {
+            (Op::Unary(UnaryOp::Neg), &[w]) => Some(w),
+            (Op::Binary(BinaryOp::Mul), &[w, s]) if minus(s) => Some(w),
+            (Op::Binary(BinaryOp::Mul), &[s, w]) if minus(s) => Some(w),
+            _ => None,
+        });
+        found.map(|id| egraph.find(id))
+    };
+    weights.iter().filter_map(|&class| negated(class)).any(|id| weights.contains(&id))
+}
+
+/// The terms of each sum in a class, and the two operands of each addition that stays as it is written.
+pub fn addends(egraph: &EGraph, class: Id) -> Vec<Vec<Id>> {
+    let additions = nodes(egraph, class).filter(|(op, _)| matches!(op, Op::Binary(BinaryOp::Add)));
+    let additions = additions.map(|(_, operands)| operands.iter().map(|&id| egraph.find(id)).collect());
+    terms_of(egraph, class).into_iter().chain(additions).collect()
 }
 
 /// The terms of each sum in a class.

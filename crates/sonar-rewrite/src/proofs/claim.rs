@@ -1,12 +1,12 @@
-//! What is to be proven, and the steps that prove it.
+//! A claim, and the steps that prove it.
 
 use crate::language::EGraph;
 use crate::rules::Application;
 use sonar_ir::graph::Graph;
 
-/// What is to be proven.
+/// A claim: a rewritten graph equals the original one.
 pub struct Claim<'a> {
-    /// What the graph is part of, for people.
+    /// The name of the part that is proven, for people.
     pub title: &'a str,
     /// The original graph.
     pub source: &'a Graph,
@@ -14,7 +14,7 @@ pub struct Claim<'a> {
     pub target: &'a Graph,
     /// The e-graph that the log is about.
     pub egraph: &'a EGraph,
-    /// What the inputs and parameters are called outside.
+    /// The names of inputs and parameters in the whole graph.
     pub names: &'a dyn Fn(&str) -> String,
 }
 

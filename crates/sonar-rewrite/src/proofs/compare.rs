@@ -8,8 +8,6 @@ use sonar_ir::{init, interp};
 
 /// By how much numbers in double precision may differ, as a share of the largest.
 const ROUNDING: f64 = 1e-9;
-/// The same where constants of a formula are rounded.
-const ROUNDED_CONSTANTS: f64 = 2e-5;
 
 /// Runs both sides of each step, and both graphs, on the same random values.
 pub fn compare(
@@ -53,7 +51,7 @@ pub fn compare(
 /// By how much numbers may differ after some steps, as a share of the largest.
 fn tolerance<'a>(steps: impl IntoIterator<Item = &'a Step<'a>>) -> f64 {
     let mut steps = steps.into_iter();
-    if steps.any(|step| step.application.rule.class == Soundness::Near) { ROUNDED_CONSTANTS } else { ROUNDING }
+    if steps.any(|step| step.application.rule.class == Soundness::Near) { Soundness::Near.rounding() } else { ROUNDING }
 }
 
 fn close(a: &[f64], b: &[f64], tolerance: f64) -> bool {

@@ -6,8 +6,8 @@
 //!    and at its place alone; in the end the rewritten graph must be equal to the original one;
 //! 2. both sides of each step, and both graphs, are run on random values in double precision, which must agree.
 //!
-//! Steps without which the first still holds are left out. What the saturation itself found is no part of the argument, and the
-//! graph that is proven is the one that is chosen when nobody asks for a proof: keeping a log changes nothing else.
+//! Steps that are not needed are left out. The result of the saturation itself is no part of the argument. Keeping a log changes nothing
+//! else: the graph that is proven is the one that is chosen when nobody asks for a proof.
 
 mod claim;
 mod compare;

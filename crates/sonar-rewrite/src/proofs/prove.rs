@@ -4,7 +4,7 @@ use super::claim::{Claim, Step};
 use super::replay::{Replay, place, replay};
 use super::text::show;
 use crate::error::RewriteError;
-use crate::language::sum;
+use crate::language::{addition, is_weight, sum};
 use crate::rules::Application;
 use egg::Id;
 use sonar_ir::graph::Op;
@@ -13,11 +13,11 @@ use sonar_ir::scalar::BinaryOp;
 /// How often the whole log is tried.
 const MAX_ROUNDS: usize = 4;
 
-/// Proves a claim from what was logged: the proof as text, and the number of its steps.
+/// Proves a claim from a log. Returns the proof as text, and the number of its steps.
 pub fn prove(claim: &Claim<'_>, log: &[Application]) -> Result<(String, usize), RewriteError> {
     let logged: Vec<Step<'_>> = log.iter().map(|application| Step { application, only: None }).collect();
-    // Where a rule takes the first of several nodes that fit, a replay may take another: what a step then misses is found when it
-    // is tried again after the others.
+    // Where several nodes fit, a rule takes the first, and a replay may take another one. Then the step finds the rest when it is tried
+    // again after the others.
     let again = (1..=MAX_ROUNDS).map(|rounds| logged.repeat(rounds)).find(|steps| proves(claim, steps));
     let Some(all) = again else {
         return Err(RewriteError::Unproven(format!("{}: the steps that were logged do not suffice", claim.title)));
@@ -28,7 +28,7 @@ pub fn prove(claim: &Claim<'_>, log: &[Application]) -> Result<(String, usize), 
     Ok((text, steps.len()))
 }
 
-/// Some of the steps that still prove the claim, and of which none can be left out.
+/// Some of the steps, which still prove the claim. None of them can be left out.
 fn shortest<'a>(claim: &Claim<'_>, mut steps: Vec<Step<'a>>) -> Vec<Step<'a>> {
     let mut size = steps.len().next_power_of_two();
     while size > 0 {
@@ -46,7 +46,7 @@ fn shortest<'a>(claim: &Claim<'_>, mut steps: Vec<Step<'a>>) -> Vec<Step<'a>> {
     steps
 }
 
-/// The same steps, of whose results only one is taken where that suffices.
+/// The same steps. Where one result of a step suffices, only that one is taken.
 fn narrowed<'a>(claim: &Claim<'_>, mut steps: Vec<Step<'a>>) -> Vec<Step<'a>> {
     for i in 0..steps.len() {
         let found = replay(claim, &steps).sides[i].1.len();
@@ -64,6 +64,7 @@ fn narrowed<'a>(claim: &Claim<'_>, mut steps: Vec<Step<'a>>) -> Vec<Step<'a>> {
 /// Whether the steps make the rewritten graph equal to the original one.
 fn proves(claim: &Claim<'_>, steps: &[Step<'_>]) -> bool {
     let Replay { mut egraph, classes, .. } = replay(claim, steps);
+    let simplified = egraph.analysis.simplified;
     let mut found: Vec<Id> = Vec::new();
     for node in &claim.target.nodes {
         let operands: Vec<Id> = node.operands.iter().map(|operand| found[operand.0 as usize]).collect();
@@ -71,6 +72,9 @@ fn proves(claim: &Claim<'_>, steps: &[Step<'_>]) -> bool {
             Op::Input | Op::Param(_) => {
                 let Some(leaf) = claim.source.nodes.iter().position(|leaf| leaf.name == node.name) else { return false };
                 classes[leaf]
+            }
+            Op::Binary(BinaryOp::Add) if simplified && !operands.iter().all(|&id| is_weight(&egraph, id)) => {
+                addition(&mut egraph, operands[0], operands[1])
             }
             Op::Binary(BinaryOp::Add) => sum(&mut egraph, &operands, &node.ty),
             op => place(&mut egraph, op, &operands),

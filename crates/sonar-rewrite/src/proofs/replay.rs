@@ -1,7 +1,7 @@
 //! The steps of a proof, applied one by one in a fresh e-graph.
 
 use super::claim::{Claim, Step};
-use crate::language::{Analysis, EGraph, ENode, EOp, add, import_all, is_sum, is_weight, with_operands};
+use crate::language::{EGraph, ENode, EOp, add, import_all, is_sum, is_weight, with_operands};
 use crate::rules::{Application, Match};
 use egg::Id;
 use sonar_ir::graph::Op;
@@ -13,13 +13,13 @@ pub struct Replay {
     pub egraph: EGraph,
     /// The classes of the original graph's nodes.
     pub classes: Vec<Id>,
-    /// Both sides of each step: the e-node, and what equals it.
+    /// Both sides of each step: the e-node, and the classes that equal it.
     pub sides: Vec<(ENode, Vec<Id>)>,
 }
 
 /// Applies the steps, and nothing else, to the original graph.
 pub fn replay(claim: &Claim<'_>, steps: &[Step<'_>]) -> Replay {
-    let mut egraph = EGraph::new(Analysis::default());
+    let mut egraph = EGraph::new(claim.egraph.analysis.alike());
     let classes = import_all(&mut egraph, claim.source);
     let mut known: HashMap<Id, Id> = HashMap::new();
     let mut sides = Vec::new();
@@ -49,7 +49,7 @@ pub fn replay(claim: &Claim<'_>, steps: &[Step<'_>]) -> Replay {
     Replay { egraph, classes, sides }
 }
 
-/// The class, in a replay, of what a class stood for first in the e-graph that was saturated.
+/// The class in a replay for a class of the e-graph that was saturated, by the e-node that it stood for first.
 fn translate(from: &EGraph, id: Id, into: &mut EGraph, leaves: &[Id], known: &mut HashMap<Id, Id>) -> Id {
     let mut stack = vec![id];
     while let Some(&id) = stack.last() {

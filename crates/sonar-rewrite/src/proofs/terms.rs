@@ -32,7 +32,7 @@ impl Terms {
         Terms { graph, leaves, known: HashMap::new() }
     }
 
-    /// What a class stood for first.
+    /// The term that a class stood for first.
     pub fn class(&mut self, egraph: &EGraph, id: Id) -> Result<NodeId, RewriteError> {
         let mut stack = vec![id];
         while let Some(&id) = stack.last() {

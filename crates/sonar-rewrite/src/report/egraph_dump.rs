@@ -8,7 +8,7 @@ use sonar_ir::graph::{Graph, Op, Term};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-/// The e-graph of one segment, and what was made of it.
+/// The e-graph of one segment, with the segment before and after.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EGraphDump {
     /// The segment.
@@ -43,7 +43,7 @@ pub struct DumpedNode {
     pub label: String,
     /// The classes of the operands.
     pub operands: Vec<usize>,
-    /// What it costs; 0 where it depends on parameters only.
+    /// Its cost; 0 if it depends on parameters only.
     pub cost: f64,
     /// Whether the cheapest graph computes it.
     pub chosen: bool,
@@ -93,7 +93,7 @@ impl EGraphDump {
     }
 }
 
-/// What a selection computes for the roots.
+/// The e-nodes that a selection computes for the roots.
 fn picks(egraph: &EGraph, roots: &[Id], selection: &Selection) -> HashMap<Id, ENode> {
     let mut picks = selection.picks(egraph);
     let mut needed: BTreeSet<Id> = BTreeSet::new();

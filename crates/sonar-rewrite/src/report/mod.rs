@@ -1,4 +1,4 @@
-//! What happened, and e-graphs to look at.
+//! Reports of a rewriting, and e-graphs to look at.
 
 pub mod egraph_dump;
 mod summary;

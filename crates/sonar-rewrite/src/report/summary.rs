@@ -1,4 +1,4 @@
-//! What a rewriting did, in numbers.
+//! A rewriting in numbers.
 
 use super::egraph_dump::EGraphDump;
 use crate::language::EGraph;
@@ -25,7 +25,7 @@ pub struct Report {
     pub fired: Vec<(String, usize)>,
     /// Cost of the best graph.
     pub cost: f64,
-    /// Cost of what fusion alone gives.
+    /// Cost of the graph that fusion alone gives.
     pub fusion_cost: f64,
     /// For each rule that fired, by how much the best graph costs more without it; if [`Options::dump`](crate::Options::dump) asks
     /// for it.
@@ -33,7 +33,7 @@ pub struct Report {
     /// The e-graph of each distinct segment, if [`Options::dump`](crate::Options::dump) asks for it.
     #[serde(skip)]
     pub views: Vec<EGraphDump>,
-    /// What proves that the best graph equals the original one, a step a few lines, if
+    /// The proof that the best graph equals the original one, a few lines a step, if
     /// [`Options::explain`](crate::Options::explain) asks for it.
     pub proof: String,
     /// The steps of the proof.
@@ -60,8 +60,8 @@ impl Report {
         }
     }
 
-    /// Adds what a saturation with these rules did.
-    pub(crate) fn add(&mut self, rules: &[Rule], saturation: &Saturation) {
+    /// Adds a saturation with these rules.
+    pub(crate) fn add(&mut self, rules: &[&Rule], saturation: &Saturation) {
         self.stop = self.stop.max(saturation.stop);
         self.iterations = self.iterations.max(saturation.iterations);
         for (rule, count) in rules.iter().zip(&saturation.fired) {

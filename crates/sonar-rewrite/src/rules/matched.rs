@@ -1,4 +1,4 @@
-//! What a rule is tried on.
+//! The e-node that a rule is tried on.
 
 use egg::Id;
 use sonar_ir::graph::Op;

@@ -9,11 +9,11 @@ pub(crate) mod matched;
 pub(crate) mod rule;
 mod saturation;
 mod table;
-mod user;
+pub(crate) mod user;
 
 pub(crate) use matched::Match;
 pub use rule::{Rule, Soundness, Stage};
 pub(crate) use saturation::{Application, Log, saturate_with_log};
 pub use saturation::{Limits, Saturation, StopReason, saturate};
-pub use table::{RULES, rules_up_to};
+pub use table::RULES;
 pub use user::trial::{RuleError, STATED, load};

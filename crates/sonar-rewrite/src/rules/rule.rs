@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// One rewrite rule.
 #[derive(Clone)]
 pub struct Rule {
-    /// What reports call it.
+    /// Its name in reports.
     pub name: Cow<'static, str>,
     /// Which rules it belongs with.
     pub family: &'static str,
@@ -28,7 +28,7 @@ pub struct Rule {
     pub(crate) action: Action,
 }
 
-/// How a rule finds what equals an e-node.
+/// How a rule finds classes that equal an e-node.
 #[derive(Clone)]
 pub(crate) enum Action {
     /// By a function of this crate.
@@ -60,24 +60,41 @@ impl Rule {
 pub enum Stage {
     /// It makes the graph smaller, or moves what could vanish elsewhere without adding to it: used on whole graphs.
     Simplify,
-    /// It folds elementwise neighbours into a kernel: what every compiler does, and what others are compared to.
+    /// It folds elementwise neighbours into a kernel, as every compiler does. Others are compared to this.
     Fuse,
     /// It trades one set of kernels for another.
     Trade,
-    /// It trades, too, and looks at all users of a value at once that the cheapest graph so far has: used whenever the other rules
-    /// find nothing more.
+    /// It trades, too. It looks at all users of a value in the cheapest graph so far at once. It is used whenever the other rules find
+    /// nothing more.
     Widen,
 }
 
-/// In which arithmetic both sides of a rule are equal.
+/// In which arithmetic both sides of a rule are equal. What each class may change is said in `docs/rewriting.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Soundness {
-    /// Bit by bit.
+    /// Bit by bit, for every input: NaN, infinities, signed zeros, denormal and huge numbers included. Only the payload of a NaN may
+    /// differ.
     Exact,
-    /// In real arithmetic; results differ by rounding.
+    /// In real arithmetic. Results differ by rounding, and where an intermediate value overflows or is no number.
     Real,
     /// In real arithmetic but for the constants of a formula, which are rounded, to five digits at least.
     Near,
+}
+
+impl Soundness {
+    /// The largest error that rules of this class may cause, over the largest output of a network of usual depth.
+    pub const fn rounding(self) -> f64 {
+        match self {
+            Soundness::Exact => 0.0,
+            Soundness::Real => 2e-6,
+            Soundness::Near => 2e-5,
+        }
+    }
+
+    /// Whether rules of this class are used where rounding may cause an error of so much.
+    pub fn is_allowed(self, max_rounding: f64) -> bool {
+        self.rounding() <= max_rounding
+    }
 }
 
 impl fmt::Debug for Rule {

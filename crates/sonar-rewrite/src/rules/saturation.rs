@@ -11,7 +11,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-/// The applications of rules that found something new, in order; nothing if nobody wants them.
+/// The applications of rules that found something new, in order; `None` if no log is wanted.
 pub type Log = Option<Vec<Application>>;
 
 /// A rule, and the e-node that it was tried on.
@@ -27,14 +27,14 @@ pub struct Application {
     pub siblings: Vec<Id>,
 }
 
-/// What bounds saturation. Whatever is reached first, the e-graph stays valid.
+/// The limits of saturation. The e-graph is valid whichever is reached first.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// E-nodes, of one segment of the graph.
     pub nodes: usize,
     /// Rounds over all e-nodes.
     pub iterations: usize,
-    /// Wall-clock time of the whole graph. Each segment has a share by its size; what one leaves is for those after it.
+    /// Wall-clock time of the whole graph. Each segment has a share by its size. Time that one does not use is left to those after it.
     pub time: Duration,
 }
 
@@ -63,7 +63,7 @@ pub struct Saturation {
 }
 
 /// Applies rules until nothing changes or a limit is reached. The e-graph is rebuilt on return.
-pub fn saturate(egraph: &mut EGraph, rules: &[Rule], limits: &Limits) -> Saturation {
+pub fn saturate(egraph: &mut EGraph, rules: &[&Rule], limits: &Limits) -> Saturation {
     let all = |egraph: &EGraph| egraph.classes().map(|class| class.id).collect();
     saturate_with_log(egraph, rules, limits, &all, &mut None)
 }
@@ -72,7 +72,7 @@ pub fn saturate(egraph: &mut EGraph, rules: &[Rule], limits: &Limits) -> Saturat
 /// at all users of a value, which classes the cheapest graph so far computes: of the many forms of one user they consider those.
 pub fn saturate_with_log(
     egraph: &mut EGraph,
-    rules: &[Rule],
+    rules: &[&Rule],
     limits: &Limits,
     wanted: &dyn Fn(&EGraph) -> Vec<Id>,
     log: &mut Log,
@@ -82,7 +82,7 @@ pub fn saturate_with_log(
     let mut iterations = 0;
     let mut tried = HashSet::new();
     let (late, early): (Vec<Numbered<'_>>, Vec<Numbered<'_>>) =
-        rules.iter().enumerate().partition(|(_, rule)| rule.stage == Stage::Widen);
+        rules.iter().copied().enumerate().partition(|(_, rule)| rule.stage == Stage::Widen);
     let mut others_found_nothing = false;
     let stop = loop {
         if iterations == limits.iterations {

@@ -3,13 +3,14 @@
 use super::families::{forms, fuse, layout, linear, merge, recognise, simplify, strength, widen};
 use super::rule::Soundness::{Exact, Near, Real};
 use super::rule::Stage::{Fuse, Simplify, Trade, Widen};
-use super::rule::{Action, Rule, Stage, rule};
+use super::rule::{Action, Rule, rule};
 use std::borrow::Cow;
 
 /// Every rule. Constant folding and common sub-expressions need none: the analysis and the e-graph itself do those.
 #[rustfmt::skip]
 pub const RULES: &[Rule] = &[
     rule!("identity",       Simplify, Exact, "op(x) → x, for a reshape, transpose, … that changes nothing, and x·1",           simplify::identity),
+    rule!("mean-of-one",    Simplify, Real,  "avgpool(x) → x, the window being one element",                                   simplify::mean_of_one),
     rule!("relu-of-relu",   Simplify, Exact, "relu(relu(x)) → relu(x)",                                                        simplify::relu_of_relu),
     rule!("sum-normal",     Simplify, Real,  "Σ with zeros, broadcasts or several constants → Σ in normal form",               simplify::sum_normal),
     rule!("scale-scale",    Simplify, Real,  "(x·s)·t → x·(s·t), s and t constant",                                            simplify::scale_of_scale),
@@ -23,7 +24,8 @@ pub const RULES: &[Rule] = &[
     rule!("subtract-const", Simplify, Exact, "a − b → a + b·(−1), a or b constant",                                            strength::subtraction_of_constant),
     rule!("negate",         Simplify, Exact, "−x → x·(−1)",                                                                    strength::negation),
     rule!("unary-pairs",    Simplify, Real,  "log(exp(x)) → x, recip(sqrt(x)) → rsqrt(x), relu(exp(x)) → exp(x), |−x| → |x|, …", strength::pairs),
-    rule!("pad-window",     Simplify, Exact, "conv(pad(x),w) → conv(x,w) with more padding, avgpool alike if it counts padding", strength::padding),
+    rule!("pad-window",     Simplify, Real,  "conv(pad(x),w) → conv(x,w) with more padding",                                   strength::padded_window),
+    rule!("pad-mean",       Simplify, Exact, "avgpool(pad(x)) → avgpool(x) with more padding, if it counts padding",           strength::padded_mean),
     rule!("global-mean",    Simplify, Real,  "a mean over height and width, as a reduction or a window → a global pooling",    strength::global_mean),
     rule!("gelu",           Simplify, Near,  "x/2·(1 + erf(x/√2)) → gelu(x), and the form with tanh, however it is written",     recognise::gelu),
     rule!("silu",           Simplify, Real,  "x·sigmoid(x) → silu(x)",                                                         recognise::silu),
@@ -71,8 +73,3 @@ pub const RULES: &[Rule] = &[
     rule!("dense-concat",   Trade,    Real,  "conv(concat(x,y),w) → conv(x,w₁) + conv(y,w₂) and matmul alike, up to 5 parts",  forms::dense_of_concat),
     rule!("shared-weight",  Trade,    Real,  "conv(x,w) + conv(y,w) → conv(x + y, w) and matmul alike, w constant",            forms::shared_weight),
 ];
-
-/// The rules of this stage and of those before it.
-pub fn rules_up_to(rules: &[Rule], stage: Stage) -> Vec<Rule> {
-    rules.iter().filter(|rule| rule.stage <= stage).cloned().collect()
-}

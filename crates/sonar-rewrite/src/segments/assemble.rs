@@ -33,7 +33,7 @@ pub fn assemble<'a>(simple: &Graph, segments: &[Segment], parts: impl Iterator<I
     Ok(graph.without_dead_nodes())
 }
 
-/// Appends the nodes of a segment's graph, or of what it was rewritten to, and returns the values of its outputs.
+/// Appends the nodes of a segment, as it is or rewritten, and returns the values of its outputs.
 fn append(part: &Graph, leaves: &[NodeId], into: &mut Graph) -> Result<Vec<NodeId>, TypeError> {
     let leaf: HashMap<String, NodeId> = leaves.iter().enumerate().map(|(i, &id)| (i.to_string(), id)).collect();
     let mut ids: Vec<NodeId> = Vec::with_capacity(part.nodes.len());

@@ -8,7 +8,7 @@ use crate::options::Options;
 use crate::proofs::{Claim, prove};
 use crate::report::Report;
 use crate::report::egraph_dump::EGraphDump;
-use crate::rules::{Limits, Log, Stage, rules_up_to, saturate_with_log};
+use crate::rules::{Limits, Log, Stage, saturate_with_log};
 use sonar_ir::Graph;
 use std::time::{Duration, Instant};
 
@@ -45,8 +45,8 @@ pub struct Solved {
 
 /// The whole graph after the rules that only ever make it smaller, which shows where it can be cut.
 pub fn simplify(graph: &Graph, options: &Options<'_>, report: &mut Report) -> Result<Graph, RewriteError> {
-    let rules = rules_up_to(options.rules, Stage::Simplify);
-    let mut egraph = EGraph::new(Analysis::default());
+    let rules = options.rules_up_to(Stage::Simplify);
+    let mut egraph = EGraph::new(Analysis::whole(options.exact()));
     let roots = import(&mut egraph, graph);
     let mut log: Log = options.explain.then(Vec::new);
     let saturation = saturate_with_log(&mut egraph, &rules, &options.limits, &|_| Vec::new(), &mut log);
@@ -69,15 +69,15 @@ pub fn simplify(graph: &Graph, options: &Options<'_>, report: &mut Report) -> Re
     Ok(simple)
 }
 
-/// Rewrites a segment: to the end with the rules of fusion, then on with all. Half of the time that is left at each saturation is
-/// kept for what comes after it. `names` says what the inputs and parameters are called outside.
+/// Rewrites a segment: first with the rules of fusion alone, then with all. At each saturation, half of the time that is left is kept for
+/// the steps after it. `names` are the names of the inputs and parameters in the whole graph.
 pub fn solve(graph: &Graph, names: &[String], options: &Options<'_>, report: &mut Report) -> Result<Solved, RewriteError> {
     let clock = Remaining::new(options);
-    let mut egraph = EGraph::new(Analysis::default());
+    let mut egraph = EGraph::new(Analysis::segment(options.exact()));
     let roots = import(&mut egraph, graph);
     let effort = Effort { depth: Depth::Prove, restarts: options.restarts, seed: options.seed, until: Some(clock.end()) };
 
-    let rules = rules_up_to(options.rules, Stage::Fuse);
+    let rules = options.rules_up_to(Stage::Fuse);
     let mut log: Log = options.explain.then(Vec::new);
     let wanted = |egraph: &EGraph| {
         let quick = Effort { depth: Depth::Climb, restarts: 0, ..effort };
@@ -91,8 +91,9 @@ pub fn solve(graph: &Graph, names: &[String], options: &Options<'_>, report: &mu
     let fusion = export(&egraph, &fused, &roots, graph)?;
 
     let limits = clock.options(options, 0.5).limits;
-    let saturation = saturate_with_log(&mut egraph, options.rules, &limits, &wanted, &mut log);
-    report.add(options.rules, &saturation);
+    let rules = options.rules_up_to(Stage::Widen);
+    let saturation = saturate_with_log(&mut egraph, &rules, &limits, &wanted, &mut log);
+    report.add(&rules, &saturation);
     let mut candidates = vec![(graph_cost(&fusion, options.cost), fusion.clone(), fused.clone())];
     for selection in extract(&egraph, &roots, options.cost, &[fused], effort) {
         let graph = export(&egraph, &selection, &roots, graph)?;

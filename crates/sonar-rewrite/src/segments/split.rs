@@ -24,8 +24,8 @@ pub struct Segment {
 /// A segment of this many nodes also ends where something could be moved across the cut.
 const LONG: usize = 8;
 
-/// Cuts a graph into segments, in order of computation, but not within what a rule of a user looks for. Constants belong to no
-/// segment.
+/// Cuts a graph into segments, in order of computation. It does not cut through a pattern that a rule of a user looks for. Weights
+/// belong to no segment.
 pub fn split(graph: &Graph, rules: &[Rule]) -> Result<Vec<Segment>, TypeError> {
     let spans = |user: NodeId, id: NodeId| rules.iter().any(|rule| rule.spans(&graph.node(user).op, &graph.node(id).op));
     split_where(graph, |is_weight, part, users| {
@@ -34,8 +34,8 @@ pub fn split(graph: &Graph, rules: &[Rule]) -> Result<Vec<Segment>, TypeError> {
     })
 }
 
-/// [`split`], where `is_boundary` is asked whether a segment may end: of what is constant, of its nodes so far, and of the users of
-/// the last one, on which alone everything later depends.
+/// [`split`], where `is_boundary` says whether a segment may end. It is given which nodes are weights, the nodes of the segment so far,
+/// and the users of the last one. Everything later depends on this last one alone.
 pub fn split_where(
     graph: &Graph,
     is_boundary: impl Fn(&[bool], &[NodeId], &[NodeId]) -> bool,
@@ -92,7 +92,7 @@ fn is_boundary(graph: &Graph, is_weight: &[bool], part: &[NodeId], users: &[Node
         [] => false,
         [user] if matches!(op(user), Op::Conv2d(_) | Op::MatMul) => match op(value) {
             Op::AvgPool(_) => false,
-            // What is linear can be multiplied into weights.
+            // A linear operator can be multiplied into weights.
             Op::Conv2d(_) | Op::MatMul | Op::BatchNorm { .. } | Op::Binary(BinaryOp::Mul | BinaryOp::Div) => long,
             Op::Reshape(_) | Op::Transpose(_) | Op::Concat { .. } => long,
             Op::Binary(BinaryOp::Add | BinaryOp::Sub) | Op::FusedSum { relu: false, .. } => {
@@ -114,35 +114,70 @@ fn shifts(graph: &Graph, is_weight: &[bool], value: NodeId) -> bool {
 }
 
 fn segment(graph: &Graph, is_weight: &[bool], users: &[Vec<NodeId>], part: Vec<NodeId>) -> Result<Segment, TypeError> {
-    let mut local = Graph::new("segment");
-    let mut leaves = Vec::new();
-    let mut ids: BTreeMap<NodeId, NodeId> = BTreeMap::new();
+    let mut local = Local { graph: Graph::new("segment"), leaves: Vec::new(), ids: BTreeMap::new() };
     for &id in &part {
         let node = graph.node(id);
         for &operand in &node.operands {
-            if ids.contains_key(&operand) {
-                continue;
-            }
-            let outer = graph.node(operand);
-            let name = leaves.len().to_string();
-            let new = match (&outer.op, outer.ty.extents()) {
-                (Op::Splat(..), _) => local.push(outer.op.clone(), &[])?,
-                (_, Some(shape)) if is_weight[operand.0 as usize] => local.param(name, &shape, sonar_ir::Init::Zeros),
-                _ => local.input(name, outer.ty.clone()),
-            };
-            if !matches!(outer.op, Op::Splat(..)) {
-                leaves.push(operand);
-            }
-            ids.insert(operand, new);
+            local.outside(graph, is_weight, operand)?;
         }
-        let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[operand]).collect();
-        ids.insert(id, local.push(node.op.clone(), &operands)?);
+        let operands: Vec<NodeId> = node.operands.iter().map(|operand| local.ids[operand]).collect();
+        local.ids.insert(id, local.graph.push(node.op.clone(), &operands)?);
     }
     let last = part.last().copied();
     let outputs: Vec<NodeId> = part
         .into_iter()
         .filter(|id| graph.outputs.contains(id) || users[id.0 as usize].last().is_some_and(|user| Some(*user) > last))
         .collect();
-    local.outputs = outputs.iter().map(|id| ids[id]).collect();
-    Ok(Segment { graph: local, leaves, outputs })
+    local.graph.outputs = outputs.iter().map(|id| local.ids[id]).collect();
+    Ok(Segment { graph: local.graph, leaves: local.leaves, outputs })
+}
+
+/// A segment under construction.
+struct Local {
+    graph: Graph,
+    leaves: Vec<NodeId>,
+    /// The node here for each value of the whole graph that is known here.
+    ids: BTreeMap<NodeId, NodeId>,
+}
+
+impl Local {
+    /// The node for a value from outside. The negative of a weight stays a negative: rules ask for it.
+    fn outside(&mut self, graph: &Graph, is_weight: &[bool], id: NodeId) -> Result<NodeId, TypeError> {
+        let outer = graph.node(id);
+        let is_minus = |id: &NodeId| matches!(graph.node(*id).op, Op::Splat(value, _) if value == -1.0);
+        let is_negative = match outer.op {
+            Op::Unary(UnaryOp::Neg) => true,
+            Op::Binary(BinaryOp::Mul) => outer.operands.iter().any(is_minus),
+            _ => false,
+        };
+        if self.ids.contains_key(&id) || !is_negative || !is_weight[id.0 as usize] || outer.ty.extents().is_none() {
+            return self.leaf(graph, is_weight, id);
+        }
+        let mut operands = Vec::new();
+        for &operand in &outer.operands {
+            operands.push(self.leaf(graph, is_weight, operand)?);
+        }
+        let new = self.graph.push(outer.op.clone(), &operands)?;
+        self.ids.insert(id, new);
+        Ok(new)
+    }
+
+    /// An input or a parameter that stands for a value of the whole graph; a splat is a splat.
+    fn leaf(&mut self, graph: &Graph, is_weight: &[bool], id: NodeId) -> Result<NodeId, TypeError> {
+        if let Some(&known) = self.ids.get(&id) {
+            return Ok(known);
+        }
+        let outer = graph.node(id);
+        let name = self.leaves.len().to_string();
+        let new = match (&outer.op, outer.ty.extents()) {
+            (Op::Splat(..), _) => self.graph.push(outer.op.clone(), &[])?,
+            (_, Some(shape)) if is_weight[id.0 as usize] => self.graph.param(name, &shape, sonar_ir::Init::Zeros),
+            _ => self.graph.input(name, outer.ty.clone()),
+        };
+        if !matches!(outer.op, Op::Splat(..)) {
+            self.leaves.push(id);
+        }
+        self.ids.insert(id, new);
+        Ok(new)
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::build::Builder;
 use super::random::random_graph;
-use super::{network, tight, wrong_rule};
+use super::{network, patient, tight, wrong_rule};
 use crate::language::import;
 use crate::language::{Analysis, EGraph, nodes};
 use crate::proofs::{Claim, prove};
@@ -13,7 +13,7 @@ use sonar_ir::graph::{Graph, Op};
 use sonar_ir::scalar::UnaryOp;
 
 fn proven(graph: &Graph, rules: &[Rule]) -> Result<Rewritten, RewriteError> {
-    rewrite(graph, &Options { rules, explain: true, ..Options::default() })
+    rewrite(graph, &Options { rules, explain: true, ..patient() })
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn random_graphs_are_proven() {
     for seed in 0..40 {
         let graph = random_graph(seed);
         let rewritten = proven(&graph, RULES).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        let unasked = rewrite(&graph, &Options::default()).expect("the graph is well-formed");
+        let unasked = rewrite(&graph, &patient()).expect("the graph is well-formed");
         assert_eq!(rewritten.graph, unasked.graph, "seed {seed}: asking for a proof changes what is chosen");
     }
 }
@@ -107,7 +107,7 @@ fn without_steps_nothing_is_proven() {
 #[test]
 fn proofs_of_what_a_limit_cut_short_hold() {
     let graph = network([3, 3, 4, 3, 3, 4], 1, "1");
-    let options = Options { limits: tight(60, 2), explain: true, ..Options::default() };
+    let options = Options { limits: tight(60, 2), explain: true, ..patient() };
     let rewritten = rewrite(&graph, &options).expect("it is proven");
     assert!(rewritten.report.proof_steps > 0);
 }

@@ -2,6 +2,7 @@
 
 use super::build::Builder;
 use super::check;
+use super::patient;
 use super::rules::alone;
 use crate::{Options, rewrite};
 use rand::rngs::StdRng;
@@ -513,7 +514,7 @@ fn formulas_with_rounded_constants_are_proven() {
         let y = gelu_tanh(&mut b, &mut rng, y, 0.044715);
         let y = normal(&mut b, &mut rng, y, 1);
         let graph = b.finish(&[y]);
-        let rewritten = rewrite(&graph, &Options { explain: true, ..Options::default() }).expect("it is proven");
+        let rewritten = rewrite(&graph, &Options { explain: true, ..patient() }).expect("it is proven");
         for rule in ["gelu (near)", "layer-norm (real)"] {
             assert!(rewritten.report.proof.contains(rule), "{}", rewritten.report.proof);
         }

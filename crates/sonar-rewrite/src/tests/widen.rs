@@ -2,7 +2,7 @@
 
 use super::build::Builder;
 use super::rules::{alone, any_conv, image};
-use super::{check, fired};
+use super::{check, fired, patient};
 use crate::{KernelShape, Options, RULES, Rule, rewrite};
 use rand::RngExt;
 use sonar_ir::graph::{Conv2dAttrs, Dim, Graph, NodeId, Op};
@@ -313,7 +313,7 @@ fn wide_kernels_that_do_not_pay_are_left() {
         Some(Dim::Fixed(channels)) if *channels > 24 => 1.0,
         _ => crate::roofline(kernel),
     };
-    let rewritten = rewrite(&graph, &Options { cost: &narrow, ..Options::default() }).expect("it is rewritten");
+    let rewritten = rewrite(&graph, &Options { cost: &narrow, ..patient() }).expect("it is rewritten");
     assert_eq!(dense_kernels(&rewritten.graph), 3);
 }
 
@@ -330,7 +330,7 @@ fn a_fire_module_has_two_kernels_either_way() {
     let y = concat(&mut b, 3, &parts);
     let graph = b.finish(&[y]);
     let without: Vec<Rule> = RULES.iter().filter(|rule| rule.name != "widen-concat").cloned().collect();
-    let apart = rewrite(&graph, &Options { rules: &without, ..Options::default() }).expect("it is rewritten");
+    let apart = rewrite(&graph, &Options { rules: &without, ..patient() }).expect("it is rewritten");
     let rewritten = check(&graph);
     assert!(fired(&rewritten, "widen-concat") > 0);
     assert_eq!((dense_kernels(&apart.graph), dense_kernels(&rewritten.graph)), (3, 2), "{}", rewritten.graph);

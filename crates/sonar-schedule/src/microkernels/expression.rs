@@ -1,6 +1,7 @@
 //! The expressions of a nest as graphs without repetition, and the pointers that their loads go through.
 
 use sonar_ir::loops::{Access, Affine, BufId, Expr, Stmt, Var};
+use sonar_ir::rounding::rounds_on_purpose;
 use sonar_ir::tile::BitsOp;
 use sonar_ir::{BinaryOp, ReduceOp, UnaryOp};
 use std::collections::HashMap;
@@ -400,10 +401,11 @@ impl Dag {
                 return Ok(value);
             }
             Expr::Binary(op, a, b) => {
-                // Of two products, the first is the one that is added.
+                // Of two products, the first is the one that is added. A constant that rounds on purpose rounds the product.
+                let rounds = |term: &Expr| matches!(term, Expr::Const(value) if rounds_on_purpose(*value));
                 let sum = match (op, product(a), product(b)) {
-                    (BinaryOp::Add, _, Some(factors)) => Some((factors, a)),
-                    (BinaryOp::Add, Some(factors), None) => Some((factors, b)),
+                    (BinaryOp::Add, _, Some(factors)) if !rounds(a) => Some((factors, a)),
+                    (BinaryOp::Add, Some(factors), None) if !rounds(b) => Some((factors, b)),
                     _ => None,
                 };
                 if let Some(((a, b), c)) = sum {

@@ -79,7 +79,7 @@ pub const KNOBS: [Declaration; 10] = [
     Declaration {
         name: ALGORITHM,
         meaning: "convolutions are computed directly, or by Winograd's filtering with tiles of 2 or 4",
-        legal: "filtering: 3 x 3 convolutions of stride 1 with known weights, within the tolerance",
+        legal: "filtering: 3 x 3 convolutions of stride 1 with known weights, where so much rounding is allowed",
         choices: |facts| [Value::Direct].into_iter().chain(facts.filters.iter().map(|&tile| Value::Winograd(tile))).collect(),
     },
     Declaration {

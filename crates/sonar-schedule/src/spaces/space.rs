@@ -31,20 +31,20 @@ pub struct Options {
     pub threads: usize,
     /// The largest error of a network's output that rounding may cause, over the largest output; 0 forbids algorithms that
     /// round more than sums of products in any order do.
-    pub tolerance: f64,
+    pub max_rounding: f64,
 }
 
 impl Options {
-    /// One thread, a tolerance of 1e-4, and a usual machine with such vectors.
+    /// One thread, rounding of up to 1e-4, and a usual machine with such vectors.
     pub fn new(lanes: usize) -> Self {
-        Options { lanes, machine: Machine::usual(lanes), threads: 1, tolerance: 1e-4 }
+        Options { lanes, machine: Machine::usual(lanes), threads: 1, max_rounding: 1e-4 }
     }
 }
 
 /// The tiles that convolutions may be filtered with.
 fn allowed(options: &Options) -> impl Iterator<Item = usize> + use<> {
-    let Options { lanes, tolerance, .. } = *options;
-    let fits = move |&(_, error, registers): &(usize, f64, usize)| error <= tolerance && registers <= Tile::registers(lanes);
+    let Options { lanes, max_rounding, .. } = *options;
+    let fits = move |&(_, error, registers): &(usize, f64, usize)| error <= max_rounding && registers <= Tile::registers(lanes);
     FILTERS.into_iter().filter(fits).map(|(tile, ..)| tile)
 }
 
@@ -53,10 +53,10 @@ pub fn largest_filter(options: &Options) -> Option<usize> {
     allowed(options).max()
 }
 
-/// Whether a schedule rounds within a tolerance, as [`Options::tolerance`] has it.
-pub fn allows(schedule: &Schedule, tolerance: f64) -> bool {
+/// Whether a schedule rounds no more than is allowed, as [`Options::max_rounding`] has it.
+pub fn allows(schedule: &Schedule, max_rounding: f64) -> bool {
     let error = |tile: usize| FILTERS.iter().find(|filter| filter.0 == tile).map_or(f64::INFINITY, |filter| filter.1);
-    schedule.steps.iter().all(|step| !matches!(step, Step::Winograd { tile, .. } if error(*tile) > tolerance))
+    schedule.steps.iter().all(|step| !matches!(step, Step::Winograd { tile, .. } if error(*tile) > max_rounding))
 }
 
 /// A named choice.

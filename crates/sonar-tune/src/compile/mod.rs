@@ -23,7 +23,7 @@ use sonar_ir::plan::Plan;
 use sonar_ir::schedule::Schedule;
 use sonar_ir::verify::{self, VerifyError};
 use sonar_ir::{Graph, Values};
-use sonar_rewrite::{Report, Rewritten, Rule, Stage};
+use sonar_rewrite::{Report, Rewritten, Rule, Soundness, Stage};
 use sonar_schedule::{Task, Tasks};
 use std::ops::Deref;
 use std::time::Instant;
@@ -62,7 +62,7 @@ pub struct CompileOptions<'a> {
     pub rewrite: RewriteLevel,
     /// The rules, of which the level says up to which stage they are used.
     pub rules: &'a [Rule],
-    /// The largest error that rounding may cause, over the largest output: see [`sonar_schedule::Options::tolerance`].
+    /// The largest error that rounding may cause, over the largest output: see [`sonar_schedule::Options::max_rounding`].
     pub max_rounding: f64,
     /// Where schedules come from; the analytic default where it knows none.
     pub schedules: &'a Schedules<'a>,
@@ -175,9 +175,9 @@ pub(crate) fn rewrite(
     cost: &sonar_rewrite::Cost<'_>,
     options: &CompileOptions<'_>,
 ) -> Result<Rewritten, TuneError> {
-    let fusion = sonar_rewrite::rules_up_to(options.rules, Stage::Fuse);
-    let rules = if options.rewrite == RewriteLevel::Full { options.rules } else { &fusion };
-    let rewriting = sonar_rewrite::Options { rules, cost, ..sonar_rewrite::Options::default() };
+    let stage = if options.rewrite == RewriteLevel::Full { Stage::Widen } else { Stage::Fuse };
+    let (rules, max_rounding) = (options.rules, options.max_rounding);
+    let rewriting = sonar_rewrite::Options { rules, stage, max_rounding, cost, ..sonar_rewrite::Options::default() };
     let rewritten = sonar_rewrite::rewrite(graph, &rewriting)?;
     verified_in_debug("rewrite", || rewritten.candidates.iter().try_for_each(verify::graph))?;
     Ok(rewritten)
@@ -199,7 +199,9 @@ pub(crate) fn lower_rewritten(
     options: &CompileOptions<'_>,
 ) -> Result<Lowered, TuneError> {
     let folded = passes.time("fold", || {
-        let folded = fold::fold_params(&rewritten);
+        let exact = !Soundness::Real.is_allowed(options.max_rounding);
+        let folded =
+            if exact { fold::fold_params(&sonar_rewrite::products_rounded(&rewritten)?) } else { fold::fold_params(&rewritten) };
         verified_in_debug("fold", || verify::graph(&folded.setup).and_then(|()| verify::graph(&folded.main)))?;
         Ok(folded)
     })?;
@@ -271,7 +273,7 @@ impl<'a> CompileOptions<'a> {
             lanes: self.target.lanes(),
             machine: self.machine,
             threads: self.threads,
-            tolerance: self.max_rounding,
+            max_rounding: self.max_rounding,
         }
     }
 }

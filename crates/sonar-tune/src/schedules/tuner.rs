@@ -54,7 +54,7 @@ pub struct TunerOptions {
     pub budget: Budget,
     /// Where kernels find their data when they are timed.
     pub cache: Cache,
-    /// What rounding may cost: see [`sonar_schedule::Options::tolerance`].
+    /// What rounding may cost: see [`sonar_schedule::Options::max_rounding`].
     pub max_rounding: f64,
     /// Largest accepted error of a kernel's output over the largest output.
     pub check_tolerance: f64,
@@ -150,7 +150,7 @@ impl TunerOptions {
             lanes: self.target.lanes(),
             machine: self.machine,
             threads: self.threads,
-            tolerance: self.max_rounding,
+            max_rounding: self.max_rounding,
         }
     }
 }

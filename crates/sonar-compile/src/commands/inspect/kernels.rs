@@ -141,7 +141,7 @@ impl<'a> View<'a> {
                     lanes: self.draft.target.lanes(),
                     machine: machine::of_target(&self.draft.target)?,
                     threads: target.threads,
-                    tolerance: target.tolerance,
+                    max_rounding: target.max_rounding,
                 };
                 let schedule = sonar_schedule::default_schedule(self.task(kernel), &options);
                 return self.with_schedule(kernel, "default", schedule);

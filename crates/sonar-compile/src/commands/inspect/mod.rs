@@ -48,7 +48,7 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
                 lanes: draft.target.lanes(),
                 machine: machine::of_target(&draft.target)?,
                 threads: args.target.threads,
-                tolerance: args.target.tolerance,
+                max_rounding: args.target.max_rounding,
             };
             for (i, task) in tasks.iter().enumerate().filter(|(i, _)| args.kernel.is_none_or(|k| k == *i)) {
                 outln!("// kernel {i}: {}", task.program.name);

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// The most input channels of a group that is made of several: more than two vectors are never filled better.
 const WIDEST_GROUP: usize = 64;
 
-/// The most operands of a concatenation that a convolution reads one by one: what one kernel can sum.
+/// The most operands of a concatenation that a convolution reads one by one: one kernel can sum as many.
 const MOST_PARTS: usize = 5;
 
 /// `conv(x,w)` with `g` groups as one with `g/p` groups, `p` the smallest prime that divides `g`: larger ones are reached in steps.

@@ -2,7 +2,7 @@
 
 use super::merge;
 use crate::language::product;
-use crate::language::{Dense, MAX_TERMS, kernel, sum, terms_of};
+use crate::language::{Dense, MAX_TERMS, cancels, kernel, sum, terms_of};
 use crate::language::{EGraph, add, is_sum, is_weight, nodes};
 use crate::rules::matched::Match;
 use egg::Id;
@@ -47,7 +47,7 @@ pub fn scale_of_sum(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// `Σ of Σ → one Σ`
+/// `Σ of Σ → one Σ`, unless a weight is added by one of them and subtracted by the other.
 pub fn flatten(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     if !is_sum(m.op) {
         return vec![];
@@ -65,7 +65,9 @@ pub fn flatten(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
             }
             let others = m.operands.iter().enumerate().filter(|&(j, _)| j != i).map(|(_, &id)| id);
             let flat: Vec<Id> = others.chain(inner).collect();
-            equal.push(sum(egraph, &flat, &ty));
+            if !cancels(egraph, &flat) {
+                equal.push(sum(egraph, &flat, &ty));
+            }
         }
     }
     equal
@@ -174,7 +176,7 @@ fn has_prologue(term: &Term) -> bool {
     matches!(term, Term::Conv2d { relu: true, .. } | Term::MatMul { relu: true })
 }
 
-/// The ids but for those at these positions.
+/// The ids without those at these positions.
 fn without(ids: &[Id], positions: &[usize]) -> Vec<Id> {
     ids.iter().enumerate().filter(|(i, _)| !positions.contains(i)).map(|(_, &id)| id).collect()
 }

@@ -1,7 +1,7 @@
 //! Rules for transposes and reshapes. They sink towards the outputs, past everything that does not care in which order or under
 //! which shape it gets its elements, until they meet others and cancel.
 
-use crate::language::sum;
+use crate::language::same_sum;
 use crate::language::{EGraph, add, is_sum, is_weight, nodes};
 use crate::rules::matched::Match;
 use egg::Id;
@@ -54,7 +54,7 @@ pub fn sink_transpose(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
                 continue;
             }
             let inner = TensorType { shape: inverse(&perm).iter().map(|&axis| ty.shape[axis]).collect() };
-            sum(egraph, &operands, &inner)
+            same_sum(egraph, &op, &operands, &inner)
         } else {
             add(egraph, op, &operands)
         };
@@ -100,7 +100,7 @@ pub fn sink_reshape(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
         };
         let operands: Option<Vec<Id>> = m.operands.iter().map(|&id| operand(egraph, id)).collect();
         let Some(operands) = operands else { continue };
-        let y = if is_sum(m.op) { sum(egraph, &operands, &inner) } else { add(egraph, m.op.clone(), &operands) };
+        let y = if is_sum(m.op) { same_sum(egraph, m.op, &operands, &inner) } else { add(egraph, m.op.clone(), &operands) };
         equal.push(add(egraph, Op::Reshape(result.shape.clone()), &[y]));
     }
     equal
@@ -154,7 +154,7 @@ pub fn without_leading_units(egraph: &mut EGraph, id: Id) -> Id {
     add(egraph, Op::Reshape(shape), &[id])
 }
 
-/// The operator that does to `x` what `op` does to `x` transposed, and how its result is to be transposed.
+/// The operator that, applied to `x`, gives the result of `op` applied to `x` transposed; and how its result is transposed then.
 fn permuted(op: &Op, perm: &[usize]) -> Option<(Op, Vec<usize>)> {
     let last = perm.len().checked_sub(1)?;
     let op = match op {
@@ -165,8 +165,11 @@ fn permuted(op: &Op, perm: &[usize]) -> Option<(Op, Vec<usize>)> {
         Op::Pad(pads) => Op::Pad(inverse(perm).iter().map(|&axis| pads[axis]).collect()),
         Op::Softmax | Op::LogSoftmax | Op::MatMul if perm[last] == last => op.clone(),
         Op::Reduce { op, axes, keep } => {
-            let mut inner: Vec<usize> = axes.iter().map(|&axis| perm[axis]).collect();
-            inner.sort_unstable();
+            // Elements are summed in the same order as before.
+            let inner: Vec<usize> = axes.iter().map(|&axis| perm[axis]).collect();
+            if !inner.is_sorted() {
+                return None;
+            }
             let rest = (0..perm.len()).filter(|axis| *keep || !axes.contains(axis)).map(|axis| perm[axis]);
             // Axes that are gone leave no gap in the numbers of the others.
             let outer = rest.map(|axis| axis - if *keep { 0 } else { inner.iter().filter(|&&gone| gone < axis).count() });
@@ -177,7 +180,7 @@ fn permuted(op: &Op, perm: &[usize]) -> Option<(Op, Vec<usize>)> {
     Some((op, perm.to_vec()))
 }
 
-/// An operand of `op` as it is before the transpose: what is transposed so, or a constant.
+/// An operand of `op` before the transpose: the source of such a transpose, or a constant.
 fn transposed_back(egraph: &mut EGraph, op: &Op, id: Id, perm: &[usize]) -> Option<Id> {
     if !is_weight(egraph, id) {
         return transposed(egraph, id).into_iter().find(|(other, _)| other == perm).map(|(_, x)| x);

@@ -259,7 +259,7 @@ fn pays(a: &[usize], b: &[usize]) -> bool {
     rows * columns * b[..b.len() - 2].iter().product::<usize>() <= MORE_WORK * (count(a) + count(b))
 }
 
-/// The convolution that two in a row are, of which the outer or the inner has a window of one element.
+/// One convolution for two in a row, if the outer or the inner has a window of one element.
 fn convolved(egraph: &mut EGraph, outer: (&Conv2dAttrs, Id), inner: (&Conv2dAttrs, Id)) -> Option<(Conv2dAttrs, Id)> {
     let ((outer, b), (inner, a)) = (outer, inner);
     let (from, to) = (extents(egraph, a), extents(egraph, b));
@@ -278,7 +278,7 @@ fn convolved(egraph: &mut EGraph, outer: (&Conv2dAttrs, Id), inner: (&Conv2dAttr
             return Some((Conv2dAttrs { stride, groups: 1, ..*inner }, weight));
         }
     } else if pointwise(inner, &from) && inner.stride == [1, 1] && outer.groups == 1 && pays(&from, &to) {
-        // Zeros around the image give zeros around what the inner one makes of it.
+        // Zeros around the image give zeros around the result of the inner one.
         let matrix = reshape(egraph, a, &from[2..]);
         let shape = TensorType::fixed(&[to[0], to[1], from[2], from[3]]).shape;
         let matrices = if to[..2] == [1, 1] { a } else { add(egraph, Op::Broadcast(shape), &[matrix]) };

@@ -20,12 +20,20 @@ pub fn identity(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
         Op::Reshape(_) | Op::Broadcast(_) | Op::Slice { .. } | Op::Pad(_) => true,
         Op::Transpose(perm) => perm.is_sorted(),
         Op::Concat { .. } => m.operands.len() == 1,
-        Op::AvgPool(attrs) | Op::MaxPool(attrs) => attrs.kernel == [1, 1],
+        Op::MaxPool(attrs) => attrs.kernel == [1, 1],
         Op::Binary(BinaryOp::Mul | BinaryOp::Div) => other == Some(1.0),
-        Op::Binary(BinaryOp::Sub) => other == Some(0.0),
+        // Minus a negative zero is plus a positive one, which makes a negative zero positive.
+        Op::Binary(BinaryOp::Sub) => other.is_some_and(|zero| zero.to_bits() == 0),
         _ => false,
     };
     if changes_nothing { vec![x] } else { vec![] }
+}
+
+/// `avgpool(x) → x` for a window of one element. It is not exact: a mean of a negative zero is a positive one.
+pub fn mean_of_one(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
+    let Op::AvgPool(attrs) = m.op else { return vec![] };
+    let same = attrs.kernel == [1, 1] && egraph[m.operands[0]].data.ty == egraph[m.class].data.ty;
+    if same { vec![m.operands[0]] } else { vec![] }
 }
 
 /// `relu(relu(x)) → relu(x)`
@@ -44,7 +52,7 @@ pub fn sum_normal(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     vec![sum(egraph, m.operands, &ty)]
 }
 
-/// `(x·s)·t → x·(s·t)`
+/// `(x·s)·t → x·(s·t)`, unless the constant would overflow or vanish.
 pub fn scale_of_scale(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Op::Binary(BinaryOp::Mul) = m.op else { return vec![] };
     let &[inner, t] = m.operands else { return vec![] };
@@ -54,11 +62,16 @@ pub fn scale_of_scale(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let scaled: Vec<(Id, Id)> = nodes(egraph, inner)
         .filter(|(op, operands)| matches!(op, Op::Binary(BinaryOp::Mul)) && is_weight(egraph, operands[1]))
         .map(|(_, operands)| (operands[0], operands[1]))
-        // What is a multiple of itself is so without end.
+        // A multiple of itself is one without end.
         .filter(|(x, _)| egraph.find(*x) != egraph.find(inner))
         .collect();
     let mut equal = Vec::new();
     for (x, s) in scaled {
+        if let (Some(s), Some(t)) = (egraph[s].data.splat, egraph[t].data.splat)
+            && !((s * t).is_normal() || s == 0.0 || t == 0.0)
+        {
+            continue;
+        }
         let scale = product(egraph, s, t);
         let scaled = product(egraph, x, scale);
         if egraph[scaled].data.ty == egraph[m.class].data.ty {

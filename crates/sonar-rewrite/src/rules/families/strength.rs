@@ -8,10 +8,10 @@ use egg::Id;
 use sonar_ir::graph::{Conv2dAttrs, Dim, Op, PoolAttrs};
 use sonar_ir::scalar::{BinaryOp, ReduceOp, UnaryOp};
 
-/// `x / c → x · (1/c)`
+/// `x / c → x · (1/c)`, unless the inverse overflows or loses digits.
 pub fn division(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let (Op::Binary(BinaryOp::Div), &[x, c]) = (m.op, m.operands) else { return vec![] };
-    if !is_weight(egraph, c) || egraph[c].data.splat == Some(0.0) {
+    if !is_weight(egraph, c) || egraph[c].data.splat.is_some_and(|c| !(1.0 / c).is_normal()) {
         return vec![];
     }
     let inverse = add(egraph, Op::Unary(UnaryOp::Recip), &[c]);
@@ -81,37 +81,43 @@ pub fn division_by_root(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// `conv(pad(x), w) → conv(x, w)` with that padding, and means that count padding alike.
-pub fn padding(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
-    let (Op::Conv2d(Conv2dAttrs { pad, .. }) | Op::AvgPool(PoolAttrs { pad, .. })) = m.op else { return vec![] };
-    if let Op::AvgPool(attrs) = m.op
-        && !attrs.count_include_pad
-        && attrs.pad != [0; 4]
-    {
-        return vec![];
-    }
-    let padded: Vec<([usize; 4], Id)> = nodes(egraph, m.operands[0])
-        .filter_map(|(op, operands)| match op {
-            Op::Pad(pads) if pads[0] == (0, 0) && pads[3] == (0, 0) => {
-                Some(([pads[1].0, pads[2].0, pads[1].1, pads[2].1], egraph.find(operands[0])))
-            }
-            _ => None,
-        })
-        .collect();
+/// `conv(pad(x), w) → conv(x, w)` with that padding. It is not exact: a weight that is infinite or NaN is multiplied with the zeros
+/// of `pad`, but not with those of the convolution.
+pub fn padded_window(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
+    let Op::Conv2d(attrs) = m.op else { return vec![] };
     let mut equal = Vec::new();
-    for (more, x) in padded {
-        let pad: [usize; 4] = std::array::from_fn(|i| pad[i] + more[i]);
-        let op = match m.op {
-            Op::Conv2d(attrs) => Op::Conv2d(Conv2dAttrs { pad, ..*attrs }),
-            Op::AvgPool(attrs) if (0..4).all(|i| pad[i] < attrs.kernel[i % 2]) => {
-                Op::AvgPool(PoolAttrs { pad, count_include_pad: true, ..*attrs })
-            }
-            _ => continue,
-        };
-        let operands: Vec<Id> = std::iter::once(x).chain(m.operands[1..].iter().copied()).collect();
-        equal.push(add(egraph, op, &operands));
+    for (pads, x) in paddings(egraph, m.operands[0]) {
+        let pad = std::array::from_fn(|i| attrs.pad[i] + pads[i]);
+        equal.push(add(egraph, Op::Conv2d(Conv2dAttrs { pad, ..*attrs }), &[x, m.operands[1]]));
     }
     equal
+}
+
+/// `avgpool(pad(x)) → avgpool(x)` with that padding, if it counts padding.
+pub fn padded_mean(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
+    let Op::AvgPool(attrs) = m.op else { return vec![] };
+    if !attrs.count_include_pad && attrs.pad != [0; 4] {
+        return vec![];
+    }
+    let mut equal = Vec::new();
+    for (pads, x) in paddings(egraph, m.operands[0]) {
+        let pad: [usize; 4] = std::array::from_fn(|i| attrs.pad[i] + pads[i]);
+        if (0..4).all(|i| pad[i] < attrs.kernel[i % 2]) {
+            equal.push(add(egraph, Op::AvgPool(PoolAttrs { pad, count_include_pad: true, ..*attrs }), &[x]));
+        }
+    }
+    equal
+}
+
+/// The images that a class is, without the zeros around them; with the number of rows and columns of zeros: top, left, bottom, right.
+fn paddings(egraph: &EGraph, class: Id) -> Vec<([usize; 4], Id)> {
+    let found = nodes(egraph, class).filter_map(|(op, operands)| match op {
+        Op::Pad(pads) if pads.len() == 4 && pads[0] == (0, 0) && pads[3] == (0, 0) => {
+            Some(([pads[1].0, pads[2].0, pads[1].1, pads[2].1], egraph.find(operands[0])))
+        }
+        _ => None,
+    });
+    found.collect()
 }
 
 /// A mean over height and width, in whatever way it is said, as a global pooling.

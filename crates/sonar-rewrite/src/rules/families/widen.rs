@@ -1,5 +1,5 @@
-//! Rules that make one wide kernel of several that read the same value, of which slices are views; and what moves slices and
-//! concatenations out of the way. Both cost nothing: consumers read slices in place, and producers write into concatenations.
+//! Rules that make one wide kernel of several that read the same value, and rules that move slices and concatenations out of the way.
+//! Slices and concatenations cost nothing: consumers read slices in place, and producers write into concatenations.
 
 use super::merge;
 use crate::language::activated;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// weight and of the bias: such kernels become one when these are laid side by side.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Branch {
-    /// What multiplies which value.
+    /// The operators that multiply, and the value that each multiplies.
     sources: Vec<(Term, Id)>,
     /// The weight of each source.
     weights: Vec<Id>,
@@ -26,7 +26,7 @@ struct Branch {
 /// Zeros before and behind each axis of a weight.
 type Pads = Vec<(usize, usize)>;
 
-/// What branches have in common that become one.
+/// The common part of branches that become one.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     sources: Vec<(Term, Id)>,
@@ -65,7 +65,8 @@ impl Branch {
                 _ => return None,
             }
         }
-        if sources.is_empty() {
+        // Several terms would be summed in another order.
+        if sources.is_empty() || egraph.analysis.exact && terms.len() > 1 {
             return None;
         }
         sources.sort();
@@ -288,8 +289,8 @@ fn widened(egraph: &mut EGraph, branches: &[Branch], ty: &TensorType) -> Id {
     activated(egraph, wide, branches[0].relu)
 }
 
-/// The branches with what their weights must be padded by, so that all are computed with the largest window among them: as many
-/// from the first one on as can be.
+/// The branches with the zeros around their weights that make all of them convolutions with the largest window among them. It stops
+/// at the first branch that does not fit.
 fn with_one_window(egraph: &EGraph, branches: &[Branch]) -> Vec<(Branch, Pads)> {
     let single = |branch: &Branch| match branch.sources[..] {
         [(Term::Conv2d { attrs, relu }, x)] => Some((attrs, relu, x, merge::window(egraph, branch.weights[0]))),
@@ -326,7 +327,7 @@ fn is_made(egraph: &EGraph, w: Id) -> bool {
     nodes(egraph, w).any(|(op, _)| is_sum(op) || matches!(op, Op::Concat { .. } | Op::Pad(_)))
 }
 
-/// Whether a class is but a step towards larger kernels, which take in what is added to it, its scale and its activation.
+/// Whether a class is only a step towards larger kernels: those take in its residuals, its scale and its activation.
 fn is_taken_in(egraph: &EGraph, class: Id) -> bool {
     let mut taken_in = false;
     for (_, op, operands) in users(egraph, class) {

@@ -1,9 +1,10 @@
-//! Rules of a user: two patterns, the first of which is looked for, and the second built.
+//! Rules of a user: two patterns. The first one is looked for, the second one is built.
 //!
 //! Sums are n-ary in the e-graph, so a pattern `add(p, q, …)` is matched term by term, in any order: each operand is one term.
 //! Terms that are left over go to the last operand that is a value without another meaning; a sum that is the whole left side
 //! keeps them beside what the rule builds. The operands of `mul` are matched in either order, those of `max` and `min` are not:
-//! zeros have signs. An `exact` rule is exact up to the order of terms, of which sums have none.
+//! zeros have signs. Where rounding is allowed, an `exact` rule is exact up to the order of terms, as sums have no order. Where it is
+//! not, additions have two operands and keep their order.
 
 use crate::language::apply as apply_op;
 use crate::language::sum;
@@ -18,7 +19,7 @@ use sonar_ir::text::{Condition, Pattern, RuleText};
 /// The most ways in which a rule is tried on one e-node.
 const MAX_MATCHES: usize = 64;
 
-/// What the values of a rule stand for, as far as is known.
+/// The class of each value of a rule that is known so far.
 type Binding = Vec<Option<Id>>;
 
 /// Classes equal to the matched e-node: one for each way to match the left side for which the conditions hold and the right side
@@ -33,7 +34,7 @@ pub fn apply(rule: &RuleText, egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
         let right: Vec<Id> = right.iter().filter_map(|binding| build(egraph, &rule.right, binding)).collect();
         return right.into_iter().filter(|&id| egraph[id].data.ty == ty).collect();
     }
-    if !is_sum(m.op) {
+    if !is_same_sum(egraph, op, m.op) {
         return vec![];
     }
     let mut equal = Vec::new();
@@ -52,6 +53,12 @@ pub fn spans(pattern: &Pattern, user: &Op, operand: &Op) -> bool {
     let Pattern::Apply(op, operands) = pattern else { return false };
     let inner = |pattern: &Pattern| matches!(pattern, Pattern::Apply(op, _) if is(op, operand));
     is(op, user) && operands.iter().any(inner) || operands.iter().any(|pattern| spans(pattern, user, operand))
+}
+
+/// Whether an operator of a pattern means one of a graph whose values may have to stay exact: then additions are those of two
+/// operands only.
+fn is_same_sum(egraph: &EGraph, pattern: &Op, op: &Op) -> bool {
+    is(pattern, op) && !(egraph.analysis.exact && is_sum(op))
 }
 
 /// Whether an operator of a pattern means one of a graph.
@@ -86,7 +93,7 @@ fn node_matches(
     (found, operands): (&Op, &[Id]),
     binding: Binding,
 ) -> Vec<Binding> {
-    if !is(op, found) {
+    if !is_same_sum(egraph, op, found) {
         return vec![];
     }
     if *op == Op::Binary(BinaryOp::Add) {
@@ -193,7 +200,7 @@ fn build(egraph: &mut EGraph, pattern: &Pattern, binding: &Binding) -> Option<Id
     }
 }
 
-/// The type of the sum of some terms, of which there is at least one.
+/// The type of a sum of at least one term.
 fn sum_type(egraph: &EGraph, terms: &[Id]) -> Option<TensorType> {
     let types: Vec<&TensorType> = terms.iter().map(|&id| &egraph[id].data.ty).collect();
     infer(&Op::FusedSum { terms: vec![Term::Add; terms.len()], relu: false }, &types).ok()

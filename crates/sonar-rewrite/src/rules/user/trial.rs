@@ -1,5 +1,6 @@
 //! Rules of a user are not believed but tried: on random values of random shapes, both sides must be the same.
 
+use super::special;
 use crate::rules::rule::{Action, Rule, Soundness, Stage};
 use crate::rules::table::RULES;
 use rand::rngs::StdRng;
@@ -7,15 +8,16 @@ use rand::{RngExt, SeedableRng};
 use sonar_ir::graph::{Graph, NodeId, Op, TensorType};
 use sonar_ir::infer::TypeError;
 use sonar_ir::scalar::BinaryOp;
-use sonar_ir::tensor::Tensor;
+use sonar_ir::tensor::{Tensor, Values};
 use sonar_ir::text::{self, Condition, Pattern, RuleText};
 use sonar_ir::{init, interp};
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt::Debug;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Choices of shapes that are tried, most of which have no type.
+/// Choices of shapes that are tried. Most of them have no type.
 const TRIES: usize = 30_000;
 /// Choices of shapes with a type on both sides that are enough.
 const ENOUGH: usize = 32;
@@ -25,7 +27,7 @@ const EXTENTS: [usize; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 const MAX_ELEMENTS: usize = 4096;
 /// By how much, of the largest number around, both sides of a rule in real arithmetic may differ in double precision.
 const ROUNDING: f64 = 1e-9;
-/// The share of a value that is beyond single precision.
+/// The digits that single precision lacks, as a share of a value.
 const LOW: f32 = 1.0 / (1 << 27) as f32;
 /// Elements of a tensor that a counterexample shows.
 const SHOWN: usize = 12;
@@ -47,7 +49,7 @@ pub enum RuleError {
         /// Where the second one begins.
         line: usize,
     },
-    /// The left side holds what no graph holds when rules are tried.
+    /// The left side has an operator that no graph has when rules are applied.
     #[error("line {line}: rule `{name}` can never be used: {reason}")]
     Never {
         /// The rule.
@@ -72,7 +74,8 @@ pub enum RuleError {
 /// The rules of a text, each of them checked: see [`sonar_ir::text::parse_rules`] for how they are written.
 ///
 /// Each rule is instantiated with values of many random shapes and ranks; whatever has a type on both sides is computed by the
-/// interpreter, in double precision. `exact` rules must give the same bits, the others the same numbers up to rounding.
+/// interpreter, in double precision. `exact` rules must give the same bits, the others the same numbers up to rounding. Besides,
+/// `exact` rules must give the same bits in single precision for NaN, infinities, zeros of both signs, denormal and huge numbers.
 ///
 /// ```
 /// let rules = sonar_rewrite::rules::load("rule @inwards exact: relu(max(%x, %y)) => max(relu(%x), relu(%y))")?;
@@ -115,7 +118,8 @@ fn check(rule: &RuleText) -> Result<(), RuleError> {
         if seen.contains(&types) {
             continue;
         }
-        let (left, right) = match (graph(rule, &rule.left, &types), graph(rule, &rule.right, &types)) {
+        let sides = |precision| (graph(rule, &rule.left, &types, precision), graph(rule, &rule.right, &types, precision));
+        let (left, right) = match sides(Precision::Double) {
             (Ok(left), Ok(right)) => (left, right),
             // That the left side has a type says more than that it has none.
             (Ok(_), Err(error)) => {
@@ -135,10 +139,13 @@ fn check(rule: &RuleText) -> Result<(), RuleError> {
         if left.nodes.iter().chain(&right.nodes).any(|node| elements(&node.ty) > MAX_ELEMENTS) {
             continue;
         }
-        for seed in 0..3 {
-            if let Some(counterexample) = differ(rule, &left, &right, seed) {
-                return Err(RuleError::Wrong { name: rule.name.clone(), line: rule.line, counterexample });
-            }
+        let mut counterexample = (0..3).find_map(|seed| differ(rule, &left, &right, seed));
+        if let (true, None, (Ok(left), Ok(right))) = (rule.exact, &counterexample, sides(Precision::Single)) {
+            let offset = seen.len() as u64 * special::MIXTURES;
+            counterexample = (0..special::MIXTURES).find_map(|seed| differ_in_bits(rule, &left, &right, offset + seed));
+        }
+        if let Some(counterexample) = counterexample {
+            return Err(RuleError::Wrong { name: rule.name.clone(), line: rule.line, counterexample });
         }
         seen.insert(types);
         if seen.len() == ENOUGH {
@@ -151,7 +158,7 @@ fn check(rule: &RuleText) -> Result<(), RuleError> {
     }
 }
 
-/// What a left side holds that is never there when rules are tried.
+/// The operator of a left side that is never there when rules are applied, and why.
 fn unseen(pattern: &Pattern) -> Option<&'static str> {
     let Pattern::Apply(op, operands) = pattern else { return None };
     match op {
@@ -184,17 +191,27 @@ fn random_types(rule: &RuleText, rng: &mut StdRng) -> Vec<TensorType> {
     shapes.iter().map(|shape| TensorType::fixed(shape)).collect()
 }
 
+/// With how many bits the values of a rule are given.
+#[derive(Clone, Copy, PartialEq)]
+enum Precision {
+    Single,
+    /// Products and sums of numbers with few bits are exact in double precision, whatever their order: this gives them many.
+    Double,
+}
+
 /// One side of a rule as a graph, for values of these types.
-fn graph(rule: &RuleText, side: &Pattern, types: &[TensorType]) -> Result<Graph, TypeError> {
+fn graph(rule: &RuleText, side: &Pattern, types: &[TensorType], precision: Precision) -> Result<Graph, TypeError> {
     let mut graph = Graph::new("side");
     let mut values = Vec::new();
     for (name, ty) in rule.values.iter().zip(types) {
-        // Products and sums of numbers with few bits are exact in double precision, whatever their order: give them many.
-        let high = graph.input(name.clone(), ty.clone());
-        let low = graph.input(low_part(name), ty.clone());
-        let step = graph.push(Op::Splat(LOW, vec![]), &[])?;
-        let low = graph.push(Op::Binary(BinaryOp::Mul), &[low, step])?;
-        values.push(graph.push(Op::Binary(BinaryOp::Add), &[high, low])?);
+        let mut value = graph.input(name.clone(), ty.clone());
+        if precision == Precision::Double {
+            let low = graph.input(low_part(name), ty.clone());
+            let step = graph.push(Op::Splat(LOW, vec![]), &[])?;
+            let low = graph.push(Op::Binary(BinaryOp::Mul), &[low, step])?;
+            value = graph.push(Op::Binary(BinaryOp::Add), &[value, low])?;
+        }
+        values.push(value);
     }
     let output = push(side, &values, &mut graph)?;
     graph.outputs = vec![output];
@@ -243,14 +260,27 @@ fn differ(rule: &RuleText, left: &Graph, right: &Graph, seed: u64) -> Option<Str
         a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()) || close
     };
     let at = one.iter().zip(&other).position(|pair| !same(pair))?;
+    Some(counterexample(rule, at, (&one[at], &other[at]), &values, seed))
+}
+
+/// Special values for which the two sides of an `exact` rule differ in a bit, in single precision, as text.
+fn differ_in_bits(rule: &RuleText, left: &Graph, right: &Graph, seed: u64) -> Option<String> {
+    let values = special::values(left, seed);
+    let (one, other) = match (interp::run(left, &values), interp::run(right, &values)) {
+        (Ok(one), Ok(other)) => (one, other),
+        (Err(error), _) | (_, Err(error)) => return Some(error.to_string()),
+    };
+    let data = |tensors: &[Tensor]| -> Vec<f32> { tensors.iter().flat_map(|tensor| tensor.data.iter().copied()).collect() };
+    let (one, other) = (data(&one), data(&other));
+    let at = one.iter().zip(&other).position(|(&a, &b)| !special::same(a, b))?;
+    Some(counterexample(rule, at, (&one[at], &other[at]), &values, seed))
+}
+
+fn counterexample(rule: &RuleText, at: usize, (one, other): (&dyn Debug, &dyn Debug), values: &Values, seed: u64) -> String {
     let shown = rule.values.iter().filter_map(|name| Some(format!("%{name} = {}", show(values.get(name)?))));
     let claim = if rule.exact { "which must be equal bit by bit" } else { "which must be equal but for rounding" };
-    Some(format!(
-        "element {at} is {:?} on the left side and {:?} on the right, {claim}, where {} (seed {seed})",
-        one[at],
-        other[at],
-        shown.collect::<Vec<String>>().join(", "),
-    ))
+    let shown = shown.collect::<Vec<String>>().join(", ");
+    format!("element {at} is {one:?} on the left side and {other:?} on the right, {claim}, where {shown} (seed {seed})")
 }
 
 fn show(tensor: &Tensor) -> String {

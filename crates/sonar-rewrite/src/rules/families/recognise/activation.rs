@@ -10,7 +10,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
 /// A function that makes an activation of its operand `x`.
 struct Gate {
-    /// What the function is applied to.
+    /// The argument of the function.
     argument: Id,
     /// The polynomial of `x` that the argument is.
     of_operand: Vec<(Powers, f64)>,
@@ -85,7 +85,7 @@ fn gates(egraph: &EGraph, value: Id) -> Vec<Gate> {
     gates
 }
 
-/// What a value is the `min(max(·, 0), most)` of, in any order, and `most`.
+/// The arguments `x`, where a value is `min(max(x, 0), most)` in either order, with `most`.
 fn clamped(egraph: &EGraph, value: Id) -> Vec<(Id, f64)> {
     let mut found = Vec::new();
     for inner in at_least_zero(egraph, value) {

@@ -1,7 +1,7 @@
 //! Scaled-dot-product attention.
 
 use super::normalise::{operand_of, pairs};
-use crate::language::terms_of;
+use crate::language::addends;
 use crate::language::{EGraph, add, nodes};
 use crate::rules::matched::Match;
 use egg::Id;
@@ -101,7 +101,7 @@ fn views(egraph: &EGraph, class: Id, depth: usize) -> Vec<View> {
 
 fn scores(egraph: &EGraph, class: Id) -> Vec<Scores> {
     let mut found: Vec<Scores> = plain(egraph, class).into_iter().map(|(dot, scale)| Scores { dot, scale, mask: None }).collect();
-    for terms in terms_of(egraph, class) {
+    for terms in addends(egraph, class) {
         let &[a, b] = &terms[..] else { continue };
         for (dots, mask) in [(a, b), (b, a)] {
             if egraph[dots].data.ty == egraph[class].data.ty {
@@ -112,12 +112,12 @@ fn scores(egraph: &EGraph, class: Id) -> Vec<Scores> {
     found
 }
 
-/// A class itself, and what it is a number's multiple of.
+/// A class itself, and all classes of which it is a multiple, with the factor.
 fn plain(egraph: &EGraph, class: Id) -> Vec<(Id, f64)> {
     std::iter::once((class, 1.0)).chain(scaled(egraph, class)).collect()
 }
 
-/// What a class is a number's multiple of, and the number.
+/// The classes of which a class is a multiple, with the factor.
 fn scaled(egraph: &EGraph, class: Id) -> Vec<(Id, f64)> {
     let number = |id: Id| egraph[id].data.splat.map(f64::from);
     let products = pairs(egraph, class, BinaryOp::Mul).into_iter().filter_map(|(x, s)| Some((x, number(s)?)));

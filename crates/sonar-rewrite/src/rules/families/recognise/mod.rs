@@ -1,4 +1,4 @@
-//! Rules that find an operator of the IR in what other programs write it as.
+//! Rules that recognise an operator of the IR where a program writes it as several others.
 
 mod activation;
 mod attention;

@@ -8,7 +8,7 @@ use egg::Id;
 use sonar_ir::graph::{Dim, Op, TensorType};
 use sonar_ir::scalar::{BinaryOp, ReduceOp, UnaryOp};
 
-/// `exp(x − max(x)) / Σ exp(x − max(x)) → softmax(x)`; without the largest element taken away it is one, too.
+/// `exp(x − max(x)) / Σ exp(x − max(x)) → softmax(x)`. It is a softmax without the subtraction, too.
 pub fn softmax(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let &[a, b] = m.operands else { return vec![] };
     let quotients: Vec<(Id, Id)> = match m.op {
@@ -138,7 +138,7 @@ fn per_channel(egraph: &mut EGraph, constant: Id, channels: usize) -> Option<Id>
     Some(if leading.is_empty() { constant } else { add(egraph, Op::Reshape(vector), &[constant]) })
 }
 
-/// What a class is a reduction of, over the last axis, which it keeps.
+/// The operands of reductions in a class, over the last axis, which stays.
 fn reduced(egraph: &EGraph, class: Id, how: ReduceOp) -> Vec<Id> {
     let found = nodes(egraph, class).filter_map(|(op, operands)| match op {
         Op::Reduce { op, axes, keep: true } if *op == how && axes[..] == [egraph[class].data.ty.rank() - 1] => {
@@ -159,7 +159,7 @@ fn factors(egraph: &EGraph, class: Id) -> Vec<(Id, Id)> {
     pairs(egraph, class, BinaryOp::Mul)
 }
 
-/// The operands of which a class is a function.
+/// The operands of such a function of two values in a class.
 pub fn pairs(egraph: &EGraph, class: Id, which: BinaryOp) -> Vec<(Id, Id)> {
     let found = nodes(egraph, class).filter_map(|(op, operands)| match (op, operands) {
         (Op::Binary(op), &[a, b]) if *op == which => Some((egraph.find(a), egraph.find(b))),
@@ -168,7 +168,7 @@ pub fn pairs(egraph: &EGraph, class: Id, which: BinaryOp) -> Vec<(Id, Id)> {
     found.collect()
 }
 
-/// What a class is a function of.
+/// The operands of such a function in a class.
 pub fn operand_of(egraph: &EGraph, class: Id, function: UnaryOp) -> Vec<Id> {
     let found = nodes(egraph, class).filter_map(|(op, operands)| match op {
         Op::Unary(op) if *op == function => Some(egraph.find(operands[0])),
@@ -177,13 +177,13 @@ pub fn operand_of(egraph: &EGraph, class: Id, function: UnaryOp) -> Vec<Id> {
     found.collect()
 }
 
-/// What a class is one over.
+/// The divisors, where a class is one divided by something.
 fn reciprocals(egraph: &EGraph, class: Id) -> Vec<Id> {
     let quotients = pairs(egraph, class, BinaryOp::Div).into_iter().filter(|&(one, _)| egraph[one].data.splat == Some(1.0));
     operand_of(egraph, class, UnaryOp::Recip).into_iter().chain(quotients.map(|(_, divisor)| divisor)).collect()
 }
 
-/// What a class is one over the root of.
+/// The radicands, where a class is one divided by a root.
 fn inverse_roots(egraph: &EGraph, class: Id) -> Vec<Id> {
     let roots = reciprocals(egraph, class).into_iter().flat_map(|root| operand_of(egraph, root, UnaryOp::Sqrt));
     operand_of(egraph, class, UnaryOp::Rsqrt).into_iter().chain(roots).collect()

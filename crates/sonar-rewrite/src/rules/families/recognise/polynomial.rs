@@ -16,7 +16,7 @@ pub type Powers = [u8; 2];
 const TOLERANCE: f64 = 1e-5;
 /// The highest sum of powers.
 const DEGREE: u8 = 4;
-/// How many operators lie between a value and what it is a polynomial of, at most.
+/// The most operators between a value and the values that it is a polynomial of.
 const DEPTH: usize = 7;
 
 impl Polynomial {
