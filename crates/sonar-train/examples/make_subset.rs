@@ -13,8 +13,9 @@ use std::path::Path;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [from, to] = &arguments[..] else { return Err("usage: make_subset FULL_FOLDER SUBSET_FOLDER".into()) };
-    let ([height, width, _], train, test) = idx::read_folder(Path::new(from))?;
-    for (prefix, images, per_class) in [("train", train, 1000), ("t10k", test, 200)] {
+    for (prefix, per_class) in [("train", 1000), ("t10k", 200)] {
+        let file = |what: &str| Path::new(from).join(format!("{prefix}-{what}-ubyte.gz"));
+        let ([height, width, _], images) = idx::read(&file("images-idx3"), &file("labels-idx1"))?;
         let mut taken = [0; 256];
         let (mut pixels, mut labels) = (Vec::new(), Vec::new());
         for (image, &label) in images.pixels.chunks_exact(height * width).zip(&images.labels) {

@@ -2,122 +2,102 @@
 //!
 //! | module | what it gives |
 //! |---|---|
-//! | [`idx`] | the format of MNIST and Fashion-MNIST |
-//! | [`cifar`] | the binary format of CIFAR-10 |
+//! | [`idx`] | the format of MNIST and its relatives |
+//! | [`cifar`] | the binary formats of CIFAR-10 and CIFAR-100 |
+//! | `folder` | which files of a folder are a data set |
+//! | `dataset` | images in three parts |
 //! | [`augment`] | random flips, crops and cut-outs |
 //!
 //! Pixels stay bytes; they are normalised by the training images' mean and deviation when a batch is filled.
 
 pub mod augment;
 pub mod cifar;
+mod dataset;
+mod folder;
 pub mod idx;
 
+pub use cifar::Variant;
+pub use dataset::{Dataset, Images, Part};
+
 use crate::error::{DataProblem, TrainError};
-use crate::rng::Rng;
-use augment::{Augment, Distortion};
+use dataset::Labels;
 use flate2::read::GzDecoder;
-use sha2::{Digest, Sha256};
+use folder::Files;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The name of the data set that is part of the program.
 pub const FASHION_MNIST: &str = "fashion-mnist";
 
-/// Seeds every division of data: all candidates of all runs must be judged by the same images.
-const DIVISION_SEED: u64 = 0x0050_4c49_5453;
+/// The share of the images of a single CIFAR batch that become test images.
+const TEST_SHARE: f64 = 1.0 / 6.0;
 
-/// Labelled images in three parts.
-#[derive(Clone, Debug)]
-pub struct Dataset {
-    /// What it is called in reports.
-    pub name: String,
-    /// Height, width and channels of an image.
-    pub image: [usize; 3],
-    /// Number of classes; labels are `0..classes`.
-    pub classes: usize,
-    /// A digest of all of it, part of what identifies a training run.
-    pub fingerprint: String,
-    parts: [Images; 3],
-    /// For each channel, the normalised value of each byte.
-    normalised: Vec<[f32; 256]>,
-}
-
-/// What images are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// To learn from.
-    Train,
-    /// To choose between networks by.
-    Validation,
-    /// To judge the chosen ones by; nothing may be decided by it.
-    Test,
-}
-
-/// Images with their labels.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Images {
-    /// All pixels: image by image, rows from the top, channels fastest.
-    pub pixels: Vec<u8>,
-    /// One label for each image.
-    pub labels: Vec<u8>,
-}
-
-impl Part {
-    /// Its name in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Part::Train => "training",
-            Part::Validation => "validation",
-            Part::Test => "test",
-        }
-    }
-}
-
-impl Images {
-    /// How many images there are.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// Some of the images, in the order given; `size` is the number of bytes of one.
-    fn select(&self, indices: &[usize], size: usize) -> Images {
-        Images {
-            pixels: indices.iter().flat_map(|&i| &self.pixels[i * size..(i + 1) * size]).copied().collect(),
-            labels: indices.iter().map(|&i| self.labels[i]).collect(),
-        }
-    }
-}
-
-/// Loads a data set: [`FASHION_MNIST`], a folder in IDX format, or a folder or file in CIFAR-10 binary format.
+/// Loads a data set: [`FASHION_MNIST`], or a folder of IDX files, of CIFAR-10 or of CIFAR-100 batches, or one such batch.
 ///
-/// `validation` is the share of the training images that is set apart for validation, equally from all classes and always the same.
-/// A single CIFAR-10 file has no test images of its own; a sixth of its images become them.
+/// Files may be packed by gzip. `validation` is the share of the training images that is set apart for validation, equally from all
+/// classes and always the same. A single batch has no test images of its own; a sixth of its images become them.
+///
+/// # Errors
+/// A file cannot be read, or is not what its name says; the error names the file.
 pub fn load(name: &str, validation: f64) -> Result<Dataset, TrainError> {
     if name == FASHION_MNIST {
         return fashion_mnist(validation);
     }
     let path = Path::new(name);
-    let (image, train, test) = if path.is_file() && !idx::is_folder(path) {
-        let all = cifar::read_batch(path)?;
-        let (test, train) = divide(&all, 1.0 / 6.0, cifar::IMAGE.iter().product());
-        (cifar::IMAGE, train, test)
-    } else if idx::is_folder(path) {
-        idx::read_folder(path)?
-    } else if let Some(folder) = cifar::folder(path) {
-        let (train, test) = cifar::read_folder(&folder)?;
-        (cifar::IMAGE, train, test)
-    } else {
-        // A path that cannot be read at all is reported as such, not as an unknown format.
-        std::fs::metadata(path).map_err(|source| TrainError::Io { path: path.into(), source })?;
-        return Err(TrainError::Data { path: path.into(), problem: DataProblem::Unknown });
-    };
     let title = path.file_name().map_or_else(|| name.to_string(), |n| n.to_string_lossy().into_owned());
-    Dataset::new(&title, image, train, test, validation).map_err(|problem| TrainError::Data { path: path.into(), problem })
+    let at = |path: &Path, problem| TrainError::Data { path: path.into(), problem };
+    let metadata = std::fs::metadata(path).map_err(|source| TrainError::Io { action: "read", path: path.into(), source })?;
+    if metadata.is_file() {
+        return batch(path, &title, validation);
+    }
+    match folder::find(path)? {
+        Files::Cifar { variant, train, test } => {
+            let (train, test) = (cifar::read(&train, variant, Part::Train)?, cifar::read(&[test], variant, Part::Test)?);
+            let labels = Labels { first: 0, classes: variant.classes() };
+            Dataset::with_labels(&title, cifar::IMAGE, labels, train, test, validation).map_err(|problem| at(path, problem))
+        }
+        Files::Idx { train, test } => {
+            let (image, train_images) = idx::read(&train[0], &train[1])?;
+            let (test_image, test_images) = idx::read(&test[0], &test[1])?;
+            if image != test_image {
+                return Err(at(&test[0], DataProblem::Shape { expected: image, found: test_image }));
+            }
+            let data = Dataset::new(&title, image, train_images, test_images, validation);
+            let data = data.map_err(|problem| at(file_of(&problem, path, &train, &test), problem))?;
+            if data.first_label > 0 {
+                tracing::warn!("{}: labels are 1 to {}; label 1 is class 0", path.display(), data.classes);
+            }
+            Ok(data)
+        }
+    }
+}
+
+/// The file that a problem of a whole data set is in.
+fn file_of<'a>(problem: &DataProblem, folder: &'a Path, train: &'a [PathBuf; 2], test: &'a [PathBuf; 2]) -> &'a Path {
+    match problem {
+        DataProblem::Label { part: Part::Test, .. } => &test[1],
+        DataProblem::Label { .. } => &train[1],
+        _ => folder,
+    }
+}
+
+/// A data set from one CIFAR batch.
+fn batch(path: &Path, title: &str, validation: f64) -> Result<Dataset, TrainError> {
+    let at = |problem| TrainError::Data { path: path.into(), problem };
+    let bytes = read_file(path)?;
+    if idx::is_idx(&bytes) {
+        return Err(at(DataProblem::OneFile));
+    }
+    if bytes.is_empty() {
+        return Err(at(DataProblem::Empty));
+    }
+    let Some(variant) = Variant::of_length(bytes.len()) else {
+        return Err(at(DataProblem::NoBatch { found: bytes.len() as u64 }));
+    };
+    let all = cifar::parse(&bytes, variant, Part::Train).map_err(at)?;
+    let (test, train) = dataset::divide(&all, TEST_SHARE, cifar::IMAGE.iter().product());
+    let labels = Labels { first: 0, classes: variant.classes() };
+    Dataset::with_labels(title, cifar::IMAGE, labels, train, test, validation).map_err(at)
 }
 
 /// The subset of Fashion-MNIST that is part of the program: 10,000 training and 2,000 test images.
@@ -135,120 +115,6 @@ fn fashion_mnist(validation: f64) -> Result<Dataset, TrainError> {
     read().map_err(|problem| TrainError::Data { path: FASHION_MNIST.into(), problem })
 }
 
-impl Dataset {
-    /// A data set from its training and test images of shape `image`; see [`load`] for `validation`.
-    ///
-    /// The classes are those of the training images: a label that is not smaller than the number of distinct ones is out of range.
-    pub fn new(name: &str, image: [usize; 3], train: Images, test: Images, validation: f64) -> Result<Dataset, DataProblem> {
-        let size: usize = image.iter().product();
-        for images in [&train, &test] {
-            if images.len().checked_mul(size) != Some(images.pixels.len()) {
-                return Err(DataProblem::Count { images: images.pixels.len() / size.max(1), labels: images.len() });
-            }
-        }
-        if train.is_empty() || size == 0 {
-            return Err(DataProblem::Empty);
-        }
-        let mut present = [false; 256];
-        for &label in &train.labels {
-            present[usize::from(label)] = true;
-        }
-        let classes = present.iter().filter(|&&p| p).count();
-        for images in [&train, &test] {
-            if let Some(index) = images.labels.iter().position(|&l| usize::from(l) >= classes) {
-                return Err(DataProblem::Label { index, label: images.labels[index], classes });
-            }
-        }
-
-        let fingerprint = fingerprint(image, validation, [&train, &test]);
-        let (validation, train) = divide(&train, validation, size);
-        let normalised = normalise(&train, image[2]);
-        Ok(Dataset { name: name.into(), image, classes, fingerprint, parts: [train, validation, test], normalised })
-    }
-
-    /// The images of a part.
-    pub fn part(&self, part: Part) -> &Images {
-        &self.parts[part as usize]
-    }
-
-    /// Number of numbers of an image.
-    pub fn image_size(&self) -> usize {
-        self.image.iter().product()
-    }
-
-    /// Writes images of a part, normalised, one after the other to `out`; what is left of `out` becomes 0.
-    ///
-    /// With `augment` and a seed, image `i` is distorted as `(seed, i)` says, whatever else is in the batch.
-    pub fn fill_images(&self, part: Part, indices: &[u32], augment: Option<(&Augment, [u64; 2])>, out: &mut [f32]) {
-        let size = self.image_size();
-        let pixels = &self.part(part).pixels;
-        let (images, rest) = out.split_at_mut((indices.len() * size).min(out.len()));
-        for (&index, place) in indices.iter().zip(images.chunks_exact_mut(size)) {
-            let distortion = augment.map_or(Distortion::NONE, |(augment, [seed, epoch])| {
-                Distortion::draw(augment, self.image, &mut Rng::new(&[seed, epoch, u64::from(index)]))
-            });
-            let source = &pixels[index as usize * size..][..size];
-            distortion.apply(self.image, source, &self.normalised, place);
-        }
-        rest.fill(0.0);
-    }
-
-    /// Writes the labels of images of a part to `out`, one-hot; what is left of `out` becomes 0.
-    pub fn fill_labels(&self, part: Part, indices: &[u32], out: &mut [f32]) {
-        out.fill(0.0);
-        for (&index, row) in indices.iter().zip(out.chunks_exact_mut(self.classes)) {
-            row[usize::from(self.part(part).labels[index as usize])] = 1.0;
-        }
-    }
-}
-
-/// Divides images into a share, rounded for each class, and the rest; both keep the order of the images.
-fn divide(images: &Images, share: f64, size: usize) -> (Images, Images) {
-    let mut by_class: Vec<Vec<usize>> = vec![Vec::new(); 256];
-    for (i, &label) in images.labels.iter().enumerate() {
-        by_class[usize::from(label)].push(i);
-    }
-    let mut chosen = vec![false; images.len()];
-    for (class, members) in by_class.iter().enumerate() {
-        let count = (members.len() as f64 * share.clamp(0.0, 1.0)).round() as usize;
-        let order = Rng::new(&[DIVISION_SEED, class as u64]).permutation(members.len());
-        for &i in &order[..count] {
-            chosen[members[i as usize]] = true;
-        }
-    }
-    let (taken, left): (Vec<usize>, Vec<usize>) = (0..images.len()).partition(|&i| chosen[i]);
-    (images.select(&taken, size), images.select(&left, size))
-}
-
-/// For each channel, the table `byte → (byte − mean) / deviation` over all images; a constant channel becomes 0.
-fn normalise(images: &Images, channels: usize) -> Vec<[f32; 256]> {
-    let mut counts = vec![[0u64; 256]; channels];
-    for pixel in images.pixels.chunks_exact(channels) {
-        for (count, &value) in counts.iter_mut().zip(pixel) {
-            count[usize::from(value)] += 1;
-        }
-    }
-    let table = |count: &[u64; 256]| {
-        let total = count.iter().sum::<u64>().max(1) as f64;
-        let moment = |power| count.iter().enumerate().map(|(v, &n)| (v as f64).powi(power) * n as f64).sum::<f64>() / total;
-        let mean = moment(1);
-        let deviation = (moment(2) - mean * mean).max(0.0).sqrt();
-        let inverse = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
-        std::array::from_fn(|v| ((v as f64 - mean) * inverse) as f32)
-    };
-    counts.iter().map(table).collect()
-}
-
-fn fingerprint(image: [usize; 3], validation: f64, parts: [&Images; 2]) -> String {
-    let mut hash = Sha256::new();
-    hash.update(format!("{image:?} {validation} {} {}", parts[0].len(), parts[1].len()));
-    for images in parts {
-        hash.update(&images.pixels);
-        hash.update(&images.labels);
-    }
-    hex(&hash.finalize())
-}
-
 /// Bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -256,7 +122,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// The bytes of a file, unpacked if they are gzip data.
 fn read_file(path: &Path) -> Result<Vec<u8>, TrainError> {
-    let bytes = std::fs::read(path).map_err(|source| TrainError::Io { path: path.into(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| TrainError::Io { action: "read", path: path.into(), source })?;
     unpack(bytes).map_err(|problem| TrainError::Data { path: path.into(), problem })
 }
 

@@ -1,53 +1,87 @@
-//! The binary format of CIFAR-10: records of a label and three colour planes of 32×32 bytes.
+//! The binary formats of CIFAR-10 and CIFAR-100: records of one or two labels and three colour planes of 32×32 bytes.
 
-use super::{Images, read_file};
+use super::{Images, Part, read_file};
 use crate::error::{DataProblem, TrainError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Height, width and channels of an image.
 pub const IMAGE: [usize; 3] = [32, 32, 3];
 
 const PLANE: usize = 32 * 32;
-const RECORD: usize = 1 + 3 * PLANE;
-const CLASSES: usize = 10;
-const TRAIN: [&str; 5] = ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"];
-const TEST: &str = "test_batch.bin";
 
-/// The folder that holds the batches, if it is this one or the one that the published archive makes in it.
-pub fn folder(path: &Path) -> Option<PathBuf> {
-    [path.to_path_buf(), path.join("cifar-10-batches-bin")].into_iter().find(|folder| folder.join(TRAIN[0]).is_file())
+/// Which of the two data sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Ten classes. A record begins with its label.
+    Cifar10,
+    /// A hundred classes. A record begins with the coarse label, which is not used, and the fine one.
+    Cifar100,
 }
 
-/// Reads the six batches of a folder: training images and test images.
-pub fn read_folder(folder: &Path) -> Result<(Images, Images), TrainError> {
-    let mut train = Images::default();
-    for name in TRAIN {
-        let batch = read_batch(&folder.join(name))?;
-        train.pixels.extend(batch.pixels);
-        train.labels.extend(batch.labels);
+impl Variant {
+    /// Number of classes.
+    pub fn classes(self) -> usize {
+        match self {
+            Variant::Cifar10 => 10,
+            Variant::Cifar100 => 100,
+        }
     }
-    Ok((train, read_batch(&folder.join(TEST))?))
+
+    /// Labels before the pixels of a record. The last one counts.
+    fn labels(self) -> usize {
+        match self {
+            Variant::Cifar10 => 1,
+            Variant::Cifar100 => 2,
+        }
+    }
+
+    /// Bytes of a record.
+    pub fn record(self) -> usize {
+        self.labels() + 3 * PLANE
+    }
+
+    /// Names of the batches of training images, and of the one of test images.
+    pub(super) fn files(self) -> (&'static [&'static str], &'static str) {
+        match self {
+            Variant::Cifar10 => (
+                &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
+                "test_batch.bin",
+            ),
+            Variant::Cifar100 => (&["train.bin"], "test.bin"),
+        }
+    }
+
+    /// The variant whose records a file of so many bytes consists of.
+    pub(super) fn of_length(bytes: usize) -> Option<Variant> {
+        [Variant::Cifar10, Variant::Cifar100].into_iter().find(|variant| bytes.is_multiple_of(variant.record()))
+    }
 }
 
-/// Reads one batch.
-pub fn read_batch(path: &Path) -> Result<Images, TrainError> {
-    parse(&read_file(path)?).map_err(|problem| TrainError::Data { path: path.into(), problem })
+/// Reads batches, one after the other.
+pub(super) fn read(paths: &[impl AsRef<Path>], variant: Variant, part: Part) -> Result<Images, TrainError> {
+    let mut all = Images::default();
+    for path in paths.iter().map(AsRef::as_ref) {
+        let batch = parse(&read_file(path)?, variant, part).map_err(|problem| TrainError::Data { path: path.into(), problem })?;
+        all.pixels.extend(batch.pixels);
+        all.labels.extend(batch.labels);
+    }
+    Ok(all)
 }
 
-/// The images of a batch, with channels fastest.
-pub fn parse(bytes: &[u8]) -> Result<Images, DataProblem> {
+/// The images of a batch, with channels fastest. `part` is only for the message of a wrong label.
+pub fn parse(bytes: &[u8], variant: Variant, part: Part) -> Result<Images, DataProblem> {
     if bytes.is_empty() {
         return Err(DataProblem::Empty);
     }
-    if !bytes.len().is_multiple_of(RECORD) {
-        let expected = bytes.len().next_multiple_of(RECORD) as u64;
-        return Err(DataProblem::Length { expected, found: bytes.len() as u64 });
+    let (record, labels, classes) = (variant.record(), variant.labels(), variant.classes());
+    if !bytes.len().is_multiple_of(record) {
+        return Err(DataProblem::Records { record: record as u64, found: bytes.len() as u64 });
     }
     let mut images = Images::default();
-    for (index, record) in bytes.chunks_exact(RECORD).enumerate() {
-        let (label, planes) = (record[0], &record[1..]);
-        if usize::from(label) >= CLASSES {
-            return Err(DataProblem::Label { index, label, classes: CLASSES });
+    for (index, record) in bytes.chunks_exact(record).enumerate() {
+        let (label, planes) = (record[labels - 1], &record[labels..]);
+        if usize::from(label) >= classes {
+            return Err(DataProblem::Label { part, index, label, first: 0, classes });
         }
         images.labels.push(label);
         images.pixels.extend((0..PLANE).flat_map(|i| [planes[i], planes[PLANE + i], planes[2 * PLANE + i]]));

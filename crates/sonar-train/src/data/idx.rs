@@ -1,38 +1,75 @@
-//! The IDX format of MNIST and Fashion-MNIST: a big-endian magic number (`0x08` for bytes, then the rank), the extents, the elements.
+//! The IDX format of MNIST and its relatives: two zero bytes, a byte for the type of the elements (`0x08` for bytes), a byte for the
+//! number of axes, the extents as big-endian numbers of 32 bits, and the elements.
+//!
+//! Labels have one axis. Grey images have three; images with channels have four: `[image, row, column, channel]` or
+//! `[image, channel, row, column]`.
 
 use super::{Images, read_file, unpack};
 use crate::error::{DataProblem, TrainError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Magic number of labels: bytes, one axis.
-const LABELS: u32 = 0x0801;
-/// Magic number of grey images: bytes, three axes.
-const IMAGES: u32 = 0x0803;
+/// The type of elements that is read.
+const BYTES: u8 = 0x08;
 
-/// Names of the four files of a data set.
-const FILES: [[&str; 2]; 2] =
-    [["train-images-idx3-ubyte", "train-labels-idx1-ubyte"], ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]];
-
-/// Whether a path is a folder with training images in this format.
-pub fn is_folder(path: &Path) -> bool {
-    find(path, FILES[0][0]).is_some()
+/// What a file of a data set holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    TrainImages,
+    TrainLabels,
+    TestImages,
+    TestLabels,
 }
 
-/// Reads the four files of a folder, each plain or with `.gz`: image shape, training images, test images.
-pub fn read_folder(folder: &Path) -> Result<([usize; 3], Images, Images), TrainError> {
-    let [train, test] = FILES.map(|[images, labels]| {
-        let (images, labels) = (located(folder, images), located(folder, labels));
-        let at = |path: &Path, problem| TrainError::Data { path: path.into(), problem };
-        let (image, pixels) = parse_images(&read_file(&images)?).map_err(|p| at(&images, p))?;
-        let labels_read = parse_labels(&read_file(&labels)?).map_err(|p| at(&labels, p))?;
-        combine(image, pixels, labels_read).map_err(|p| at(&images, p))
-    });
-    let ((image, train), (test_image, test)) = (train?, test?);
-    if image != test_image {
-        let problem = DataProblem::Shape { expected: image, found: test_image };
-        return Err(TrainError::Data { path: folder.into(), problem });
+/// All roles, in the order of their numbers.
+pub(super) const ROLES: [Role; 4] = [Role::TrainImages, Role::TrainLabels, Role::TestImages, Role::TestLabels];
+
+impl Role {
+    /// What it is in a message.
+    pub(super) fn what(self) -> &'static str {
+        match self {
+            Role::TrainImages => "training images",
+            Role::TrainLabels => "training labels",
+            Role::TestImages => "test images",
+            Role::TestLabels => "test labels",
+        }
     }
-    Ok((image, train, test))
+
+    /// The usual name of its file.
+    pub(super) fn file(self) -> String {
+        let name = match self {
+            Role::TrainImages => "train-images-idx3-ubyte",
+            Role::TrainLabels => "train-labels-idx1-ubyte",
+            Role::TestImages => "t10k-images-idx3-ubyte",
+            Role::TestLabels => "t10k-labels-idx1-ubyte",
+        };
+        name.to_string()
+    }
+}
+
+/// What a file holds by its name: `train-images-idx3-ubyte`, with `-`, `_` or `.` between the words, `t10k` or `test` for test images,
+/// `.gz` behind it, and the name of the data set before it, as in `emnist-letters-train-labels-idx1-ubyte.gz`.
+pub(super) fn role(name: &str) -> Option<Role> {
+    let name = name.strip_suffix(".gz").unwrap_or(name);
+    let mut words = name.rsplit(['-', '_', '.']);
+    let (kind, format, what, part) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    if kind != "ubyte" || !matches!(format, "idx1" | "idx3" | "idx4") {
+        return None;
+    }
+    match (part, what) {
+        ("train", "images") => Some(Role::TrainImages),
+        ("train", "labels") => Some(Role::TrainLabels),
+        ("t10k" | "test", "images") => Some(Role::TestImages),
+        ("t10k" | "test", "labels") => Some(Role::TestLabels),
+        _ => None,
+    }
+}
+
+/// Reads a file of images and one of labels: the shape of an image, and the images.
+pub fn read(images: &Path, labels: &Path) -> Result<([usize; 3], Images), TrainError> {
+    let at = |path: &Path, problem| TrainError::Data { path: path.into(), problem };
+    let (image, pixels) = parse_images(&read_file(images)?).map_err(|p| at(images, p))?;
+    let labels_read = parse_labels(&read_file(labels)?).map_err(|p| at(labels, p))?;
+    combine(image, pixels, labels_read).map_err(|p| at(labels, p))
 }
 
 /// Images with labels from the bytes of two files, plain or packed.
@@ -41,56 +78,80 @@ pub(super) fn pair(images: &[u8], labels: &[u8]) -> Result<([usize; 3], Images),
     combine(image, pixels, parse_labels(&unpack(labels.to_vec())?)?)
 }
 
-/// Height, width and channels of each image, and all pixels, from the bytes of an IDX file of images.
+/// Whether bytes are those of an IDX file, as far as its first four bytes tell.
+pub(super) fn is_idx(bytes: &[u8]) -> bool {
+    matches!(bytes, [0, 0, BYTES, 1 | 3 | 4, ..])
+}
+
+/// Height, width and channels of each image, and all pixels with channels fastest, from the bytes of an IDX file of images.
 ///
 /// ```
 /// let file = [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 10, 20];
 /// assert_eq!(sonar_train::data::idx::parse_images(&file), Ok(([1, 2, 1], vec![10, 20])));
 /// ```
 pub fn parse_images(bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), DataProblem> {
-    let ([_, height, width], pixels) = parse::<3>(bytes, IMAGES)?;
-    Ok(([height, width, 1], pixels))
+    let (extents, pixels) = parse(bytes)?;
+    if pixels.is_empty() {
+        return Err(DataProblem::Empty);
+    }
+    match extents[..] {
+        [_, height, width] => Ok(([height, width, 1], pixels)),
+        [_, height, width, channels @ (1 | 3 | 4)] => Ok(([height, width, channels], pixels)),
+        [_, channels @ (1 | 3 | 4), height, width] => {
+            let plane = height * width;
+            let interleave =
+                |image: &[u8]| (0..image.len()).map(|i| image[i % channels * plane + i / channels]).collect::<Vec<u8>>();
+            Ok(([height, width, channels], pixels.chunks(channels * plane).flat_map(interleave).collect()))
+        }
+        [_, ..] if extents.len() == 4 => Err(DataProblem::Channels { extents }),
+        _ => Err(DataProblem::Axes { what: "images", expected: "three, or four with channels", found: extents.len() }),
+    }
 }
 
 /// The labels of an IDX file of labels.
 pub fn parse_labels(bytes: &[u8]) -> Result<Vec<u8>, DataProblem> {
-    Ok(parse::<1>(bytes, LABELS)?.1)
+    let (extents, labels) = parse(bytes)?;
+    match extents.len() {
+        1 => Ok(labels),
+        found => Err(DataProblem::Axes { what: "labels", expected: "one", found }),
+    }
+}
+
+/// The bytes of an IDX file with these extents.
+pub fn format(extents: &[usize], elements: &[u8]) -> Vec<u8> {
+    let words = extents.iter().flat_map(|&extent| (extent as u32).to_be_bytes());
+    [0, 0, BYTES, extents.len() as u8].into_iter().chain(words).chain(elements.iter().copied()).collect()
 }
 
 /// The bytes of an IDX file of grey images.
 pub fn format_images(count: usize, height: usize, width: usize, pixels: &[u8]) -> Vec<u8> {
-    format(IMAGES, &[count, height, width], pixels)
+    format(&[count, height, width], pixels)
 }
 
 /// The bytes of an IDX file of labels.
 pub fn format_labels(labels: &[u8]) -> Vec<u8> {
-    format(LABELS, &[labels.len()], labels)
+    format(&[labels.len()], labels)
 }
 
-fn parse<const RANK: usize>(bytes: &[u8], magic: u32) -> Result<([usize; RANK], Vec<u8>), DataProblem> {
-    let header = 4 + 4 * RANK;
-    let word = |i: usize| bytes.get(4 * i..4 * i + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
-    let short = DataProblem::Length { expected: header as u64, found: bytes.len() as u64 };
-    let found = word(0).ok_or(short.clone())?;
-    if found != magic {
-        return Err(DataProblem::Magic { expected: magic, found });
+/// The extents and the elements.
+fn parse(bytes: &[u8]) -> Result<(Vec<usize>, Vec<u8>), DataProblem> {
+    let length = |expected: usize| DataProblem::Length { expected: expected as u64, found: bytes.len() as u64 };
+    let Some((&[zero, also_zero, kind, rank], rest)) = bytes.split_first_chunk::<4>() else { return Err(length(4)) };
+    if (zero, also_zero) != (0, 0) {
+        return Err(DataProblem::NotIdx { found: [zero, also_zero, kind, rank] });
     }
-    let mut extents = [0; RANK];
-    let mut size: usize = 1;
-    for (i, extent) in extents.iter_mut().enumerate() {
-        *extent = word(i + 1).ok_or(short.clone())? as usize;
-        size = size.checked_mul(*extent).ok_or(DataProblem::TooLarge)?;
+    if kind != BYTES {
+        return Err(DataProblem::Elements { found: kind });
     }
-    let elements = &bytes[header..];
+    let header = 4 * usize::from(rank);
+    let Some((words, elements)) = rest.split_at_checked(header) else { return Err(length(4 + header)) };
+    let extents: Vec<usize> = words.as_chunks::<4>().0.iter().map(|&word| u32::from_be_bytes(word) as usize).collect();
+    let size = extents.iter().try_fold(1usize, |size, &extent| size.checked_mul(extent)).ok_or(DataProblem::TooLarge)?;
     if elements.len() != size {
-        return Err(DataProblem::Length { expected: header as u64 + size as u64, found: bytes.len() as u64 });
+        let expected = size.checked_add(4 + header).ok_or(DataProblem::TooLarge)?;
+        return Err(length(expected));
     }
     Ok((extents, elements.to_vec()))
-}
-
-fn format(magic: u32, extents: &[usize], elements: &[u8]) -> Vec<u8> {
-    let words = std::iter::once(magic).chain(extents.iter().map(|&e| e as u32));
-    words.flat_map(u32::to_be_bytes).chain(elements.iter().copied()).collect()
 }
 
 fn combine(image: [usize; 3], pixels: Vec<u8>, labels: Vec<u8>) -> Result<([usize; 3], Images), DataProblem> {
@@ -102,12 +163,27 @@ fn combine(image: [usize; 3], pixels: Vec<u8>, labels: Vec<u8>) -> Result<([usiz
     Ok((image, Images { pixels, labels }))
 }
 
-/// The file of this name in a folder, plain or packed, if there is one.
-fn find(folder: &Path, name: &str) -> Option<PathBuf> {
-    [folder.join(name), folder.join(format!("{name}.gz"))].into_iter().find(|path| path.is_file())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The file of this name, or the path at which it is missed.
-fn located(folder: &Path, name: &str) -> PathBuf {
-    find(folder, name).unwrap_or_else(|| folder.join(name))
+    #[test]
+    fn files_are_known_by_their_names() {
+        for name in [
+            "train-images-idx3-ubyte",
+            "train-images.idx3-ubyte",
+            "train-images-idx3-ubyte.gz",
+            "train_images.idx3.ubyte.gz",
+            "train-images-idx4-ubyte",
+            "emnist-letters-train-images-idx3-ubyte.gz",
+        ] {
+            assert_eq!(role(name), Some(Role::TrainImages), "{name}");
+        }
+        assert_eq!(role("t10k-labels.idx1-ubyte"), Some(Role::TestLabels));
+        assert_eq!(role("emnist-balanced-test-images-idx3-ubyte"), Some(Role::TestImages));
+        assert!(ROLES.iter().all(|known| role(&known.file()) == Some(*known)));
+        for name in ["train-images", "train-images-idx3-float", "trainimages-idx3-ubyte", "images-idx3-ubyte", "", "ubyte"] {
+            assert_eq!(role(name), None, "{name}");
+        }
+    }
 }

@@ -47,7 +47,7 @@ impl Header {
 
 /// Writes a checkpoint in place of the one at `path`, if any. The new file is complete and on disk before it takes the name.
 pub(crate) fn write(path: &Path, header: &Header, state: &[&[f32]]) -> Result<(), TrainError> {
-    let json = serde_json::to_vec(header).map_err(|e| TrainError::Io { path: path.into(), source: e.into() })?;
+    let json = serde_json::to_vec(header).map_err(|e| TrainError::Io { action: "write", path: path.into(), source: e.into() })?;
     let mut bytes = Vec::with_capacity(8 + 8 + json.len() + 4 * header.lengths.iter().sum::<usize>() + DIGEST);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&(json.len() as u64).to_le_bytes());
@@ -62,7 +62,7 @@ pub(crate) fn write(path: &Path, header: &Header, state: &[&[f32]]) -> Result<()
     replace(path, &temporary, &bytes).map_err(|source| {
         // The write has failed already; a left-over file would only fill the disk further.
         let _ = std::fs::remove_file(&temporary);
-        TrainError::Io { path: path.into(), source }
+        TrainError::Io { action: "write", path: path.into(), source }
     })
 }
 
@@ -79,7 +79,7 @@ fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 /// Reads a checkpoint.
 pub(crate) fn read(path: &Path) -> Result<Checkpoint, TrainError> {
-    let bytes = std::fs::read(path).map_err(|source| TrainError::Io { path: path.into(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| TrainError::Io { action: "read", path: path.into(), source })?;
     parse(&bytes).map_err(|problem| TrainError::Checkpoint { path: path.into(), problem })
 }
 
