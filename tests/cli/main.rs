@@ -7,6 +7,8 @@ mod commands;
 mod db;
 mod faults;
 mod inputs;
+mod linking;
+mod mistakes;
 mod onnx;
 #[path = "../support/onnx_file.rs"]
 mod onnx_file;
@@ -14,6 +16,7 @@ mod readable;
 mod rounding;
 mod rules;
 mod runs;
+mod terminal;
 
 use std::fs;
 use std::path::{Path, PathBuf};

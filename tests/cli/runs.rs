@@ -95,7 +95,8 @@ pub fn assert_goes_on(earlier: &SearchResult, later: &SearchResult) {
     }
 }
 
-fn signal(child: &Child, name: &str) {
+/// Sends a signal, such as `-INT`.
+pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("sh").args(["-c", &format!("kill {name} {}", child.id())]).status().expect("there is a shell");
     assert!(sent.success());
 }

@@ -8,6 +8,9 @@
 //! int NAME_supported(void);
 //! ```
 //!
+//! Each of them has a second name, which ends in a fingerprint of the model: `NAME_run_FINGERPRINT`. Programs that are compiled with
+//! the model's header call it by that name, so they never reach another model that happens to have the same `NAME`.
+//!
 //! Everything else in it is local: kernels, tiles, and the constants as read-only data. It is independent of its position,
 //! has no state and allocates nothing; all that a run changes is in the workspace, so any number of threads can run it at
 //! once. Parallel loops run on the calling thread. It needs at most the C library's mathematical functions and, on RISC-V
@@ -31,10 +34,13 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{AbiParam, Block, InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Value};
 use cranelift_frontend::FunctionBuilder;
 use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, default_libcall_names};
-use cranelift_object::{ObjectBuilder, ObjectModule};
+use cranelift_object::object::SymbolFlags;
+use cranelift_object::object::write::Symbol;
+use cranelift_object::{ObjectBuilder, ObjectModule, ObjectProduct};
 use sonar_ir::plan::Plan;
 use sonar_ir::tensor::Tensor;
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hasher};
 
 /// The most bytes of constants: code reaches all of an object by offsets of 32 bits with a sign.
 const MAX_CONSTANTS: usize = 1 << 30;
@@ -53,13 +59,16 @@ pub struct ObjectFile {
     pub workspace_bytes: usize,
     /// Bytes of the constants in it.
     pub weight_bytes: usize,
+    /// What the second name of each function ends in: sixteen hexadecimal digits.
+    pub fingerprint: String,
     /// Whether it calls functions of the C library's `libm`.
     pub needs_libm: bool,
     /// Whether it calls other functions of the C library.
     pub needs_libc: bool,
 }
 
-/// Compiles a plan and the parameters that `value_of` gives by name to an object file, whose functions begin with `name`.
+/// Compiles a plan and the parameters that `value_of` gives by name to an object file, the names of whose functions begin with `name`,
+/// which must be a name in C.
 ///
 /// The target need not be this machine. Weights are packed by code for this one, so its vectors must be as wide as those that
 /// setups use; narrower ones are refused.
@@ -77,9 +86,9 @@ pub fn object<'v, E: From<CodegenError>>(
     }
     let constants = pack(plan, &placement, &mut value_of)?;
     let workspace_bytes = 4 * plan.arena + ALIGNMENT;
-    let (bytes, needs_libm) = emit(plan, &placement, &constants, &target.portable(), name, workspace_bytes)?;
+    let (bytes, fingerprint, needs_libm) = emit(plan, &placement, &constants, &target.portable(), name, workspace_bytes)?;
     let needs_libc = supported::asks_the_system(target);
-    Ok(ObjectFile { bytes, workspace_bytes, weight_bytes, needs_libm, needs_libc })
+    Ok(ObjectFile { bytes, workspace_bytes, weight_bytes, fingerprint, needs_libm, needs_libc })
 }
 
 /// The constants, packed by code for this machine: what setups compute does not depend on the target.
@@ -95,6 +104,7 @@ fn pack<'v, E: From<CodegenError>>(
     constants::fill(plan, placement, &setups, value_of)
 }
 
+/// The object file, its fingerprint, and whether it calls mathematical functions.
 fn emit(
     plan: &Plan,
     placement: &Placement,
@@ -102,20 +112,47 @@ fn emit(
     target: &Target,
     name: &str,
     workspace_bytes: usize,
-) -> Result<(Vec<u8>, bool), CodegenError> {
+) -> Result<(Vec<u8>, String, bool), CodegenError> {
     let builder = ObjectBuilder::new(target.isa(true)?, name, default_libcall_names())?;
     let mut definitions = Definitions::new(ObjectModule::new(builder), target, false);
     let kernels = plan.kernels.iter().map(|kernel| definitions.body(kernel)).collect::<Result<Vec<_>, _>>()?;
     let data = define_constants(&mut definitions.module, &format!("{name}_weights"), constants)?;
     define_run(&mut definitions, plan, placement, &kernels, data)?;
-    definitions.define_as(&format!("{name}_run"), Linkage::Export)?;
+    let run = definitions.define_as(&format!("{name}_run"), Linkage::Export)?;
     define_constant_function(&mut definitions, I64, workspace_bytes as i64);
-    definitions.define_as(&format!("{name}_workspace_size"), Linkage::Export)?;
-    supported::define(&mut definitions, target, &format!("{name}_supported"))?;
+    let workspace_size = definitions.define_as(&format!("{name}_workspace_size"), Linkage::Export)?;
+    let supported = supported::define(&mut definitions, target, &format!("{name}_supported"))?;
     let needs_libm = definitions.calls_math();
-    let product = definitions.module.finish();
-    let bytes = product.emit().map_err(|e| CodegenError::Backend(e.to_string()))?;
-    Ok((bytes, needs_libm))
+    let mut product = definitions.module.finish();
+    let backend = |e: cranelift_object::object::write::Error| CodegenError::Backend(e.to_string());
+    let fingerprint = fingerprint(&product.object.write().map_err(backend)?);
+    for function in [run, workspace_size, supported] {
+        add_second_name(&mut product, function, &fingerprint);
+    }
+    Ok((product.emit().map_err(backend)?, fingerprint, needs_libm))
+}
+
+/// Digits that differ if the code or the constants of an object do.
+fn fingerprint(object: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(object);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Gives an exported function a second name with a fingerprint at its end.
+fn add_second_name(product: &mut ObjectProduct, function: FuncId, fingerprint: &str) {
+    let first = product.object.symbol(product.function_symbol(function));
+    let second = Symbol {
+        name: [&first.name, b"_".as_slice(), fingerprint.as_bytes()].concat(),
+        value: first.value,
+        size: first.size,
+        kind: first.kind,
+        scope: first.scope,
+        weak: first.weak,
+        section: first.section,
+        flags: SymbolFlags::None,
+    };
+    product.object.add_symbol(second);
 }
 
 /// The constants as read-only data, in the byte order of every target that there is.

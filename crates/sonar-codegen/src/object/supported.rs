@@ -8,11 +8,11 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{AbiParam, InstBuilder};
 use cranelift_frontend::FunctionBuilder;
-use cranelift_module::{Linkage, Module};
+use cranelift_module::{FuncId, Linkage, Module};
 use iced_x86::code_asm::{AsmRegister32, CodeAssembler, CodeLabel, eax, ebx, ecx, rbx};
 
 /// Defines `int NAME(void)`, which returns 1 if the processor is at least the target's, and 0 if it is not.
-pub(crate) fn define<M: Module>(definitions: &mut Definitions<M>, target: &Target, name: &str) -> Result<(), CodegenError> {
+pub(crate) fn define<M: Module>(definitions: &mut Definitions<M>, target: &Target, name: &str) -> Result<FuncId, CodegenError> {
     match target.instruction_set {
         InstructionSet::X86V2 | InstructionSet::X86V3 | InstructionSet::X86V4 => {
             let bytes = ask_x86(target.instruction_set)?;
@@ -20,18 +20,18 @@ pub(crate) fn define<M: Module>(definitions: &mut Definitions<M>, target: &Targe
             signature.returns.push(AbiParam::new(I32));
             let id = definitions.module.declare_function(name, Linkage::Export, &signature)?;
             definitions.module.define_function_bytes(id, 16, &bytes, &[])?;
+            Ok(id)
         }
         InstructionSet::Riscv64V => {
             ask_riscv(definitions)?;
-            definitions.define_as(name, Linkage::Export)?;
+            definitions.define_as(name, Linkage::Export)
         }
         // The base of an architecture is what every processor of it has.
         InstructionSet::Aarch64 | InstructionSet::Riscv64 => {
             define_constant_function(definitions, I32, 1);
-            definitions.define_as(name, Linkage::Export)?;
+            definitions.define_as(name, Linkage::Export)
         }
     }
-    Ok(())
 }
 
 /// Whether the function calls the C library.

@@ -29,12 +29,12 @@ pub struct CompileArgs {
     /// Files to write, for programs without Sonar (repeatable)
     #[arg(long, value_enum, value_delimiter = ',')]
     pub emit: Vec<Emit>,
-    /// Where to write them: DIR/STEM, to which endings are added [default: the model's name]
+    /// Where to write them: DIR/STEM, to which endings are added [default: the name of MODEL without its ending, in this folder]
     #[arg(short, long, value_name = "DIR/STEM")]
     pub out: Option<PathBuf>,
-    /// What the functions' names begin with [default: the model's name]
-    #[arg(long)]
-    pub name: Option<String>,
+    /// What the names of the functions begin with [default: STEM, with `_` for what a name in C cannot hold]
+    #[arg(long, value_name = "NAME", alias = "name")]
+    pub symbol_prefix: Option<String>,
     /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
     #[arg(long)]
     pub weights: Option<PathBuf>,

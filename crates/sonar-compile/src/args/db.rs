@@ -30,6 +30,9 @@ pub enum DbAction {
         /// How many schedules of each task are kept
         #[arg(long, default_value_t = 8)]
         keep: usize,
+        /// Do not ask before all trials are removed
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         records: RecordsArg,
     },

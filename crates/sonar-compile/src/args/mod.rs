@@ -2,6 +2,7 @@
 
 mod bench;
 mod compile;
+pub mod config_file;
 mod db;
 mod inspect;
 mod model;

@@ -1,7 +1,7 @@
 //! `compile`: what came of a model, and how long each pass took.
 
 use crate::args::{CompileArgs, Format};
-use crate::emit::{self, Interface};
+use crate::emit::{self, Interface, names};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::model::compiled::{Draft, draft, passes, prepare, target, tune_failure, weights};
 use crate::terminal::output::{out, outln};
@@ -33,15 +33,15 @@ fn hand_over(args: &CompileArgs) -> Result<(), Failure> {
     if args.target.threads != 1 {
         return Err(fail(Exit::Usage, "what --emit writes runs on the thread that calls it: leave --threads out"));
     }
+    let stem = names::stem(args)?;
+    let prefix = names::prefix(args, &stem)?;
     let Draft { mut described, target, planned } = draft(&args.model, &args.target)?;
     let values = weights(&planned.lowered.graph, described.weights.take(), args.seed, args.weights.as_deref())?;
-    let name = emit::identifier(args.name.as_deref().unwrap_or(&described.graph.name));
     let start = Instant::now();
-    let object = planned.object(&values, &target, &name).map_err(tune_failure)?;
+    let object = planned.object(&values, &target, &prefix).map_err(tune_failure)?;
     let mut passes = passes(&described, &planned);
     passes.push(Pass { name: "object", seconds: start.elapsed().as_secs_f64() });
-    let stem = args.out.clone().unwrap_or_else(|| PathBuf::from(&name));
-    let files = emit::write(&Interface::new(name, &target, &planned, &object), &args.emit, &stem)?;
+    let files = emit::write(&Interface::new(prefix, &target, &planned, &object), &args.emit, &stem)?;
     report(args, &described.graph, &target, &planned, object.weight_bytes, &passes, &files)
 }
 

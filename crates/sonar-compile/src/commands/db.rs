@@ -5,6 +5,7 @@ use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::machine;
 use crate::model::compiled::{open_records, runnable_target, tune_failure};
 use crate::model::load;
+use crate::terminal::ask;
 use crate::terminal::output::{out, outln};
 use crate::terminal::table::{Align, render};
 use serde_json::json;
@@ -21,11 +22,7 @@ pub fn db(args: &DbArgs) -> Result<(), Failure> {
     match &args.action {
         DbAction::Top(args) => top(args),
         DbAction::Merge { files, records } => merge(files, records),
-        DbAction::Prune { keep, records } => {
-            let pruned = existing(records)?.prune(*keep, COMPILER).or_exit(Exit::BadInput)?;
-            outln!("{} trials removed, {} kept", pruned.removed, pruned.kept);
-            Ok(())
-        }
+        DbAction::Prune { keep, force, records } => prune(*keep, *force, &existing(records)?),
         DbAction::Export { output, records } => export(output.as_deref(), &existing(records)?),
         DbAction::Import { files, records } => import(files, records),
         DbAction::Recover { file, output } => {
@@ -70,6 +67,22 @@ fn merge(files: &[std::path::PathBuf], records: &RecordsArg) -> Result<(), Failu
     Ok(())
 }
 
+/// Removes all trials but the best. What would leave none is asked first.
+fn prune(keep: usize, force: bool, records: &Records) -> Result<(), Failure> {
+    let keys = records.keys().or_exit(Exit::BadInput)?;
+    let kept = |key: &Key| -> Result<bool, MeasureError> {
+        Ok(keep > 0 && key.compiler == COMPILER && !records.top(key, 1)?.is_empty())
+    };
+    let kept = keys.iter().map(|(key, _)| kept(key)).collect::<Result<Vec<_>, _>>().or_exit(Exit::BadInput)?;
+    let trials: usize = keys.iter().map(|(_, trials)| trials).sum();
+    if trials > 0 && !force && !kept.contains(&true) {
+        ask::before(&format!("this removes all {trials} trials of {}", records.path().display()), "--force")?;
+    }
+    let pruned = records.prune(keep, COMPILER).or_exit(Exit::BadInput)?;
+    outln!("{} trials removed, {} kept", pruned.removed, pruned.kept);
+    Ok(())
+}
+
 fn export(output: Option<&Path>, records: &Records) -> Result<(), Failure> {
     let Some(path) = output else {
         let mut lines = Vec::new();
@@ -79,7 +92,10 @@ fn export(output: Option<&Path>, records: &Records) -> Result<(), Failure> {
     };
     let refused = |error: std::io::Error| fail(Exit::BadInput, format!("cannot write {}: {error}", path.display()));
     let mut file = BufWriter::new(File::create(path).map_err(refused)?);
-    let count = records.export(&mut file).or_exit(Exit::BadInput)?;
+    let count = records.export(&mut file).map_err(|error| match error {
+        MeasureError::Io(error) => refused(error),
+        error => fail(Exit::BadInput, error),
+    })?;
     file.flush().map_err(refused)?;
     outln!("{count} trials written to {}", path.display());
     Ok(())

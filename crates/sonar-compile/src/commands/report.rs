@@ -1,6 +1,6 @@
 //! `report`: one HTML file and its pictures.
 
-use super::search::failure;
+use super::search::{data_failure, failure};
 use crate::args::ReportArgs;
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::machine;
@@ -34,7 +34,7 @@ pub fn report(args: &ReportArgs) -> Result<(), Failure> {
 fn winner(args: &ReportArgs, result: &SearchResult) -> Result<Option<Winner>, Failure> {
     let record = result.winner.as_ref().and_then(|name| result.candidates.iter().find(|c| c.architecture == *name));
     let (Some(record), Some(config)) = (record, nas::configuration(&args.run).map_err(failure)?) else { return Ok(None) };
-    let data = sonar_train::data::load(&config.data, config.validation).or_exit(Exit::BadInput)?;
+    let data = sonar_train::data::load(&config.data, config.validation).map_err(data_failure)?;
     let space = sonar_nas::config::space_for(&config, &data).map_err(failure)?;
     let graph = space.instantiate(&Assignment(record.assignment.clone())).or_exit(Exit::Internal)?;
     let target = Target::parse(&config.target).or_exit(Exit::BadInput)?;

@@ -1,15 +1,14 @@
 //! `search` and `resume`: the joint search, with progress on standard error and the front on standard output.
 
-use crate::args::{Format, ResumeArgs, SearchArgs, SearchOptions};
+use crate::args::{Format, ResumeArgs, SearchArgs, SearchOptions, config_file};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::machine;
-use crate::model::load;
+use crate::model::{hint, load};
 use crate::report::summary;
 use crate::terminal::interrupt;
 use crate::terminal::output::{out, outln};
 use crate::terminal::progress::Teller;
 use crate::terminal::table::{Align, render};
-use anyhow::Context;
 use sonar_codegen::Target;
 use sonar_ir::machine::Machine;
 use sonar_measure::{WorkerMeasurer, WorkerOptions};
@@ -17,13 +16,14 @@ use sonar_nas::SearchConfig;
 use sonar_nas::results::Architecture;
 use sonar_nas::search::{self as nas};
 use sonar_nas::{Objective, SearchError, SearchResult};
+use sonar_train::{DataProblem, TrainError};
 use std::path::Path;
 
 /// Runs `search`.
 pub fn search(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
     let options = match &args.config {
         None => args.options.clone(),
-        Some(path) => args.options.clone().or(configuration_file(path)?),
+        Some(path) => args.options.clone().or(config_file::read(path)?),
     };
     let config = configuration(&options)?;
     let name = options.space.as_deref().and_then(Path::file_stem).map_or("nas-bench-201".into(), |s| s.to_string_lossy());
@@ -36,11 +36,6 @@ pub fn resume(args: &ResumeArgs, quiet: bool) -> Result<(), Failure> {
     let config = nas::configuration(&args.run).map_err(failure)?;
     let config = config.ok_or_else(|| fail(Exit::BadInput, format!("{} holds no run", args.run.display())))?;
     run(&config, &args.run, false, args.format, quiet)
-}
-
-fn configuration_file(path: &Path) -> Result<SearchOptions, Failure> {
-    let parsed = toml::from_str(&load::text(path)?);
-    parsed.with_context(|| format!("{} is not a configuration", path.display())).or_exit(Exit::BadInput)
 }
 
 /// The defaults with whatever the options say.
@@ -96,8 +91,11 @@ fn run(config: &SearchConfig, dir: &Path, fresh: bool, format: Format, quiet: bo
     Ok(())
 }
 
-/// The exit code of a failed search.
+/// The exit code of a failed search, and what a file of data that is none seems to be.
 pub fn failure(error: SearchError) -> Failure {
+    if let SearchError::Data(error) = error {
+        return data_failure(error);
+    }
     let exit = match &error {
         SearchError::NoCandidate(_) => Exit::NoCandidate,
         SearchError::TimeTooShort => Exit::Budget,
@@ -106,6 +104,17 @@ pub fn failure(error: SearchError) -> Failure {
         _ => Exit::BadInput,
     };
     fail(exit, error)
+}
+
+/// A failure to read data, with what the file seems to be.
+pub fn data_failure(error: TrainError) -> Failure {
+    let hint = match &error {
+        TrainError::Data { path, problem: DataProblem::NotIdx { .. } | DataProblem::NoBatch { .. } | DataProblem::Empty } => {
+            hint::behind(path)
+        }
+        _ => String::new(),
+    };
+    fail(Exit::BadInput, format!("{error}{hint}"))
 }
 
 fn print(result: &SearchResult, dir: &Path) {

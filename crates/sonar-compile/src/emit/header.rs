@@ -18,6 +18,10 @@ pub fn text(interface: &Interface<'_>) -> String {
         (false, true) => "It calls the C library to ask for the processor, and no other library.",
         (false, false) => "It calls no library.",
     };
+    let functions = ["run", "workspace_size", "supported"];
+    let fingerprint = &object.fingerprint;
+    let second_names: String =
+        functions.iter().map(|function| format!("#define {name}_{function} {name}_{function}_{fingerprint}\n")).collect();
     let (cpu, triple, workspace) = (target.cpu(), target.triple(), object.workspace_bytes);
     format!(
         r#"/* `{model}`, compiled by Sonar {version} for {cpu} ({triple}).
@@ -29,9 +33,15 @@ pub fn text(interface: &Interface<'_>) -> String {
  *
  * Weights are part of the object. {link}
  */
+#if defined({upper}_H) && {upper}_FINGERPRINT != 0x{fingerprint}
+#error "two models are called {name}: compile one of them with another --out or --symbol-prefix"
+#endif
 #ifndef {upper}_H
 #define {upper}_H
 
+/* The functions are called by their second names, which no other model has. So this header links with this model only. */
+#define {upper}_FINGERPRINT 0x{fingerprint}
+{second_names}
 #include <stddef.h>
 
 #ifdef __cplusplus

@@ -33,6 +33,7 @@ pub fn document(interface: &Interface<'_>) -> Value {
             "workspace_size": format!("{name}_workspace_size"),
             "supported": format!("{name}_supported"),
         },
+        "fingerprint": object.fingerprint,
         "workspace_bytes": object.workspace_bytes,
         "weights_bytes": object.weight_bytes,
         "needs_libm": object.needs_libm,

@@ -3,6 +3,7 @@
 mod header;
 mod link;
 mod manifest;
+pub mod names;
 
 use crate::args::Emit;
 use crate::exit::{Exit, Failure, OrExit, fail};
@@ -57,20 +58,9 @@ impl Port {
     }
 }
 
-/// A name in C, as like the given one as can be.
-pub fn identifier(name: &str) -> String {
-    let mut identifier: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    if !identifier.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        identifier.insert_str(0, "model_");
-    }
-    identifier
-}
-
 /// Writes the files that are asked for, and tells which they are.
 pub fn write(interface: &Interface<'_>, kinds: &[Emit], stem: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let Some(file_name) = stem.file_name().map(|name| name.to_string_lossy().into_owned()) else {
-        return Err(fail(Exit::Usage, format!("`--out {}` does not end in the name of a file", stem.display())));
-    };
+    let file_name = names::file_name(stem)?;
     if let Some(folder) = stem.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|e| fail(Exit::BadInput, format!("cannot create {}: {e}", folder.display())))?;
     }
@@ -98,6 +88,7 @@ pub fn write(interface: &Interface<'_>, kinds: &[Emit], stem: &Path) -> Result<V
     Ok(files)
 }
 
+/// What the name of a file of this kind ends in.
 fn ending(kind: Emit) -> &'static str {
     match kind {
         Emit::Object => "o",
@@ -105,20 +96,5 @@ fn ending(kind: Emit) -> &'static str {
         Emit::SharedLib => "so",
         Emit::Header => "h",
         Emit::Manifest => "json",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_become_names_in_c() {
-        assert_eq!(identifier("nb201_resnet"), "nb201_resnet");
-        assert_eq!(identifier("torch-jit.export"), "torch_jit_export");
-        assert_eq!(identifier("2021 net"), "model_2021_net");
-        assert_eq!(identifier("_x"), "model__x");
-        assert_eq!(identifier(""), "model_");
-        assert_eq!(identifier("größe"), "gr__e");
     }
 }

@@ -167,7 +167,8 @@ pub fn open_records(path: Option<&Path>, create: bool) -> Result<Option<Records>
             return Ok(None);
         }
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).or_exit(Exit::BadInput)?;
+            std::fs::create_dir_all(parent)
+                .map_err(|error| fail(Exit::BadInput, format!("cannot create {} for the records: {error}", parent.display())))?;
         }
     }
     Records::open(&path).map(Some).map_err(|error| match error {

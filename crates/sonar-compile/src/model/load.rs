@@ -1,8 +1,10 @@
 //! From a path, an architecture and shapes on the command line to a graph.
 
+use super::hint;
 use crate::args::{ModelArgs, TargetArgs};
 use crate::exit::{Exit, Failure, OrExit, Report, fail};
 use anyhow::Context;
+use sonar_files::Seems;
 use sonar_ir::space::{Assignment, Space};
 use sonar_ir::{Graph, Values};
 use sonar_onnx::{ImportError, ImportOptions, Imported};
@@ -74,13 +76,16 @@ pub fn onnx(args: &ModelArgs, batch: usize) -> Result<Imported, Failure> {
     Ok(imported)
 }
 
-/// Reads a text file, refusing absurd ones.
+/// Reads a text file. What is too large or no text is refused.
 pub fn text(path: &Path) -> Result<String, Failure> {
-    let size = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display())).or_exit(Exit::BadInput)?.len();
+    let cannot = |error: std::io::Error| fail(Exit::BadInput, format!("cannot read {}: {error}", path.display()));
+    let size = std::fs::metadata(path).map_err(cannot)?.len();
     if size > MAX_TEXT {
         return Err(fail(Exit::BadInput, format!("{} has {size} bytes; a description has at most {MAX_TEXT}", path.display())));
     }
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display())).or_exit(Exit::BadInput)
+    let bytes = std::fs::read(path).map_err(cannot)?;
+    String::from_utf8(bytes)
+        .map_err(|_| fail(Exit::BadInput, format!("{} is not a text in UTF-8{}", path.display(), hint::behind(path))))
 }
 
 /// A failure that shows the place in the source.
@@ -116,6 +121,9 @@ pub fn settings(set: &[String]) -> Result<Vec<(&str, &str)>, Failure> {
 /// The space that a file describes; a plain model is a space without decisions.
 pub fn space(path: &Path, set: &[String]) -> Result<Space, Failure> {
     let text = text(path)?;
+    if let Some(found) = sonar_files::seems(text.as_bytes(), text.len() as u64).filter(|found| *found != Seems::Sonar) {
+        return Err(fail(Exit::BadInput, format!("{} is not a description; {found}", path.display())));
+    }
     Space::parse_with(&text, &settings(set)?).map_err(|e| source(e, path))
 }
 

@@ -1,4 +1,5 @@
 //! From what the command line says to a model that runs: files become graphs, graphs become machine code with weights.
 
 pub mod compiled;
+pub mod hint;
 pub mod load;

@@ -1,5 +1,6 @@
 //! How the program talks: results on standard output; errors, warnings and progress on standard error.
 
+pub mod ask;
 pub mod interrupt;
 pub mod log;
 pub mod output;

@@ -1,0 +1,41 @@
+//! Configuration files of `search`: TOML, with the long names of the flags as keys.
+
+use super::SearchOptions;
+use crate::exit::{Exit, Failure, fail};
+use crate::model::load;
+use std::path::Path;
+
+/// How unlike two names may be, from 0 to 1, if one is a slip of the hand for the other.
+const ALIKE: f64 = 0.7;
+
+/// Reads a file.
+pub fn read(path: &Path) -> Result<SearchOptions, Failure> {
+    let parsed = toml::from_str(&load::text(path)?);
+    parsed.map_err(|error: toml::de::Error| {
+        let hint = suggestion(error.message()).map(|name| format!("did you mean `{name}`?\n")).unwrap_or_default();
+        fail(Exit::BadInput, format!("{} is not a configuration: {error}{hint}", path.display()).trim_end())
+    })
+}
+
+/// Of the names that a message about an unknown one lists, the one that is most like it.
+fn suggestion(message: &str) -> Option<&str> {
+    // unknown field `a`, expected one of `b`, `c`
+    let mut names = message.strip_prefix("unknown ")?.split('`').skip(1).step_by(2);
+    let unknown = names.next()?;
+    let likeness = |name: &str| strsim::jaro_winkler(&unknown.replace('_', "-"), &name.replace('_', "-"));
+    names.filter(|name| likeness(name) >= ALIKE).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_of_the_hand() {
+        let said = |unknown: &str| format!("unknown field `{unknown}`, expected one of `space`, `latency-limit`, `candidates`");
+        assert_eq!(suggestion(&said("candidats")), Some("candidates"));
+        assert_eq!(suggestion(&said("latency_limit")), Some("latency-limit"));
+        assert_eq!(suggestion(&said("x")), None);
+        assert_eq!(suggestion("invalid type: string \"many\", expected usize"), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! Names of the files that hand a model over, and of the functions in them.
+//!
+//! Functions take their names from the file: whoever exports models calls all graphs the same, but two files of one program have
+//! different names.
+
+use super::ending;
+use crate::args::{CompileArgs, Emit};
+use crate::exit::{Exit, Failure, fail};
+use std::path::{Path, PathBuf};
+
+/// What goes before a name that could not stand alone.
+const BEFORE: &str = "model_";
+
+/// The path of the files without their endings: that of `--out`, else the name of the model's file, in this folder.
+///
+/// An ending that one of the files would get is left out, so `--emit shared-lib --out net.so` writes `net.so`.
+pub fn stem(args: &CompileArgs) -> Result<PathBuf, Failure> {
+    let Some(out) = &args.out else {
+        let model = args.model.model.file_stem().map(PathBuf::from);
+        return Ok(model.unwrap_or_else(|| PathBuf::from("model")));
+    };
+    let name = file_name(out)?;
+    let bare = args.emit.iter().find_map(|&kind: &Emit| name.strip_suffix(ending(kind))?.strip_suffix('.'));
+    Ok(match bare {
+        Some(bare) if !bare.is_empty() => out.with_file_name(bare),
+        _ => out.clone(),
+    })
+}
+
+/// The last part of a path.
+pub fn file_name(path: &Path) -> Result<String, Failure> {
+    let ends_in_name = !path.as_os_str().to_string_lossy().ends_with('/') && !path.is_dir();
+    match path.file_name().filter(|_| ends_in_name) {
+        Some(name) => Ok(name.to_string_lossy().into_owned()),
+        None => Err(fail(
+            Exit::Usage,
+            format!("--out {}: a folder; expected DIR/STEM, to which endings such as .o are added", path.display()),
+        )),
+    }
+}
+
+/// What the names of the functions begin with: that of `--symbol-prefix`, else what the files are called, as an identifier.
+pub fn prefix(args: &CompileArgs, stem: &Path) -> Result<String, Failure> {
+    match &args.symbol_prefix {
+        None => Ok(identifier(&file_name(stem)?)),
+        Some(given) if identifier(given) == *given => Ok(given.clone()),
+        Some(given) => Err(fail(
+            Exit::Usage,
+            format!("--symbol-prefix {given}: not the beginning of a name in C; try {}", identifier(given)),
+        )),
+    }
+}
+
+/// A name in C, as like the given one as can be: other characters than letters, digits and `_` become `_`, and what does not begin with
+/// a letter begins with `model_`. A keyword stays as it is, since only longer names are made of it: `for` becomes `for_run`.
+fn identifier(name: &str) -> String {
+    let identifier: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if identifier.starts_with(|c: char| c.is_ascii_alphabetic()) { identifier } else { format!("{BEFORE}{identifier}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_names_in_c() {
+        assert_eq!(identifier("nb201_resnet"), "nb201_resnet");
+        assert_eq!(identifier("torch-jit.export"), "torch_jit_export");
+        assert_eq!(identifier("2021 net"), "model_2021_net");
+        assert_eq!(identifier("_x"), "model__x");
+        assert_eq!(identifier(""), "model_");
+        assert_eq!(identifier("größe"), "gr__e");
+        assert_eq!(identifier("while"), "while");
+    }
+}
