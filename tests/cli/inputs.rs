@@ -141,7 +141,7 @@ fn searches_that_cannot_begin() {
     refused(&["--data", &data], 3, &["an epoch of 52 images does not fill a batch of 64"]);
     let small = scratch.file("small.toml", "[training]\nbatch = 8\n");
     refused(&["--data", &data, "--config", &small, "--target", "z80"], 3, &["z80"]);
-    refused(&["--data", &data, "--candidates", "0"], 3, &["at least one candidate"]);
+    refused(&["--data", &data, "--candidates", "0"], 2, &["--candidates", "at least 1"]);
     refused(&["--data", "fashion-mnist"], 3, &["28"]);
     refused(
         &["--data", &data, "--config", &small, "--candidates", "1", "--out", &format!("{space}/run")],
@@ -174,27 +174,27 @@ fn data_sets_that_cannot_be_read() {
         sonar(&["search", &space, "--data", data, "--out", &out]).fails(3, parts);
         assert!(!scratch.path("run").exists(), "nothing is begun");
     };
-    refused(&scratch.arg("nowhere"), &["nowhere", "No such file"]);
+    refused(&scratch.arg("nowhere"), &["cannot read", "nowhere", "No such file"]);
     refused(&example("models"), &["not a data set", "IDX"]);
-    refused(&space, &["space.sonar", "bytes"]);
+    refused(&space, &["space.sonar", "not a data set", "bytes"]);
 
     let mut labels = [0, 1].repeat(32);
     labels[5] = 7;
     write_labels(&scratch, "train", &labels);
-    refused(&folder, &["label 7 of image 5 is out of range", "3 classes"]);
+    refused(&folder, &["train-labels-idx1-ubyte", "label 7 of training image 5", "out of range", "3 classes have labels 0 to 2"]);
     write_labels(&scratch, "train", &[0, 1, 0]);
     refused(&folder, &["64 images but 3 labels"]);
     scratch.file("train-labels-idx1-ubyte", [0, 0, 8]);
     refused(&folder, &["train-labels-idx1-ubyte", "found 3"]);
     fs::remove_file(scratch.path("train-labels-idx1-ubyte")).expect("it was there");
-    refused(&folder, &["train-labels-idx1-ubyte", "No such file"]);
+    refused(&folder, &["there are no training labels", "train-labels-idx1-ubyte"]);
     write_labels(&scratch, "train", &[0, 1].repeat(32));
     scratch.file("train-images-idx3-ubyte", b"P5 8 8 255 these are no images");
-    refused(&folder, &["train-images-idx3-ubyte", "magic number 0x00000803"]);
+    refused(&folder, &["train-images-idx3-ubyte", "not an IDX file"]);
     scratch.file("train-images-idx3-ubyte", [&[0, 0, 8, 3][..], &[0xff; 12], &[0; 8]].concat());
     refused(&folder, &["train-images-idx3-ubyte"]);
     write_images(&scratch, "train", 64, &[0; 100]);
-    refused(&folder, &["expected 4112 bytes, found 116"]);
+    refused(&folder, &["expected 4112 bytes by its header, found 116"]);
 
     let packed = fs::read(crate::repository("data/fashion-mnist-subset/train-images-idx3-ubyte.gz")).expect("it is there");
     fs::remove_file(scratch.path("train-images-idx3-ubyte")).expect("it was there");

@@ -1,5 +1,6 @@
 //! Options of `bench`.
 
+use super::values::parse_count;
 use super::{DataArgs, ModelArgs, TargetArgs};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -28,13 +29,13 @@ pub struct BenchArgs {
     pub others: Vec<PathBuf>,
     #[command(flatten)]
     pub target: TargetArgs,
-    /// Runs before timing
+    /// Runs before the first timed one
     #[arg(long, default_value_t = 20)]
     pub warmup: usize,
-    /// Timed runs
-    #[arg(long, default_value_t = 200)]
+    /// Number of timed runs
+    #[arg(long, default_value_t = 200, value_parser = parse_count)]
     pub runs: usize,
-    /// Time of each kernel too, beside what the machine's measured arithmetic and bandwidth allow
+    /// Time each kernel, too, and compare it with what the measured arithmetic and bandwidth of the machine allow
     #[arg(long)]
     pub profile: bool,
     /// Write a page about the kernels: their time, rooflines, schedules, loops and code, in one HTML file
@@ -43,7 +44,7 @@ pub struct BenchArgs {
     /// Write when each thread ran which kernel in the fastest of the runs, as a trace for Perfetto or Chrome
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// Answer `W N` lines on standard input with N timings each, for outside harnesses
+    /// For other programs: for each line `W N` on standard input, run W times, then N times, and print these N times in nanoseconds
     #[arg(long)]
     pub serve: bool,
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! Options of `compile` and `export`, which write a model into files.
 
+use super::values::parse_count;
 use super::{Format, ModelArgs, TargetArgs};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -54,8 +55,8 @@ pub struct ExportArgs {
     /// The ONNX file to write
     #[arg(short, long)]
     pub output: PathBuf,
-    /// Bind the batch N to this [default: left open, 1 where an ONNX file leaves it open]
-    #[arg(long)]
+    /// Images in one inference [default: left open as N; 1 where an ONNX file leaves it open]
+    #[arg(long, value_parser = parse_count)]
     pub batch: Option<usize>,
     /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
     #[arg(long)]

@@ -22,20 +22,23 @@ pub use tune::TuneArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use values::parse_count;
 
 /// Finds the neural networks that are best on accuracy and on measured latency after tuning, on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "sonar-compile", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 ok, 1 internal error, 2 usage, 3 bad input or unsupported, 4 no valid candidate,\n\
-    5 output mismatch, 6 budget ended without a result, 130 interrupted after saving.")]
+#[command(
+    after_help = "Exit codes: 0 success, 1 internal error, 2 wrong command line, 3 bad input or not supported, 4 no valid \n\
+    candidate, 5 outputs differ, 6 out of time without a result, 130 interrupted, results so far are saved."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Say more on stderr; twice for everything.
+    /// Print more about what is done; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// No progress on stderr.
+    /// Print no progress
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// What estimates of time assume of the machine: a JSON file, as `doctor --format json` prints it, or `usual` for a common
@@ -47,29 +50,29 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Search a space of architectures and their schedules together; going on where an earlier run was stopped
+    /// Search a space for the best networks, or go on with an earlier run of the same search
     Search(SearchArgs),
-    /// Go on with a run, with the settings it was started with
+    /// Go on with a run with its own settings
     Resume(ResumeArgs),
-    /// Search the schedules of one model's kernels
+    /// Make a model faster: search the schedules of its kernels and record them
     Tune(TuneArgs),
-    /// Compile a model and say what came of it
+    /// Compile a model and print what came of it, or write it into files for other programs
     Compile(CompileArgs),
-    /// Run a model once on given or random input
+    /// Run a model once, on given or random inputs
     Run(RunArgs),
-    /// Time a compiled model
+    /// Time compiled models
     Bench(BenchArgs),
-    /// Print any stage of a model between its text and its machine code, or count a search space
+    /// Print a stage of a model between its text and its machine code, or count the networks of a space
     Inspect(InspectArgs),
-    /// Check a model or space for errors, without compiling it
+    /// Check a model or a space for errors without compiling it
     Check(ModelArgs),
     /// Write a model as an ONNX file
     Export(ExportArgs),
     /// Write the report of a run: one HTML file, and its pictures as SVG files
     Report(ReportArgs),
-    /// Look at the tuning records, bring files of them together, keep them small, or save a damaged one
+    /// Print, merge, prune, export, import, check or recover tuning records
     Db(DbArgs),
-    /// Say what this machine is and whether it measures well
+    /// Print what this machine is and whether it measures well
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions {
@@ -94,8 +97,8 @@ pub enum Format {
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Compare a kernel with itself so many times, and say how often a difference is found
-    #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "50")]
+    /// Compare a kernel with itself so many times, and print how often a difference is found
+    #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "50", value_parser = parse_count)]
     pub aa: Option<usize>,
     /// Measure anew what estimates of time assume of this machine, and keep that
     #[arg(long, conflicts_with = "machine")]

@@ -1,6 +1,6 @@
 //! Options that say which model is meant, what it is compiled for, and what it is run on.
 
-use super::values::{parse_max_rounding, parse_shape};
+use super::values::{parse_count, parse_max_rounding, parse_shape, parse_threads};
 use clap::{Args, ValueEnum};
 use sonar_tune::RewriteLevel;
 use std::path::PathBuf;
@@ -8,15 +8,15 @@ use std::path::PathBuf;
 /// Which model: a description, possibly one architecture of a space, or an ONNX file.
 #[derive(Debug, Args, Clone)]
 pub struct ModelArgs {
-    /// A `.sonar` model or space, or an ONNX file
+    /// The model: an ONNX file, a `.sonar` file, or a `.sonar` file of a space together with --arch
     pub model: PathBuf,
-    /// The shape of an input of an ONNX file that leaves it open, such as image=1,3,224,224 (repeatable)
+    /// The shape of an input, where an ONNX file leaves it open, such as image=1,3,224,224 (repeatable)
     #[arg(long = "shape", value_name = "NAME=EXTENTS", value_parser = parse_shape)]
     pub shapes: Vec<(String, Vec<usize>)>,
-    /// The architecture, if MODEL is a space: `baseline`, or decisions such as "e0=skip e1=none"
+    /// Which architecture of a space: `baseline`, or its decisions such as "e0=skip e1=none"
     #[arg(long)]
     pub arch: Option<String>,
-    /// A parameter of the space, such as c=16 (repeatable)
+    /// Set a parameter of a space, such as channels=16 (repeatable)
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
 }
@@ -24,17 +24,17 @@ pub struct ModelArgs {
 /// What to compile for.
 #[derive(Debug, Args, Clone)]
 pub struct TargetArgs {
-    /// What to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4, or a triple such as aarch64-unknown-linux-gnu
+    /// Processor to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4, or a target triple such as aarch64-unknown-linux-gnu
     #[arg(long, default_value = "native", env = "SONAR_TARGET")]
     pub target: String,
-    /// Processor of that architecture: x86-64-v2, x86-64-v3, x86-64-v4, generic, rv64gc, rv64gcv [default: the least one]
+    /// With a target triple: x86-64-v2, x86-64-v3, x86-64-v4, generic, rv64gc or rv64gcv [default: what every processor of it has]
     #[arg(long)]
     pub cpu: Option<String>,
-    /// Threads that one inference uses
-    #[arg(long, default_value_t = 1)]
+    /// Threads of one inference
+    #[arg(long, default_value_t = 1, value_parser = parse_threads)]
     pub threads: usize,
-    /// Images in one inference, where the model leaves it open
-    #[arg(long, default_value_t = 1)]
+    /// Images in one inference, where the model leaves their number open
+    #[arg(long, default_value_t = 1, value_parser = parse_count)]
     pub batch: usize,
     /// How far the graph is rewritten
     #[arg(long, value_enum, default_value_t)]

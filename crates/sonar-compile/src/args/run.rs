@@ -1,5 +1,6 @@
 //! Options of `run`.
 
+use super::values::parse_error;
 use super::{DataArgs, Format, ModelArgs, TargetArgs};
 use clap::Args;
 use std::path::PathBuf;
@@ -19,8 +20,9 @@ pub struct RunArgs {
     /// Seed of random weights and input
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Compare with the reference interpreter; exit 5 if the relative error is above this. That is another number than --tolerance
-    #[arg(long = "check", value_name = "TOLERANCE", num_args = 0..=1, default_missing_value = "1e-4")]
+    /// Compare with the reference interpreter. If an output differs by more than this share of its largest number, the exit code is 5.
+    /// That is another number than --tolerance
+    #[arg(long = "check", value_name = "TOLERANCE", num_args = 0..=1, default_missing_value = "1e-4", value_parser = parse_error)]
     pub check_tolerance: Option<f64>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]

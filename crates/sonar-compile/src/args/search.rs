@@ -1,7 +1,7 @@
 //! Options of `search`, `resume` and `report`.
 
 use super::Format;
-use super::values::{duration, parse_duration};
+use super::values::{count, duration, parse_count, parse_duration, parse_positive, parse_threads, positive, threads};
 use clap::Args;
 use serde::Deserialize;
 use sonar_train::TrainConfig;
@@ -13,10 +13,10 @@ use std::time::Duration;
 pub struct SearchArgs {
     #[command(flatten)]
     pub options: SearchOptions,
-    /// TOML file with any of the options above, by their long names; flags and environment win over it
+    /// TOML file with any of the options above, by their long names without `--`; flags and the environment win over it
     #[arg(long, env = "SONAR_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Forget an earlier run in the same directory
+    /// Delete an earlier run in the same directory, and begin again
     #[arg(long)]
     pub fresh: bool,
     /// How to print the result
@@ -30,24 +30,27 @@ pub struct SearchArgs {
 pub struct SearchOptions {
     /// Search space: a `.sonar` file [default: the built-in NAS-Bench-201 space, reduced]
     pub space: Option<PathBuf>,
-    /// Data: `fashion-mnist` (a subset, built in), or a folder of IDX files or CIFAR-10 batches
+    /// Images: `fashion-mnist` (a part of it, built in), a folder of IDX files, or one of the binary batches of CIFAR-10 or CIFAR-100
+    /// [default: fashion-mnist]
     #[arg(long, env = "SONAR_DATA")]
     pub data: Option<String>,
     /// How to search: sonar, random, brute-force, sequential [default: sonar]
     #[arg(long)]
     pub algorithm: Option<String>,
-    /// Wall-clock limit, such as 90s, 10m, 2h [default: 6m]
+    /// How long it may take, such as 90s, 10m or 2h [default: 6m]
     #[arg(long, value_parser = parse_duration)]
     #[serde(deserialize_with = "duration")]
     pub time: Option<Duration>,
     /// Seed of everything random [default: 0]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Threads for training [default: all]
-    #[arg(long)]
+    /// Threads for training [default: as many as the machine has]
+    #[arg(long, value_parser = parse_threads)]
+    #[serde(deserialize_with = "threads")]
     pub threads: Option<usize>,
     /// Threads of one inference when its latency is measured [default: 1]
-    #[arg(long)]
+    #[arg(long, value_parser = parse_threads)]
+    #[serde(deserialize_with = "threads")]
     pub latency_threads: Option<usize>,
     /// Processor to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4 [default: native]
     #[arg(long, env = "SONAR_TARGET")]
@@ -55,19 +58,22 @@ pub struct SearchOptions {
     /// Run directory [default: runs/SPACE]
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Most accurate under this latency in microseconds, instead of the whole Pareto front
-    #[arg(long, value_name = "MICROSECONDS")]
+    /// Search the most accurate network that takes at most this time, rather than the whole front
+    #[arg(long, value_name = "MICROSECONDS", value_parser = parse_positive)]
+    #[serde(deserialize_with = "positive")]
     pub latency_limit: Option<f64>,
-    /// How many architectures to sample, at most [default: 96]
-    #[arg(long)]
+    /// Architectures to draw from the space, at most [default: 96]
+    #[arg(long, value_parser = parse_count)]
+    #[serde(deserialize_with = "count")]
     pub candidates: Option<usize>,
-    /// Epochs of full training, at most [default: 9]
-    #[arg(long)]
+    /// Epochs that the best architectures are trained for, at most [default: 9]
+    #[arg(long, value_parser = parse_count)]
+    #[serde(deserialize_with = "count")]
     pub epochs: Option<usize>,
-    /// Trials of full tuning for each kernel, at most [default: 64]
+    /// Schedules to time for each kernel of the best architectures, at most [default: 64]
     #[arg(long)]
     pub trials: Option<usize>,
-    /// A parameter of the space, such as channels=16 (repeatable)
+    /// Set a parameter of the space, such as channels=16 (repeatable)
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
     /// How candidates are trained; in a configuration file only.

@@ -14,19 +14,19 @@ pub struct TuneArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub target: TargetArgs,
-    /// Wall-clock limit, such as 30s or 5m
+    /// How long it may take, such as 30s, 5m or 2h
     #[arg(long, value_parser = parse_duration, default_value = "60s")]
     pub time: Duration,
-    /// Trials for each kernel
-    #[arg(long, default_value_t = 200)]
+    /// Schedules to time for each kernel, at most
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub trials: u32,
-    /// Trials of a kernel without a gain of more than 1% after which its search ends [default: no such end]
-    #[arg(long)]
+    /// Leave a kernel after so many schedules in a row that are not faster by more than 1% [default: never]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub patience: Option<u32>,
     /// Seed of the search
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Where kernels find their data when they are timed: `warm`, as the call before left them, or `cold`, outside the caches of a core
+    /// Where the data of a timed kernel are: `warm`, where the run before left them, or `cold`, outside the caches of a core
     #[arg(long, default_value_t = Cache::default())]
     pub cache: Cache,
     /// Faults to plant into candidates, for tests of the search; `none` leaves some of them sound

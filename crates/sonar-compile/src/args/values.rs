@@ -3,6 +3,36 @@
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 
+/// The most threads that can be asked for.
+const MAX_THREADS: usize = 1024;
+
+/// Reads a whole number of at least 1.
+pub fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_string()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("expected a whole number of at least 1".to_string()),
+    }
+}
+
+/// Reads a number of threads.
+pub fn parse_threads(text: &str) -> Result<usize, String> {
+    let threads = parse_count(text)?;
+    if threads <= MAX_THREADS { Ok(threads) } else { Err(format!("must be at most {MAX_THREADS}")) }
+}
+
+/// Reads a number above zero, such as a latency.
+pub fn parse_positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "expected a number above zero".to_string())
+}
+
+/// Reads a largest relative error.
+pub fn parse_error(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "expected a number of at least 0, such as 1e-4".to_string())
+}
+
 /// A number from 0 to 1, or `exact`, which is 0.
 pub fn parse_max_rounding(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -46,6 +76,21 @@ pub fn duration<'de, D: Deserializer<'de>>(file: D) -> Result<Option<Duration>, 
     parse_duration(&String::deserialize(file)?).map(Some).map_err(serde::de::Error::custom)
 }
 
+/// [`parse_count`] for configuration files.
+pub fn count<'de, D: Deserializer<'de>>(file: D) -> Result<Option<usize>, D::Error> {
+    parse_count(&usize::deserialize(file)?.to_string()).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// [`parse_threads`] for configuration files.
+pub fn threads<'de, D: Deserializer<'de>>(file: D) -> Result<Option<usize>, D::Error> {
+    parse_threads(&usize::deserialize(file)?.to_string()).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// [`parse_positive`] for configuration files.
+pub fn positive<'de, D: Deserializer<'de>>(file: D) -> Result<Option<f64>, D::Error> {
+    parse_positive(&f64::deserialize(file)?.to_string()).map(Some).map_err(serde::de::Error::custom)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +102,21 @@ mod tests {
         for bad in ["", "image", "=1", "image=", "image=1,", "image=0", "image=-1", "image=a", "image=99999999999999999999"] {
             assert!(parse_shape(bad).is_err(), "{bad} was accepted");
         }
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(parse_count("7"), Ok(7));
+        assert_eq!(parse_threads("1024"), Ok(1024));
+        assert_eq!(parse_positive("2.5"), Ok(2.5));
+        assert_eq!(parse_error("0"), Ok(0.0));
+        for bad in ["", "0", "-1", "1.5", "x", "99999999999999999999"] {
+            assert!(parse_count(bad).is_err(), "{bad} was accepted");
+        }
+        for bad in ["", "0", "-1", "NaN", "inf", "x"] {
+            assert!(parse_positive(bad).is_err(), "{bad} was accepted");
+        }
+        assert!(parse_threads("1025").is_err() && parse_error("-1").is_err() && parse_error("NaN").is_err());
     }
 
     #[test]
