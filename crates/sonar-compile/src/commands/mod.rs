@@ -13,7 +13,7 @@ pub mod search;
 pub mod tune;
 
 use crate::args::Cli;
-use crate::exit::{Exit, Failure, OrExit};
+use crate::exit::{Exit, Failure, fail};
 use crate::terminal::output::out;
 use clap::CommandFactory;
 
@@ -26,5 +26,6 @@ pub fn completions(shell: clap_complete::Shell) {
 
 /// `worker`: serves measurements until standard input ends.
 pub fn worker() -> Result<(), Failure> {
-    sonar_measure::worker::serve(std::io::stdin(), std::io::stdout()).or_exit(Exit::Internal)
+    let served = sonar_measure::worker::serve(std::io::stdin(), std::io::stdout());
+    served.map_err(|error| fail(Exit::Internal, format!("serving measurements over standard input and output: {error}")))
 }

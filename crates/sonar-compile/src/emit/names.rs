@@ -19,6 +19,9 @@ pub fn stem(args: &CompileArgs) -> Result<PathBuf, Failure> {
         let model = args.model.model.file_stem().map(PathBuf::from);
         return Ok(model.unwrap_or_else(|| PathBuf::from("model")));
     };
+    if out.is_dir() {
+        return Err(no_stem(out));
+    }
     let name = file_name(out)?;
     let bare = args.emit.iter().find_map(|&kind: &Emit| name.strip_suffix(ending(kind))?.strip_suffix('.'));
     Ok(match bare {
@@ -27,16 +30,16 @@ pub fn stem(args: &CompileArgs) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The last part of a path.
+/// The last part of a path, which must be a name.
 pub fn file_name(path: &Path) -> Result<String, Failure> {
-    let ends_in_name = !path.as_os_str().to_string_lossy().ends_with('/') && !path.is_dir();
-    match path.file_name().filter(|_| ends_in_name) {
-        Some(name) => Ok(name.to_string_lossy().into_owned()),
-        None => Err(fail(
-            Exit::Usage,
-            format!("--out {}: a folder; expected DIR/STEM, to which endings such as .o are added", path.display()),
-        )),
-    }
+    let open_ended = path.as_os_str().to_string_lossy().ends_with('/');
+    let name = path.file_name().filter(|_| !open_ended).ok_or_else(|| no_stem(path))?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+fn no_stem(path: &Path) -> Failure {
+    let message = format!("--out {}: a folder; expected DIR/STEM, to which endings such as .o are added", path.display());
+    fail(Exit::Usage, message)
 }
 
 /// What the names of the functions begin with: that of `--symbol-prefix`, else what the files are called, as an identifier.

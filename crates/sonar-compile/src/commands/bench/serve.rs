@@ -1,17 +1,20 @@
 //! `bench --serve`: timings on demand, for outside harnesses.
 
 use super::Subject;
-use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::exit::{Exit, Failure, fail};
 use serde_json::json;
 use std::io::{BufRead, Write};
 
 /// Tells how long the model took to be ready, then answers each line `W N` with the nanoseconds of N runs after W that do not count.
 pub fn serve(subject: &mut Subject) -> Result<(), Failure> {
     let mut out = std::io::stdout();
-    let mut say = |line: String| writeln!(out, "{line}").and_then(|()| out.flush()).or_exit(Exit::Internal);
+    let cannot = |what: &str, error: std::io::Error| fail(Exit::BadInput, format!("cannot {what}: {error}"));
+    let mut say = |line: String| {
+        writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| cannot("write to standard output", error))
+    };
     say(json!({ "compile_s": subject.prepared.seconds() }).to_string())?;
     for line in std::io::stdin().lock().lines() {
-        let line = line.or_exit(Exit::BadInput)?;
+        let line = line.map_err(|error| cannot("read from standard input", error))?;
         let numbers: Vec<usize> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>().unwrap_or_default();
         let [warmup, runs] = numbers[..] else {
             return Err(fail(Exit::Usage, format!("expected two numbers, warm-up and timed runs; found `{line}`")));
