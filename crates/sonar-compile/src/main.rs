@@ -25,13 +25,12 @@ mod roofline;
 mod terminal;
 
 use args::{Cli, Command};
-use clap::Parser;
 use exit::Failure;
 use std::process::ExitCode;
 use terminal::{log, stderr};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     machine::choose(cli.machine.clone());
     exit::set_look();
     match log::begin(cli.verbose, cli.quiet).and_then(|()| run(&cli)) {

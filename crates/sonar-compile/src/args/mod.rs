@@ -20,7 +20,7 @@ pub use run::RunArgs;
 pub use search::{ReportArgs, ResumeArgs, SearchArgs, SearchOptions};
 pub use tune::TuneArgs;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use values::parse_count;
 
@@ -45,6 +45,21 @@ pub struct Cli {
     /// processor [default: this machine, measured once, or for another target the usual one]
     #[arg(long, global = true, value_name = "FILE", env = "SONAR_MACHINE", hide_env_values = true)]
     pub machine: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Reads the command line of the process, or ends it with a message.
+    pub fn read() -> Cli {
+        let matches = with_negative_numbers(Cli::command()).get_matches();
+        Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// A command that takes `-1` behind an option for its value rather than for another option, so that what is said of it is that it is
+/// out of range.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let negative = |arg: clap::Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
+    command.mut_args(negative).mut_subcommands(with_negative_numbers)
 }
 
 /// The subcommands.
@@ -111,10 +126,9 @@ pub struct DoctorArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
+        with_negative_numbers(Cli::command()).debug_assert();
     }
 }
