@@ -20,6 +20,12 @@ pub const LEAST_FIRST_LEVEL: usize = 32 << 10;
 /// latency tells how long a cycle is.
 const FMA_CYCLES: f64 = 4.0;
 
+/// Loads that begin in a cycle, at most: most cores have two ports for them.
+const LOADS: f64 = 2.0;
+
+/// Instructions in a cycle: cores of the last ten years decode and retire four to eight.
+const INSTRUCTIONS: f64 = 6.0;
+
 /// Whether a challenger's time is less than the incumbent's by [`MIN_GAIN`] or more.
 pub fn is_gain(challenger: f64, incumbent: f64) -> bool {
     challenger < incumbent * (1.0 - MIN_GAIN)
@@ -68,7 +74,48 @@ pub struct Bandwidth {
     pub copy: f64,
 }
 
+/// What one core does with vectors of one width, in seconds: what estimates of kernels are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Core {
+    /// Elements of a vector.
+    pub lanes: usize,
+    /// An arithmetic operation, if nothing waits for its result: half a cycle where there are two units.
+    pub operation: f64,
+    /// The wait for the result of a multiply-add.
+    pub latency: f64,
+    /// Loading a vector from the first-level cache.
+    pub load: f64,
+    /// Storing a vector there.
+    pub store: f64,
+    /// Loading one element into all lanes.
+    pub broadcast: f64,
+    /// Any instruction: what decoding and retiring allow.
+    pub instruction: f64,
+    /// A cycle.
+    pub cycle: f64,
+    /// All that is known of the machine.
+    pub machine: &'static Machine,
+}
+
 impl Machine {
+    /// A core with vectors of this width.
+    pub fn core(&'static self, lanes: usize) -> Core {
+        let (cycle, vector) = (self.cycle(), (4 * lanes) as f64);
+        let load = vector * self.read(0.0);
+        Core {
+            lanes,
+            operation: self.fma(lanes),
+            latency: self.peak(lanes).latency,
+            load,
+            store: vector * self.write(0.0),
+            // An element is less than a vector, but no core begins more than two loads a cycle.
+            broadcast: load.min(cycle / LOADS),
+            instruction: cycle / INSTRUCTIONS,
+            cycle,
+            machine: self,
+        }
+    }
+
     /// A common processor with vectors of this many elements: what estimates are made with where nothing can be measured.
     ///
     /// | lanes | stands for | FMA peak | caches |

@@ -2,6 +2,7 @@
 
 use crate::language::with_operands;
 use sonar_ir::graph::{Conv2dAttrs, Dim, Op, TensorType, Term};
+use sonar_ir::machine::Machine;
 
 /// A cost model: seconds of one kernel, at least 0. Only comparisons between sums of costs matter; an infinite cost says that
 /// a kernel cannot be had.
@@ -20,60 +21,123 @@ pub struct KernelShape<'a> {
     pub result: &'a TensorType,
 }
 
-/// Seconds to start a kernel.
-const LAUNCH: f64 = 1e-6;
-/// Bytes per second between a core and its second-level cache.
-const BANDWIDTH: f64 = 30e9;
-/// Floating-point operations per second of convolutions and matrix products.
-const DENSE_RATE: f64 = 200e9;
-/// Floating-point operations per second of everything else.
-const OTHER_RATE: f64 = 20e9;
+/// The share of the peak that convolutions and matrix products reach.
+const DENSE: f64 = 0.85;
+/// The share of the peak that everything else reaches: most of it is loads, stores and steps that wait for each other.
+const OTHER: f64 = 0.1;
 /// The share of the shorter of computing and moving data that is not hidden by the longer.
 const EXPOSED: f64 = 0.25;
+/// Bytes of the code and the constants of a kernel, which are fetched at every run of the network.
+const CODE: f64 = 8192.0;
 
 /// Multiplications of a vector that a vector of the result of a grouped convolution costs besides its own: it is stored, and its
 /// group's loops begin and end.
 const NARROW: f64 = 8.0;
 
-/// How much faster 3 × 3 convolutions are with Winograd's filtering in tiles of 2 and of 4, by the bytes of the weight: the
-/// transformed weight is up to four times as large, and is read again at every run.
-const FILTERING: [(f64, [f64; 2]); 3] = [(1e6, [1.6, 2.3]), (4e6, [1.5, 1.8]), (f64::INFINITY, [1.1, 1.1])];
-/// Channels, and rows and columns of the result, from which filtering pays.
-const FILTERED_CHANNELS: usize = 8;
-const FILTERED_SIDE: usize = 4;
+/// Tiles of Winograd's filtering: their size, how many times as large the weights are, and the operations that transforms need for an element of a transformed image and of a product.
+const FILTERS: [Filter; 2] = [
+    Filter { tile: 2, weights: 16.0 / 9.0, image: 2.4, result: 2.4 },
+    Filter { tile: 4, weights: 4.0, image: 4.8, result: 3.8 },
+];
 
-/// What the analytic model knows of a machine and of the algorithms that its kernels may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Machine {
+struct Filter {
+    tile: usize,
+    weights: f64,
+    image: f64,
+    result: f64,
+}
+
+/// The least channels that filtering pays for.
+const FILTERED_CHANNELS: usize = 8;
+
+/// What the analytic model assumes.
+#[derive(Clone, Copy, Debug)]
+pub struct Assumptions {
+    /// The machine.
+    pub machine: &'static Machine,
     /// Elements of a vector.
     pub lanes: usize,
     /// The largest tile of Winograd's filtering, 2 or 4, if it may be used at all.
     pub filter: Option<usize>,
+    /// Bytes of all weights of the network, which a run reads between two calls of one kernel.
+    pub footprint: usize,
 }
 
-/// The analytic model: `launch + max(compute, memory) + exposed · min(compute, memory)`, for the vectors of a machine. A reshape,
-/// a slice and a concatenation are free: values are read, and written, where they are. Convolutions that kernels can filter take
-/// less time.
-pub fn of_machine(machine: Machine) -> impl Fn(&KernelShape<'_>) -> f64 {
-    move |kernel| {
-        let filtering = machine.filter.map_or(1.0, |tile| kernel.filtering(usize::from(tile > 2)));
-        time(kernel, filtering, machine.lanes)
+impl Assumptions {
+    /// The analytic model. The code and the weights of a kernel are fetched from where all of the network fits; then computing and
+    /// moving data happen at once, but for a part. A reshape, a slice and a concatenation are free: values are read, and written,
+    /// where they are. A convolution is computed directly or by filtering, whichever takes less time.
+    pub fn cost(self) -> impl Fn(&KernelShape<'_>) -> f64 {
+        move |kernel| {
+            if matches!(kernel.op, Op::Reshape(_) | Op::Slice { .. } | Op::Concat { .. }) {
+                return 0.0;
+            }
+            let allowed = FILTERS.iter().filter(|filter| self.filter.is_some_and(|largest| filter.tile <= largest));
+            let filtered = allowed.filter_map(|filter| self.filtered(kernel, filter));
+            let fetched = CODE * self.machine.read(self.footprint as f64);
+            self.machine.call + fetched + filtered.fold(self.direct(kernel), f64::min)
+        }
+    }
+
+    /// Seconds of a kernel without filtering, but for its start.
+    fn direct(&self, kernel: &KernelShape<'_>) -> f64 {
+        let peak = self.machine.peak(self.lanes).gflops * 1e9;
+        let dense = kernel.dense_flops();
+        let compute = (dense + kernel.narrow_flops(self.lanes)) / (DENSE * peak) + (kernel.flops() - dense) / (OTHER * peak);
+        let weights = kernel.weight_bytes();
+        self.overlapped(compute, kernel.bytes() - weights) + self.fetched(kernel, weights)
+    }
+
+    /// The same by filtering, if all convolutions of the kernel can be computed so. Transformed images and products pass the cache
+    /// that is next to the first.
+    fn filtered(&self, kernel: &KernelShape<'_>, filter: &Filter) -> Option<f64> {
+        let convolutions = kernel.filterable()?;
+        let peak = self.machine.peak(self.lanes).gflops * 1e9;
+        let near = self.machine.cache(2) as f64 / 2.0;
+        let [images, down, across, outputs] = dims(kernel.result)?;
+        let side = (filter.tile + 2) as f64;
+        let tiles = images * (down / filter.tile as f64).ceil() * (across / filter.tile as f64).ceil();
+        let (mut products, mut inputs) = (0.0, 0.0);
+        for w in &convolutions {
+            let [.., input, output] = dims(w)?;
+            products += 2.0 * side * side * tiles * input * output;
+            inputs += side * side * tiles * input;
+        }
+        let outputs = side * side * tiles * outputs;
+        let arithmetic = (inputs * filter.image + outputs * filter.result) / (0.5 * peak);
+        let moving = 4.0 * (inputs + outputs) * (self.machine.write(near) + self.machine.read(near));
+        let weights = kernel.weight_bytes();
+        let rest = (kernel.flops() - kernel.dense_flops()) / (OTHER * peak);
+        let compute = products / (DENSE * peak) + arithmetic.max(moving) + rest;
+        Some(self.overlapped(compute, kernel.bytes() - weights) + self.fetched(kernel, filter.weights * weights))
+    }
+
+    /// Seconds to compute while values of so many bytes are moved.
+    fn overlapped(&self, compute: f64, bytes: f64) -> f64 {
+        let memory = bytes * self.machine.moved(bytes);
+        compute.max(memory) + EXPOSED * compute.min(memory)
+    }
+
+    /// Seconds to fetch weights of so many bytes.
+    fn fetched(&self, kernel: &KernelShape<'_>, weights: f64) -> f64 {
+        weights * self.machine.read((self.footprint as f64).max(kernel.bytes()))
     }
 }
 
-/// The default model: [`of_machine`] with vectors of 16 and filtering in tiles of up to 4.
+/// The model of a usual machine with vectors of 16, filtering in tiles of up to 4, and a network of this kernel alone.
 pub fn roofline(kernel: &KernelShape<'_>) -> f64 {
-    of_machine(Machine { lanes: 16, filter: Some(4) })(kernel)
+    Assumptions { machine: Machine::usual(16), lanes: 16, filter: Some(4), footprint: 0 }.cost()(kernel)
 }
 
-fn time(kernel: &KernelShape<'_>, filtering: f64, lanes: usize) -> f64 {
-    if matches!(kernel.op, Op::Reshape(_) | Op::Slice { .. } | Op::Concat { .. }) {
-        return 0.0;
-    }
-    let dense = kernel.dense_flops() / filtering + kernel.narrow_flops(lanes);
-    let compute = dense / DENSE_RATE + (kernel.flops() - kernel.dense_flops()) / OTHER_RATE;
-    let memory = kernel.bytes() / BANDWIDTH;
-    LAUNCH + compute.max(memory) + EXPOSED * compute.min(memory)
+/// Bytes of the parameters of a graph.
+pub fn footprint(graph: &sonar_ir::Graph) -> usize {
+    graph.params().iter().map(|&id| 4.0 * elements(graph.ty(id))).sum::<f64>() as usize
+}
+
+/// The extents of a type of four axes.
+fn dims(ty: &TensorType) -> Option<[f64; 4]> {
+    let extents: Vec<f64> = ty.shape.iter().map(|dim| dim.fixed().unwrap_or(1) as f64).collect();
+    extents.try_into().ok()
 }
 
 impl KernelShape<'_> {
@@ -156,9 +220,8 @@ impl KernelShape<'_> {
         elements(q) / extent(q, 0) * extent(k, 1)
     }
 
-    /// How much faster the convolutions of the kernel are with Winograd's filtering, in tiles of 2 (0) or 4 (1): 1 if one of them
-    /// cannot be filtered.
-    fn filtering(&self, tile: usize) -> f64 {
+    /// The weights of the convolutions of the kernel, if there are some and Winograd's filtering can compute all of them.
+    fn filterable(&self) -> Option<Vec<&TensorType>> {
         let convolutions: Vec<(&Conv2dAttrs, &TensorType)> = match (self.op, self.operands) {
             (Op::Conv2d(attrs), [_, w]) => vec![(attrs, w)],
             (Op::FusedSum { terms, .. }, operands) => {
@@ -166,25 +229,27 @@ impl KernelShape<'_> {
                 for (term, mine) in with_operands(terms, operands) {
                     match term {
                         Term::Conv2d { attrs, .. } => found.push((attrs, mine[1])),
-                        Term::MatMul { .. } => return 1.0,
+                        Term::MatMul { .. } => return None,
                         Term::Add => {}
                     }
                 }
                 found
             }
-            _ => return 1.0,
+            _ => return None,
         };
         let fixed = |ty: &TensorType, axis: usize| ty.shape.get(axis).and_then(|dim| dim.fixed()).unwrap_or(0);
-        let large = (1..3).all(|axis| fixed(self.result, axis) >= FILTERED_SIDE);
         let fits = |&(attrs, w): &(&Conv2dAttrs, &TensorType)| {
             let plain = (attrs.stride, attrs.dilation, attrs.groups) == ([1, 1], [1, 1], 1);
             plain && [0, 1].iter().all(|&i| fixed(w, i) == 3) && [2, 3].iter().all(|&i| fixed(w, i) >= FILTERED_CHANNELS)
         };
-        if convolutions.is_empty() || !large || !convolutions.iter().all(fits) {
-            return 1.0;
-        }
-        let bytes: f64 = convolutions.iter().map(|(_, w)| 4.0 * elements(w)).sum();
-        FILTERING.iter().find(|(most, _)| bytes <= *most).map_or(1.0, |(_, faster)| faster[tile])
+        let all = !convolutions.is_empty() && convolutions.iter().all(fits);
+        all.then(|| convolutions.into_iter().map(|(_, w)| w).collect())
+    }
+
+    /// Bytes of the operands that are weights.
+    pub fn weight_bytes(&self) -> f64 {
+        let operands = self.operands.iter().zip(self.weights);
+        4.0 * operands.filter(|(_, weight)| **weight).map(|(ty, _)| elements(ty)).sum::<f64>()
     }
 
     /// An activation of an operand costs twice as much as one of the result: it is applied anew for each use of an element.

@@ -10,6 +10,7 @@ use crate::report::Report;
 use crate::report::egraph_dump::EGraphDump;
 use crate::rules::{Limits, Log, Stage, saturate_with_log};
 use sonar_ir::Graph;
+use sonar_ir::machine::is_gain;
 use std::time::{Duration, Instant};
 
 /// The time that is left of [`Limits::time`](crate::Limits::time).
@@ -102,6 +103,11 @@ pub fn solve(graph: &Graph, names: &[String], options: &Options<'_>, report: &mu
         }
     }
     candidates.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // What fusion alone gives stays first, unless something is faster by more than estimates can be wrong by.
+    let known = candidates.iter().position(|(_, graph, _)| *graph == fusion).unwrap_or(0);
+    if !is_gain(candidates[0].0, candidates[known].0) {
+        candidates[..=known].rotate_right(1);
+    }
     let view = options.dump.then(|| EGraphDump::new(&egraph, &roots, options.cost, graph, &candidates));
     let candidates: Vec<(f64, Graph)> = candidates.into_iter().map(|(cost, graph, _)| (cost, graph)).collect();
     let fusion = candidates.iter().position(|(_, graph)| *graph == fusion).unwrap_or(0);

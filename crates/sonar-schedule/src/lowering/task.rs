@@ -120,6 +120,16 @@ fn lower_with(graph: &Graph, partition: fn(&Graph) -> Partition) -> Result<Tasks
 }
 
 impl Tasks {
+    /// Bytes of the weights of all kernels: what a run of the network reads between two calls of one of them.
+    pub fn footprint(&self) -> usize {
+        let bytes = |kernel: &Kernel| {
+            let task = &self.tasks[kernel.task];
+            let inputs = task.program.buffers.iter().zip(&task.weights);
+            inputs.filter(|(_, weight)| **weight).map(|(buffer, _)| 4 * buffer.len).sum::<usize>()
+        };
+        self.kernels.iter().map(bytes).sum()
+    }
+
     fn add(&mut self, stage: Stage) {
         let weights: Vec<bool> = stage.inputs.iter().map(|&value| self.is_weight(value)).collect();
         let marks: String = weights.iter().map(|&w| if w { 'w' } else { '-' }).collect();

@@ -9,8 +9,6 @@ use std::sync::Arc;
 
 use super::{Nest, RegisterTile, reduction, without};
 
-/// Bytes of weights that do not stay in the first-level cache until they are used again.
-const LARGE_PANEL: usize = 40 << 10;
 
 /// A nest, analysed.
 pub(super) struct NestDag {
@@ -103,6 +101,16 @@ pub(super) struct Location {
     pub(super) col: bool,
 }
 
+/// Instructions of an expression.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) operations: usize,
+    /// Loads of vectors.
+    pub(super) loads: usize,
+    /// Loads of an element into all lanes.
+    pub(super) broadcasts: usize,
+}
+
 /// A pointer: loads that move alike share one.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Pointer {
@@ -179,19 +187,6 @@ impl NestDag {
         self.pointers.iter().map(|pointer| (pointer.access.clone(), pointer.col)).collect()
     }
 
-    /// Cycles of one row of a reduction across columns, by the same model as [`cycles`](Self::cycles).
-    pub(super) fn cycles_across(&self, shape: RegisterTile, lanes: usize) -> f64 {
-        let vectors: f64 = self.updates.iter().map(|update| update.trips.iter().product::<usize>()).sum::<usize>() as f64;
-        let (operations, loads) = self.updates.iter().fold((1, 0), |sum, update| {
-            let (operations, loads) = update.value.counts(1, 1, true);
-            (sum.0 + operations, sum.1 + loads)
-        });
-        let each = (operations.max(loads) as f64 / 2.0).max(4.0 / self.sets(shape.mr, 1, shape.unroll) as f64);
-        // Every halving of a vector waits for the one before; rows do not wait for each other.
-        let lanes_left = lanes.ilog2() as f64 * 8.0 / shape.mr as f64;
-        (vectors / lanes as f64).ceil() * each + lanes_left + 4.0
-    }
-
     /// How far a pointer moves: from row to row, from column to column.
     pub(super) fn moves(&self, pointer: usize) -> (i64, i64) {
         (self.pointers[pointer].row, i64::from(self.pointers[pointer].col))
@@ -223,36 +218,6 @@ impl NestDag {
     /// How deep the loops of updates nest.
     pub(super) fn depth(&self) -> usize {
         self.updates.iter().map(|update| update.trips.len()).max().unwrap_or(0)
-    }
-
-    /// Cycles of one block by a simple model: two vector operations, two loads and one store in a cycle, six instructions,
-    /// and four cycles before a result can be used. Of the vectors that all rows share, one is used again when as many columns
-    /// as `between` vectors have were read.
-    pub(super) fn cycles(&self, shape: RegisterTile, lanes: usize, between: usize) -> f64 {
-        let RegisterTile { mr, nv, unroll } = shape;
-        let sets = self.sets(mr, nv, unroll);
-        let mut total = 6.0 + (mr * nv) as f64;
-        for update in &self.updates {
-            let points: usize = update.trips.iter().product();
-            let (operations, loads) = update.value.counts(mr, nv, true);
-            let fused = lanes == 16 && nv == 1;
-            // A sum of products needs one instruction for both; otherwise combining is one more.
-            let operations = operations + if update.multiplies() { 0 } else { mr * nv };
-            let instructions = operations + if fused { loads.saturating_sub(mr) } else { loads };
-            let busy = (operations.max(loads) as f64 / 2.0).max(instructions as f64 / 6.0);
-            // A panel that all rows share comes from the second-level cache again if too much was read since it was used.
-            let vector = update.value.shared_loads() * lanes * 4;
-            let panel = nv * vector;
-            // Narrow panels are fetched less well.
-            let refill =
-                if points * between * vector > LARGE_PANEL { panel as f64 / 32.0 * (1.1 + 0.1 / nv as f64) } else { 0.0 };
-            let busy = busy.max(refill);
-            let latency = 4.0 / sets as f64;
-            let overhead = 2.0 / unroll as f64;
-            total += points as f64 * (busy.max(latency) + overhead);
-        }
-        let outside = self.init.iter().chain([&self.finish]);
-        total + outside.map(|dag| dag.counts(mr, nv, false)).map(|(o, l)| (o + l) as f64 / 2.0).sum::<f64>()
     }
 
     /// An upper bound of the registers that are live at once.
@@ -300,19 +265,20 @@ impl Dag {
     }
 
     /// How many loads of vectors are the same for all rows.
-    fn shared_loads(&self) -> usize {
+    pub(super) fn shared_loads(&self) -> usize {
         let shared = |node: &&DagNode| matches!(node.kind, Kind::Load(_)) && node.cols && node.reduced && !node.rows;
         self.nodes.iter().filter(shared).count()
     }
 
-    /// Operations and loads for a block; of an update, only those that its loops repeat.
-    fn counts(&self, mr: usize, nv: usize, repeated: bool) -> (usize, usize) {
-        let mut counts = (0, 0);
+    /// What a block needs; of an update, only what its loops repeat.
+    pub(super) fn counts(&self, mr: usize, nv: usize, repeated: bool) -> Counts {
+        let mut counts = Counts::default();
         for node in self.nodes.iter().filter(|node| !repeated || node.reduced) {
             let times = (if node.rows { mr } else { 1 }) * (if node.cols { nv } else { 1 });
             match node.kind {
-                Kind::Load(_) => counts.1 += times,
-                Kind::Unary(..) | Kind::Binary(..) | Kind::Bits(..) | Kind::Fma(..) => counts.0 += times,
+                Kind::Load(_) if node.cols => counts.loads += times,
+                Kind::Load(_) => counts.broadcasts += times,
+                Kind::Unary(..) | Kind::Binary(..) | Kind::Bits(..) | Kind::Fma(..) => counts.operations += times,
                 Kind::Const(_) | Kind::Acc => {}
             }
         }

@@ -20,14 +20,18 @@ mod emit;
 mod expression;
 mod functions;
 mod pressure;
+mod time;
 
 use sonar_ir::loops::{Access, Affine, Reduce, Stmt, Var};
+use sonar_ir::machine::Core;
 use sonar_ir::tile::{Tile, TileStmt};
 
 use crate::error::ScheduleError;
 use emit::Emitter;
 use expression::NestDag;
 pub(crate) use pressure::pressure;
+use time::Extents;
+pub(crate) use time::{CALL, Panels};
 
 /// The loops around the statements that become a tile.
 #[derive(Clone, Copy, Debug)]
@@ -149,17 +153,15 @@ pub(crate) struct NestShape {
     kernel: NestDag,
     rows: usize,
     cols: usize,
-    /// Whether nothing repeats the nest.
-    alone: bool,
 }
 
 impl NestShape {
-    /// Analyses a nest, and `alone` says that it has no loops around; `None` if it cannot be a tile at all.
-    pub(crate) fn new(nest: Nest<'_>, alone: bool) -> Option<NestShape> {
+    /// Analyses a nest; `None` if it cannot be a tile at all.
+    pub(crate) fn new(nest: Nest<'_>) -> Option<NestShape> {
         let kernel = NestDag::new(nest).ok()?;
         let (rows, cols) = (nest.rows.map_or(1, |rows| rows.1), nest.cols.1);
         let fits = kernel.pointer_count() <= Tile::MAX_POINTERS && kernel.depth() < Tile::MAX_DEPTH;
-        fits.then_some(NestShape { kernel, rows, cols, alone })
+        fits.then_some(NestShape { kernel, rows, cols })
     }
 
     /// Whether it has several stores: then a block is one row of one vector.
@@ -181,30 +183,9 @@ impl NestShape {
         self.kernel.registers(shape) < Tile::registers(lanes)
     }
 
-    /// Cycles of the whole nest by a simple model, on a core with two vector units and two load ports.
-    pub(crate) fn cycles(&self, shape: RegisterTile, lanes: usize) -> f64 {
-        if self.kernel.across.is_some() {
-            return self.rows as f64 * self.kernel.cycles_across(shape, lanes);
-        }
-        let vectors = self.cols.div_ceil(lanes);
-        let split = |extent: usize, block: usize| {
-            let block = block.clamp(1, extent);
-            [(block, extent / block), (extent % block, usize::from(!extent.is_multiple_of(block)))]
-        };
-        // A single block of rows reads every panel once in a run, and all others before it reads one again.
-        let once = self.alone && self.rows <= shape.mr;
-        let mut total = 0.0;
-        for (nv, col_blocks) in split(vectors, shape.nv) {
-            for (mr, row_blocks) in split(self.rows, shape.mr) {
-                if col_blocks * row_blocks > 0 {
-                    let block = RegisterTile { mr, nv, ..shape };
-                    total += (col_blocks * row_blocks) as f64 * self.kernel.cycles(block, lanes, if once { vectors } else { nv });
-                }
-            }
-            // Loading the pointers, the call, and the return.
-            total += col_blocks as f64 * 20.0;
-        }
-        total
+    /// Seconds of the whole nest, whose weights are read in some way.
+    pub(crate) fn seconds(&self, shape: RegisterTile, panels: Panels, core: &Core) -> f64 {
+        self.kernel.seconds(&Extents { rows: self.rows, cols: self.cols }, shape, panels, core)
     }
 }
 

@@ -1,6 +1,7 @@
 //! From choices to a schedule: the steps are put together one after the other, and those that are not legal are left out.
 
 use sonar_ir::loops::{BufferKind, Program, Var};
+use sonar_ir::machine::Core;
 use sonar_ir::schedule::{Schedule, Step};
 
 use crate::loops::visit;
@@ -101,9 +102,9 @@ pub(crate) fn fusions(program: &Program) -> usize {
 }
 
 /// Puts a schedule together; steps that are not legal are left out.
-pub(crate) fn compose(program: &Program, weights: &[String], choice: Choice, lanes: usize) -> (Schedule, Program) {
-    let mut replay = outline(program, weights, choice, lanes);
-    tensorize_all(&mut replay, choice);
+pub(crate) fn compose(program: &Program, weights: &[String], choice: Choice, core: &Core) -> (Schedule, Program) {
+    let mut replay = outline(program, weights, choice, core.lanes);
+    tensorize_all(&mut replay, choice, core);
     (Schedule { steps: replay.steps }, replay.program)
 }
 
@@ -239,7 +240,7 @@ pub(crate) fn refused(program: &Program, weights: &[String], choice: Choice, lan
 }
 
 /// Replaces every nest that can be one by micro-kernels: the main one in the chosen shape.
-fn tensorize_all(replay: &mut Replay, choice: Choice) {
+fn tensorize_all(replay: &mut Replay, choice: Choice, core: &Core) {
     let all = leaves(&replay.program.body);
     let main = all.iter().map(Leaf::work).max().unwrap_or(0);
     let setup = leaves(&replay.program.setup);
@@ -252,7 +253,7 @@ fn tensorize_all(replay: &mut Replay, choice: Choice) {
             continue;
         }
         let Some((nest, candidate)) = leaf.candidate() else { continue };
-        let shape = if main { choice.tile } else { side_tile(leaf, replay.lanes) };
+        let shape = if main { choice.tile } else { side_tile(leaf, core) };
         if !candidate.fits(shape, replay.lanes) {
             continue;
         }
@@ -267,6 +268,6 @@ fn tensorize_all(replay: &mut Replay, choice: Choice) {
 }
 
 /// The register tile of a nest in which little time is spent: the best of the model.
-fn side_tile(leaf: &Leaf, lanes: usize) -> RegisterTile {
-    best_tile(leaf, lanes).unwrap_or(RegisterTile { mr: 1, nv: 1, unroll: 1 })
+fn side_tile(leaf: &Leaf, core: &Core) -> RegisterTile {
+    best_tile(leaf, core).unwrap_or(RegisterTile { mr: 1, nv: 1, unroll: 1 })
 }

@@ -79,13 +79,10 @@ impl Leaf {
     /// The nest that becomes a tile, and what is known of it: columns are consecutive elements of the target, or if that is
     /// not possible, what a reduction walks over.
     pub(crate) fn candidate(&self) -> Option<(Nest<'_>, NestShape)> {
-        let along = self.tile_loops().and_then(|nest| {
-            let inside = nest.rows.map_or(1, |rows| rows.1) * nest.cols.1;
-            Some((nest, NestShape::new(nest, self.trips() == inside as u64)?))
-        });
+        let along = self.tile_loops().and_then(|nest| Some((nest, NestShape::new(nest)?)));
         along.or_else(|| {
             let nest = Nest::across(&self.stmts, self.nest_loops().last().copied())?;
-            Some((nest, NestShape::new(nest, false)?))
+            Some((nest, NestShape::new(nest)?))
         })
     }
 

@@ -1,8 +1,9 @@
 //! Register tiles and blocks that are tried.
 
+use sonar_ir::machine::Core;
 use sonar_ir::tile::Tile;
 
-use crate::microkernels::RegisterTile;
+use crate::microkernels::{Panels, RegisterTile};
 use crate::spaces::innermost::Leaf;
 
 /// Rows of register tiles that are tried.
@@ -11,6 +12,8 @@ const ROWS: [usize; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 28];
 const VECTORS: [usize; 6] = [1, 2, 3, 4, 6, 8];
 /// Copies of the reduction loop's body that are tried.
 pub(crate) const UNROLLS: [usize; 4] = [1, 2, 4, 8];
+/// Copies of the innermost reduction loop's body where nothing has been measured.
+pub(crate) const UNROLL: usize = 4;
 /// Blocks of a loop that are tried at most.
 const MOST_BLOCKS: usize = 8;
 
@@ -58,9 +61,10 @@ pub(crate) fn block_sizes(leaf: &Leaf, lanes: usize) -> Vec<usize> {
     all.into_iter().step_by(step).collect()
 }
 
-/// The register tile with the fewest cycles by the model.
-pub(crate) fn best_tile(leaf: &Leaf, lanes: usize) -> Option<RegisterTile> {
+/// The register tile that takes the least time by the estimate, for a nest without panels.
+pub(crate) fn best_tile(leaf: &Leaf, core: &Core) -> Option<RegisterTile> {
     let (_, candidate) = leaf.candidate()?;
-    let tiles = fitting_tiles(leaf, lanes).into_iter().map(|tile| RegisterTile { unroll: 4, ..tile });
-    tiles.map(|tile| (candidate.cycles(tile, lanes), tile)).min_by(|a, b| a.0.total_cmp(&b.0)).map(|best| best.1)
+    let tiles = fitting_tiles(leaf, core.lanes).into_iter().map(|tile| RegisterTile { unroll: UNROLL, ..tile });
+    let panels = Panels { between: 0.0, packed: false };
+    tiles.map(|tile| (candidate.seconds(tile, panels, core), tile)).min_by(|a, b| a.0.total_cmp(&b.0)).map(|best| best.1)
 }

@@ -5,7 +5,7 @@
 //! of it. A point is called legal if that happens to none of its choices.
 
 use sonar_ir::loops::{Program, Stmt};
-use sonar_ir::machine::Machine;
+use sonar_ir::machine::{Core, Machine};
 use sonar_ir::schedule::{Schedule, Step};
 use sonar_ir::tile::Tile;
 
@@ -29,15 +29,24 @@ pub struct Options {
     pub machine: &'static Machine,
     /// Threads of one run.
     pub threads: usize,
+    /// Bytes that a run of the network touches, from which the weights of a kernel have to be fetched: 0 for a kernel by itself.
+    pub footprint: usize,
     /// The largest error of a network's output that rounding may cause, over the largest output; 0 forbids algorithms that
     /// round more than sums of products in any order do.
     pub max_rounding: f64,
 }
 
 impl Options {
-    /// One thread, rounding of up to 1e-4, and a usual machine with such vectors.
+    /// One thread, rounding of up to 1e-4, a usual machine with such vectors, and a kernel by itself.
     pub fn new(lanes: usize) -> Self {
-        Options { lanes, machine: Machine::usual(lanes), threads: 1, max_rounding: 1e-4 }
+        Options { lanes, machine: Machine::usual(lanes), threads: 1, footprint: 0, max_rounding: 1e-4 }
+    }
+}
+
+impl Options {
+    /// What a core does with such vectors.
+    pub(crate) fn core(&self) -> Core {
+        self.machine.core(self.lanes)
     }
 }
 
@@ -169,7 +178,7 @@ impl ScheduleSpace {
 
     /// The same with the program that it gives.
     pub fn scheduled(&self, point: &Point) -> (Schedule, Program) {
-        compose::compose(&self.program, &self.weights, self.choice(point), self.options.lanes)
+        compose::compose(&self.program, &self.weights, self.choice(point), &self.options.core())
     }
 
     /// The knobs whose choices at a point cannot be taken together with the others, or are without effect: none if the point is
@@ -235,7 +244,7 @@ impl ScheduleSpace {
     }
 
     /// For what the schedules are.
-    pub(crate) fn options(&self) -> &Options {
+    pub fn options(&self) -> &Options {
         &self.options
     }
 

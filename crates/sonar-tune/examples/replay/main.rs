@@ -128,7 +128,7 @@ impl Bench {
         let mut points = self.points.borrow_mut();
         let known = points.entry(point.to_vec()).or_insert_with_key(|point| {
             let (schedule, program) = self.space.scheduled(point);
-            let cycles = estimate_program(&program, 1);
+            let cycles = estimate_program(&program, self.space.options());
             Rc::new(Known { schedule: schedule.to_string(), cycles, legal: self.space.refused(point).is_empty() })
         });
         Rc::clone(known)

@@ -23,6 +23,7 @@ use sonar_ir::plan::Plan;
 use sonar_ir::schedule::Schedule;
 use sonar_ir::verify::{self, VerifyError};
 use sonar_ir::{Graph, Values};
+use sonar_rewrite::cost::Assumptions;
 use sonar_rewrite::{Report, Rewritten, Rule, Soundness, Stage};
 use sonar_schedule::{Task, Tasks};
 use std::ops::Deref;
@@ -154,7 +155,7 @@ pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, Tun
             Some(known) => Ok((known, None)),
             None if options.rewrite < RewriteLevel::Fusion => Ok((graph.clone(), None)),
             None => {
-                let Rewritten { graph, report, .. } = rewrite(&graph, &*estimated_cost(options), options)?;
+                let Rewritten { graph, report, .. } = rewrite(&graph, &*estimated_cost(&graph, options), options)?;
                 Ok((graph, Some(report)))
             }
         }
@@ -183,11 +184,12 @@ pub(crate) fn rewrite(
     Ok(rewritten)
 }
 
-/// What kernels are estimated to cost, by the algorithms that the options allow.
-pub(crate) fn estimated_cost(options: &CompileOptions<'_>) -> Box<sonar_rewrite::Cost<'static>> {
+/// What kernels of a graph are estimated to cost, by the algorithms that the options allow.
+pub(crate) fn estimated_cost(graph: &Graph, options: &CompileOptions<'_>) -> Box<sonar_rewrite::Cost<'static>> {
     let goal = options.goal();
     let filter = sonar_schedule::largest_filter(&goal);
-    Box::new(sonar_rewrite::cost::of_machine(sonar_rewrite::cost::Machine { lanes: goal.lanes, filter }))
+    let footprint = sonar_rewrite::cost::footprint(graph);
+    Box::new(Assumptions { machine: goal.machine, lanes: goal.lanes, filter, footprint }.cost())
 }
 
 /// The passes from a rewritten graph to its tasks.
@@ -220,7 +222,7 @@ pub(crate) fn lower_rewritten(
 /// The passes that need schedules: from tasks to a plan.
 pub fn plan(lowered: Lowered, options: &CompileOptions<'_>) -> Result<Planned, TuneError> {
     let lanes = options.target.lanes();
-    let goal = options.goal();
+    let goal = sonar_schedule::Options { footprint: lowered.tasks.footprint(), ..options.goal() };
     let mut passes = Passes(lowered.passes.clone());
 
     let (schedules, programs) = passes.time("schedule", || {
@@ -267,12 +269,13 @@ impl<'a> CompileOptions<'a> {
         }
     }
 
-    /// For what schedules are made.
+    /// For what schedules of kernels by themselves are made.
     fn goal(&self) -> sonar_schedule::Options {
         sonar_schedule::Options {
             lanes: self.target.lanes(),
             machine: self.machine,
             threads: self.threads,
+            footprint: 0,
             max_rounding: self.max_rounding,
         }
     }

@@ -25,9 +25,9 @@ pub struct KernelCosts<'a> {
 }
 
 impl<'a> KernelCosts<'a> {
-    /// Costs of kernels compiled with these options, of which `times` knows some.
-    pub fn new(options: &CompileOptions<'_>, times: &'a Times<'a>) -> Self {
-        let (estimate, threads) = (estimated_cost(options), options.threads as f64);
+    /// Costs of kernels of a graph compiled with these options, of which `times` knows some.
+    pub fn new(graph: &Graph, options: &CompileOptions<'_>, times: &'a Times<'a>) -> Self {
+        let (estimate, threads) = (estimated_cost(graph, options), options.threads as f64);
         KernelCosts { estimate, threads, times, kernels: RefCell::default() }
     }
 
@@ -101,13 +101,13 @@ mod tests {
         let reshape = Op::Reshape(reshaped.shape.clone());
         let view = KernelShape { op: &reshape, operands: &[&x], weights: &[false], result: &reshaped };
 
-        let nothing = |_: &Task| None;
-        let estimated = KernelCosts::new(&options, &nothing);
-        assert_eq!(estimated.seconds(&product), OPTIMISM * sonar_rewrite::roofline(&product));
+        let (graph, nothing) = (Graph::new("none"), |_: &Task| None);
+        let estimated = KernelCosts::new(&graph, &options, &nothing);
+        assert_eq!(estimated.seconds(&product), OPTIMISM * estimated_cost(&graph, &options)(&product));
         assert_eq!(estimated.seconds(&view), 0.0);
 
         let weights = |task: &Task| Some(if task.weights == [false, true] { 3e-6 } else { 5e-6 });
-        let measured = KernelCosts::new(&options, &weights);
+        let measured = KernelCosts::new(&graph, &options, &weights);
         assert_eq!(measured.seconds(&product), 3e-6);
         // A weight is another kernel than a value.
         assert_eq!(measured.seconds(&KernelShape { weights: &[false, false], ..product }), 5e-6);

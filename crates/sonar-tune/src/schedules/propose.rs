@@ -32,7 +32,6 @@ pub struct Proposal {
 #[derive(Debug)]
 pub struct Proposals {
     space: ScheduleSpace,
-    threads: usize,
     seed: u64,
     /// Made when the first proposal is due.
     descent: Option<Descent>,
@@ -52,11 +51,10 @@ struct Waiting {
 }
 
 impl Proposals {
-    /// Schedules of a space, for kernels on some threads.
-    pub fn new(space: ScheduleSpace, threads: usize, seed: u64) -> Self {
+    /// Schedules of a space.
+    pub fn new(space: ScheduleSpace, seed: u64) -> Self {
         Proposals {
             space,
-            threads,
             seed,
             descent: None,
             seen: HashSet::new(),
@@ -72,12 +70,12 @@ impl Proposals {
         if let Some(proposal) = self.returned.take() {
             return Some(proposal);
         }
-        let Proposals { space, threads, seed, estimates, descent, waiting, .. } = self;
+        let Proposals { space, seed, estimates, descent, waiting, .. } = self;
         let estimate = |point: &[usize]| {
             let mut known = estimates.borrow_mut();
             let cycles = known.entry(point.to_vec()).or_insert_with_key(|point| {
                 let (_, program) = space.scheduled(point);
-                sonar_schedule::estimate_program(&program, *threads)
+                sonar_schedule::estimate_program(&program, space.options())
             });
             Some(*cycles)
         };

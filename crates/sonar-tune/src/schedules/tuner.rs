@@ -150,6 +150,7 @@ impl TunerOptions {
             lanes: self.target.lanes(),
             machine: self.machine,
             threads: self.threads,
+            footprint: 0,
             max_rounding: self.max_rounding,
         }
     }
@@ -171,7 +172,7 @@ impl Tuner {
             schedule.parse().is_ok_and(|schedule: Schedule| sonar_schedule::allows(&schedule, self.options.max_rounding))
         };
         let space = sonar_schedule::space(task, &self.options.goal());
-        let mut state = State::new(task, &key, Proposals::new(space, self.options.threads, self.options.seed));
+        let mut state = State::new(task, &key, Proposals::new(space, self.options.seed));
         for trial in self.records.trials(&key)?.into_iter().filter(|trial| !trial.confirmed && allowed(&trial.schedule)) {
             if !state.tried.contains_key(&trial.schedule) {
                 state.count(trial.outcome.time());

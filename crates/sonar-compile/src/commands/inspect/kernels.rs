@@ -141,6 +141,7 @@ impl<'a> View<'a> {
                     lanes: self.draft.target.lanes(),
                     machine: machine::of_target(&self.draft.target)?,
                     threads: target.threads,
+                    footprint: self.draft.planned.lowered.tasks.footprint(),
                     max_rounding: target.max_rounding,
                 };
                 let schedule = sonar_schedule::default_schedule(self.task(kernel), &options);

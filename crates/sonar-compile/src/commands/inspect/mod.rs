@@ -48,6 +48,7 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
                 lanes: draft.target.lanes(),
                 machine: machine::of_target(&draft.target)?,
                 threads: args.target.threads,
+                footprint: draft.planned.lowered.tasks.footprint(),
                 max_rounding: args.target.max_rounding,
             };
             for (i, task) in tasks.iter().enumerate().filter(|(i, _)| args.kernel.is_none_or(|k| k == *i)) {

@@ -1,0 +1,154 @@
+//! How long a nest takes as a micro-kernel: an estimate from its expressions, before any code is made.
+//!
+//! A block of rows and vectors takes as long as what it has most of: arithmetic, loads, instructions, or results that wait for each
+//! other. To that come the panel of columns that it reads, and where the rows are those of a matrix, their elements. Of a panel the
+//! first block of rows waits, as nothing was fetched ahead; for the others it is fetched meanwhile.
+
+use sonar_ir::machine::Core;
+
+use super::RegisterTile;
+use super::expression::{Counts, NestDag, UpdateDag};
+
+/// Cycles to begin and to end a block, beside its stores.
+const BLOCK: f64 = 6.0;
+/// Cycles of the loop around the copies of a reduction's body.
+const LOOP: f64 = 2.0;
+/// Cycles of a call with its pointers, and of the return.
+pub(crate) const CALL: f64 = 20.0;
+/// Cycles to exchange the halves of a vector and to combine them, one after the other.
+const HALVING: f64 = 8.0;
+/// How many times as far away weights seem that are read across their rows: prefetching stops at the end of a page.
+const STRIDED: f64 = 2.0;
+
+/// How many rows and columns a nest has.
+pub(crate) struct Extents {
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+}
+
+/// How the weights of a nest are read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Panels {
+    /// Bytes that are touched between two runs that read one panel; 0 if all runs compute one panel before the next panel.
+    pub(crate) between: f64,
+    /// Whether a panel is stored as it is read.
+    pub(crate) packed: bool,
+}
+
+/// How a block finds its data.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Bytes that were touched since the panel was read.
+    panel: f64,
+    /// Whether the panel is read for the first time in this run.
+    first: bool,
+    packed: bool,
+    /// Bytes of all rows, which are read again for the next panel; 0 where they are no matrix.
+    rows: f64,
+}
+
+impl NestDag {
+    /// Seconds of all rows and columns.
+    pub(super) fn seconds(&self, extents: &Extents, shape: RegisterTile, panels: Panels, core: &Core) -> f64 {
+        let &Extents { rows, cols } = extents;
+        if self.across.is_some() {
+            return rows as f64 * self.row_across(shape, core);
+        }
+        let vectors = cols.div_ceil(core.lanes);
+        let image = self.row() * rows as f64;
+        let mut total = 0.0;
+        for (nv, col_blocks) in split(vectors, shape.nv) {
+            let panel = self.panel(nv, core.lanes);
+            let again = |mr: usize| Place { panel: panel + self.row() * mr as f64, first: false, packed: panels.packed, rows: image };
+            let mut first = Some(panels.between.max(panel + image));
+            let mut once = 0.0;
+            for (mr, row_blocks) in split(rows, shape.mr) {
+                let (block, again) = (RegisterTile { mr, nv, ..shape }, again(mr));
+                let mut others = row_blocks;
+                if let Some(between) = first.take() {
+                    once += self.block(block, Place { panel: between, first: true, ..again }, core);
+                    others -= 1;
+                }
+                once += others as f64 * self.block(block, again, core);
+            }
+            total += col_blocks as f64 * (once + CALL * core.cycle);
+        }
+        total
+    }
+
+    /// Bytes of a row of the matrix that the rows are, if they are one: its reduction has one loop, and so reads each element once for a
+    /// panel. Windows of an image overlap, and what they share stays close.
+    fn row(&self) -> f64 {
+        let bytes = |update: &UpdateDag| match update.trips[..] {
+            [points] => 4 * points * update.value.counts(1, 0, true).broadcasts,
+            _ => 0,
+        };
+        self.updates.iter().map(bytes).sum::<usize>() as f64
+    }
+
+    /// Bytes that the reductions of all rows share, of so many vectors.
+    fn panel(&self, vectors: usize, lanes: usize) -> f64 {
+        let bytes = |update: &UpdateDag| {
+            update.trips.iter().product::<usize>() * update.value.shared_loads() * vectors * lanes * 4
+        };
+        self.updates.iter().map(bytes).sum::<usize>() as f64
+    }
+
+    /// Seconds of one block.
+    fn block(&self, shape: RegisterTile, place: Place, core: &Core) -> f64 {
+        let RegisterTile { mr, nv, unroll } = shape;
+        let sets = self.sets(mr, nv, unroll);
+        let near = core.machine.cache(1) as f64;
+        // What stays in the first-level cache is loaded, and that is counted.
+        let fetch = |bytes: f64, footprint: f64| if footprint <= near { 0.0 } else { bytes * core.machine.read(footprint) };
+        let strided = if place.packed { 1.0 } else { STRIDED };
+        let mut total = BLOCK * core.cycle + (mr * nv) as f64 * core.store;
+        for update in &self.updates {
+            let points: usize = update.trips.iter().product();
+            let mut counts = update.value.counts(mr, nv, true);
+            let panel = (nv * update.value.shared_loads() * core.lanes * 4) as f64;
+            let panel = fetch(panel * strided, place.panel * strided);
+            let rows = if place.rows > 0.0 { fetch(4.0 * counts.broadcasts as f64, place.rows) } else { 0.0 };
+            // A sum of products needs one instruction for both; otherwise combining is one more.
+            counts.operations += if update.multiplies() { 0 } else { mr * nv };
+            // Wide vectors take one element as an operand.
+            let merged = if core.lanes == 16 && nv == 1 { mr.min(counts.broadcasts) } else { 0 };
+            let busy = busy(counts, merged, core).max(core.latency / sets as f64);
+            let each = if place.first { busy.max(rows) + panel } else { busy.max(rows + panel) };
+            total += points as f64 * (each + LOOP / unroll as f64 * core.cycle);
+        }
+        let outside = self.init.iter().chain([&self.finish]);
+        total + outside.map(|dag| busy(dag.counts(mr, nv, false), 0, core)).sum::<f64>()
+    }
+
+    /// Seconds of one row of a reduction across columns.
+    fn row_across(&self, shape: RegisterTile, core: &Core) -> f64 {
+        let vectors: f64 = self.updates.iter().map(|update| update.trips.iter().product::<usize>()).sum::<usize>() as f64;
+        let mut counts = Counts { operations: 1, ..Counts::default() };
+        for update in &self.updates {
+            let own = update.value.counts(1, 1, true);
+            counts.operations += own.operations;
+            counts.loads += own.loads;
+            counts.broadcasts += own.broadcasts;
+        }
+        let each = busy(counts, 0, core).max(core.latency / self.sets(shape.mr, 1, shape.unroll) as f64);
+        // Every halving of a vector waits for the one before; rows do not wait for each other.
+        let halvings = core.lanes.ilog2() as f64 * HALVING / shape.mr as f64;
+        (vectors / core.lanes as f64).ceil() * each + (halvings + LOOP) * core.cycle
+    }
+}
+
+/// Seconds of instructions that do not wait for each other; `merged` loads are a part of others.
+fn busy(counts: Counts, merged: usize, core: &Core) -> f64 {
+    let Counts { operations, loads, broadcasts } = counts;
+    let arithmetic = operations as f64 * core.operation;
+    let loading = loads as f64 * core.load + broadcasts as f64 * core.broadcast;
+    arithmetic.max(loading).max((operations + loads + broadcasts - merged) as f64 * core.instruction)
+}
+
+/// Whole blocks of an extent, and the block that is left: the size and the number of each.
+fn split(extent: usize, block: usize) -> impl Iterator<Item = (usize, usize)> {
+    let block = block.clamp(1, extent.max(1));
+    let rest = extent % block;
+    [(block, extent / block), (rest, 1)].into_iter().filter(|&(size, count)| size > 0 && count > 0)
+}

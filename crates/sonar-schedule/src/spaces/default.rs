@@ -1,0 +1,211 @@
+//! Which schedule to take when nothing has been measured.
+//!
+//! The choices are made one after the other: how the rows are fused and the register tile; then how the image is cut into blocks, or
+//! whether a convolution is computed by Winograd's filtering. Each is the one that takes the least time by an estimate.
+
+use sonar_ir::loops::{BufferKind, LoopKind, Program, Stmt};
+use sonar_ir::machine::{Core, is_gain};
+use sonar_ir::schedule::Schedule;
+
+use crate::lowering::Task;
+use crate::microkernels::{CALL, Nest, Panels, RegisterTile};
+use crate::primitives::filterable;
+use crate::spaces::compose::{Choice, Filter, Replay};
+use crate::spaces::estimate::parallel;
+use crate::spaces::innermost::{Leaf, leaves, main_leaf};
+use crate::spaces::register_tiles::{UNROLL, filter_tile_fits};
+use crate::spaces::space::{Options, Point, ScheduleSpace, space};
+
+/// The share of a cache that one buffer may fill, so that what it is used with stays, too.
+const SHARE: f64 = 2.0 / 3.0;
+/// The share of the time of a convolution in which elements of its image are read for the first time.
+const FIRST_READS: f64 = 0.05;
+/// What the transforms of a Winograd tile need for each of its elements, over half of an operation on vectors: rows and columns pass
+/// the transform, and everything is loaded and stored, of images more than once.
+const TRANSFORMS: [(usize, f64, f64); 2] = [(2, 1.2, 1.2), (4, 2.4, 1.9)];
+/// Calls of micro-kernels for each strip of tiles.
+const CALLS_OF_STRIP: f64 = 4.0;
+/// Cycles to begin and to end a block of a product of transformed tiles, beside its stores.
+const BLOCK: f64 = 8.0;
+
+/// The schedule that takes the least time by the estimates.
+pub fn default_schedule(task: &Task, options: &Options) -> Schedule {
+    default_program(task, options).0
+}
+
+/// The same with the program that it gives.
+pub fn default_program(task: &Task, options: &Options) -> (Schedule, Program) {
+    let space = space(task, options);
+    space.scheduled(&default_point(&space))
+}
+
+/// The point of a space that takes the least time by the estimates: that of the [`default_schedule`].
+pub fn default_point(space: &ScheduleSpace) -> Point {
+    let core = space.options().core();
+    let (fuse, tile) = best_tile(space, &core);
+    let mut choice = Choice { fuse, block: 0, tile, order: false, pack: true, parallel: space.options().threads > 1, filter: None };
+    choice.order = panels_matter(space, &core);
+    let blocks = space.blocks().iter().map(|&block| {
+        let choice = Choice { block, ..choice };
+        (outline_seconds(space, choice, &core), choice)
+    });
+    let filters = filters(space, &core).map(|(seconds, filter, tile)| (seconds, Choice { filter: Some(filter), tile, ..choice }));
+    let best = blocks.chain(filters).min_by(|a, b| a.0.total_cmp(&b.0)).map_or(choice, |best| best.1);
+    space.point_of(best)
+}
+
+/// The number of fused loops and the register tile with which the main nest takes the least time.
+fn best_tile(space: &ScheduleSpace, core: &Core) -> (usize, RegisterTile) {
+    let fusions = space.fusions();
+    let mut best = (fusions, space.tiles()[0]);
+    let mut least = f64::INFINITY;
+    for fuse in (0..=fusions).rev() {
+        let mut replay = Replay::new(space.program(), core.lanes);
+        replay.fuse(fuse);
+        let Some(leaf) = main_leaf(&replay.program) else { continue };
+        let Some((nest, candidate)) = leaf.candidate() else { continue };
+        let outside = outside(&leaf, &nest);
+        for &tile in space.tiles() {
+            let tile = RegisterTile { unroll: UNROLL, ..tile };
+            let seconds = outside * candidate.seconds(tile, panels(space, &nest, tile, outside, core), core);
+            // A choice must pay: with about equal times, the first one stays.
+            if is_gain(seconds, least) && candidate.fits(tile, core.lanes) {
+                (best, least) = ((fuse, tile), seconds);
+            }
+        }
+    }
+    best
+}
+
+/// How the weights of the main nest, which runs so often, are read if panels come outside of rows where that matters, and weights
+/// are packed.
+fn panels(space: &ScheduleSpace, nest: &Nest<'_>, tile: RegisterTile, runs: f64, core: &Core) -> Panels {
+    let width = tile.nv * core.lanes;
+    let whole = nest.cols.1.is_multiple_of(width) || nest.cols.1 <= width;
+    let divided = whole && nest.cols.1 > width;
+    let outside = divided && panels_matter(space, core);
+    let between = match runs > 1.0 {
+        true if outside => 0.0,
+        true => weights(space) as f64,
+        // Everything else that a run of the network touches.
+        false => space.options().footprint.max(weights(space)) as f64,
+    };
+    Panels { between, packed: whole }
+}
+
+/// How often a nest runs.
+fn outside(leaf: &Leaf, nest: &Nest<'_>) -> f64 {
+    let reduced = if nest.across { 1 } else { nest.cols.1 };
+    leaf.trips() as f64 / (nest.rows.map_or(1, |rows| rows.1) * reduced) as f64
+}
+
+/// Every way to compute a convolution by Winograd's filtering, with its seconds and the best register tile for it.
+fn filters<'a>(space: &'a ScheduleSpace, core: &'a Core) -> impl Iterator<Item = (f64, Filter, RegisterTile)> + 'a {
+    let &Options { lanes, threads, .. } = space.options();
+    space.filters().filter_map(move |filter| {
+        let conv = filterable(space.program(), filter.tile)?;
+        let [down, across] = conv.result.map(|extent| extent.div_ceil(filter.tile));
+        let rows = (1..=filter.rows.min(down)).rev().find(|rows| down.is_multiple_of(*rows))?;
+        let (strips, tiles) = (down / rows * conv.images, rows * across);
+        let [outputs, inputs] = conv.channels;
+        let vectors = |channels: usize| channels.div_ceil(lanes) as f64;
+        let side = filter.tile + 2;
+        let matrices = (side * side) as f64;
+        let &(_, image, result) = TRANSFORMS.iter().find(|transform| transform.0 == filter.tile)?;
+        let elements = matrices * (image * vectors(inputs) + result * vectors(outputs / filter.parts));
+        let arithmetic = tiles as f64 * elements * 2.0 * core.operation;
+        let weights = matrices * (inputs * outputs * 4) as f64;
+        // Transformed images and products are written and read again, beside the weights.
+        let moved = matrices * (tiles * (inputs + outputs / filter.parts) * 4) as f64;
+        let footprint = moved + weights / filter.parts as f64;
+        let moving = moved * (core.machine.write(footprint) + core.machine.read(footprint));
+        let transforms = arithmetic.max(moving);
+        // The weights are read again for each strip, and nothing is fetched ahead.
+        let away = weights.max(space.options().footprint as f64);
+        let reading = weights * (core.machine.read(away) + (strips - 1) as f64 * core.machine.read(weights.max(moved)));
+        let outputs = outputs / filter.parts;
+        let product = |tile: &RegisterTile| {
+            let panels = outputs.div_ceil(tile.nv * lanes) as f64;
+            let blocks = |rows: usize| product_seconds(rows, tile.nv, inputs, core);
+            let products = (tiles / tile.mr) as f64 * blocks(tile.mr) + blocks(tiles % tile.mr);
+            matrices * panels * products
+        };
+        let shapes = space.tiles().iter().filter(|tile| tile.mr <= tiles && (tile.nv - 1) * lanes < outputs);
+        let whole = |nv: usize| filter.parts == 1 || outputs.is_multiple_of(nv * lanes);
+        let shapes = shapes.filter(move |tile| whole(tile.nv));
+        let shapes = shapes.filter(|tile| filter_tile_fits(tile, lanes));
+        let (product, tile) = shapes.map(|tile| (product(tile), *tile)).min_by(|a, b| a.0.total_cmp(&b.0))?;
+        let total = (filter.parts * strips) as f64 * (transforms + product + CALLS_OF_STRIP * CALL * core.cycle) + reading;
+        let pieces = if filter.parts > 1 {
+            filter.parts
+        } else if conv.images > 1 {
+            conv.images
+        } else {
+            down / rows
+        };
+        let total = if threads > 1 { parallel(total, pieces, threads, core) } else { total };
+        Some((total, filter, RegisterTile { unroll: UNROLL, ..tile }))
+    })
+}
+
+/// Seconds of a product of some rows of `depth` elements with a panel of `nv` vectors.
+fn product_seconds(rows: usize, nv: usize, depth: usize, core: &Core) -> f64 {
+    if rows == 0 {
+        return 0.0;
+    }
+    let fmas = (rows * nv) as f64;
+    let loading = nv as f64 * core.load + rows as f64 * core.broadcast;
+    let each = (fmas * core.operation).max(loading).max(core.latency);
+    depth as f64 * each + fmas * core.store + BLOCK * core.cycle
+}
+
+/// Whether the weights of the main nest, which every row of the result needs again, leave the first-level cache.
+fn panels_matter(space: &ScheduleSpace, core: &Core) -> bool {
+    weights(space) as f64 > SHARE * core.machine.cache(1) as f64
+}
+
+/// Bytes of the largest weight.
+fn weights(space: &ScheduleSpace) -> usize {
+    let buffers = space.program().buffers.iter().filter(|buffer| space.weights().contains(&buffer.name));
+    buffers.map(|buffer| buffer.len * 4).max().unwrap_or(0)
+}
+
+/// Seconds of a whole program before nests become micro-kernels.
+fn outline_seconds(space: &ScheduleSpace, choice: Choice, core: &Core) -> f64 {
+    let program = space.outline(choice);
+    let main = main_leaf(&program).map_or(0.0, |leaf| match leaf.candidate() {
+        Some((nest, candidate)) => {
+            let outside = outside(&leaf, &nest);
+            let panels = panels(space, &nest, choice.tile, outside, core);
+            outside * candidate.seconds(choice.tile, panels, core)
+        }
+        None => leaf.work() as f64 * core.cycle,
+    });
+    let temporaries: usize = program.buffers.iter().filter(|b| b.kind == BufferKind::Temp).map(|b| b.len * 4).sum();
+    // They share a cache with what they are made of.
+    let footprint = temporaries as f64 / SHARE;
+    let (near, far) = (core.machine.read(0.0), core.machine.read(footprint));
+    let read = 1.0 + FIRST_READS * (far / near - 1.0);
+    let all = leaves(&program.body);
+    let most = all.iter().map(Leaf::work).max().unwrap_or(0);
+    let side: f64 = all
+        .iter()
+        .filter(|leaf| leaf.work() < most)
+        .map(|leaf| {
+            let inner = leaf.loops.last().map_or(1, |l| l.1);
+            let calls = leaf.trips() as f64 / inner as f64;
+            4.0 * leaf.trips() as f64 * core.machine.write(footprint) + calls * CALL * core.cycle
+        })
+        .sum();
+    let main_loops = all.iter().find(|leaf| leaf.work() == most).map_or(0, |leaf| leaf.loops.len().saturating_sub(2));
+    let calls: usize = all
+        .iter()
+        .filter(|leaf| leaf.work() == most)
+        .map(|leaf| leaf.loops.iter().take(main_loops).map(|l| l.1).product::<usize>())
+        .sum();
+    let total = main * read + side + calls as f64 * CALL * core.cycle;
+    match program.body.as_slice() {
+        [Stmt::For { extent, kind: LoopKind::Parallel, .. }] => parallel(total, *extent, space.options().threads, core),
+        _ => total,
+    }
+}
