@@ -20,6 +20,14 @@ pub const LEAST_FIRST_LEVEL: usize = 32 << 10;
 /// latency tells how long a cycle is.
 const FMA_CYCLES: f64 = 4.0;
 
+/// The share of the shorter of two things at once that the longer does not hide, as of computing and moving data.
+const EXPOSED: f64 = 0.25;
+
+/// Seconds of two things that a core does at once.
+pub fn at_once(one: f64, other: f64) -> f64 {
+    one.max(other) + EXPOSED * one.min(other)
+}
+
 /// Loads that begin in a cycle, at most: most cores have two ports for them.
 const LOADS: f64 = 2.0;
 
@@ -95,6 +103,15 @@ pub struct Core {
     pub cycle: f64,
     /// All that is known of the machine.
     pub machine: &'static Machine,
+}
+
+impl Core {
+    /// Seconds to fetch bytes into the first-level cache, of data that are `footprint` bytes and are used beside as many others. What
+    /// stays there need not be fetched.
+    pub fn fetch(&self, bytes: f64, footprint: f64) -> f64 {
+        let beside = 2.0 * footprint;
+        if beside <= self.machine.cache(1) as f64 { 0.0 } else { bytes * self.machine.read(beside) }
+    }
 }
 
 impl Machine {

@@ -2,7 +2,7 @@
 
 use crate::language::with_operands;
 use sonar_ir::graph::{Conv2dAttrs, Dim, Op, TensorType, Term};
-use sonar_ir::machine::Machine;
+use sonar_ir::machine::{Machine, at_once};
 
 /// A cost model: seconds of one kernel, at least 0. Only comparisons between sums of costs matter; an infinite cost says that
 /// a kernel cannot be had.
@@ -25,8 +25,6 @@ pub struct KernelShape<'a> {
 const DENSE: f64 = 0.85;
 /// The share of the peak that everything else reaches: most of it is loads, stores and steps that wait for each other.
 const OTHER: f64 = 0.1;
-/// The share of the shorter of computing and moving data that is not hidden by the longer.
-const EXPOSED: f64 = 0.25;
 /// Bytes of the code and the constants of a kernel, which are fetched at every run of the network.
 const CODE: f64 = 8192.0;
 
@@ -115,7 +113,7 @@ impl Assumptions {
     /// Seconds to compute while values of so many bytes are moved.
     fn overlapped(&self, compute: f64, bytes: f64) -> f64 {
         let memory = bytes * self.machine.moved(bytes);
-        compute.max(memory) + EXPOSED * compute.min(memory)
+        at_once(compute, memory)
     }
 
     /// Seconds to fetch weights of so many bytes.

@@ -31,7 +31,7 @@ use emit::Emitter;
 use expression::NestDag;
 pub(crate) use pressure::pressure;
 use time::Extents;
-pub(crate) use time::{CALL, Panels};
+pub(crate) use time::{CALL, Panels, product_block, split};
 
 /// The loops around the statements that become a tile.
 #[derive(Clone, Copy, Debug)]

@@ -2,9 +2,10 @@
 //!
 //! A block of rows and vectors takes as long as what it has most of: arithmetic, loads, instructions, or results that wait for each
 //! other. To that come the panel of columns that it reads, and where the rows are those of a matrix, their elements. Of a panel the
-//! first block of rows waits, as nothing was fetched ahead; for the others it is fetched meanwhile.
+//! first block of rows waits, as nothing was fetched ahead; for the others it is fetched meanwhile. Elements of rows are waited for, as
+//! they are read from many places at once.
 
-use sonar_ir::machine::Core;
+use sonar_ir::machine::{Core, at_once};
 
 use super::RegisterTile;
 use super::expression::{Counts, NestDag, UpdateDag};
@@ -17,8 +18,10 @@ const LOOP: f64 = 2.0;
 pub(crate) const CALL: f64 = 20.0;
 /// Cycles to exchange the halves of a vector and to combine them, one after the other.
 const HALVING: f64 = 8.0;
-/// How many times as far away weights seem that are read across their rows: prefetching stops at the end of a page.
-const STRIDED: f64 = 2.0;
+/// The share of loads, or of arithmetic, that keeps the other from beginning.
+const CONFLICTS: f64 = 0.1;
+/// Bytes of a page, at whose end prefetching stops.
+const PAGE: f64 = 4096.0;
 
 /// How many rows and columns a nest has.
 pub(crate) struct Extents {
@@ -42,7 +45,8 @@ struct Place {
     panel: f64,
     /// Whether the panel is read for the first time in this run.
     first: bool,
-    packed: bool,
+    /// How many times as far away the panel seems because it is read across rows of weights: twice if each is on a page of its own.
+    strided: f64,
     /// Bytes of all rows, which are read again for the next panel; 0 where they are no matrix.
     rows: f64,
 }
@@ -56,10 +60,11 @@ impl NestDag {
         }
         let vectors = cols.div_ceil(core.lanes);
         let image = self.row() * rows as f64;
+        let strided = if panels.packed { 1.0 } else { 1.0 + (4.0 * cols as f64 / PAGE).min(1.0) };
         let mut total = 0.0;
         for (nv, col_blocks) in split(vectors, shape.nv) {
             let panel = self.panel(nv, core.lanes);
-            let again = |mr: usize| Place { panel: panel + self.row() * mr as f64, first: false, packed: panels.packed, rows: image };
+            let again = |mr: usize| Place { panel: panel + self.row() * mr as f64, first: false, strided, rows: image };
             let mut first = Some(panels.between.max(panel + image));
             let mut once = 0.0;
             for (mr, row_blocks) in split(rows, shape.mr) {
@@ -98,23 +103,19 @@ impl NestDag {
     fn block(&self, shape: RegisterTile, place: Place, core: &Core) -> f64 {
         let RegisterTile { mr, nv, unroll } = shape;
         let sets = self.sets(mr, nv, unroll);
-        let near = core.machine.cache(1) as f64;
-        // What stays in the first-level cache is loaded, and that is counted.
-        let fetch = |bytes: f64, footprint: f64| if footprint <= near { 0.0 } else { bytes * core.machine.read(footprint) };
-        let strided = if place.packed { 1.0 } else { STRIDED };
         let mut total = BLOCK * core.cycle + (mr * nv) as f64 * core.store;
         for update in &self.updates {
             let points: usize = update.trips.iter().product();
             let mut counts = update.value.counts(mr, nv, true);
             let panel = (nv * update.value.shared_loads() * core.lanes * 4) as f64;
-            let panel = fetch(panel * strided, place.panel * strided);
-            let rows = if place.rows > 0.0 { fetch(4.0 * counts.broadcasts as f64, place.rows) } else { 0.0 };
+            let panel = core.fetch(panel * place.strided, place.panel * place.strided);
+            let rows = if place.rows > 0.0 { core.fetch(4.0 * counts.broadcasts as f64, place.rows) } else { 0.0 };
             // A sum of products needs one instruction for both; otherwise combining is one more.
             counts.operations += if update.multiplies() { 0 } else { mr * nv };
             // Wide vectors take one element as an operand.
             let merged = if core.lanes == 16 && nv == 1 { mr.min(counts.broadcasts) } else { 0 };
             let busy = busy(counts, merged, core).max(core.latency / sets as f64);
-            let each = if place.first { busy.max(rows) + panel } else { busy.max(rows + panel) };
+            let each = rows + if place.first { busy + panel } else { at_once(busy, panel) };
             total += points as f64 * (each + LOOP / unroll as f64 * core.cycle);
         }
         let outside = self.init.iter().chain([&self.finish]);
@@ -138,16 +139,27 @@ impl NestDag {
     }
 }
 
+/// Seconds of a block of a product of matrices with sums of `depth` products, whose rows are a part of `rows` bytes.
+pub(crate) fn product_block(shape: RegisterTile, depth: usize, rows: f64, core: &Core) -> f64 {
+    let RegisterTile { mr, nv, unroll } = shape;
+    let counts = Counts { operations: mr * nv, loads: nv, broadcasts: mr };
+    let [vectors, elements] = [4 * nv * core.lanes, 4 * mr].map(|bytes| bytes as f64);
+    let panel = core.fetch(vectors, (vectors + elements) * depth as f64);
+    let each = core.fetch(elements, rows) + at_once(busy(counts, 0, core).max(core.latency), panel);
+    depth as f64 * (each + LOOP / unroll as f64 * core.cycle) + (mr * nv) as f64 * core.store + BLOCK * core.cycle
+}
+
 /// Seconds of instructions that do not wait for each other; `merged` loads are a part of others.
 fn busy(counts: Counts, merged: usize, core: &Core) -> f64 {
     let Counts { operations, loads, broadcasts } = counts;
     let arithmetic = operations as f64 * core.operation;
     let loading = loads as f64 * core.load + broadcasts as f64 * core.broadcast;
-    arithmetic.max(loading).max((operations + loads + broadcasts - merged) as f64 * core.instruction)
+    let longest = arithmetic.max(loading).max((operations + loads + broadcasts - merged) as f64 * core.instruction);
+    longest + CONFLICTS * arithmetic.min(loading)
 }
 
 /// Whole blocks of an extent, and the block that is left: the size and the number of each.
-fn split(extent: usize, block: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn split(extent: usize, block: usize) -> impl Iterator<Item = (usize, usize)> {
     let block = block.clamp(1, extent.max(1));
     let rest = extent % block;
     [(block, extent / block), (rest, 1)].into_iter().filter(|&(size, count)| size > 0 && count > 0)

@@ -8,7 +8,7 @@ use sonar_ir::machine::{Core, is_gain};
 use sonar_ir::schedule::Schedule;
 
 use crate::lowering::Task;
-use crate::microkernels::{CALL, Nest, Panels, RegisterTile};
+use crate::microkernels::{CALL, Nest, Panels, RegisterTile, product_block, split};
 use crate::primitives::filterable;
 use crate::spaces::compose::{Choice, Filter, Replay};
 use crate::spaces::estimate::parallel;
@@ -23,10 +23,6 @@ const FIRST_READS: f64 = 0.05;
 /// What the transforms of a Winograd tile need for each of its elements, over half of an operation on vectors: rows and columns pass
 /// the transform, and everything is loaded and stored, of images more than once.
 const TRANSFORMS: [(usize, f64, f64); 2] = [(2, 1.2, 1.2), (4, 2.4, 1.9)];
-/// Calls of micro-kernels for each strip of tiles.
-const CALLS_OF_STRIP: f64 = 4.0;
-/// Cycles to begin and to end a block of a product of transformed tiles, beside its stores.
-const BLOCK: f64 = 8.0;
 
 /// The schedule that takes the least time by the estimates.
 pub fn default_schedule(task: &Task, options: &Options) -> Schedule {
@@ -126,16 +122,19 @@ fn filters<'a>(space: &'a ScheduleSpace, core: &'a Core) -> impl Iterator<Item =
         let outputs = outputs / filter.parts;
         let product = |tile: &RegisterTile| {
             let panels = outputs.div_ceil(tile.nv * lanes) as f64;
-            let blocks = |rows: usize| product_seconds(rows, tile.nv, inputs, core);
-            let products = (tiles / tile.mr) as f64 * blocks(tile.mr) + blocks(tiles % tile.mr);
-            matrices * panels * products
+            let products = split(tiles, tile.mr).map(|(mr, blocks)| {
+                let block = RegisterTile { mr, unroll: UNROLL, ..*tile };
+                blocks as f64 * product_block(block, inputs, moved, core)
+            });
+            let products: f64 = products.sum();
+            matrices * panels * (products + CALL * core.cycle)
         };
         let shapes = space.tiles().iter().filter(|tile| tile.mr <= tiles && (tile.nv - 1) * lanes < outputs);
         let whole = |nv: usize| filter.parts == 1 || outputs.is_multiple_of(nv * lanes);
         let shapes = shapes.filter(move |tile| whole(tile.nv));
         let shapes = shapes.filter(|tile| filter_tile_fits(tile, lanes));
         let (product, tile) = shapes.map(|tile| (product(tile), *tile)).min_by(|a, b| a.0.total_cmp(&b.0))?;
-        let total = (filter.parts * strips) as f64 * (transforms + product + CALLS_OF_STRIP * CALL * core.cycle) + reading;
+        let total = (filter.parts * strips) as f64 * (transforms + product + (2 * rows) as f64 * CALL * core.cycle) + reading;
         let pieces = if filter.parts > 1 {
             filter.parts
         } else if conv.images > 1 {
@@ -146,17 +145,6 @@ fn filters<'a>(space: &'a ScheduleSpace, core: &'a Core) -> impl Iterator<Item =
         let total = if threads > 1 { parallel(total, pieces, threads, core) } else { total };
         Some((total, filter, RegisterTile { unroll: UNROLL, ..tile }))
     })
-}
-
-/// Seconds of a product of some rows of `depth` elements with a panel of `nv` vectors.
-fn product_seconds(rows: usize, nv: usize, depth: usize, core: &Core) -> f64 {
-    if rows == 0 {
-        return 0.0;
-    }
-    let fmas = (rows * nv) as f64;
-    let loading = nv as f64 * core.load + rows as f64 * core.broadcast;
-    let each = (fmas * core.operation).max(loading).max(core.latency);
-    depth as f64 * each + fmas * core.store + BLOCK * core.cycle
 }
 
 /// Whether the weights of the main nest, which every row of the result needs again, leave the first-level cache.
