@@ -102,7 +102,8 @@ fn groups_are_merged_to_fill_vectors() {
         let x = b.input(&[1, 28, 28, channels]);
         let y = b.conv(x, 3, channels, Conv2dAttrs { pad: [1; 4], groups: 32, ..Conv2dAttrs::default() });
         let graph = b.finish(&[y]);
-        let cost = crate::cost::of_machine(crate::cost::Machine { lanes, filter: Some(4) });
+        let machine = sonar_ir::machine::Machine::usual(lanes);
+        let cost = crate::cost::Assumptions { machine, lanes, filter: Some(4), footprint: 0 }.cost();
         let options = crate::Options { cost: &cost, ..super::patient() };
         let rewritten = crate::rewrite(&graph, &options).expect("the graph is well-formed");
         let groups = rewritten.graph.nodes.iter().filter_map(|node| match &node.op {

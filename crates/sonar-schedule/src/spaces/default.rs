@@ -120,11 +120,13 @@ fn filters<'a>(space: &'a ScheduleSpace, core: &'a Core) -> impl Iterator<Item =
         let away = weights.max(space.options().footprint as f64);
         let reading = weights * (core.machine.read(away) + (strips - 1) as f64 * core.machine.read(weights.max(moved)));
         let outputs = outputs / filter.parts;
+        // The image of one of the matrices, which is read again for each panel.
+        let matrix = (4 * tiles * inputs) as f64;
         let product = |tile: &RegisterTile| {
             let panels = outputs.div_ceil(tile.nv * lanes) as f64;
             let products = split(tiles, tile.mr).map(|(mr, blocks)| {
                 let block = RegisterTile { mr, unroll: UNROLL, ..*tile };
-                blocks as f64 * product_block(block, inputs, moved, core)
+                blocks as f64 * product_block(block, inputs, matrix, core)
             });
             let products: f64 = products.sum();
             matrices * panels * (products + CALL * core.cycle)

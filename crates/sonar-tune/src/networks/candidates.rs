@@ -37,7 +37,7 @@ pub fn candidates(
     loop {
         let (rewritten, untimed) = {
             let times = |task: &Task| tuner.time(task).map(|nanoseconds| nanoseconds / 1e9);
-            let costs = KernelCosts::new(options, &times);
+            let costs = KernelCosts::new(&graph, options, &times);
             let rewritten = rewrite(&graph, &|kernel: &_| costs.seconds(kernel), options)?;
             let untimed: Vec<Task> = rewritten.candidates.iter().flat_map(|candidate| costs.untimed(candidate)).collect();
             (rewritten, untimed)
@@ -57,7 +57,7 @@ pub fn candidates(
         }
         let mut candidates = rewritten.candidates;
         let fusion = candidates.remove(rewritten.fusion);
-        let by_estimate = rewrite(&graph, &*estimated_cost(options), options)?.candidates;
+        let by_estimate = rewrite(&graph, &*estimated_cost(&graph, options), options)?.candidates;
         let mut distinct = vec![fusion];
         for candidate in by_estimate.into_iter().chain(candidates) {
             if !distinct.contains(&candidate) {
