@@ -8,6 +8,7 @@ mod db;
 mod faults;
 mod inputs;
 mod linking;
+mod machine;
 mod mistakes;
 mod onnx;
 #[path = "../support/onnx_file.rs"]

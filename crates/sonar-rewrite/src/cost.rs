@@ -33,10 +33,8 @@ const CODE: f64 = 8192.0;
 const NARROW: f64 = 8.0;
 
 /// Tiles of Winograd's filtering: their size, how many times as large the weights are, and the operations that transforms need for an element of a transformed image and of a product.
-const FILTERS: [Filter; 2] = [
-    Filter { tile: 2, weights: 16.0 / 9.0, image: 2.4, result: 2.4 },
-    Filter { tile: 4, weights: 4.0, image: 4.8, result: 3.8 },
-];
+const FILTERS: [Filter; 2] =
+    [Filter { tile: 2, weights: 16.0 / 9.0, image: 2.4, result: 2.4 }, Filter { tile: 4, weights: 4.0, image: 4.8, result: 3.8 }];
 
 struct Filter {
     tile: usize,

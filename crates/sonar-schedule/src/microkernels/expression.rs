@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::{Nest, RegisterTile, reduction, without};
 
-
 /// A nest, analysed.
 pub(super) struct NestDag {
     /// First value of the accumulator; for a store, nothing.

@@ -93,9 +93,8 @@ impl NestDag {
 
     /// Bytes that the reductions of all rows share, of so many vectors.
     fn panel(&self, vectors: usize, lanes: usize) -> f64 {
-        let bytes = |update: &UpdateDag| {
-            update.trips.iter().product::<usize>() * update.value.shared_loads() * vectors * lanes * 4
-        };
+        let bytes =
+            |update: &UpdateDag| update.trips.iter().product::<usize>() * update.value.shared_loads() * vectors * lanes * 4;
         self.updates.iter().map(bytes).sum::<usize>() as f64
     }
 

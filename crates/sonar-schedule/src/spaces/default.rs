@@ -39,7 +39,8 @@ pub fn default_program(task: &Task, options: &Options) -> (Schedule, Program) {
 pub fn default_point(space: &ScheduleSpace) -> Point {
     let core = space.options().core();
     let (fuse, tile) = best_tile(space, &core);
-    let mut choice = Choice { fuse, block: 0, tile, order: false, pack: true, parallel: space.options().threads > 1, filter: None };
+    let mut choice =
+        Choice { fuse, block: 0, tile, order: false, pack: true, parallel: space.options().threads > 1, filter: None };
     choice.order = panels_matter(space, &core);
     let blocks = space.blocks().iter().map(|&block| {
         let choice = Choice { block, ..choice };

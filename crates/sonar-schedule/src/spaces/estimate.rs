@@ -12,8 +12,8 @@ use sonar_ir::{BinaryOp, UnaryOp};
 
 use crate::error::ScheduleError;
 use crate::footprints::flops;
-use crate::lowering::Task;
 use crate::loops::visit;
+use crate::lowering::Task;
 use crate::microkernels::CALL;
 use crate::primitives::apply;
 use crate::spaces::space::Options;
@@ -126,7 +126,9 @@ fn block(stmts: &[TileStmt], core: &Core) -> f64 {
                 arithmetic += core.operation;
             }
             Inst::Store { .. } | Inst::StoreFirst { .. } => storing += core.store,
-            Inst::Unary { op: UnaryOp::Sqrt, .. } | Inst::Binary { op: BinaryOp::Div, .. } => arithmetic += DIVISION * core.operation,
+            Inst::Unary { op: UnaryOp::Sqrt, .. } | Inst::Binary { op: BinaryOp::Div, .. } => {
+                arithmetic += DIVISION * core.operation
+            }
             Inst::Const { .. } | Inst::Copy { .. } => {}
             _ => arithmetic += core.operation,
         }
