@@ -293,3 +293,40 @@ fn matmul_flops(a: &TensorType, result: f64) -> f64 {
     let inner = a.shape.last().and_then(|dim| dim.fixed()).unwrap_or(1);
     2.0 * inner as f64 * result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sonar_ir::machine::Bandwidth;
+
+    /// Seconds of a convolution with 64 channels on an 8 × 8 image, within a network of so many bytes.
+    fn seconds(machine: &'static Machine, filter: Option<usize>, footprint: usize) -> f64 {
+        let attrs = Conv2dAttrs { pad: [1; 4], ..Conv2dAttrs::default() };
+        let [x, w] = [TensorType::fixed(&[1, 8, 8, 64]), TensorType::fixed(&[3, 3, 64, 64])];
+        let kernel = KernelShape { op: &Op::Conv2d(attrs), operands: &[&x, &w], weights: &[false, true], result: &x };
+        Assumptions { machine, lanes: 16, filter, footprint }.cost()(&kernel)
+    }
+
+    #[test]
+    fn filtering_pays_where_its_weights_are_close() {
+        let usual = Machine::usual(16);
+        assert!(seconds(usual, Some(4), 0) < seconds(usual, Some(2), 0));
+        assert!(seconds(usual, Some(2), 0) < seconds(usual, None, 0));
+        // Weights come at 1 GB/s: those of filtering are larger, and that is all that counts.
+        let mut slow = usual.clone();
+        for at in slow.bandwidths.iter_mut().filter(|at| at.bytes > 4 << 20) {
+            *at = Bandwidth { bytes: at.bytes, read: 1.0, write: 1.0, copy: 1.0 };
+        }
+        let slow: &'static Machine = Box::leak(Box::new(slow));
+        assert_eq!(seconds(slow, Some(4), 1 << 30), seconds(slow, None, 1 << 30));
+        assert!(seconds(slow, Some(4), 1 << 30) > 1e-9 * 4.0 * (9 * 64 * 64) as f64);
+    }
+
+    #[test]
+    fn what_is_read_in_place_is_free() {
+        let x = TensorType::fixed(&[4, 8]);
+        let flat = TensorType::fixed(&[32]);
+        let reshape = Op::Reshape(flat.shape.clone());
+        assert_eq!(roofline(&KernelShape { op: &reshape, operands: &[&x], weights: &[false], result: &flat }), 0.0);
+    }
+}

@@ -7,6 +7,7 @@ use crate::timing::race;
 use sonar_codegen::{CodegenError, CompiledKernel, Guarded, Target};
 use sonar_ir::Tensor;
 use sonar_ir::loops::{BufferKind, Program};
+use sonar_ir::machine::Machine;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -19,8 +20,6 @@ const REMEMBERED_ELEMENTS: usize = 64 << 20;
 const EVICTION: usize = 3;
 /// Cold calls that make one sample, at most: the eviction takes longer than most kernels.
 const COLD_CALLS: usize = 2;
-/// The caches of one core in bytes, where the system does not tell.
-const USUAL_CACHE: usize = 2 << 20;
 
 /// Measures in this process.
 #[derive(Debug, Default)]
@@ -238,9 +237,11 @@ impl Candidate {
 fn eviction() -> usize {
     static BYTES: OnceLock<usize> = OnceLock::new();
     *BYTES.get_or_init(|| {
-        let size = std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index2/size").unwrap_or_default();
-        let kibibytes = size.trim().strip_suffix('K').and_then(|number| number.parse::<usize>().ok());
-        EVICTION * kibibytes.map_or(USUAL_CACHE, |k| k << 10)
+        let caches = sonar_codegen::machine::data_caches();
+        let usual = &Machine::usual(8).caches;
+        // The first two levels are those of one core.
+        let own = caches.get(1).or(caches.first()).or(usual.get(1)).copied();
+        EVICTION * own.unwrap_or_default()
     })
 }
 

@@ -200,3 +200,94 @@ fn outline_seconds(space: &ScheduleSpace, choice: Choice, core: &Core) -> f64 {
         _ => total,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lowering::tasks;
+    use crate::spaces::estimate::estimate;
+    use sonar_ir::graph::Conv2dAttrs;
+    use sonar_ir::machine::{Bandwidth, Machine, Peak};
+    use sonar_ir::{Graph, Init, Op, TensorType};
+
+    /// A convolution of a square image with a square kernel.
+    fn conv(side: usize, channels: [usize; 2], kernel: usize) -> Task {
+        let mut graph = Graph::new("conv");
+        let x = graph.input("x", TensorType::fixed(&[1, side, side, channels[0]]));
+        let w = graph.param("w", &[kernel, kernel, channels[0], channels[1]], Init::He);
+        let attributes = Conv2dAttrs { pad: [kernel / 2; 4], ..Conv2dAttrs::default() };
+        let y = graph.push(Op::Conv2d(attributes), &[x, w]).expect("the shapes fit");
+        graph.outputs = vec![y];
+        tasks(&graph).expect("it can be lowered").tasks.remove(0)
+    }
+
+    fn leaked(machine: Machine) -> &'static Machine {
+        Box::leak(Box::new(machine))
+    }
+
+    /// A machine that does everything so many times as fast.
+    fn faster(machine: &Machine, times: f64) -> &'static Machine {
+        let peak = |peak: &Peak| Peak { gflops: peak.gflops * times, latency: peak.latency / times, ..*peak };
+        let at = |at: &Bandwidth| Bandwidth { read: at.read * times, write: at.write * times, copy: at.copy * times, ..*at };
+        leaked(Machine {
+            peaks: machine.peaks.iter().map(peak).collect(),
+            bandwidths: machine.bandwidths.iter().map(at).collect(),
+            call: machine.call / times,
+            fork: machine.fork / times,
+            ..machine.clone()
+        })
+    }
+
+    /// A machine on which data beyond so many bytes move at so many gigabytes a second.
+    fn starved(machine: &Machine, bytes: usize, gigabytes: f64) -> &'static Machine {
+        let mut starved = machine.clone();
+        for at in starved.bandwidths.iter_mut().filter(|at| at.bytes > bytes) {
+            *at = Bandwidth { bytes: at.bytes, read: gigabytes, write: gigabytes, copy: gigabytes };
+        }
+        leaked(starved)
+    }
+
+    #[test]
+    fn a_machine_that_is_twice_as_fast_takes_half_the_time_and_the_same_schedules() {
+        for task in [conv(16, [32, 32], 3), conv(13, [256, 100], 1), conv(32, [3, 16], 3), conv(7, [64, 256], 1)] {
+            for threads in [1, 2] {
+                let slow = Options { threads, ..Options::new(16) };
+                let fast = Options { machine: faster(slow.machine, 2.0), ..slow };
+                let [one, other] = [slow, fast].map(|options| default_schedule(&task, &options));
+                assert_eq!(one, other);
+                let [one, other] = [slow, fast].map(|options| estimate(&task, &one, &options).expect("it fits"));
+                assert!(one > 0.0 && (one / other - 2.0).abs() < 1e-9, "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn weights_that_come_from_far_are_not_made_larger() {
+        let task = conv(8, [64, 64], 3);
+        let alone = Options { machine: starved(Machine::usual(16), 4 << 20, 2.0), ..Options::new(16) };
+        let within = Options { footprint: 100 << 20, ..alone };
+        let filters = |options| default_schedule(&task, &options).to_string().contains("winograd tile=4");
+        assert!(filters(alone) && !filters(within));
+    }
+
+    #[test]
+    fn panels_that_are_far_are_read_seldom() {
+        // Few rows for each reading of a panel are as good as many where panels are close, but not where they are far.
+        let task = conv(14, [512, 512], 1);
+        let rows = |machine| {
+            let space = space(&task, &Options { machine, ..Options::new(16) });
+            best_tile(&space, &machine.core(16)).1.mr
+        };
+        let usual = Machine::usual(16);
+        assert!(rows(starved(usual, 16 << 10, 20.0)) > rows(usual).min(8), "{}", rows(usual));
+    }
+
+    #[test]
+    fn strips_keep_their_matrices_close() {
+        // Transformed images of 64 channels leave the second-level cache unless a strip has few rows.
+        let task = conv(56, [64, 64], 3);
+        let schedule = default_schedule(&task, &Options::new(16)).to_string();
+        let rows = schedule.split("rows=").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+        assert!(schedule.contains("winograd tile=4") && rows.is_some_and(|rows| rows <= 4), "{schedule}");
+    }
+}

@@ -4,14 +4,13 @@
 //! elements in all its windows. Most of it is one region, the inside.
 
 use sonar_ir::loops::{Affine, Bound, Reduce, Stmt};
+use sonar_ir::machine::LEAST_FIRST_LEVEL;
 
 use super::Lower;
 use crate::loops::build::nest;
 
 /// Segments of one direction at most: beyond, the code of the regions would be large and the inside small.
 const MOST_SEGMENTS: usize = 5;
-/// Bytes of the rows under a window that stay in the first-level cache.
-const ROWS_IN_CACHE: usize = 32 << 10;
 /// Rows of the result that are computed for some channels before the next channels.
 const MOST_ROWS: usize = 14;
 /// Elements that a row of channels is cut into multiples of.
@@ -114,7 +113,7 @@ impl Lower<'_> {
 /// How many channels are computed together: as many as keep the rows of a window, of so many bytes for each channel, in the
 /// cache, in whole vectors.
 fn channels_together(channels: usize, bytes: usize) -> usize {
-    let most = (ROWS_IN_CACHE / bytes / CHANNELS).max(1);
+    let most = (LEAST_FIRST_LEVEL / bytes / CHANNELS).max(1);
     let multiples = (1..=most).rev().map(|n| n * CHANNELS);
     multiples.into_iter().find(|&together| channels.is_multiple_of(together)).unwrap_or(channels)
 }
