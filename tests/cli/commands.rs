@@ -69,7 +69,7 @@ fn export_writes_what_can_be_read_again() {
     }
     sonar(&["export", &example("kernels/gradients.sonar"), "-o", &again]).fails(3, &["an operator of training"]);
     sonar(&["export", &resnet, "-o", &scratch.arg("none/net.onnx")]).fails(3, &["cannot write"]);
-    sonar(&["export", &resnet, "-o", &again, "--batch", "0"]).fails(2, &["--batch must be at least 1"]);
+    sonar(&["export", &resnet, "-o", &again, "--batch", "0"]).fails(2, &["--batch", "must be at least 1"]);
 }
 
 #[test]

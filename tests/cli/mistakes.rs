@@ -84,15 +84,14 @@ fn numbers_out_of_range() {
     refused(&["inspect", &dense, "--stage", "loops", "--threads", "0"], &["--threads", "1"]);
     refused(&["inspect", &dense, "--batch", "0"], &["--batch", "1"]);
     refused(&["inspect", &dense, "--stage", "rewritten", "--batch", "0"], &["--batch", "1"]);
-    refused(&["export", &dense, "-o", &scratch.arg("x.onnx"), "--batch", "99999999999"], &["too many elements"]);
     refused(&["run", &dense, "--check", "-1"], &["--check"]);
     refused(&["run", &dense, "--check", "x"], &["--check"]);
     refused(&["doctor", "--aa", "0"], &["--aa", "1"]);
-    for time in ["0s", "-1s", "1e300h", "NaN", "", "10 apples"] {
+    for time in ["0s", "-1", "1e300h", "NaN", "", "10 apples"] {
         refused(&["tune", &dense, "--time", time], &["--time"]);
         refused(&["search", &space, "--time", time], &["--time"]);
     }
-    for option in ["--threads", "--latency-threads", "--candidates", "--epochs", "--trials"] {
+    for option in ["--threads", "--latency-threads", "--candidates", "--epochs"] {
         refused(&["search", &space, option, "0", "--out", &scratch.arg("run")], &["at least"]);
     }
     for limit in ["0", "-1", "NaN", "inf", "x"] {
