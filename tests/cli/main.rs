@@ -6,6 +6,7 @@ mod command;
 mod commands;
 mod db;
 mod faults;
+mod imports;
 mod inputs;
 mod linking;
 mod machine;
@@ -17,6 +18,7 @@ mod readable;
 mod rounding;
 mod rules;
 mod runs;
+mod tensors;
 mod terminal;
 
 use std::fs;

@@ -96,7 +96,7 @@ fn run(model: &ModelProto, set: &Path) -> Outcome {
                 return compare(&imported, &inputs, &expected, bound, relative);
             }
             Err(ImportError::Problems(problems)) if reason.is_empty() => {
-                reason = problems.iter().map(|p: &Problem| p.reason.to_string()).collect::<Vec<_>>().join("; ");
+                reason = problems.causes.iter().map(|p: &Problem| p.reason.to_string()).collect::<Vec<_>>().join("; ");
             }
             Err(error) if reason.is_empty() => reason = error.to_string(),
             Err(_) => {}

@@ -1,7 +1,7 @@
 //! The bytes of a file.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -16,38 +16,56 @@ pub enum ReadError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The file is a device, which may have no end.
+    #[error("cannot read {}: it is a device, not a file", path.display())]
+    Device {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is larger than allowed.
-    #[error("{} has {}; at most {limit} are read", path.display(), match size { Some(size) => format!("{size} bytes"), None => "more bytes than allowed".to_string() })]
+    #[error("{} has {size} bytes or more; at most {limit} are read", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its bytes, if it is a regular file; others have no size.
-        size: Option<u64>,
+        /// Its bytes, or of a pipe those that were read.
+        size: u64,
         /// The most bytes.
         limit: u64,
     },
 }
 
-/// All bytes of a file, of which there may be `limit` at most.
-///
-/// Pipes and devices are read as well. They tell no size, so reading stops where the limit is passed.
+/// All bytes of a file or a pipe, of which there may be `limit` at most.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
     let failed = |source| ReadError::System { path: path.to_path_buf(), source };
     let too_large = |size| ReadError::TooLarge { path: path.to_path_buf(), size, limit };
     let mut file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    if metadata.is_file() && metadata.len() > limit {
-        return Err(too_large(Some(metadata.len())));
+    if is_device(&metadata) {
+        return Err(ReadError::Device { path: path.to_path_buf() });
+    }
+    // A pipe has no size, and is read until it ends or the limit is passed.
+    let size = if metadata.is_file() { metadata.len() } else { 0 };
+    if size > limit {
+        return Err(too_large(size));
     }
     let mut bytes = Vec::new();
-    if metadata.is_file() {
-        bytes.reserve_exact(metadata.len() as usize);
-    }
+    bytes.try_reserve_exact(size as usize).map_err(|_| failed(ErrorKind::OutOfMemory.into()))?;
     (&mut file).take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > limit {
-        return Err(too_large(None));
+        return Err(too_large(bytes.len() as u64));
     }
     Ok(bytes)
+}
+
+#[cfg(unix)]
+fn is_device(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    metadata.file_type().is_char_device() || metadata.file_type().is_block_device()
+}
+
+#[cfg(not(unix))]
+fn is_device(_: &std::fs::Metadata) -> bool {
+    false
 }
 
 /// The first bytes of a file, at most `count`.
@@ -71,7 +89,7 @@ mod tests {
         assert_eq!(read_head(&path, 2).unwrap(), [1, 2]);
         assert_eq!(read_head(&path, 9).unwrap(), [1, 2, 3, 4]);
         let error = read(&path, 3).unwrap_err().to_string();
-        assert!(error.contains("four.bin has 4 bytes; at most 3 are read"), "{error}");
+        assert!(error.contains("four.bin has 4 bytes or more; at most 3 are read"), "{error}");
         let error = read(&folder.path().join("none"), 3).unwrap_err().to_string();
         assert!(error.contains("cannot read") && error.contains("none: No such file"), "{error}");
         assert!(read(folder.path(), 3).unwrap_err().to_string().contains("directory"));
@@ -80,7 +98,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn devices_without_end_are_refused() {
-        let error = read(Path::new("/dev/zero"), 1 << 10).unwrap_err().to_string();
-        assert!(error.contains("more bytes than allowed"), "{error}");
+        let error = read(Path::new("/dev/zero"), u64::MAX).unwrap_err().to_string();
+        assert!(error.contains("/dev/zero: it is a device"), "{error}");
     }
 }

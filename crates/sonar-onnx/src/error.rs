@@ -1,34 +1,23 @@
 //! What can be wrong with an ONNX file.
 
+use sonar_files::ReadError;
 use sonar_ir::infer::TypeError;
+use std::error::Error;
 use std::fmt;
-use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why a file cannot be imported.
 #[derive(Debug, Error)]
 pub enum ImportError {
-    /// The model or one of its data files cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The model's file is too large.
-    #[error("{} has {size} bytes; an ONNX file has at most {limit}", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its bytes.
-        size: u64,
-        /// The most that it may have.
-        limit: u64,
-    },
+    /// The model's file cannot be read, or is too large.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The bytes are not those of an ONNX model.
     #[error("not an ONNX model: {0}")]
     Malformed(String),
+    /// The file does not say which version of ONNX's operators it uses.
+    #[error("the file does not say which version of ONNX's operators it uses: it may be cut off; get it again")]
+    NoOpset,
     /// The operators are of a version that is not supported.
     #[error("the model uses version {found} of ONNX's operators; {} to {} are supported", crate::OPSETS.start(), crate::OPSETS.end())]
     Opset {
@@ -38,9 +27,18 @@ pub enum ImportError {
     /// The options do not fit the model.
     #[error("{0}")]
     Options(String),
-    /// Everything that stands in the way of importing the graph, in its order.
-    #[error("{} in the way:{}", Count(.0.len()), List(.0))]
-    Problems(Vec<Problem>),
+    /// The graph is refused, for every cause that was found.
+    #[error(transparent)]
+    Problems(Problems),
+}
+
+/// Everything that stands in the way of importing a graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problems {
+    /// The causes: first those of the graph as a whole, then those of its inputs, nodes and outputs in their order.
+    pub causes: Vec<Problem>,
+    /// How many more nodes were not looked at, because they depend on what is refused.
+    pub behind: usize,
 }
 
 /// One thing that stands in the way of importing a graph.
@@ -92,23 +90,19 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A number of problems, with its noun and verb.
-struct Count(usize);
+impl Error for Problems {}
 
-impl fmt::Display for Count {
+impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            1 => f.write_str("1 problem stands"),
-            n => write!(f, "{n} problems stand"),
+        match self.causes.len() {
+            1 => f.write_str("1 problem stands in the way:")?,
+            count => write!(f, "{count} problems stand in the way:")?,
         }
-    }
-}
-
-/// Problems, one a line.
-struct List<'a>(&'a [Problem]);
-
-impl fmt::Display for List<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+        self.causes.iter().try_for_each(|problem| write!(f, "\n  {problem}"))?;
+        match self.behind {
+            0 => Ok(()),
+            1 => f.write_str("\n  1 more node depends on these and was not looked at"),
+            count => write!(f, "\n  {count} more nodes depend on these and were not looked at"),
+        }
     }
 }

@@ -19,7 +19,7 @@ mod file;
 mod import;
 mod ops;
 
-pub use error::{ImportError, Problem, Refusal};
+pub use error::{ImportError, Problem, Problems, Refusal};
 pub use export::{ExportError, export, export_model};
 pub use file::proto;
 pub use file::tensor::values;

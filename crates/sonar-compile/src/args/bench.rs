@@ -49,9 +49,11 @@ pub struct BenchArgs {
     pub serve: bool,
     #[command(flatten)]
     pub data: DataArgs,
-    /// Where to write the raw little-endian f32 output of one run
-    #[arg(long)]
-    pub output: Option<PathBuf>,
+    /// Where to write outputs: FILE, or NAME=FILE for one of several (repeatable) [default: not written]
+    ///
+    /// A `.npy` file takes one output, a `.npz` file all of them by name. Any other file is raw, in the form of raw inputs.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub output: Vec<String>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     pub format: BenchFormat,

@@ -36,8 +36,8 @@ pub struct CompileArgs {
     /// What the names of the functions begin with [default: STEM, with `_` for what a name in C cannot hold]
     #[arg(long, value_name = "NAME", alias = "name")]
     pub symbol_prefix: Option<String>,
-    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
-    #[arg(long)]
+    /// Weights: a raw f32 file in the order of the parameters, or a `.npz` file [default: those of an ONNX file, or random]
+    #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Seed of random weights
     #[arg(long, default_value_t = 0)]
@@ -58,8 +58,8 @@ pub struct ExportArgs {
     /// Images in one inference [default: left open as N; 1 where an ONNX file leaves it open]
     #[arg(long, value_parser = parse_count)]
     pub batch: Option<usize>,
-    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
-    #[arg(long)]
+    /// Weights: a raw f32 file in the order of the parameters, or a `.npz` file [default: those of an ONNX file, or random]
+    #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Seed of random weights
     #[arg(long, default_value_t = 0)]

@@ -84,10 +84,15 @@ impl TargetArgs {
 /// What a model is run on.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// Raw little-endian f32 input [default: random]
-    #[arg(long)]
-    pub input: Option<PathBuf>,
-    /// Weights, as one raw little-endian f32 file in the order of the parameters [default: those of an ONNX file, or random]
-    #[arg(long)]
+    /// Input: FILE, or NAME=FILE for one of several (repeatable) [default: random]
+    ///
+    /// A `.npy` file holds one input, a `.npz` file all of them by name. Any other file is raw: 32-bit floating point,
+    /// little-endian, the last axis fastest, without a header; all inputs one after the other, or one with NAME=. The order
+    /// of the axes is the model's, such as NCHW for images of an ONNX file (`check` prints names and shapes). Arrays must
+    /// have the model's shape. 64-bit floating point is rounded; integers must be exact in 32-bit floating point.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub input: Vec<String>,
+    /// Weights: a raw f32 file in the order of the parameters, or a `.npz` file [default: those of an ONNX file, or random]
+    #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 }

@@ -3,7 +3,6 @@
 use super::values::parse_error;
 use super::{DataArgs, Format, ModelArgs, TargetArgs};
 use clap::Args;
-use std::path::PathBuf;
 
 /// Options of `run`.
 #[derive(Debug, Args)]
@@ -14,9 +13,11 @@ pub struct RunArgs {
     pub target: TargetArgs,
     #[command(flatten)]
     pub data: DataArgs,
-    /// Where to write the raw little-endian f32 output [default: printed]
-    #[arg(long)]
-    pub output: Option<PathBuf>,
+    /// Where to write outputs: FILE, or NAME=FILE for one of several (repeatable) [default: printed]
+    ///
+    /// A `.npy` file takes one output, a `.npz` file all of them by name. Any other file is raw, in the form of raw inputs.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub output: Vec<String>,
     /// Seed of random weights and input
     #[arg(long, default_value_t = 0)]
     pub seed: u64,

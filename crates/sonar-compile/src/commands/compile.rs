@@ -24,7 +24,7 @@ pub fn compile(args: &CompileArgs) -> Result<(), Failure> {
         return Err(fail(Exit::BadInput, message));
     }
     let mut prepared = prepare(&args.model, &args.target)?;
-    let weights = prepared.load(0, None, None)?.context.model().weight_bytes();
+    let weights = prepared.load(0, &[], None)?.context.model().weight_bytes();
     report(args, &prepared.described.graph, &target, &prepared.compiled, weights, &prepared.passes, &[])
 }
 

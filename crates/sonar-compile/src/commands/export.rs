@@ -2,10 +2,9 @@
 
 use crate::args::ExportArgs;
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::model::compiled::read_weights;
+use crate::model::compiled;
 use crate::model::load::{self, Described};
 use crate::terminal::output::{outln, save};
-use sonar_ir::init;
 
 /// Runs the subcommand.
 pub fn export(args: &ExportArgs) -> Result<(), Failure> {
@@ -14,10 +13,7 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
     }
     let Described { graph, weights, .. } = load::model(&args.model, args.batch.unwrap_or(1))?;
     let graph = args.batch.map_or_else(|| graph.clone(), |batch| graph.specialise(batch));
-    let mut values = weights.unwrap_or_else(|| init::randomise(&graph, args.seed));
-    if let Some(path) = &args.weights {
-        read_weights(path, &graph, &mut values)?;
-    }
+    let values = compiled::weights(&graph, weights, args.seed, args.weights.as_deref())?;
     let bytes = sonar_onnx::export(&graph, &values).or_exit(Exit::BadInput)?;
     let path = args.output.display();
     save(&args.output, &bytes)?;

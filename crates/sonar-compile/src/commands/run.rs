@@ -2,7 +2,7 @@
 
 use crate::args::{Format, RunArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
-use crate::model::compiled::{prepare, write_f32};
+use crate::model::compiled::prepare;
 use crate::terminal::output::outln;
 use serde_json::json;
 use sonar_ir::{Tensor, interp};
@@ -13,11 +13,9 @@ const SHOWN: usize = 16;
 /// Runs the subcommand.
 pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let mut prepared = prepare(&args.model, &args.target)?;
-    let mut ready = prepared.load(args.seed, args.data.input.as_deref(), args.data.weights.as_deref())?;
+    let mut ready = prepared.load(args.seed, &args.data.input, args.data.weights.as_deref())?;
     ready.run()?;
-    if let Some(path) = &args.output {
-        write_f32(path, &ready.outputs)?;
-    }
+    prepared.save(&args.output, &ready.outputs)?;
 
     let graph = &prepared.compiled.lowered.graph;
     let shapes: Vec<Vec<usize>> = graph.outputs.iter().filter_map(|&id| graph.ty(id).extents()).collect();

@@ -4,7 +4,7 @@ use crate::args::{ModelArgs, TargetArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::machine;
 use crate::model::load::{self, Described};
-use crate::terminal::output::save;
+use crate::model::tensors::{self, Role};
 use sonar_codegen::{CodegenError, Target};
 use sonar_ir::{Graph, Values, init};
 use sonar_measure::{MeasureError, Records};
@@ -121,7 +121,10 @@ pub fn passes(described: &Described, planned: &Planned) -> Vec<Pass> {
 pub fn weights(graph: &Graph, given: Option<Values>, seed: u64, file: Option<&Path>) -> Result<Values, Failure> {
     let mut values = given.unwrap_or_else(|| init::randomise(graph, seed));
     if let Some(path) = file {
-        read_weights(path, graph, &mut values)?;
+        let ports = tensors::ports(graph, &graph.params(), None);
+        let data = tensors::read_all(path, &ports, Role::Parameter)?;
+        let names: Vec<String> = ports.into_iter().map(|port| port.name).collect();
+        replace(&mut values, &names, data);
     }
     Ok(values)
 }
@@ -187,9 +190,9 @@ fn default_records() -> Option<PathBuf> {
 }
 
 impl Prepared {
-    /// Loads weights and makes arguments, once. Weights are as [`weights`] finds them; inputs are those of a file, else random
+    /// Loads weights and makes arguments, once. Weights are as [`weights`] finds them; inputs are those of files, else random
     /// from `seed`.
-    pub fn load(&mut self, seed: u64, input: Option<&Path>, weights_file: Option<&Path>) -> Result<Ready, Failure> {
+    pub fn load(&mut self, seed: u64, inputs: &[String], weights_file: Option<&Path>) -> Result<Ready, Failure> {
         let graph = &self.compiled.lowered.graph;
         let mut values = weights(graph, self.described.weights.take(), seed, weights_file)?;
         let start = Instant::now();
@@ -198,13 +201,20 @@ impl Prepared {
         self.passes.push(Pass { name: "weights", seconds: start.elapsed().as_secs_f64() });
         values.extend(init::inputs(graph, seed));
         let names: Vec<String> = graph.inputs().iter().filter_map(|&id| graph.node(id).name.clone()).collect();
-        if let Some(path) = input {
-            let data = split(&read_f32(path)?, model.input_lengths(), path, "inputs")?;
+        let ports = tensors::ports(graph, &graph.inputs(), self.described.inputs.as_deref());
+        if let Some(data) = tensors::read(inputs, &ports, Role::Input)? {
             replace(&mut values, &names, data);
         }
         let inputs = names.iter().map(|n| values[n].data.clone()).collect();
         let outputs = model.output_lengths().iter().map(|&len| vec![0.0; len]).collect();
         Ok(Ready { context, values, inputs, outputs })
+    }
+
+    /// Writes the outputs of a run into files.
+    pub fn save(&self, files: &[String], outputs: &[Vec<f32>]) -> Result<(), Failure> {
+        let graph = &self.compiled.lowered.graph;
+        let ports = tensors::ports(graph, &graph.outputs, self.described.outputs.as_deref());
+        tensors::write(files, &ports, outputs)
     }
 
     /// Seconds of all passes together: when the model is loaded, what it took until it was ready to run.
@@ -234,50 +244,4 @@ impl Ready {
         let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
         self.context.trace(&inputs, &mut outputs).or_exit(Exit::Internal)
     }
-}
-
-/// Takes the values of the parameters, in the order of the graph, from a file of their own.
-pub fn read_weights(path: &Path, graph: &Graph, values: &mut Values) -> Result<(), Failure> {
-    let names: Vec<String> = graph.params().iter().filter_map(|&id| graph.node(id).name.clone()).collect();
-    let lengths: Vec<usize> = names.iter().map(|n| values[n].data.len()).collect();
-    replace(values, &names, split(&read_f32(path)?, &lengths, path, "parameters")?);
-    Ok(())
-}
-
-/// Cuts numbers into parts of these lengths.
-fn split(data: &[f32], lengths: &[usize], path: &Path, what: &str) -> Result<Vec<Vec<f32>>, Failure> {
-    let wanted: usize = lengths.iter().sum();
-    if data.len() != wanted {
-        return Err(fail(
-            Exit::BadInput,
-            format!("{} holds {} numbers; the model's {what} have {wanted}", path.display(), data.len()),
-        ));
-    }
-    let mut rest = data;
-    Ok(lengths
-        .iter()
-        .map(|&len| {
-            let (part, others) = rest.split_at(len);
-            rest = others;
-            part.to_vec()
-        })
-        .collect())
-}
-
-/// A file of little-endian `f32`.
-pub fn read_f32(path: &Path) -> Result<Vec<f32>, Failure> {
-    let bytes = std::fs::read(path).map_err(|e| fail(Exit::BadInput, format!("cannot read {}: {e}", path.display())))?;
-    if bytes.len() % 4 != 0 {
-        return Err(fail(
-            Exit::BadInput,
-            format!("{} has {} bytes, which is not a whole number of f32", path.display(), bytes.len()),
-        ));
-    }
-    Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-}
-
-/// Writes little-endian `f32`.
-pub fn write_f32(path: &Path, data: &[Vec<f32>]) -> Result<(), Failure> {
-    let bytes: Vec<u8> = data.iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
-    save(path, bytes)
 }

@@ -1,17 +1,13 @@
 //! From a path, an architecture and shapes on the command line to a graph.
 
-use super::hint;
 use crate::args::{ModelArgs, TargetArgs};
 use crate::exit::{Exit, Failure, OrExit, Report, fail};
-use anyhow::Context;
 use sonar_files::Seems;
 use sonar_ir::space::{Assignment, Space};
 use sonar_ir::{Graph, Values};
 use sonar_onnx::{ImportError, ImportOptions, Imported};
 use sonar_rewrite::{RULES, Rule, RuleError};
 use sonar_tune::RewriteLevel;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
@@ -24,6 +20,10 @@ pub struct Described {
     pub graph: Graph,
     /// The values of its parameters, if the file holds them, as ONNX files do.
     pub weights: Option<Values>,
+    /// What an ONNX file calls the inputs.
+    pub inputs: Option<Vec<String>>,
+    /// What an ONNX file calls the outputs.
+    pub outputs: Option<Vec<String>>,
     /// How long it took to read, in seconds.
     pub seconds: f64,
 }
@@ -31,13 +31,14 @@ pub struct Described {
 /// The model that the arguments name; `batch` is bound where an ONNX file leaves it open, and stays open in a `.sonar` file.
 pub fn model(args: &ModelArgs, batch: usize) -> Result<Described, Failure> {
     let start = Instant::now();
-    let (graph, weights) = if is_onnx(&args.model)? {
-        let Imported { graph, weights, .. } = onnx(args, batch)?;
-        (graph, Some(weights))
+    let mut described = if is_onnx(&args.model)? {
+        let Imported { graph, weights, inputs, outputs } = onnx(args, batch)?;
+        Described { graph, weights: Some(weights), inputs: Some(inputs), outputs: Some(outputs), seconds: 0.0 }
     } else {
-        (graph(args)?, None)
+        Described { graph: graph(args)?, weights: None, inputs: None, outputs: None, seconds: 0.0 }
     };
-    Ok(Described { graph, weights, seconds: start.elapsed().as_secs_f64() })
+    described.seconds = start.elapsed().as_secs_f64();
+    Ok(described)
 }
 
 /// Whether a file is an ONNX file: its name says so, or its first byte does, which announces the version of the format and is
@@ -51,10 +52,8 @@ pub fn is_onnx(path: &Path) -> Result<bool, Failure> {
     if !path.is_file() {
         return Ok(false);
     }
-    let mut first = [0];
-    let read = File::open(path).and_then(|mut file| file.read(&mut first));
-    let count = read.with_context(|| format!("cannot read {}", path.display())).or_exit(Exit::BadInput)?;
-    Ok(count == 1 && first[0] == VERSION_FIELD)
+    let first = sonar_files::read_head(path, 1).or_exit(Exit::BadInput)?;
+    Ok(first == [VERSION_FIELD])
 }
 
 /// Imports an ONNX file. Options that it leaves no room for are refused.
@@ -65,8 +64,8 @@ pub fn onnx(args: &ModelArgs, batch: usize) -> Result<Imported, Failure> {
     let path = args.model.display();
     let options = ImportOptions { shapes: args.shapes.iter().cloned().collect(), batch };
     let imported = sonar_onnx::import(&args.model, &options).map_err(|error| match error {
-        // These name the file themselves.
-        ImportError::Read { .. } | ImportError::TooLarge { .. } => fail(Exit::BadInput, error),
+        // This names the file itself.
+        ImportError::Read(error) => fail(Exit::BadInput, error),
         error => fail(Exit::BadInput, format!("{path}: {error}")),
     })?;
     let batches = |id| imported.graph.ty(id).extents().is_some_and(|shape| shape.first() == Some(&batch));
@@ -76,16 +75,14 @@ pub fn onnx(args: &ModelArgs, batch: usize) -> Result<Imported, Failure> {
     Ok(imported)
 }
 
-/// Reads a text file. What is too large or no text is refused.
+/// Reads a text file. Files that are no text are refused with what they seem to be.
 pub fn text(path: &Path) -> Result<String, Failure> {
-    let cannot = |error: std::io::Error| fail(Exit::BadInput, format!("cannot read {}: {error}", path.display()));
-    let size = std::fs::metadata(path).map_err(cannot)?.len();
-    if size > MAX_TEXT {
-        return Err(fail(Exit::BadInput, format!("{} has {size} bytes; a description has at most {MAX_TEXT}", path.display())));
+    let bytes = sonar_files::read(path, MAX_TEXT).or_exit(Exit::BadInput)?;
+    match sonar_files::seems(&bytes, bytes.len() as u64) {
+        None | Some(Seems::Sonar | Seems::LinkText | Seems::Empty) => {}
+        Some(seems) => return Err(fail(Exit::BadInput, format!("{}: {seems}", path.display()))),
     }
-    let bytes = std::fs::read(path).map_err(cannot)?;
-    String::from_utf8(bytes)
-        .map_err(|_| fail(Exit::BadInput, format!("{} is not a text in UTF-8{}", path.display(), hint::behind(path))))
+    String::from_utf8(bytes).map_err(|_| fail(Exit::BadInput, format!("{} is not a text in UTF-8", path.display())))
 }
 
 /// A failure that shows the place in the source.

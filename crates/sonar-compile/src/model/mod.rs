@@ -3,3 +3,4 @@
 pub mod compiled;
 pub mod hint;
 pub mod load;
+pub mod tensors;

@@ -87,7 +87,7 @@ pub fn export_model(graph: &Graph, weights: &Values) -> Result<ModelProto, Expor
     let inputs = graph.inputs();
     let input = inputs.iter().map(|&id| info(graph.node(id).name.as_deref().unwrap_or_default(), graph.ty(id))).collect();
     let (node, initializer) = writer.finish();
-    let graph = GraphProto { name: graph.name.clone(), node, initializer, input, output: outputs, value_info: vec![] };
+    let graph = GraphProto { name: graph.name.clone(), node, initializer, input, output: outputs, ..GraphProto::default() };
     Ok(ModelProto {
         ir_version: FORMAT,
         producer_name: "sonar".to_string(),

@@ -1,7 +1,7 @@
 //! The part of ONNX's protocol definition (`onnx.proto`) that import reads, with its names and field numbers.
 //!
-//! What is left out — documentation, training information, quantisation annotations, sparse tensors — is skipped by the
-//! decoder, as protocol buffers prescribe for unknown fields.
+//! The decoder skips all other fields, as protocol buffers prescribe: documentation, training information, quantisation
+//! annotations.
 
 use bytes::Bytes;
 
@@ -68,6 +68,9 @@ pub struct GraphProto {
     /// Types of values in between, where the file tells.
     #[prost(message, repeated, tag = "13")]
     pub value_info: Vec<ValueInfoProto>,
+    /// Constants of which most elements are 0, by the names of their values.
+    #[prost(message, repeated, tag = "15")]
+    pub sparse_initializer: Vec<SparseTensorProto>,
 }
 
 /// An operator applied to values; an empty name is an argument left out.
@@ -120,6 +123,9 @@ pub struct AttributeProto {
     /// Texts.
     #[prost(bytes = "bytes", repeated, tag = "9")]
     pub strings: Vec<Bytes>,
+    /// A sparse tensor.
+    #[prost(message, optional, tag = "22")]
+    pub sparse_tensor: Option<SparseTensorProto>,
     /// Which field holds the value: an [`AttributeType`].
     #[prost(enumeration = "AttributeType", tag = "20")]
     pub r#type: i32,
@@ -147,6 +153,8 @@ pub enum AttributeType {
     Ints = 7,
     /// Texts.
     Strings = 8,
+    /// A sparse tensor.
+    SparseTensor = 11,
 }
 
 /// A constant tensor. Its elements are in `raw_data`, in the field of its type, or in another file.
@@ -185,6 +193,20 @@ pub struct TensorProto {
     /// 0 if the elements are here, 1 if they are in another file.
     #[prost(int32, tag = "14")]
     pub data_location: i32,
+}
+
+/// A constant tensor of which the elements other than 0 are listed.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SparseTensorProto {
+    /// The elements that are listed, of shape `[count]`, with the name of the whole tensor.
+    #[prost(message, optional, tag = "1")]
+    pub values: Option<TensorProto>,
+    /// Where they are, as `int64`: positions in the flat tensor, of shape `[count]`, or indices, of shape `[count, rank]`.
+    #[prost(message, optional, tag = "2")]
+    pub indices: Option<TensorProto>,
+    /// Extents of the whole tensor.
+    #[prost(int64, repeated, tag = "3")]
+    pub dims: Vec<i64>,
 }
 
 /// Element types.

@@ -2,23 +2,21 @@
 
 use crate::build::known::{Data, Int, Known};
 use crate::error::Refusal;
+use crate::file::external::{self, Folders};
 use crate::file::proto::{DataType, TensorProto};
-use bytes::Bytes;
 use half::{bf16, f16};
 use sonar_ir::Tensor;
 use sonar_ir::verify::MAX_ELEMENTS;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path};
+use std::path::Path;
 use std::rc::Rc;
 
-/// The elements of a tensor; `folder` is the model's, where other files with elements must be.
-pub fn elements(tensor: &TensorProto, folder: &Path) -> Result<Known, Refusal> {
+/// The elements of a tensor; `folders` are the model's, where other files with elements must be.
+pub fn elements(tensor: &TensorProto, folders: &Folders) -> Result<Known, Refusal> {
     let (shape, count) = shape(&tensor.dims)?;
     let ty = DataType::try_from(tensor.data_type).unwrap_or(DataType::Undefined);
     let raw = match tensor.data_location {
         0 => (!tensor.raw_data.is_empty()).then(|| tensor.raw_data.clone()),
-        1 => Some(external(tensor, raw_bytes(ty, count)?, folder)?),
+        1 => Some(external::bytes(tensor, raw_bytes(ty, count)?, folders)?),
         other => return Err(Refusal::invalid(format!("elements in location {other}"))),
     };
     let mut known = match raw {
@@ -34,7 +32,7 @@ pub fn values(of: &TensorProto) -> Result<Tensor, Refusal> {
     if of.data_location != 0 {
         return Err(Refusal::unsupported("elements in another file"));
     }
-    let known = elements(of, Path::new(""))?;
+    let known = elements(of, &Folders::only(Path::new("")))?;
     let data = match &known.data {
         Data::Float(data) => data.to_vec(),
         Data::Int(data) => data.iter().map(|&v| v as f32).collect(),
@@ -43,7 +41,7 @@ pub fn values(of: &TensorProto) -> Result<Tensor, Refusal> {
 }
 
 /// Extents and their product.
-fn shape(dims: &[i64]) -> Result<(Vec<usize>, usize), Refusal> {
+pub fn shape(dims: &[i64]) -> Result<(Vec<usize>, usize), Refusal> {
     let shape: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
     let shape = shape.ok_or_else(|| Refusal::invalid(format!("the shape {dims:?}")))?;
     match crate::build::elements(&shape) {
@@ -161,50 +159,4 @@ fn integers(ty: DataType, shape: Vec<usize>, data: Vec<i64>) -> Result<Known, Re
         return Err(Refusal::unsupported("unsigned integers of more than 63 bits"));
     }
     Ok(Known::typed(int, shape, data))
-}
-
-/// Bytes of a tensor from a file in the model's folder or below it. Paths that leave the folder and links are refused:
-/// a model from elsewhere must not read what is not its own.
-fn external(tensor: &TensorProto, expected: usize, folder: &Path) -> Result<Bytes, Refusal> {
-    let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
-    let number = |key: &str, default: u64| match entry(key) {
-        None => Ok(default),
-        Some(text) => text.parse().map_err(|_| Refusal::invalid(format!("the {key} `{text}` of external data"))),
-    };
-    let location = entry("location").ok_or_else(|| Refusal::invalid("external data without a location"))?;
-    let (offset, length) = (number("offset", 0)?, number("length", expected as u64)?);
-    if length != expected as u64 {
-        return Err(Refusal::invalid(format!(
-            "{length} bytes of external data where the shape {:?} has {expected}",
-            tensor.dims
-        )));
-    }
-    let refused = |why: &str| Refusal::invalid(format!("external data in `{location}`: {why}"));
-    if location.is_empty() || !Path::new(location).components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir)) {
-        return Err(refused("the path leaves the model's folder"));
-    }
-    let mut path = folder.to_path_buf();
-    for component in Path::new(location).components() {
-        path.push(component);
-        let metadata = std::fs::symlink_metadata(&path).map_err(|e| refused(&e.to_string()))?;
-        if metadata.file_type().is_symlink() {
-            return Err(refused("links are not followed"));
-        }
-    }
-    let read = || -> std::io::Result<Option<Vec<u8>>> {
-        let mut file = File::open(&path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() || offset.checked_add(length).is_none_or(|end| end > metadata.len()) {
-            return Ok(None);
-        }
-        file.seek(SeekFrom::Start(offset))?;
-        let mut bytes = vec![0; expected];
-        file.read_exact(&mut bytes)?;
-        Ok(Some(bytes))
-    };
-    match read() {
-        Ok(Some(bytes)) => Ok(bytes.into()),
-        Ok(None) => Err(refused(&format!("it has no {length} bytes from {offset} on"))),
-        Err(error) => Err(refused(&error.to_string())),
-    }
 }

@@ -3,11 +3,11 @@
 use crate::build::Value;
 use crate::build::known::Known;
 use crate::error::Refusal;
-use crate::file::proto::{AttributeProto, AttributeType, NodeProto, TensorProto};
+use crate::file::external::Folders;
+use crate::file::proto::{AttributeProto, AttributeType, NodeProto, SparseTensorProto, TensorProto};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::Path;
 
 /// A node with the values of its arguments.
 ///
@@ -17,8 +17,8 @@ pub struct Call<'a> {
     pub node: &'a NodeProto,
     /// Version of ONNX's operators.
     pub opset: i64,
-    /// Folder of the model.
-    pub folder: &'a Path,
+    /// Folders of the model.
+    pub folders: &'a Folders,
     /// The arguments; those left out are `None`.
     inputs: Vec<Option<Value>>,
     asked: RefCell<BTreeSet<&'static str>>,
@@ -26,8 +26,8 @@ pub struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// A node with its arguments.
-    pub fn new(node: &'a NodeProto, opset: i64, folder: &'a Path, inputs: Vec<Option<Value>>) -> Self {
-        Call { node, opset, folder, inputs, asked: RefCell::default() }
+    pub fn new(node: &'a NodeProto, opset: i64, folders: &'a Folders, inputs: Vec<Option<Value>>) -> Self {
+        Call { node, opset, folders, inputs, asked: RefCell::default() }
     }
 
     /// An argument that must be there.
@@ -143,13 +143,22 @@ impl<'a> Call<'a> {
         Ok(self.find(name, AttributeType::Tensor)?.and_then(|a| a.t.as_ref()))
     }
 
+    /// A sparse tensor.
+    pub fn sparse_tensor(&self, name: &'static str) -> Result<Option<&'a SparseTensorProto>, Refusal> {
+        Ok(self.find(name, AttributeType::SparseTensor)?.and_then(|a| a.sparse_tensor.as_ref()))
+    }
+
     /// Accepts attributes that change nothing here.
     pub fn ignore(&self, names: &[&'static str]) {
         self.asked.borrow_mut().extend(names);
     }
 
-    /// Refuses attributes that nobody asked for.
+    /// Refuses attributes that nobody asked for, and two of one name.
     pub fn finish(&self) -> Result<(), Refusal> {
+        let mut names = BTreeSet::new();
+        if let Some(twice) = self.node.attribute.iter().find(|a| !names.insert(a.name.as_str())) {
+            return Err(Refusal::invalid(format!("two attributes have the name `{}`", twice.name)));
+        }
         let asked = self.asked.borrow();
         let unknown = |a: &&AttributeProto| !asked.contains(a.name.as_str());
         match self.node.attribute.iter().find(unknown) {

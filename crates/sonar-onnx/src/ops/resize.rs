@@ -1,22 +1,29 @@
 //! Resizing: a linear function of each axis by itself, whose matrix is known at import.
+//!
+//! Extents and coordinates are computed in 32-bit floating point, as ONNX Runtime computes them. The rounding decides which
+//! extent results and which element is nearest.
 
 use super::movement::extents;
-use crate::build::known::{Known, MAX_COMPUTED};
-use crate::build::{Builder, Value, axes, axis, elements};
+use crate::build::known::Known;
+use crate::build::{Builder, Value, axes, axis};
 use crate::error::Refusal;
 use crate::import::call::Call;
 use sonar_ir::BinaryOp;
 
 type Results = Result<Vec<Value>, Refusal>;
 
+/// The most elements of the matrix of one axis: 64 MiB of weights.
+const MAX_MATRIX: usize = 1 << 24;
+
 /// How the elements of a result are taken from those of an operand.
 struct Method {
     mode: Mode,
-    coordinates: String,
-    rounding: String,
-    /// The parameter of the cubic.
+    coordinates: Coordinates,
+    /// Which element is the nearest.
+    rounding: Rounding,
+    /// The parameter of the cubic kernel.
     cubic: f64,
-    /// Whether elements beyond the border have no weight; if they do, they are those of the border.
+    /// Whether elements beyond the border have no weight. If they have one, they equal the element at the border.
     exclude_outside: bool,
     /// Whether shrinking takes the mean of all elements that fall together.
     antialias: bool,
@@ -31,13 +38,36 @@ enum Mode {
     Cubic,
 }
 
+/// How an index of the result becomes a place in the operand (`coordinate_transformation_mode`).
+#[derive(Clone, Copy, PartialEq)]
+enum Coordinates {
+    HalfPixel,
+    HalfPixelSymmetric,
+    PytorchHalfPixel,
+    AlignCorners,
+    Asymmetric,
+    CropAndResize,
+}
+
+/// How a place becomes the index of the nearest element (`nearest_mode`).
+#[derive(Clone, Copy, PartialEq)]
+enum Rounding {
+    PreferFloor,
+    PreferCeil,
+    Floor,
+    Ceil,
+    /// Up where the axis shrinks, down where it does not: before version 11, where a file cannot choose.
+    Unchosen,
+}
+
 /// One axis that is resized.
+#[derive(Clone, Copy)]
 struct Axis {
     from: usize,
     to: usize,
-    scale: f64,
+    scale: f32,
     /// Beginning and end of the region of interest, as shares of the axis.
-    region: (f64, f64),
+    region: (f32, f32),
 }
 
 /// Where the elements of a result come from, for one element of the result.
@@ -55,8 +85,8 @@ pub fn resize(b: &mut Builder, call: &Call<'_>) -> Results {
     }
     let method = Method {
         mode: mode(&call.text("mode", "nearest")?)?,
-        coordinates: call.text("coordinate_transformation_mode", "half_pixel")?,
-        rounding: call.text("nearest_mode", "round_prefer_floor")?,
+        coordinates: coordinates(&call.text("coordinate_transformation_mode", "half_pixel")?)?,
+        rounding: rounding(&call.text("nearest_mode", "round_prefer_floor")?)?,
         cubic: f64::from(call.float("cubic_coeff_a", -0.75)?),
         exclude_outside: call.flag("exclude_outside", false)?,
         antialias: call.flag("antialias", false)?,
@@ -70,63 +100,66 @@ pub fn resize(b: &mut Builder, call: &Call<'_>) -> Results {
     } else {
         (0..x.rank()).collect()
     };
-    let floats = |index: usize| -> Result<Option<Vec<f64>>, Refusal> {
+    let count = resized.len();
+    let floats = |index: usize, what: &str, wanted: usize| -> Result<Option<Vec<f32>>, Refusal> {
         let Some(known) = call.known(index)? else { return Ok(None) };
-        let list: Vec<f64> = known.as_floats()?.iter().map(|&v| f64::from(v)).collect();
-        Ok((!list.is_empty()).then_some(list))
+        match known.as_floats()?.to_vec() {
+            list if list.is_empty() => Ok(None),
+            list if list.len() == wanted => Ok(Some(list)),
+            list => Err(Refusal::invalid(format!("{} {what} for {count} axes", list.len()))),
+        }
     };
     let sizes = call.known(3)?.map(Known::as_ints).transpose()?.filter(|sizes| !sizes.is_empty()).map(extents).transpose()?;
     let policy = call.text("keep_aspect_ratio_policy", "stretch")?;
     let from: Vec<usize> = resized.iter().map(|&axis| x.shape()[axis]).collect();
-    let (scales, sizes) = match (floats(2)?, sizes) {
-        (Some(scales), None) => (scales, None),
-        (None, Some(sizes)) if sizes.len() == from.len() => scales_of(&from, sizes, &policy)?,
-        (None, Some(sizes)) => return Err(Refusal::invalid(format!("{} sizes for {} axes", sizes.len(), from.len()))),
-        _ => return Err(Refusal::invalid("expected either scales or sizes")),
+    // The scale of an axis and its new extent.
+    let scaled: Vec<(f32, usize)> = match (floats(2, "scales", count)?, sizes) {
+        (Some(scales), None) => {
+            let scaled = scales.iter().zip(&from).map(|(&scale, &from)| Ok((scale, scaled_extent(from, scale)?)));
+            scaled.collect::<Result<_, Refusal>>()?
+        }
+        (None, Some(sizes)) if sizes.len() == count => scales_of(&from, &sizes, &policy)?,
+        (None, Some(sizes)) => return Err(Refusal::invalid(format!("{} sizes for {count} axes", sizes.len()))),
+        (Some(_), Some(_)) => return Err(Refusal::invalid("expected either scales or sizes, found both")),
+        (None, None) => return Err(Refusal::invalid("expected either scales or sizes")),
     };
-    let regions = match floats(1)? {
-        Some(roi) if method.coordinates == "tf_crop_and_resize" => roi,
-        _ => [vec![0.0; from.len()], vec![1.0; from.len()]].concat(),
+    let regions = match floats(1, "ends of regions", 2 * count) {
+        _ if method.coordinates != Coordinates::CropAndResize => None,
+        given => given?,
     };
-    if scales.len() != from.len() || regions.len() != 2 * from.len() {
-        return Err(Refusal::invalid(format!("scales or regions for another number of axes than {}", from.len())));
-    }
+    let regions = regions.unwrap_or_else(|| [vec![0.0; count], vec![1.0; count]].concat());
     let mut result = x.clone();
-    let mut plan = Vec::new();
     for (i, &axis) in resized.iter().enumerate() {
-        let to = match &sizes {
-            Some(sizes) => sizes[i],
-            None => scaled(from[i], scales[i])?,
-        };
-        plan.push((axis, Axis { from: from[i], to, scale: scales[i], region: (regions[i], regions[from.len() + i]) }));
-    }
-    for (axis, along) in &plan {
-        result = b.resize(&result, *axis, along, &method)?;
+        let (scale, to) = scaled[i];
+        let along = Axis { from: from[i], to, scale, region: (regions[i], regions[count + i]) };
+        result = b.resize(&result, axis, &along, &method)?;
     }
     Ok(vec![result])
 }
 
-/// Versions 7 to 10: scales only, and element `i` comes from `i / scale`.
+/// Versions 7 to 10: scales only, and element `i` comes from `i / scale`. They are an attribute in versions 7 and 8.
 pub fn upsample(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let method = Method {
         mode: mode(&call.text("mode", "nearest")?)?,
-        coordinates: "asymmetric".to_string(),
-        rounding: "floor".to_string(),
+        coordinates: Coordinates::Asymmetric,
+        rounding: Rounding::Unchosen,
         cubic: -0.75,
         exclude_outside: false,
         antialias: false,
         extrapolation: 0.0,
     };
-    let Some(scales) = call.known(1)? else { return Err(Refusal::invalid("argument 2 is missing")) };
-    let scales = scales.as_floats()?.clone();
+    let scales = match call.known(1)? {
+        Some(known) => known.as_floats()?.to_vec(),
+        None => call.floats("scales")?.ok_or_else(|| Refusal::invalid("argument 2, the scales, is missing"))?.to_vec(),
+    };
     if scales.len() != x.rank() {
         return Err(Refusal::invalid(format!("{} scales for a tensor of rank {}", scales.len(), x.rank())));
     }
     let mut result = x.clone();
     for (axis, &scale) in scales.iter().enumerate() {
-        let (from, scale) = (x.shape()[axis], f64::from(scale));
-        let along = Axis { from, to: scaled(from, scale)?, scale, region: (0.0, 1.0) };
+        let from = x.shape()[axis];
+        let along = Axis { from, to: scaled_extent(from, scale)?, scale, region: (0.0, 1.0) };
         result = b.resize(&result, axis, &along, &method)?;
     }
     Ok(vec![result])
@@ -135,35 +168,58 @@ pub fn upsample(b: &mut Builder, call: &Call<'_>) -> Results {
 fn mode(name: &str) -> Result<Mode, Refusal> {
     match name {
         "nearest" => Ok(Mode::Nearest),
-        "linear" => Ok(Mode::Linear),
+        // Version 7 of `Upsample` knew images only.
+        "linear" | "bilinear" => Ok(Mode::Linear),
         "cubic" => Ok(Mode::Cubic),
         other => Err(Refusal::unsupported(format!("the mode `{other}`"))),
     }
 }
 
-/// The extent that an axis is scaled to.
-fn scaled(from: usize, scale: f64) -> Result<usize, Refusal> {
-    let to = (from as f64 * scale).floor();
+fn coordinates(name: &str) -> Result<Coordinates, Refusal> {
+    match name {
+        "half_pixel" => Ok(Coordinates::HalfPixel),
+        "half_pixel_symmetric" => Ok(Coordinates::HalfPixelSymmetric),
+        "pytorch_half_pixel" => Ok(Coordinates::PytorchHalfPixel),
+        "align_corners" => Ok(Coordinates::AlignCorners),
+        "asymmetric" => Ok(Coordinates::Asymmetric),
+        "tf_crop_and_resize" => Ok(Coordinates::CropAndResize),
+        other => Err(Refusal::unsupported(format!("coordinates `{other}`"))),
+    }
+}
+
+fn rounding(name: &str) -> Result<Rounding, Refusal> {
+    match name {
+        "round_prefer_floor" => Ok(Rounding::PreferFloor),
+        "round_prefer_ceil" => Ok(Rounding::PreferCeil),
+        "floor" => Ok(Rounding::Floor),
+        "ceil" => Ok(Rounding::Ceil),
+        other => Err(Refusal::invalid(format!("the rounding `{other}`"))),
+    }
+}
+
+/// The extent that an axis is scaled to: the product in 32-bit floating point, rounded down.
+fn scaled_extent(from: usize, scale: f32) -> Result<usize, Refusal> {
+    let to = (from as f32 * scale).floor();
     if !(1.0..1e9).contains(&to) {
         return Err(Refusal::invalid(format!("an axis of extent {from} scaled by {scale}")));
     }
     Ok(to as usize)
 }
 
-/// Scales for these sizes, and the sizes that the policy makes of them.
-fn scales_of(from: &[usize], sizes: Vec<usize>, policy: &str) -> Result<(Vec<f64>, Option<Vec<usize>>), Refusal> {
+/// The scale and the extent of each axis, for the sizes that a file asks for and its policy (`keep_aspect_ratio_policy`).
+fn scales_of(from: &[usize], sizes: &[usize], policy: &str) -> Result<Vec<(f32, usize)>, Refusal> {
     if sizes.contains(&0) || from.contains(&0) {
         return Err(Refusal::invalid(format!("the sizes {sizes:?} from {from:?}")));
     }
-    let scales: Vec<f64> = sizes.iter().zip(from).map(|(&to, &from)| to as f64 / from as f64).collect();
+    let ratios = sizes.iter().zip(from).map(|(&to, &from)| to as f32 / from as f32);
     let one = match policy {
-        "stretch" => return Ok((scales, Some(sizes))),
-        "not_larger" => scales.iter().copied().fold(f64::INFINITY, f64::min),
-        "not_smaller" => scales.iter().copied().fold(0.0, f64::max),
+        "stretch" => return Ok(ratios.zip(sizes.iter().copied()).collect()),
+        "not_larger" => ratios.fold(f32::INFINITY, f32::min),
+        "not_smaller" => ratios.fold(0.0, f32::max),
         other => return Err(Refusal::invalid(format!("the policy `{other}`"))),
     };
-    let sizes = from.iter().map(|&from| (from as f64 * one + 0.5).floor() as usize).collect();
-    Ok((vec![one; from.len()], Some(sizes)))
+    // Halves are rounded up.
+    Ok(from.iter().map(|&from| (one, ((from as f32 * one).round() as usize).max(1))).collect())
 }
 
 impl Builder {
@@ -173,10 +229,14 @@ impl Builder {
         if along.from == along.to && along.scale == 1.0 && along.region == (0.0, 1.0) {
             return Ok(value.clone());
         }
-        if elements(&[along.from, along.to]).is_none_or(|count| count > MAX_COMPUTED) {
-            return Err(Refusal::unsupported(format!("resizing an axis from {} to {}", along.from, along.to)));
+        if along.from.saturating_mul(along.to) > MAX_MATRIX {
+            return Err(Refusal::unsupported(format!(
+                "resizing an axis from {} to {} takes a matrix of more than {MAX_MATRIX} weights: resize in two steps, or before \
+                 the model runs",
+                along.from, along.to
+            )));
         }
-        let rows = (0..along.to).map(|i| row(i, along, method)).collect::<Result<Vec<_>, _>>()?;
+        let rows: Vec<Row> = (0..along.to).map(|i| row(i, along, method)).collect();
         let last = along.from as i64 - 1;
         let single = |row: &Row| match &row.weights[..] {
             [weight] if *weight == 1.0 => Some(row.first.clamp(0, last) as usize),
@@ -217,23 +277,24 @@ impl Builder {
 }
 
 /// From which elements of the operand element `i` of the result comes.
-fn row(i: usize, along: &Axis, method: &Method) -> Result<Row, Refusal> {
-    let x = coordinate(i as f64, along, method)?;
-    if method.coordinates == "tf_crop_and_resize" && !(0.0..=along.from as f64 - 1.0).contains(&x) {
-        return Ok(Row { first: 0, weights: vec![] });
+fn row(i: usize, along: &Axis, method: &Method) -> Row {
+    let x = coordinate(i as f32, along, method.coordinates);
+    if method.coordinates == Coordinates::CropAndResize && !(0.0..=along.from as f32 - 1.0).contains(&x) {
+        return Row { first: 0, weights: vec![] };
     }
     if method.mode == Mode::Nearest {
-        let nearest = match method.rounding.as_str() {
-            "round_prefer_floor" => (x - 0.5).ceil(),
-            "round_prefer_ceil" => (x + 0.5).floor(),
-            "floor" => x.floor(),
-            "ceil" => x.ceil(),
-            other => return Err(Refusal::invalid(format!("the rounding `{other}`"))),
+        let nearest = match method.rounding {
+            Rounding::PreferFloor => (x - 0.5).ceil(),
+            Rounding::PreferCeil => x.round(),
+            Rounding::Ceil => x.ceil(),
+            Rounding::Unchosen if along.scale < 1.0 => x.ceil(),
+            Rounding::Floor | Rounding::Unchosen => x.floor(),
         };
-        return Ok(Row { first: nearest as i64, weights: vec![1.0] });
+        return Row { first: nearest as i64, weights: vec![1.0] };
     }
+    let x = f64::from(x);
     // A kernel is stretched where shrinking takes the mean of what falls together.
-    let stretch = if method.antialias { along.scale.min(1.0) } else { 1.0 };
+    let stretch = if method.antialias { f64::from(along.scale.min(1.0)) } else { 1.0 };
     let (reach, kernel): (f64, &dyn Fn(f64) -> f64) = match method.mode {
         Mode::Linear => (1.0, &|t| (1.0 - t.abs()).max(0.0)),
         _ => (2.0, &|t| cubic(t.abs(), method.cubic)),
@@ -251,7 +312,7 @@ fn row(i: usize, along: &Axis, method: &Method) -> Result<Row, Refusal> {
     if method.exclude_outside || method.antialias {
         weights.iter_mut().for_each(|weight| *weight /= total);
     }
-    Ok(Row { first, weights })
+    Row { first, weights }
 }
 
 /// The cubic convolution kernel with parameter `a` (Keys, 1981), of a distance.
@@ -266,34 +327,25 @@ fn cubic(t: f64, a: f64) -> f64 {
 }
 
 /// Where in the operand element `i` of the result lies.
-fn coordinate(i: f64, along: &Axis, method: &Method) -> Result<f64, Refusal> {
-    let (from, to) = (along.from as f64, along.to as f64);
-    let half_pixel = (i + 0.5) / along.scale - 0.5;
-    // The extent of the result before it was rounded down.
-    let exact = from * along.scale;
-    Ok(match method.coordinates.as_str() {
-        "half_pixel" => half_pixel,
-        "pytorch_half_pixel" => {
-            if to > 1.0 {
-                half_pixel
-            } else {
-                0.0
-            }
-        }
-        "half_pixel_symmetric" => from / 2.0 * (1.0 - to / exact) + half_pixel,
-        "asymmetric" => i / along.scale,
-        "align_corners" => {
-            if to > 1.0 {
-                i * (from - 1.0) / (exact - 1.0)
-            } else {
-                0.0
-            }
-        }
-        "tf_crop_and_resize" => {
+///
+/// The scale is the one that was given, not the ratio of the extents, which are rounded. Where a formula of the standard
+/// speaks of the length of the result, that is its extent.
+fn coordinate(i: f32, along: &Axis, coordinates: Coordinates) -> f32 {
+    let (from, to, scale) = (along.from as f32, along.to as f32, along.scale);
+    let half_pixel = (i + 0.5) / scale - 0.5;
+    match coordinates {
+        Coordinates::HalfPixel => half_pixel,
+        Coordinates::HalfPixelSymmetric => from / 2.0 * (1.0 - to / (scale * from)) + half_pixel,
+        Coordinates::PytorchHalfPixel if along.to > 1 => half_pixel,
+        Coordinates::AlignCorners if along.to > 1 => i * (from - 1.0) / (to - 1.0),
+        Coordinates::PytorchHalfPixel | Coordinates::AlignCorners => 0.0,
+        Coordinates::Asymmetric => i / scale,
+        Coordinates::CropAndResize => {
             let (start, end) = along.region;
-            let within = if to > 1.0 { i * (end - start) / (to - 1.0) } else { (start + end) / 2.0 - start };
-            (start + within) * (from - 1.0)
+            match along.to {
+                1 => 0.5 * (start + end) * (from - 1.0),
+                _ => start * (from - 1.0) + i * (end - start) * (from - 1.0) / (to - 1.0),
+            }
         }
-        other => return Err(Refusal::unsupported(format!("coordinates `{other}`"))),
-    })
+    }
 }

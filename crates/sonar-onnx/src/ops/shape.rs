@@ -3,7 +3,7 @@
 use crate::build::known::{Data, Known, MAX_COMPUTED};
 use crate::build::{Builder, Value, broadcast, elements};
 use crate::error::Refusal;
-use crate::file::tensor;
+use crate::file::{sparse, tensor};
 use crate::import::call::Call;
 
 type Results = Result<Vec<Value>, Refusal>;
@@ -33,7 +33,10 @@ pub fn size(_: &mut Builder, call: &Call<'_>) -> Results {
 
 pub fn constant(_: &mut Builder, call: &Call<'_>) -> Results {
     if let Some(tensor) = call.tensor("value")? {
-        return Ok(vec![Value::Known(tensor::elements(tensor, call.folder)?)]);
+        return Ok(vec![Value::Known(tensor::elements(tensor, call.folders)?)]);
+    }
+    if let Some(tensor) = call.sparse_tensor("sparse_value")? {
+        return Ok(vec![Value::Known(sparse::dense(tensor, call.folders)?)]);
     }
     if let Some(list) = call.floats("value_floats")? {
         return Ok(vec![Value::Known(Known::floats(vec![list.len()], list.to_vec()))]);
@@ -48,13 +51,13 @@ pub fn constant(_: &mut Builder, call: &Call<'_>) -> Results {
     if call.has("value_float") {
         return Ok(vec![Value::float(call.float("value_float", 0.0)?)]);
     }
-    Err(Refusal::unsupported("a constant that is no dense tensor of numbers"))
+    Err(Refusal::unsupported("a constant that is no tensor of numbers"))
 }
 
 pub fn constant_of_shape(b: &mut Builder, call: &Call<'_>) -> Results {
     let shape = super::movement::extents(known(call, 0)?.as_ints()?)?;
     let value = match call.tensor("value")? {
-        Some(tensor) => tensor::elements(tensor, call.folder)?,
+        Some(tensor) => tensor::elements(tensor, call.folders)?,
         None => Known::float(0.0),
     };
     if value.len() != 1 {

@@ -1,8 +1,9 @@
 //! Weights in files of their own.
 
 use super::support::*;
+use prost::Message;
 use sonar_onnx::proto::*;
-use sonar_onnx::{ImportOptions, import_model};
+use sonar_onnx::{ImportOptions, import, import_model};
 use std::path::Path;
 
 /// `x + w` with `w` in another file, described by these entries.
@@ -50,25 +51,82 @@ fn elements_come_from_their_file_and_from_nowhere_else() {
     }
     refused(&models, &[], "without a location");
     refused(&models, &[("location", "none.bin")], "none.bin");
-    refused(&models, &[("location", "sub")], "it has no 12 bytes");
-    refused(&models, &[("location", "w.bin"), ("offset", "8")], "it has no 12 bytes from 8 on");
-    refused(&models, &[("location", "w.bin"), ("offset", "18446744073709551615")], "it has no 12 bytes");
+    refused(&models, &[("location", "sub")], "not a regular file");
+    refused(&models, &[("location", "w.bin"), ("offset", "8")], "has 16 bytes and not 12 from 8 on");
+    refused(&models, &[("location", "w.bin"), ("offset", "18446744073709551615")], "has 16 bytes and not 12 from");
     refused(&models, &[("location", "w.bin"), ("offset", "-4")], "the offset `-4`");
     refused(&models, &[("location", "w.bin"), ("length", "99999999999999")], "99999999999999 bytes");
 }
 
 #[cfg(unix)]
 #[test]
-fn links_are_not_followed() {
+fn links_lead_to_files_of_the_model_only() {
+    use std::os::unix::fs::symlink;
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    for folder in ["blobs", "snapshots/1/onnx", "elsewhere", "mine"] {
+        std::fs::create_dir_all(path(folder)).unwrap();
+    }
+    let bytes: Vec<u8> = [1.0f32, 2.0, 3.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+    std::fs::write(path("blobs/0a"), &bytes).unwrap();
+    std::fs::write(path("blobs/0b"), sum(&[("location", "w.bin")]).encode_to_vec()).unwrap();
+    std::fs::write(path("elsewhere/secret"), &bytes).unwrap();
+    let imports = |model: &str| {
+        let imported = import(&path(model), &ImportOptions::default())?;
+        same(model, &outputs(&imported, &[tensor(&[3], &[1.0; 3])]), &[tensor(&[3], &[2.0, 3.0, 4.0])]);
+        Ok::<_, sonar_onnx::ImportError>(())
+    };
+
+    // A hub's cache: links to files that lie beside each other, from a folder and from one in it.
+    for folder in ["snapshots/1", "snapshots/1/onnx"] {
+        let up = if folder.ends_with("onnx") { "../../../blobs" } else { "../../blobs" };
+        symlink(format!("{up}/0b"), path(&format!("{folder}/m.onnx"))).unwrap();
+        symlink(format!("{up}/0a"), path(&format!("{folder}/w.bin"))).unwrap();
+        imports(&format!("{folder}/m.onnx")).unwrap();
+    }
+    // A link to the model alone, in a folder of one's own: the weights lie beside one of the files that it leads to.
+    symlink(path("snapshots/1/m.onnx"), path("mine/m.onnx")).unwrap();
+    imports("mine/m.onnx").unwrap();
+    // A link within the model's folder.
+    std::fs::write(path("mine/copy.onnx"), sum(&[("location", "sub/w.bin")]).encode_to_vec()).unwrap();
+    std::fs::create_dir_all(path("mine/sub")).unwrap();
+    std::fs::write(path("mine/data"), &bytes).unwrap();
+    symlink("../data", path("mine/sub/w.bin")).unwrap();
+    imports("mine/copy.onnx").unwrap();
+
+    // Links that lead out of the folder, to a file or through a folder.
+    let says = |model: &str, parts: &[&str]| {
+        let message = imports(model).unwrap_err().to_string();
+        parts.iter().for_each(|part| assert!(message.contains(part), "`{part}` is not in `{message}`"));
+    };
+    std::fs::remove_file(path("mine/sub/w.bin")).unwrap();
+    symlink(path("elsewhere/secret"), path("mine/sub/w.bin")).unwrap();
+    says(
+        "mine/copy.onnx",
+        &["mine/sub/w.bin is a link to", "elsewhere/secret, which lies outside of the model's folder", "copy"],
+    );
+    std::fs::write(path("mine/through.onnx"), sum(&[("location", "out/secret")]).encode_to_vec()).unwrap();
+    symlink(path("elsewhere"), path("mine/out")).unwrap();
+    says("mine/through.onnx", &["outside of the model's folder"]);
+    // A link to nothing, and one to itself.
+    std::fs::remove_file(path("mine/sub/w.bin")).unwrap();
+    symlink("nothing", path("mine/sub/w.bin")).unwrap();
+    says("mine/copy.onnx", &["cannot read", "sub/w.bin", "No such file"]);
+    std::fs::remove_file(path("mine/sub/w.bin")).unwrap();
+    symlink("w.bin", path("mine/sub/w.bin")).unwrap();
+    says("mine/copy.onnx", &["cannot read", "sub/w.bin"]);
+}
+
+#[test]
+fn files_that_stand_for_others_are_told() {
     let folder = tempfile::tempdir().unwrap();
-    let (models, outside) = (folder.path().join("models"), folder.path().join("outside"));
-    std::fs::create_dir_all(&models).unwrap();
-    std::fs::create_dir_all(&outside).unwrap();
-    std::fs::write(outside.join("w.bin"), [0; 12]).unwrap();
-    std::os::unix::fs::symlink(outside.join("w.bin"), models.join("w.bin")).unwrap();
-    std::os::unix::fs::symlink(&outside, models.join("sub")).unwrap();
-    refused(&models, &[("location", "w.bin")], "links are not followed");
-    refused(&models, &[("location", "sub/w.bin")], "links are not followed");
+    let says = |content: &str, part: &str| {
+        std::fs::write(folder.path().join("w.bin"), content).unwrap();
+        refused(folder.path(), &[("location", "w.bin"), ("offset", "4096")], part);
+    };
+    says("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull");
+    says("blob.bin", "link that Git wrote as text");
+    says("", "the file is empty");
 }
 
 #[test]
@@ -84,5 +142,5 @@ fn absurd_sizes_are_refused_before_memory_is_taken() {
     let mut sum = sum(&[("location", "w.bin")]);
     sum.graph.as_mut().unwrap().initializer[0].dims = vec![1 << 29];
     let error = import_model(&sum, folder.path(), &ImportOptions::default()).unwrap_err();
-    assert!(error.to_string().contains("it has no 2147483648 bytes"), "{error}");
+    assert!(error.to_string().contains("has 16 bytes and not 2147483648 from 0 on"), "{error}");
 }

@@ -39,7 +39,7 @@ fn open_extents_are_bound_by_options() {
     says(&batched, &options(&[7, 4], 1), "axis 1 has extent 3 in the file and 4 in the options");
     says(&batched, &options(&[7], 1), "the file gives it 2 axes, the options 1");
     says(&relu(None), &ImportOptions::default(), "its shape must be given");
-    says(&relu(shape(&[three(), named()])), &ImportOptions::default(), "axis 1 has no fixed extent");
+    says(&relu(shape(&[three(), named()])), &ImportOptions::default(), "axis 1 (`n`) has no fixed extent");
     says(&relu(shape(&[Some(Dimension::DimValue(0))])), &ImportOptions::default(), "without elements");
     let other = ImportOptions { shapes: BTreeMap::from([("z".to_string(), vec![1])]), batch: 1 };
     says(&batched, &other, "the model has no input `z`; its inputs are x");
@@ -53,12 +53,13 @@ fn every_problem_is_listed() {
         node("Relu", &[int("unheard_of", 1)], &["x"], &["c"]),
         node("Conv", &[], &["x", "x"], &["d"]),
         node("Relu", &[], &["nowhere"], &["e"]),
-        // Behind a problem: looked at no more, as its argument has no shape.
+        // Behind a problem: it is only counted.
         node("Relu", &[], &["a"], &["f"]),
     ];
     let model = model(13, &[("x", &[2, 2])], vec![], nodes, &["f", "g"]);
     let Err(ImportError::Problems(problems)) = imported(&model) else { panic!("the model is not refused") };
-    let found: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.behind, 1);
+    let found: Vec<String> = problems.causes.iter().map(ToString::to_string).collect();
     assert_eq!(
         found,
         [
@@ -66,7 +67,7 @@ fn every_problem_is_listed() {
             "Relu `b`: not supported: the operator, of the set `elsewhere`",
             "Relu `c`: not supported: the attribute `unheard_of`",
             "Conv `d`: not supported: windows over a tensor of rank 2; images and signals have 4 and 3",
-            "Relu `e`: invalid: nothing before it computes its argument `nowhere`",
+            "Relu `e`: invalid: nothing computes its argument `nowhere`",
             "`g`: invalid: nothing computes this output",
         ]
     );
@@ -81,10 +82,20 @@ fn files_that_are_none_are_refused() {
         let error = import(&path, &ImportOptions::default()).unwrap_err().to_string();
         assert!(error.contains(what), "`{what}` is not in `{error}`");
     };
-    says(b"", "it has no graph");
+    says(b"", "the file is empty");
     says(b"not a protocol buffer", "not an ONNX model");
+    says(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "Git-LFS pointer");
+    says(b"<!DOCTYPE html><html><body>Sign in</body></html>", "web page");
+    says(b"PK\x03\x04\0\0\0\0archive/data.pkl", "PyTorch");
+    says(b"\x1f\x8b\x08\0\0\0\0\0", "gzip");
+    says(b"\x30\0\0\0ORTM\0\0\0\0", ".ort file");
+    says(b"\x1c\0\0\0TFL3\0\0\0\0", "TensorFlow Lite");
     let whole = relu(shape(&[Some(Dimension::DimValue(2))])).encode_to_vec();
-    says(&whole[..whole.len() - 3], "not an ONNX model");
+    says(&whole[..whole.len() - 3], "cut off or damaged");
+    // Cut between two fields, it still is a message, but not a whole one.
+    let opset = ModelProto { opset_import: vec![], ..relu(shape(&[Some(Dimension::DimValue(2))])) }.encode_to_vec();
+    says(&opset, "does not say which version of ONNX's operators");
+    says(&ModelProto { ir_version: 8, ..Default::default() }.encode_to_vec(), "it has no graph");
     assert!(import(&folder.path().join("none.onnx"), &ImportOptions::default()).unwrap_err().to_string().contains("cannot read"));
     std::fs::write(&path, &whole).unwrap();
     assert_eq!(import(&path, &ImportOptions::default()).unwrap().inputs, ["x"]);

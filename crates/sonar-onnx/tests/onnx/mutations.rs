@@ -115,7 +115,21 @@ fn originals() -> Vec<Vec<u8>> {
         ],
         &["y"],
     );
-    [network, shapes, resized, recurrent, transposed].iter().map(Message::encode_to_vec).collect()
+    let mut sparse = model(
+        17,
+        &[("x", &[1, 6])],
+        vec![],
+        vec![node("MatMul", &[], &["x", "s"], &["p"]), node("Softmax", &[], &["p"], &["y"])],
+        &["y"],
+    );
+    let graph = sparse.graph.as_mut().expect("a model has a graph");
+    graph.sparse_initializer.push(SparseTensorProto {
+        values: Some(constant("s", &tensor(&[3], &[1.0, 2.0, 3.0]))),
+        indices: Some(TensorProto { dims: vec![3, 2], ..integers("", &[0, 1, 2, 2, 5, 3]) }),
+        dims: vec![6, 4],
+    });
+    graph.value_info.push(info("p", Some(&[1, 4])));
+    [network, shapes, resized, recurrent, transposed, sparse].iter().map(Message::encode_to_vec).collect()
 }
 
 /// Changes a few bytes, cuts some off or out, or puts in some of the same file or another.
@@ -162,7 +176,7 @@ fn distort(r: &mut StdRng, model: &mut ModelProto, operators: &[String]) {
     };
     for _ in 0..r.random_range(1..4) {
         let (nodes, tensors) = (graph.node.len(), graph.initializer.len());
-        match r.random_range(0..7) {
+        match r.random_range(0..10) {
             0 if tensors > 0 => {
                 let tensor = &mut graph.initializer[r.random_range(0..tensors)];
                 for list in [&mut tensor.int64_data, &mut tensor.dims] {
@@ -211,6 +225,29 @@ fn distort(r: &mut StdRng, model: &mut ModelProto, operators: &[String]) {
                             dim.value = Some(Dimension::DimValue(odd(r)));
                         }
                     }
+                }
+            }
+            6 if nodes > 0 => {
+                // Another order, or a name that something else has.
+                let (from, to) = (r.random_range(0..nodes), r.random_range(0..nodes));
+                match r.random_range(0..3) {
+                    0 => graph.node.swap(from, to),
+                    1 => graph.node[to].output = graph.node[from].output.clone(),
+                    _ => graph.node[to].output = graph.node[from].input.clone(),
+                }
+            }
+            7 if nodes > 0 => {
+                let name = graph.node[r.random_range(0..nodes)].output.first().cloned().unwrap_or_default();
+                let shape: Vec<usize> = (0..r.random_range(0..4)).map(|_| r.random_range(0..5)).collect();
+                graph.value_info.push(info(&name, Some(&shape)));
+            }
+            8 => {
+                for sparse in &mut graph.sparse_initializer {
+                    let list = match &mut sparse.indices {
+                        Some(indices) if r.random() => &mut indices.int64_data,
+                        _ => &mut sparse.dims,
+                    };
+                    list.iter_mut().for_each(|v| *v = odd(r));
                 }
             }
             _ => model.opset_import.iter_mut().for_each(|opset| opset.version = r.random_range(9..24)),

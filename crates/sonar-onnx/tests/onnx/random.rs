@@ -5,8 +5,8 @@ use super::windows::Window;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_ir::Tensor;
-use sonar_onnx::export_model;
 use sonar_onnx::proto::*;
+use sonar_onnx::{ImportError, export_model};
 
 /// A model under construction, with the value that each of its results has.
 struct Model {
@@ -129,7 +129,12 @@ fn random_models_agree_with_a_direct_computation() {
             }
         }
         let names: Vec<&str> = built.values[1..].iter().map(|(name, _)| name.as_str()).collect();
-        let model = model(13, &[("x", &shape)], built.constants, built.nodes, &names);
+        let mut model = model(13, &[("x", &shape)], built.constants, built.nodes, &names);
+        let graph = model.graph.as_mut().expect("it has a graph");
+        graph.value_info = built.values.iter().map(|(name, v)| info(name, Some(&v.shape))).collect();
+        for i in (1..graph.node.len()).rev() {
+            graph.node.swap(i, r.random_range(0..=i));
+        }
         let there = imported(&model).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         let found = outputs(&there, std::slice::from_ref(&x));
         let expected: Vec<Tensor> = built.values[1..].iter().map(|(_, v)| v.clone()).collect();
@@ -138,5 +143,61 @@ fn random_models_agree_with_a_direct_computation() {
         let file = export_model(&there.graph, &there.weights).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         let again = outputs(&imported(&file).unwrap_or_else(|e| panic!("seed {seed}: {e}")), &[x]);
         same(&format!("seed {seed}, exported"), &again, &expected);
+        let (what, broken) = broken(&mut r, &model);
+        assert!(matches!(imported(&broken), Err(ImportError::Problems(_))), "seed {seed}: {what} is not refused");
     }
+}
+
+/// A right model with one thing that makes it invalid.
+fn broken(r: &mut StdRng, model: &ModelProto) -> (&'static str, ModelProto) {
+    let mut model = model.clone();
+    let graph = model.graph.as_mut().expect("it has a graph");
+    let chosen = r.random_range(0..graph.node.len());
+    let what = match r.random_range(0..8) {
+        0 => {
+            let copy = NodeProto { name: String::new(), ..graph.node[chosen].clone() };
+            graph.node.push(copy);
+            "a result that is computed twice"
+        }
+        1 => {
+            graph.node.iter_mut().for_each(|node| node.name = "same".to_string());
+            graph.node.push(NodeProto { name: "same".to_string(), ..node("Neg", &[], &["x"], &["other"]) });
+            "a name of several nodes"
+        }
+        2 => {
+            graph.node[chosen].output[0] = "x".to_string();
+            "a result with the name of the input"
+        }
+        3 => {
+            let result = graph.node[chosen].output[0].clone();
+            graph.node[chosen].input[0] = result;
+            "a node that reads its own result"
+        }
+        4 => {
+            drop(graph.node.remove(chosen));
+            "an output that nothing computes"
+        }
+        5 => {
+            let input = graph.input[0].clone();
+            graph.input.push(input);
+            "two inputs of one name"
+        }
+        6 => {
+            let at = r.random_range(0..graph.value_info.len());
+            let declared = graph.value_info[at].r#type.as_mut().and_then(|t| t.tensor_type.as_mut()).expect("a tensor");
+            let shape = declared.shape.as_mut().expect("it has a rank");
+            match r.random() {
+                true => shape.dim.push(DimensionProto { value: Some(Dimension::DimValue(1)) }),
+                false => shape.dim[0].value = Some(Dimension::DimValue(12_345)),
+            }
+            "a shape that contradicts"
+        }
+        _ => {
+            let at = r.random_range(0..graph.value_info.len());
+            let declared = graph.value_info[at].r#type.as_mut().and_then(|t| t.tensor_type.as_mut()).expect("a tensor");
+            declared.elem_type = DataType::Int64 as i32;
+            "a type that contradicts"
+        }
+    };
+    (what, model)
 }

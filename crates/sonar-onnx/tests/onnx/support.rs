@@ -110,10 +110,10 @@ pub fn model(
         initializer: constants,
         input: inputs.iter().map(|(name, shape)| info(name, Some(shape))).collect(),
         output: outputs.iter().map(|name| info(name, None)).collect(),
-        value_info: vec![],
+        ..Default::default()
     };
     let opset_import = vec![OperatorSetIdProto { domain: String::new(), version: opset }];
-    ModelProto { ir_version: 8, producer_name: "test".into(), graph: Some(graph), opset_import, functions: vec![] }
+    ModelProto { ir_version: 8, producer_name: "test".into(), graph: Some(graph), opset_import, ..Default::default() }
 }
 
 /// A model of one operator, with values for its inputs.
@@ -237,4 +237,16 @@ pub fn at(tensor: &Tensor, index: &[usize]) -> f64 {
 pub fn tabulate(shape: &[usize], element: impl FnMut(&[usize]) -> f64) -> Tensor {
     let mut element = element;
     Tensor::new(shape.to_vec(), indices(shape).map(|index| element(&index) as f32).collect())
+}
+
+/// Asserts that a whole model is refused, and that each of the parts is in the message.
+#[track_caller]
+pub fn refused_model(model: &ModelProto, parts: &[&str]) {
+    match imported(model) {
+        Ok(_) => panic!("the model is not refused: {parts:?}"),
+        Err(error) => {
+            let message = error.to_string();
+            parts.iter().for_each(|part| assert!(message.contains(part), "`{part}` is not in `{message}`"));
+        }
+    }
 }

@@ -8,7 +8,7 @@ mod trace;
 
 use crate::args::{BenchArgs, ModelArgs};
 use crate::exit::{Exit, Failure, fail};
-use crate::model::compiled::{Prepared, Ready, prepare, runnable_target, write_f32};
+use crate::model::compiled::{Prepared, Ready, prepare, runnable_target};
 use crate::roofline::Roofline;
 use crate::terminal::output::save;
 use profile::KernelTime;
@@ -42,8 +42,9 @@ struct Timed {
 /// Runs the subcommand.
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let target = runnable_target(&args.target)?;
-    let files = [&args.data.input, &args.output, &args.data.weights, &args.html, &args.trace];
-    if !args.others.is_empty() && (args.serve || files.iter().any(|file| file.is_some())) {
+    let files = [&args.data.weights, &args.html, &args.trace];
+    let data = [&args.data.input, &args.output].iter().any(|files| !files.is_empty());
+    if !args.others.is_empty() && (args.serve || data || files.iter().any(|file| file.is_some())) {
         return Err(fail(Exit::Usage, "--serve, --input, --output, --weights, --html and --trace are for one model"));
     }
     if args.serve && (args.html.is_some() || args.trace.is_some()) {
@@ -56,11 +57,9 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     for path in [&args.model.model].into_iter().chain(&args.others) {
         let model = ModelArgs { model: path.clone(), ..args.model.clone() };
         let mut prepared = prepare(&model, &args.target)?;
-        let mut ready = prepared.load(0, args.data.input.as_deref(), args.data.weights.as_deref())?;
+        let mut ready = prepared.load(0, &args.data.input, args.data.weights.as_deref())?;
         ready.run()?;
-        if let Some(path) = &args.output {
-            write_f32(path, &ready.outputs)?;
-        }
+        prepared.save(&args.output, &ready.outputs)?;
         if args.serve {
             return serve::serve(&mut Subject { prepared, ready });
         }
