@@ -171,14 +171,12 @@ impl<'a> Importer<'a> {
         let mut seen: BTreeSet<&str> = self.values.keys().copied().collect();
         let given: Vec<&ValueInfoProto> = graph.input.iter().filter(|info| seen.insert(&info.name)).collect();
         for (info, shape) in given.iter().zip(inputs::shapes(&given, options)) {
-            let value = match shape {
-                Ok(shape) => Some(self.input(&info.name, &shape)),
-                Err(reason) => {
-                    self.problem(&info.name, reason);
-                    None
-                }
-            };
             let element = declared::declared(info).and_then(|declared| declared.element);
+            let value = shape.and_then(|shape| {
+                let value = self.input(&info.name, &shape);
+                self.as_declared(&info.name, value, element)
+            });
+            let value = value.map_err(|reason| self.problem(&info.name, reason)).ok();
             self.elements.extend(element.map(|element| (info.name.as_str(), element)));
             self.values.insert(&info.name, value);
         }

@@ -96,7 +96,7 @@ pub fn node(op: &str, attribute: &[AttributeProto], input: &[&str], output: &[&s
     }
 }
 
-/// A model of these nodes; outputs are named.
+/// A model of these nodes. Outputs are named, and their types left open.
 pub fn model(
     opset: i64,
     inputs: &[(&str, &[usize])],
@@ -109,7 +109,7 @@ pub fn model(
         node: nodes,
         initializer: constants,
         input: inputs.iter().map(|(name, shape)| info(name, Some(shape))).collect(),
-        output: outputs.iter().map(|name| info(name, None)).collect(),
+        output: outputs.iter().map(|name| ValueInfoProto { name: name.to_string(), r#type: None }).collect(),
         ..Default::default()
     };
     let opset_import = vec![OperatorSetIdProto { domain: String::new(), version: opset }];
