@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// For each crate, the other Sonar crates that it may depend on, tests included.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -16,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sonar-train", &["sonar-ir", "sonar-files"]),
     ("sonar-tune", &["sonar-ir", "sonar-rewrite", "sonar-schedule", "sonar-codegen", "sonar-measure", "sonar-train"]),
     ("sonar-nas", &["sonar-ir", "sonar-rewrite", "sonar-tune", "sonar-train", "sonar-measure"]),
+    ("workspace-hack", &[]),
     ("xtask", &[]),
 ];
 
@@ -88,7 +90,8 @@ fn crates_know_only_whom_they_may() {
 
 #[test]
 fn each_foreign_library_has_one_home() {
-    for (name, dependencies) in manifests() {
+    // The crate that only names features uses none of what it names.
+    for (name, dependencies) in manifests().into_iter().filter(|(name, _)| name != "workspace-hack") {
         for dependency in dependencies {
             for (prefix, owners) in OWNERS {
                 if dependency.starts_with(prefix) && dependency != "clap_complete" {
@@ -122,5 +125,33 @@ fn every_source_file_says_what_it_is() {
         let text = std::fs::read_to_string(&file).expect("a source file");
         assert!(text.starts_with("//!"), "{} does not begin with a module comment", file.display());
         assert!(text.lines().count() <= 1000, "{} is longer than a thousand lines: it does more than one thing", file.display());
+    }
+}
+
+/// The features of each package in a kind of build.
+fn features(arguments: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
+    let cargo = std::env::var_os("CARGO").expect("cargo runs the tests");
+    let tree = ["tree", "--offline", "--locked", "--prefix", "none", "--format", "{p}|{f}"];
+    let output = Command::new(cargo).args(tree).args(arguments).current_dir(root()).output().expect("cargo can be started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in String::from_utf8(output.stdout).expect("cargo writes UTF-8").lines() {
+        let (package, features) = line.trim_end_matches(" (*)").split_once('|').expect("the format has a bar");
+        let package = package.split(" (").next().unwrap_or(package);
+        found.entry(package.to_string()).or_default().insert(features.to_string());
+    }
+    found
+}
+
+#[test]
+fn all_kinds_of_build_ask_for_the_same_features() {
+    let all = features(&["--workspace", "--edges", "normal,build,dev"]);
+    let mut kinds: Vec<Vec<&str>> = vec![vec!["--edges", "normal,build"]];
+    let names: Vec<String> = manifests().into_keys().collect();
+    kinds.extend(names.iter().map(|name| vec!["--edges", "normal,build,dev", "--package", name]));
+    for kind in kinds {
+        for (package, features) in features(&kind) {
+            assert_eq!(features, all[&package], "{kind:?} builds {package} again: add its features to crates/workspace-hack");
+        }
     }
 }

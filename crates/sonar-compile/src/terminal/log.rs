@@ -5,10 +5,12 @@ use crate::exit::{Exit, Failure, fail};
 use std::fmt;
 use std::io::Write;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The environment variable with the filter of the log, in the syntax of `tracing`.
 const FILTER: &str = "SONAR_LOG";
@@ -16,17 +18,19 @@ const FILTER: &str = "SONAR_LOG";
 /// Begins the log: warnings, and more with each `-v`. `SONAR_LOG` takes filters such as `sonar_tune=debug`.
 pub fn begin(verbose: u8, quiet: bool) -> Result<(), Failure> {
     let level = match (quiet, verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "info",
-        (false, _) => "debug",
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, _) => LevelFilter::DEBUG,
     };
     let filter = match std::env::var(FILTER) {
-        Ok(text) if !text.trim().is_empty() => EnvFilter::try_new(&text)
+        Ok(text) if !text.trim().is_empty() => text
+            .parse::<Targets>()
             .map_err(|error| fail(Exit::Usage, format!("{FILTER}={text}: {error}; expected a filter such as `info`")))?,
-        _ => EnvFilter::new(level),
+        _ => Targets::new().with_default(level),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).event_format(Lines).with_writer(Stderr).init();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).event_format(Lines).with_writer(Stderr);
+    tracing_subscriber::registry().with(lines).with(filter).init();
     Ok(())
 }
 
