@@ -6,6 +6,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use sonar_ir::machine::Machine;
 use sonar_measure::LocalMeasurer;
 use sonar_nas::executors::fake::{Disk, FakeEvaluator};
+use sonar_nas::search::Session;
 use sonar_nas::{Algorithm, Event, Policy, SearchConfig, State, Store, driver, search};
 use sonar_train::TrainConfig;
 use std::ops::ControlFlow;
@@ -33,7 +34,11 @@ fn rung(criterion: &mut Criterion) {
     };
     let run = |dir: TempDir| {
         let measurer = Box::new(LocalMeasurer::default());
-        let result = search(&config, dir.path(), false, Machine::usual(8), measurer, &mut |_, _, _| ControlFlow::Continue(()));
+        let mut observer = |_: &driver::Progress, _: &Event, _: &State| ControlFlow::Continue(());
+        let observer = &mut observer;
+        let machine = Machine::usual(8);
+        let session = Session { dir: dir.path(), fresh: false, machine, measurer, watch: &go_on, observer };
+        let result = search(&config, session);
         (result.expect("the search succeeds"), dir)
     };
     let mut group = criterion.benchmark_group("searching");
@@ -64,7 +69,11 @@ fn made_up_search(dir: &Path, observer: &mut dyn FnMut(&driver::Progress, &Event
     let mut evaluator = FakeEvaluator::new(Disk::default());
     let clock = evaluator.clock();
     let (store, state) = Store::open(dir, &serde_json::json!({}), false).expect("the directory is new");
-    driver::run(&policy, &mut evaluator, &clock, store, state, observer).expect("the search succeeds")
+    driver::run(&policy, &mut evaluator, &clock, &go_on, store, state, observer).expect("the search succeeds")
+}
+
+fn go_on() -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 fn new_directory() -> TempDir {

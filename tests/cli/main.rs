@@ -8,6 +8,7 @@ mod db;
 mod faults;
 mod imports;
 mod inputs;
+mod interrupt;
 mod linking;
 mod machine;
 mod mistakes;

@@ -27,9 +27,10 @@ mod terminal;
 use args::{Cli, Command};
 use exit::Failure;
 use std::process::ExitCode;
-use terminal::{log, stderr};
+use terminal::{interrupt, log, stderr};
 
 fn main() -> ExitCode {
+    interrupt::catch();
     let cli = Cli::read();
     machine::choose(cli.machine.clone());
     exit::set_look();

@@ -1,7 +1,9 @@
 //! Candidates: architectures of a space, and what is known and measured of them.
 
 pub mod describe;
+pub mod draw;
 pub mod measured;
+pub mod order;
 
 use serde::{Deserialize, Serialize};
 use sonar_ir::space::Assignment;

@@ -12,12 +12,16 @@ use std::collections::BTreeMap;
 pub const NAS_BENCH_201: &str = include_str!("../../../ir-examples/spaces/nas-bench-201.sonar");
 
 /// Everything that a search depends on. The default is a search of six minutes on two processors.
+///
+/// The serialised form has the names of the command line and of the configuration file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct SearchConfig {
     /// The space, in the graph language.
     pub space: String,
     /// Parameters of the space. Those that describe images (`height`, `width`, `in`, `classes`) follow from the data where
     /// they are not given.
+    #[serde(rename = "set")]
     pub settings: BTreeMap<String, String>,
     /// The data, as [`load`] takes it.
     pub data: String,
@@ -32,6 +36,7 @@ pub struct SearchConfig {
     /// Threads of one inference.
     pub latency_threads: usize,
     /// How to search.
+    #[serde(flatten)]
     pub policy: Policy,
 }
 

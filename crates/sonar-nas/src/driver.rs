@@ -1,10 +1,11 @@
-//! The loop that does what the algorithm says: asks for the next action, has the evaluator do it, writes down what
-//! happened, and tells the observer.
+//! The loop of a search: it asks the strategy for the next action, has the evaluator do it, writes down what happened, and tells the
+//! observer.
 
+use crate::candidates::draw::{Batch, Drawing, DrawingEnd, MOST};
 use crate::candidates::measured::Cost;
 use crate::candidates::{Candidate, CandidateId};
 use crate::error::{EvaluateError, SearchError};
-use crate::executors::{Evaluator, Timed, TrainJob, TuneJob};
+use crate::executors::{Evaluator, Timed, TrainJob, TuneJob, Watch};
 use crate::policy::Policy;
 use crate::state::State;
 use crate::state::event::Event;
@@ -12,12 +13,9 @@ use crate::state::history::Status;
 use crate::state::plan::CostMetric;
 use crate::state::store::Store;
 use crate::strategy::forecast::remaining;
-use crate::strategy::{Action, next};
-use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
-use rand::{RngExt, SeedableRng};
+use crate::strategy::rungs::fewest;
+use crate::strategy::{Action, next, training_end};
 use sonar_ir::space::Assignment;
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// How far a search is, told with every event.
@@ -47,26 +45,29 @@ pub struct Best {
 /// Is told every event once it is on disk, with the state after it; [`ControlFlow::Break`] asks to stop.
 pub type Observer<'a> = dyn FnMut(&Progress, &Event, &State) -> ControlFlow<()> + 'a;
 
-/// Number of architectures up to which a space is enumerated rather than drawn from.
-const ENUMERABLE: usize = 4096;
-/// Draws for each candidate wanted, after which a space counts as exhausted.
-const DRAWS: usize = 100;
+/// Share of the time that is left in which candidates may be drawn.
+const DRAWING_SHARE: f64 = 0.2;
 
-/// Runs a search from `state`, which `store` holds, to its end. `clock` gives the seconds since this session began.
+/// Runs a search from `state`, which `store` holds, to its end. `clock` gives the seconds since this session began. `watch` is asked
+/// often whether to go on, also in the middle of long steps.
 pub fn run(
     policy: &Policy,
     evaluator: &mut dyn Evaluator,
     clock: &dyn Fn() -> f64,
+    watch: &Watch<'_>,
     store: Store,
     state: State,
     observer: &mut Observer<'_>,
 ) -> Result<State, SearchError> {
     check(policy)?;
-    let mut journal = Journal { policy, clock, store, state, observer, mark: 0.0, fault: None };
+    let mut journal = Journal { policy, clock, watch, store, state, observer, mark: 0.0, fault: None };
     if journal.state.stop.is_none() {
         journal.keep(Event::Opened, Cost::default())?;
     }
     while let Some(action) = next(policy, &journal.state) {
+        if watch().is_break() {
+            return Err(SearchError::Interrupted);
+        }
         perform(&action, evaluator, &mut journal)?;
     }
     Ok(journal.state)
@@ -76,19 +77,19 @@ pub fn run(
 pub fn check(policy: &Policy) -> Result<(), SearchError> {
     let wrong = |what: &str| Err(SearchError::Config(what.to_string()));
     if policy.candidates == 0 || policy.epochs == 0 {
-        return wrong("a search needs at least one candidate and one epoch");
+        return wrong("`candidates` and `epochs` must be at least 1");
     }
     if policy.eta < 2 {
-        return wrong("η is at least 2: of how many candidates one survives a rung");
+        return wrong("`eta` must be at least 2: one in so many candidates survives a rung");
     }
     if !(0.0..1.0).contains(&policy.tuning_share) {
-        return wrong("the share of tuning is at least 0 and less than 1");
+        return wrong("`tuning-share` must be at least 0 and less than 1");
     }
     if !(0.0..=1.0).contains(&policy.neighbours) {
-        return wrong("the share of neighbours of the baseline is between 0 and 1");
+        return wrong("`neighbours` must be from 0 to 1");
     }
     if policy.seconds.is_some_and(|s| !s.is_finite() || s <= 0.0) {
-        return wrong("a time limit is more than 0 seconds");
+        return wrong("`time` must be more than 0 seconds");
     }
     Ok(())
 }
@@ -97,6 +98,7 @@ pub fn check(policy: &Policy) -> Result<(), SearchError> {
 struct Journal<'a, 'o> {
     policy: &'a Policy,
     clock: &'a dyn Fn() -> f64,
+    watch: &'a Watch<'a>,
     store: Store,
     state: State,
     observer: &'a mut Observer<'o>,
@@ -107,6 +109,11 @@ struct Journal<'a, 'o> {
 }
 
 impl Journal<'_, '_> {
+    /// Seconds of the whole search so far.
+    fn elapsed(&self) -> f64 {
+        self.state.cost.total() + (self.clock)() - self.mark
+    }
+
     fn keep(&mut self, event: Event, cost: Cost) -> Result<(), SearchError> {
         self.keep_all(vec![(event, cost)])
     }
@@ -147,20 +154,20 @@ impl Journal<'_, '_> {
     }
 }
 
-/// Whether what is to be done now is what is being done: the same but for the seconds left.
-fn goes_on(begun: &Action, now: Option<&Action>) -> bool {
-    match (begun, now) {
+/// Whether the action in flight is still the next one to do. The seconds left may differ.
+fn goes_on(in_flight: &Action, now: Option<&Action>) -> bool {
+    match (in_flight, now) {
         (Action::Tune { to, candidates, .. }, Some(Action::Tune { to: to_now, candidates: candidates_now, .. })) => {
             to == to_now && candidates_now.iter().all(|id| candidates.contains(id))
         }
-        (begun, Some(now)) => begun == now,
+        (in_flight, Some(now)) => in_flight == now,
         (_, None) => false,
     }
 }
 
 fn perform(action: &Action, evaluator: &mut dyn Evaluator, journal: &mut Journal<'_, '_>) -> Result<(), SearchError> {
     match action {
-        Action::Sample { candidates } => sample(*candidates, evaluator, journal),
+        Action::Sample { candidates } => draw(*candidates, evaluator, journal),
         Action::Probe { candidate } => match evaluator.probe(&journal.state.history(*candidate).candidate) {
             Ok((probe, cost)) => journal.keep(Event::Probed { candidate: *candidate, probe }, cost),
             Err(error) => fail(*candidate, error, journal),
@@ -169,19 +176,19 @@ fn perform(action: &Action, evaluator: &mut dyn Evaluator, journal: &mut Journal
         Action::Train { candidate, to, horizon } => train(action, *candidate, (*to, *horizon), evaluator, journal),
         Action::Tune { candidates, to, seconds } => tune(action, candidates, (*to, *seconds), evaluator, journal),
         Action::Cut { candidates } => {
-            forget(candidates, evaluator);
+            forget(candidates, evaluator, &journal.state);
             journal.keep(Event::Cut { candidates: candidates.clone() }, Cost::default())
         }
         Action::Promote { survivors, dropped } => {
             let event = Event::Promoted { survivors: survivors.clone(), dropped: dropped.clone() };
             journal.keep(event, Cost::default())?;
-            forget(dropped, evaluator);
+            forget(dropped, evaluator, &journal.state);
             Ok(())
         }
         Action::Close { survivors, dropped } => {
             let event = Event::Closed { survivors: survivors.clone(), dropped: dropped.clone() };
             journal.keep(event, Cost::default())?;
-            forget(dropped, evaluator);
+            forget(dropped, evaluator, &journal.state);
             Ok(())
         }
         Action::Measure { candidates } => {
@@ -195,92 +202,76 @@ fn perform(action: &Action, evaluator: &mut dyn Evaluator, journal: &mut Journal
     }
 }
 
-/// Draws the sample: the baseline first, then architectures that are different functions, at random from its neighbourhood and
-/// from the whole space. All or nothing is written, so that an interrupted drawing begins anew from the seed.
-fn sample(wanted: usize, evaluator: &mut dyn Evaluator, journal: &mut Journal<'_, '_>) -> Result<(), SearchError> {
-    let mut events = Vec::new();
-    let mut keys = HashSet::new();
-    if let Some(assignment) = evaluator.baseline() {
-        let description = evaluator.describe(&assignment).map_err(fatal)?;
-        keys.insert(description.key.clone());
-        let candidate = Candidate { id: CandidateId(0), assignment, description };
-        events.push((Event::Drawn { candidate, baseline: true }, Cost::default()));
+/// Draws candidates: the baseline first, then others until there are `wanted`, or no more, or the time for drawing is over. What is
+/// found is written batch by batch.
+fn draw(wanted: usize, evaluator: &dyn Evaluator, journal: &mut Journal<'_, '_>) -> Result<(), SearchError> {
+    if journal.state.candidates.is_empty()
+        && let Some(assignment) = evaluator.baseline()
+    {
+        let candidate = baseline(assignment, evaluator)?;
+        journal.keep(Event::Drawn { candidate, baseline: true }, Cost::default())?;
     }
-    let first = events.len();
-    let (choices, baseline) = (evaluator.choices(), evaluator.baseline());
-    let around = baseline.map_or(Vec::new(), |baseline| neighbours(&baseline, &choices, journal.policy.seed));
-    let anywhere = draws(&choices, wanted, journal.policy.seed);
-    for assignment in mixed(around, anywhere, journal.policy.neighbours) {
-        if events.len() - first == wanted {
-            break;
+    let Policy { neighbours, seed, seconds, .. } = *journal.policy;
+    let end_of_drawing = seconds.map(|limit| {
+        let spent = journal.state.cost.total();
+        spent + DRAWING_SHARE * (limit - spent)
+    });
+    let known = journal.state.candidates.iter().map(|h| (&h.candidate.assignment, &h.candidate.description));
+    let mut drawing = Drawing::new(evaluator, (neighbours, seed), journal.state.draws, &known.collect::<Vec<_>>());
+    let fewest = fewest(journal.policy);
+    let mut end = None;
+    while end.is_none() {
+        if (journal.watch)().is_break() {
+            return Err(SearchError::Interrupted);
         }
-        let description = match evaluator.describe(&assignment) {
-            Ok(description) => description,
-            Err(EvaluateError::Candidate(_)) => continue,
-            Err(error) => return Err(fatal(error)),
+        let drawn = journal.state.candidates.len() - usize::from(journal.state.baseline.is_some());
+        let late = end_of_drawing.is_some_and(|end| journal.elapsed() >= end);
+        let batch = if drawn >= wanted { Batch::default() } else { drawing.batch(evaluator, wanted - drawn).map_err(fatal)? };
+        let first = journal.state.candidates.len();
+        let numbered = batch.found.into_iter().enumerate();
+        let mut events: Vec<(Event, Cost)> = numbered
+            .map(|(i, (assignment, description))| {
+                let candidate = Candidate { id: CandidateId((first + i) as u32), assignment, description };
+                (Event::Drawn { candidate, baseline: false }, Cost::default())
+            })
+            .collect();
+        let drawn = drawn + events.len();
+        end = if drawn >= wanted {
+            Some(DrawingEnd::Enough)
+        } else if batch.exhausted {
+            Some(DrawingEnd::Exhausted)
+        } else if drawn >= MOST {
+            Some(DrawingEnd::Most)
+        } else {
+            (late && drawn >= fewest).then_some(DrawingEnd::TimeLimit)
         };
-        if keys.insert(description.key.clone()) {
-            let candidate = Candidate { id: CandidateId(events.len() as u32), assignment, description };
-            events.push((Event::Drawn { candidate, baseline: false }, Cost::default()));
-        }
-    }
-    if events.len() == first {
-        return Err(SearchError::NoCandidate("the space holds no valid architecture".to_string()));
-    }
-    events.push((Event::Sampled, Cost::default()));
-    journal.keep_all(events)
-}
-
-/// Assignments in random order: all of them if the space is small, otherwise enough draws, which may repeat.
-fn draws(choices: &[usize], wanted: usize, seed: u64) -> Box<dyn Iterator<Item = Assignment>> {
-    let mut random = StdRng::seed_from_u64(seed);
-    let choices = choices.to_vec();
-    let count = choices.iter().try_fold(1usize, |count, &arity| count.checked_mul(arity)).unwrap_or(usize::MAX);
-    if count <= ENUMERABLE {
-        let mut all: Vec<usize> = (0..count).collect();
-        all.shuffle(&mut random);
-        return Box::new(all.into_iter().map(move |mut index| {
-            let digit = |&arity: &usize| {
-                let choice = index % arity;
-                index /= arity;
-                choice
+        if end.is_some() && drawn == 0 {
+            let why = match drawing.invalid() {
+                (count, Some(reason)) => {
+                    format!("none of {count} architectures of the space is valid, the first because of {reason}")
+                }
+                (_, None) => "the space has no architecture but the baseline".to_string(),
             };
-            Assignment(choices.iter().map(digit).collect())
-        }));
-    }
-    let draw = move |_| Assignment(choices.iter().map(|&arity| random.random_range(0..arity)).collect());
-    Box::new((0..wanted.saturating_mul(DRAWS)).map(draw))
-}
-
-/// The assignments that differ from a baseline in one decision, in random order.
-fn neighbours(baseline: &Assignment, choices: &[usize], seed: u64) -> Vec<Assignment> {
-    let changed = |(decision, &arity): (usize, &usize)| {
-        let others = (0..arity).filter(move |&choice| choice != baseline.0[decision]);
-        others.map(move |choice| {
-            let mut neighbour = baseline.clone();
-            neighbour.0[decision] = choice;
-            neighbour
-        })
-    };
-    let mut all: Vec<Assignment> = choices.iter().enumerate().flat_map(changed).collect();
-    all.shuffle(&mut StdRng::seed_from_u64(seed));
-    all
-}
-
-/// Both sequences, each in its order, such that a `share` of every beginning comes from the first while there is any.
-fn mixed(first: Vec<Assignment>, second: impl Iterator<Item = Assignment>, share: f64) -> impl Iterator<Item = Assignment> {
-    let (mut first, mut second) = (first.into_iter(), second);
-    let mut due = 0.0;
-    std::iter::from_fn(move || {
-        due += share;
-        if due >= 1.0 {
-            due -= 1.0;
-            if let Some(next) = first.next() {
-                return Some(next);
-            }
+            return Err(SearchError::NoCandidate(why));
         }
-        second.next()
-    })
+        events.push((Event::Sampled { draws: drawing.draws(), end }, Cost::default()));
+        journal.keep_all(events)?;
+    }
+    Ok(())
+}
+
+/// The hand-made architecture of a space as the first candidate.
+fn baseline(assignment: Assignment, evaluator: &dyn Evaluator) -> Result<Candidate, SearchError> {
+    let wrong = |error: EvaluateError| match error {
+        EvaluateError::Candidate(reason) => SearchError::NoCandidate(format!("the baseline of the space is not valid: {reason}")),
+        error => fatal(error),
+    };
+    let sketches: Vec<_> =
+        evaluator.sketch(std::slice::from_ref(&assignment)).into_iter().collect::<Result<_, _>>().map_err(wrong)?;
+    let description = evaluator.describe(&sketches).into_iter().next();
+    let description =
+        description.ok_or_else(|| SearchError::Internal("the baseline was not described".into()))?.map_err(wrong)?;
+    Ok(Candidate { id: CandidateId(0), assignment, description })
 }
 
 fn train(
@@ -294,7 +285,11 @@ fn train(
     let candidate = history.candidate.clone();
     let from = history.epochs();
     let job = TrainJob { candidate: &candidate, from, to, horizon };
-    let outcome = evaluator.train(&job, &mut |epoch, cost| {
+    let end = training_end(journal.policy, &journal.state);
+    let (clock, interrupted, earlier) = (journal.clock, journal.watch, journal.state.cost.total() - journal.mark);
+    let late = || end.is_some_and(|end| earlier + clock() > end);
+    let watch = || if late() { ControlFlow::Break(()) } else { interrupted() };
+    let outcome = evaluator.train(&job, &watch, &mut |epoch, cost| {
         if epoch.train_loss.is_finite() && epoch.accuracy.is_finite() {
             journal.keep_during(action, Event::Trained { candidate: id, epoch }, cost)
         } else {
@@ -309,10 +304,17 @@ fn train(
     if let Err(error) = outcome {
         fail(id, error, journal)?;
     } else if history.epochs() == from && history.status == Status::Alive {
-        return Err(SearchError::Internal(format!("training {id} from epoch {from} to {to} did nothing")));
+        if interrupted().is_break() {
+            return Err(SearchError::Interrupted);
+        }
+        if !late() {
+            return Err(SearchError::Internal(format!("training {id} from epoch {from} to {to} did nothing")));
+        }
+        // The epoch took longer than predicted, and the time limit ended it.
+        journal.keep(Event::Cut { candidates: vec![id] }, Cost::default())?;
     }
     if journal.state.history(id).status != Status::Alive {
-        evaluator.forget(id);
+        forget(&[id], evaluator, &journal.state);
     }
     Ok(())
 }
@@ -354,9 +356,11 @@ fn fatal(error: EvaluateError) -> SearchError {
     SearchError::Evaluator(error.to_string())
 }
 
-fn forget(candidates: &[CandidateId], evaluator: &mut dyn Evaluator) {
-    for &id in candidates {
-        evaluator.forget(id);
+/// Lets the evaluator remove what it keeps of candidates, except for the weights of what was a finalist.
+fn forget(candidates: &[CandidateId], evaluator: &mut dyn Evaluator, state: &State) {
+    let finalist = |id: &CandidateId| state.history(*id).reached.is_some_and(|reached| reached.horizon == state.horizon);
+    for &id in candidates.iter().filter(|id| !finalist(id)) {
+        evaluator.forget(id, state.horizon);
     }
 }
 

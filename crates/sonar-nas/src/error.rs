@@ -12,16 +12,31 @@ pub enum SearchError {
     /// Another process works on the run.
     #[error("{} is in use by another process; wait for it, or choose another directory", .0.display())]
     Locked(PathBuf),
-    /// The run was begun with another configuration.
+    /// The run was begun with other settings, which a run cannot change.
     #[error(
-        "{} holds a search with a different {fields}; start over with --fresh, or choose another directory",
-        path.display()
+        "{} holds a search with other settings: {}. A search can be given a longer `time` and more `candidates`; for other \
+         changes, start over with --fresh, or choose another directory with --out",
+        path.display(), changes.join(", ")
     )]
     ConfigChanged {
         /// The run directory.
         path: PathBuf,
-        /// What differs, separated by commas.
-        fields: String,
+        /// Each key that differs, with both values.
+        changes: Vec<String>,
+    },
+    /// The run was written by another version of this program.
+    #[error(
+        "{} was written by another version of Sonar: it has format {found}, this version reads format {expected}. Use that \
+         version, or start over with --fresh",
+        path.display()
+    )]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version of its format.
+        found: i64,
+        /// The version of the format that this program reads.
+        expected: i64,
     },
     /// No room is left for the run.
     #[error("no space left to write {}", .0.display())]
@@ -64,8 +79,14 @@ pub enum SearchError {
     #[error("no valid candidate: {0}")]
     NoCandidate(String),
     /// The time limit ended before anything was trained and timed.
-    #[error("the time limit ended before any candidate was trained and timed")]
-    TimeTooShort,
+    #[error(
+        "the time ended before any candidate was trained and timed{}",
+        needed.map_or(String::new(), |s| format!(": the shortest useful search takes about {s:.0} s here. Give a longer --time to go on"))
+    )]
+    TimeTooShort {
+        /// Seconds of the shortest search with a result, about.
+        needed: Option<f64>,
+    },
     /// The caller asked to stop; the run can be resumed.
     #[error("interrupted; the same command goes on from here")]
     Interrupted,

@@ -9,11 +9,14 @@ pub mod real;
 pub mod training;
 pub mod tuning;
 
+use crate::candidates::draw::Architectures;
 use crate::candidates::measured::{Cost, Epoch, Latency, Probe};
-use crate::candidates::{Candidate, CandidateId, Description};
+use crate::candidates::{Candidate, CandidateId};
 use crate::error::EvaluateError;
-use sonar_ir::space::Assignment;
 use std::ops::ControlFlow;
+
+/// Says whether to go on.
+pub type Watch<'a> = dyn Fn() -> ControlFlow<()> + 'a;
 
 /// Training asked for.
 #[derive(Clone, Copy, Debug)]
@@ -51,24 +54,22 @@ pub struct Timed {
 }
 
 /// Trains, tunes and measures candidates of one space.
-pub trait Evaluator {
-    /// How many choices each decision of the space has.
-    fn choices(&self) -> Vec<usize>;
-
-    /// The architecture made by hand with which the search compares, if there is one.
-    fn baseline(&self) -> Option<Assignment>;
-
-    /// What is known of an architecture at once. An error of kind [`EvaluateError::Candidate`] says that the space has no
-    /// valid architecture there.
-    fn describe(&mut self, assignment: &Assignment) -> Result<Description, EvaluateError>;
-
+pub trait Evaluator: Architectures {
     /// Finds out how long things take. Nothing of it counts as training or tuning of the candidate.
     fn probe(&mut self, candidate: &Candidate) -> Result<(Probe, Cost), EvaluateError>;
 
     /// Trains from `from` to `to` epochs and reports each. The state after an epoch is on disk before the epoch is reported,
     /// the one before stays until the callback has returned: it may be the one to resume from. Stops at
     /// [`ControlFlow::Break`].
-    fn train(&mut self, job: &TrainJob<'_>, report: &mut dyn FnMut(Epoch, Cost) -> ControlFlow<()>) -> Result<(), EvaluateError>;
+    ///
+    /// `watch` is asked every few milliseconds or so. When it says [`ControlFlow::Break`], training returns at once, without the
+    /// epoch that it is in.
+    fn train(
+        &mut self,
+        job: &TrainJob<'_>,
+        watch: &Watch<'_>,
+        report: &mut dyn FnMut(Epoch, Cost) -> ControlFlow<()>,
+    ) -> Result<(), EvaluateError>;
 
     /// Tunes until all kernels have `to` trials, or the time is over and every candidate has a latency; kernels that
     /// candidates share are tuned once. Each report holds the candidates whose latency is news. On return every candidate
@@ -80,6 +81,6 @@ pub trait Evaluator {
     /// hits all of them, as far as they fit into memory together. Each comes with its trials so far.
     fn measure(&mut self, candidates: &[(&Candidate, Option<usize>)]) -> Result<Timed, EvaluateError>;
 
-    /// Says that a candidate will not be trained or timed any more.
-    fn forget(&mut self, candidate: CandidateId);
+    /// Says that a candidate will not be trained or timed any more, after a training of `horizon` epochs or a part of it.
+    fn forget(&mut self, candidate: CandidateId, horizon: usize);
 }

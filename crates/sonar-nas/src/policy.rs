@@ -39,13 +39,18 @@ pub enum Objective {
 }
 
 /// What a search is to do; everything that decides its course beside what the evaluator measures.
+///
+/// The serialised form has the names and units of the command line: `time` in seconds, `latency-limit` in microseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Policy {
     /// How to decide.
     pub algorithm: Algorithm,
     /// What is better.
+    #[serde(rename = "latency-limit", with = "limit_in_microseconds")]
     pub objective: Objective,
     /// Wall-clock limit of the whole search, over all its sessions; without one, everything below is done in full.
+    #[serde(rename = "time")]
     pub seconds: Option<f64>,
     /// Seed of the sample.
     pub seed: u64,
@@ -61,6 +66,25 @@ pub struct Policy {
     pub eta: usize,
     /// Share of a time limit that is meant for tuning.
     pub tuning_share: f64,
+}
+
+/// An objective as its limit in microseconds, or nothing.
+mod limit_in_microseconds {
+    use super::Objective;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(objective: &Objective, serializer: S) -> Result<S::Ok, S::Error> {
+        match objective {
+            Objective::Pareto => None,
+            Objective::LatencyLimit { ns } => Some(ns / 1e3),
+        }
+        .serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Objective, D::Error> {
+        let limit = Option::<f64>::deserialize(deserializer)?;
+        Ok(limit.map_or(Objective::Pareto, |us| Objective::LatencyLimit { ns: us * 1e3 }))
+    }
 }
 
 impl Algorithm {

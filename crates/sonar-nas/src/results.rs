@@ -7,8 +7,9 @@ use crate::pareto::{Point, front};
 use crate::policy::{Algorithm, Objective, Policy};
 use crate::state::State;
 use crate::state::event::StopReason;
-use crate::state::history::{CandidateHistory, Status};
-use crate::state::plan::{CostMetric, Rung};
+use crate::state::history::{CandidateHistory, Reached, Status};
+use crate::state::plan::Rung;
+use crate::strategy::forecast::least_seconds;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -46,6 +47,10 @@ pub struct SearchResult {
     pub baseline_cost: Cost,
     /// How many processes have worked on the search.
     pub sessions: usize,
+    /// How often the search was given more time or more candidates.
+    pub extensions: usize,
+    /// Seconds of the shortest search that has a result, about, if it is known how long things take.
+    pub least_seconds: Option<f64>,
     /// The configuration of the search.
     pub config: Value,
 }
@@ -129,16 +134,14 @@ pub struct TotalCost {
 impl SearchResult {
     /// What a state amounts to. A search that is not over has a result too: the front of what it knows.
     pub fn new(policy: &Policy, config: Value, state: &State) -> SearchResult {
-        let known: Vec<(&CandidateHistory, Point)> = state
+        let known: Vec<(CandidateId, Point)> = state
             .candidates
             .iter()
-            .filter(|t| t.status == Status::Alive)
-            .filter_map(|t| Some((t, t.point(CostMetric::Latency)?)))
+            .filter_map(|history| Some((history.candidate.id, point(&history.reached(state.horizon)?))))
             .filter(|(_, point)| within(policy.objective, point))
             .collect();
         let points: Vec<Point> = known.iter().map(|(_, point)| *point).collect();
-        let front: Vec<Architecture> =
-            front(&points).into_iter().filter_map(|i| architecture(state, known[i].0.candidate.id)).collect();
+        let front: Vec<Architecture> = front(&points).into_iter().filter_map(|i| architecture(state, known[i].0)).collect();
         let baseline = state.baseline.and_then(|id| architecture(state, id));
         SearchResult {
             schema: SCHEMA,
@@ -154,6 +157,8 @@ impl SearchResult {
             cost: TotalCost { parts: state.cost, total: state.cost.total() },
             baseline_cost: state.baseline_cost,
             sessions: state.sessions,
+            extensions: state.extensions,
+            least_seconds: least_seconds(state),
             config,
         }
     }
@@ -161,7 +166,9 @@ impl SearchResult {
     /// The result, unless a search that is over found nothing.
     pub fn valid(self) -> Result<SearchResult, SearchError> {
         match self.stop {
-            Some(StopReason::TimeTooShort) => Err(SearchError::TimeTooShort),
+            Some(StopReason::TimeTooShort) if self.front.is_empty() => {
+                Err(SearchError::TimeTooShort { needed: self.least_seconds.map(f64::ceil) })
+            }
             Some(_) if self.front.is_empty() => Err(SearchError::NoCandidate(self.why_none())),
             _ => Ok(self),
         }
@@ -178,10 +185,27 @@ impl SearchResult {
             .collect();
         match (self.objective, failures.first()) {
             (_, Some(first)) if failures.len() == self.candidates.len() => format!("all failed, the first because {first}"),
-            (Objective::LatencyLimit { ns }, _) => format!("no finalist is as fast as {:.1} µs", ns / 1e3),
+            (Objective::LatencyLimit { ns }, _) => {
+                let limit = ns / 1e3;
+                match self.fastest() {
+                    Some((name, us)) => {
+                        format!("none meets `latency-limit` = {limit} µs; the fastest that was timed is {name} with {us:.2} µs")
+                    }
+                    None => format!("none meets `latency-limit` = {limit} µs; none was timed"),
+                }
+            }
             (Objective::Pareto, Some(first)) => format!("{} failed, the first because {first}", failures.len()),
             (Objective::Pareto, None) => "no finalist was trained and timed".to_string(),
         }
+    }
+}
+
+impl SearchResult {
+    /// The candidate with the smallest latency, and that latency in microseconds.
+    fn fastest(&self) -> Option<(&str, f64)> {
+        let timed =
+            self.candidates.iter().filter_map(|c| Some((c.architecture.as_str(), c.measured.or(c.tuning.last().copied())?)));
+        timed.map(|(name, latency)| (name, latency.median_us)).min_by(|a, b| a.1.total_cmp(&b.1))
     }
 }
 
@@ -194,6 +218,10 @@ impl From<Latency> for LatencyMicros {
             trials: latency.trials,
         }
     }
+}
+
+fn point(reached: &Reached) -> Point {
+    Point { accuracy: reached.accuracy, cost: reached.latency.median_ns }
 }
 
 fn within(objective: Objective, point: &Point) -> bool {
@@ -214,13 +242,14 @@ fn winner(front: &[Architecture], baseline: Option<&Architecture>) -> Option<Str
 fn architecture(state: &State, id: CandidateId) -> Option<Architecture> {
     let history = state.history(id);
     let description = &history.candidate.description;
+    let reached = history.reached(state.horizon)?;
     Some(Architecture {
         architecture: name(state, id),
         baseline: state.baseline == Some(id),
         decisions: description.decisions.iter().cloned().collect(),
-        accuracy: history.curve.last()?.accuracy,
-        epochs: history.epochs(),
-        latency: history.latency()?.into(),
+        accuracy: reached.accuracy,
+        epochs: reached.epochs,
+        latency: reached.latency.into(),
         parameters: description.parameters,
         flops: description.flops,
         rung: history.rung,
@@ -228,7 +257,7 @@ fn architecture(state: &State, id: CandidateId) -> Option<Architecture> {
 }
 
 fn record(state: &State, history: &CandidateHistory) -> CandidateRecord {
-    let CandidateHistory { candidate, status, rung, curve, tuning, measured } = history;
+    let CandidateHistory { candidate, status, rung, curve, tuning, measured, reached: _ } = history;
     CandidateRecord {
         architecture: name(state, candidate.id),
         baseline: state.baseline == Some(candidate.id),

@@ -3,9 +3,10 @@
 use crate::config::{SearchConfig, space_for};
 use crate::driver::{self, Observer};
 use crate::error::SearchError;
+use crate::executors::Watch;
 use crate::executors::real::RealEvaluator;
 use crate::executors::training::Training;
-use crate::executors::tuning::Tuning;
+use crate::executors::tuning::{KEPT, LoweredCandidates, Tuning};
 use crate::results::SearchResult;
 use crate::state::store::{self, Store};
 use sonar_ir::machine::Machine;
@@ -16,18 +17,41 @@ use sonar_tune::{JitBackend, Target, Tuner, TunerOptions};
 use std::path::Path;
 use std::time::Instant;
 
-/// Runs the search in the run directory `dir`, or goes on with the one that is there; with `fresh`, starts over. Kernels are
-/// timed by `measurer`; what was not timed is estimated for `machine`. A search that is over gives its result again.
+/// A search that has ended, or was over before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// What it has found.
+    pub result: SearchResult,
+    /// Whether nothing was left to do: the run was over, and was not given more time or candidates.
+    pub was_over: bool,
+}
+
+/// How a search is run.
+pub struct Session<'a> {
+    /// The run directory. A run that is there goes on.
+    pub dir: &'a Path,
+    /// Whether a run that is there is removed first.
+    pub fresh: bool,
+    /// What estimates of time assume of the machine.
+    pub machine: &'static Machine,
+    /// What times kernels.
+    pub measurer: Box<dyn Measurer>,
+    /// Is asked often whether to go on, also in the middle of long steps.
+    pub watch: &'a Watch<'a>,
+    /// Is told what happens.
+    pub observer: &'a mut Observer<'a>,
+}
+
+/// Runs a search, or goes on with the one in the run directory. A search that is over gives its result again.
+///
+/// # Errors
+/// Those of [`SearchError`]. After [`SearchError::Interrupted`], the same call goes on where the search was stopped.
 pub fn search(
     config: &SearchConfig,
-    dir: &Path,
-    fresh: bool,
-    machine: &'static Machine,
-    measurer: Box<dyn Measurer>,
-    observer: &mut Observer<'_>,
-) -> Result<SearchResult, SearchError> {
+    Session { dir, fresh, machine, measurer, watch, observer }: Session<'_>,
+) -> Result<Ended, SearchError> {
     let begun = Instant::now();
-    // Whatever is wrong with the configuration shows before an old run is removed.
+    // A wrong configuration is refused before an old run is removed.
     driver::check(&config.policy)?;
     let data = load(&config.data, config.validation)?;
     let space = space_for(config, &data)?;
@@ -36,7 +60,7 @@ pub fn search(
     }
     let target = Target::parse(&config.target).map_err(sonar_tune::TuneError::from)?;
     if config.threads == 0 || config.latency_threads == 0 {
-        return Err(SearchError::Config("the number of threads is at least 1".to_string()));
+        return Err(SearchError::Config("`threads` and `latency-threads` must be at least 1".to_string()));
     }
     if !target.runs_here() {
         return Err(SearchError::Config(format!("this machine cannot run code for {}", config.target)));
@@ -44,7 +68,8 @@ pub fn search(
     let snapshot = serde_json::to_value(config).map_err(|e| SearchError::Config(e.to_string()))?;
 
     let (store, mut state) = Store::open(dir, &snapshot, fresh)?;
-    if state.stop.is_none() {
+    let was_over = state.stop.is_some();
+    if !was_over {
         let options = TunerOptions {
             machine,
             threads: config.latency_threads,
@@ -66,26 +91,30 @@ pub fn search(
                 schedules: Box::new(|_| Ok(None)),
             }),
             tuning: Tuning {
+                lowered: LoweredCandidates::new(KEPT),
                 tuner: Tuner::new(options, measurer, records, Box::new(SystemClock::default())),
                 target,
                 machine,
                 threads: config.latency_threads,
                 seed: config.policy.seed,
             },
+            threads: config.threads,
         };
         let clock = || begun.elapsed().as_secs_f64();
-        state = driver::run(&config.policy, &mut evaluator, &clock, store, state, observer)?;
+        state = driver::run(&config.policy, &mut evaluator, &clock, watch, store, state, observer)?;
     }
-    SearchResult::new(&config.policy, snapshot, &state).valid()
+    let result = SearchResult::new(&config.policy, snapshot, &state).valid()?;
+    Ok(Ended { result, was_over })
 }
 
-/// The configuration of the run in a directory, if there is one: what to go on with.
+/// The configuration of the run in a directory, if there is one.
 pub fn configuration(dir: &Path) -> Result<Option<SearchConfig>, SearchError> {
     let Some((snapshot, _)) = store::read(dir)? else { return Ok(None) };
     parse(dir, snapshot).map(Some)
 }
 
-/// The result of the run in a directory, if there is one; of a search that is not over, what it knows. Takes no lock.
+/// The result of the run in a directory, if there is one. A search that is not over has a result too: what it knows so far. Takes no
+/// lock.
 pub fn result(dir: &Path) -> Result<Option<SearchResult>, SearchError> {
     let Some((snapshot, state)) = store::read(dir)? else { return Ok(None) };
     let config = parse(dir, snapshot.clone())?;

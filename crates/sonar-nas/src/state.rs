@@ -9,6 +9,7 @@ pub mod plan;
 pub mod store;
 
 use crate::candidates::CandidateId;
+use crate::candidates::draw::DrawingEnd;
 use crate::candidates::measured::{Cost, Probe};
 use event::{Event, StopReason};
 use history::{CandidateHistory, Status};
@@ -21,12 +22,18 @@ pub struct State {
     pub candidates: Vec<CandidateHistory>,
     /// The baseline, if there is one.
     pub baseline: Option<CandidateId>,
-    /// Whether the sample is complete.
-    pub sampled: bool,
+    /// How many assignments of the space were looked at.
+    pub draws: u64,
+    /// Why the drawing of candidates ended, if it did.
+    pub drawing_end: Option<DrawingEnd>,
     /// How long things take, looking at which candidate.
     pub probe: Option<(CandidateId, Probe)>,
     /// How much to do.
     pub plan: Option<Plan>,
+    /// Epochs of the whole training that the learning curves are part of; 0 before the first plan.
+    pub horizon: usize,
+    /// How often the search was extended.
+    pub extensions: usize,
     /// Index of the current rung in the plan.
     pub rung: usize,
     /// Who entered the current rung, the best of the rung before first.
@@ -50,7 +57,7 @@ pub struct State {
 }
 
 impl State {
-    /// The history of a candidate.
+    /// Everything known of a candidate.
     pub fn history(&self, id: CandidateId) -> &CandidateHistory {
         &self.candidates[id.index()]
     }
@@ -102,9 +109,11 @@ impl State {
                     curve: Vec::new(),
                     tuning: Vec::new(),
                     measured: None,
+                    reached: None,
                 });
             }
-            Event::Sampled => self.sampled = true,
+            Event::Sampled { draws, end } => (self.draws, self.drawing_end) = (*draws, *end),
+            Event::Extended { .. } => self.extend(),
             Event::Probed { candidate, probe } => self.probe = Some((*candidate, *probe)),
             Event::Planned { plan } => self.begin(plan)?,
             Event::Trained { candidate, epoch } => {
@@ -147,8 +156,34 @@ impl State {
         Ok(())
     }
 
+    /// Goes back to before the plan. Descriptions, curves and latencies stay, and what finalists have reached.
+    fn extend(&mut self) {
+        for history in &mut self.candidates {
+            if history.measured.is_some() {
+                history.reached = history.reached(self.horizon);
+                history.measured = None;
+            }
+            if matches!(history.status, Status::Dropped | Status::Cut) {
+                history.status = Status::Alive;
+            }
+        }
+        self.extensions += 1;
+        self.drawing_end = None;
+        self.plan = None;
+        self.stop = None;
+        (self.closed, self.cut, self.measured) = (false, false, false);
+        self.members.clear();
+        self.rung = 0;
+    }
+
     fn begin(&mut self, plan: &Plan) -> Result<(), String> {
         let first = plan.rungs.first().ok_or("a plan without rungs")?;
+        let horizon = plan.rungs.last().map_or(0, |rung| rung.epochs);
+        if self.horizon != horizon {
+            // The learning rate falls over the horizon: epochs of a longer training are others.
+            self.candidates.iter_mut().for_each(|history| history.curve.clear());
+            self.horizon = horizon;
+        }
         let sample: Vec<CandidateId> =
             self.candidates.iter().map(|t| t.candidate.id).filter(|&id| Some(id) != self.baseline).collect();
         let (members, rest) = sample.split_at(first.size.min(sample.len()));

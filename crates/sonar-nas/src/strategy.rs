@@ -91,7 +91,7 @@ pub fn next(policy: &Policy, state: &State) -> Option<Action> {
     if state.stop.is_some() {
         return None;
     }
-    if !state.sampled {
+    if state.drawing_end.is_none() {
         return Some(Action::Sample { candidates: policy.candidates });
     }
     if policy.seconds.is_some() && state.probe.is_none() {
@@ -113,6 +113,11 @@ pub fn next(policy: &Policy, state: &State) -> Option<Action> {
         let reason = if state.cut || state.closed { StopReason::TimeLimit } else { StopReason::Completed };
         Some(Action::Finish { reason })
     })
+}
+
+/// When the training that goes on has to end for the time limit, in seconds of the whole search.
+pub fn training_end(policy: &Policy, state: &State) -> Option<f64> {
+    Some(policy.seconds? * GIVEN_OUT - closing_seconds(state))
 }
 
 /// Seconds left to give out under a time limit.
@@ -184,7 +189,8 @@ fn promote(policy: &Policy, state: &State) -> Option<Action> {
     if state.is_last_rung() {
         return None;
     }
-    let mut survivors = ranked(policy, state, &state.contenders(), state.current()?.cost_metric);
+    let rung = state.current()?;
+    let mut survivors = ranked(policy, state, &state.contenders(), (rung.cost_metric, rung.epochs));
     let keep = forecast::survivors(policy, state, &survivors, left(policy, state));
     let dropped = survivors.split_off(keep);
     Some(Action::Promote { survivors, dropped })
@@ -199,7 +205,7 @@ fn close(policy: &Policy, state: &State) -> Action {
     let timed = trained.iter().all(|&id| state.history(id).latency().is_some());
     let cost = if timed { CostMetric::Latency } else { CostMetric::Flops };
     let keep = state.plan.as_ref().and_then(|p| p.rungs.last()).map_or(1, |r| r.size);
-    let mut survivors = ranked(policy, state, &trained, cost);
+    let mut survivors = ranked(policy, state, &trained, (cost, usize::MAX));
     let mut dropped = survivors.split_off(keep.clamp(1, survivors.len()));
     dropped.extend(untrained);
     Action::Close { survivors, dropped }
@@ -212,11 +218,13 @@ fn measure(state: &State) -> Option<Action> {
     (!state.measured && !candidates.is_empty()).then_some(Action::Measure { candidates })
 }
 
-/// Candidates, the best first. One of which something is not known comes after all others.
-fn ranked(policy: &Policy, state: &State, candidates: &[CandidateId], cost: CostMetric) -> Vec<CandidateId> {
-    let (known, unknown): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(|&id| state.history(id).point(cost).is_some());
-    let points: Vec<Point> = known.iter().filter_map(|&id| state.history(id).point(cost)).collect();
-    let order = match (policy.objective, cost) {
+/// Candidates by this cost and by their accuracy after so many epochs, the best first. One of which something is not known comes
+/// after all others.
+fn ranked(policy: &Policy, state: &State, candidates: &[CandidateId], (metric, epochs): (CostMetric, usize)) -> Vec<CandidateId> {
+    let point = |id: &CandidateId| state.history(*id).point_at(metric, epochs);
+    let (known, unknown): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(|id| point(id).is_some());
+    let points: Vec<Point> = known.iter().filter_map(point).collect();
+    let order = match (policy.objective, metric) {
         (Objective::LatencyLimit { ns }, CostMetric::Latency) => rank_within(&points, ns),
         _ => rank(&points),
     };

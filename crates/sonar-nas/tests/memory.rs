@@ -4,12 +4,12 @@
 use sonar_ir::machine::Machine;
 use sonar_ir::space::Space;
 use sonar_measure::{LocalMeasurer, Records, SystemClock};
-use sonar_nas::candidates::describe::describe;
+use sonar_nas::candidates::describe::{describe, sketch};
 use sonar_nas::config::NAS_BENCH_201;
 use sonar_nas::executors::TuneJob;
 use sonar_nas::executors::real::RealEvaluator;
 use sonar_nas::executors::training::Training;
-use sonar_nas::executors::tuning::Tuning;
+use sonar_nas::executors::tuning::{LoweredCandidates, TOGETHER, Tuning};
 use sonar_nas::{Candidate, CandidateId, Evaluator};
 use sonar_train::TrainConfig;
 use sonar_train::data::{FASHION_MNIST, load};
@@ -36,7 +36,9 @@ fn evaluator(dir: &Path) -> RealEvaluator {
             checkpoints: dir.join("checkpoints"),
         },
         backend: Box::new(JitBackend::native(1).expect("this machine is supported")),
+        threads: 1,
         tuning: Tuning {
+            lowered: LoweredCandidates::new(TOGETHER),
             tuner: Tuner::new(TunerOptions::new(target.clone()), measurer, records, clock),
             machine: Machine::usual(target.lanes()),
             target,
@@ -59,7 +61,8 @@ fn memory_does_not_grow_with_the_number_of_candidates() {
     let mut evaluator = evaluator(dir.path());
     // The same architecture again and again, so that the kernels, which are kept on purpose, do not become more.
     let assignment = evaluator.space.baseline().cloned().expect("the space has a baseline");
-    let (_, description) = describe(&evaluator.space, &assignment).expect("the baseline is valid");
+    let sketch = sketch(&evaluator.space, &assignment).expect("the baseline is valid");
+    let description = describe(&evaluator.space, &sketch).expect("the baseline is valid");
     let candidate = |id| Candidate { id: CandidateId(id), assignment: assignment.clone(), description: description.clone() };
     let candidates: Vec<Candidate> = (0..100).map(candidate).collect();
     let mut work = |count: usize| {
@@ -78,7 +81,7 @@ fn memory_does_not_grow_with_the_number_of_candidates() {
         [tuned, peak()]
     };
     let [few_tuned, _] = work(2);
-    let [_, few_timed] = work(sonar_nas::executors::tuning::TOGETHER);
+    let [_, few_timed] = work(TOGETHER);
     let [many_tuned, many_timed] = work(candidates.len());
     assert!(many_tuned < few_timed.max(few_tuned) + SLACK, "tuning: {few_tuned} bytes become {many_tuned}");
     assert!(many_timed < few_timed + SLACK, "timing: {few_timed} bytes become {many_timed}");

@@ -2,9 +2,11 @@
 
 use sonar_ir::machine::Machine;
 use sonar_measure::LocalMeasurer;
+use sonar_nas::driver::{Observer, Progress};
 use sonar_nas::executors::training;
+use sonar_nas::search::Session;
 use sonar_nas::state::event::StopReason;
-use sonar_nas::{Algorithm, Event, Policy, SearchConfig, SearchError, search};
+use sonar_nas::{Algorithm, Event, Policy, SearchConfig, SearchError, State, search};
 use sonar_train::TrainConfig;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -41,10 +43,16 @@ fn config() -> SearchConfig {
 
 fn run(config: &SearchConfig, dir: &Path, events: usize) -> Result<sonar_nas::SearchResult, SearchError> {
     let mut left = events;
-    search(config, dir, false, Machine::usual(8), Box::new(LocalMeasurer::default()), &mut |_, _: &Event, _| {
+    let mut observer = |_: &Progress, _: &Event, _: &State| {
         left -= 1;
         if left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })
+    };
+    search(config, session(dir, &mut observer)).map(|ended| ended.result)
+}
+
+fn session<'a>(dir: &'a Path, observer: &'a mut Observer<'a>) -> Session<'a> {
+    let measurer = Box::new(LocalMeasurer::default());
+    Session { dir, fresh: false, machine: Machine::usual(8), measurer, watch: &|| ControlFlow::Continue(()), observer }
 }
 
 #[test]
@@ -68,14 +76,28 @@ fn a_real_search_finds_networks_and_goes_on_after_every_interruption() {
     // The weights of finalists are kept, and only those.
     for (index, candidate) in result.candidates.iter().enumerate() {
         let id = sonar_nas::CandidateId(index as u32);
-        let kept = training::checkpoint(&dir.path().join("checkpoints"), id, candidate.curve.len()).exists();
+        let kept = training::checkpoint(&dir.path().join("checkpoints"), id, (candidate.curve.len(), 3)).exists();
         assert_eq!(kept, candidate.measured.is_some(), "{}", candidate.architecture);
     }
     // A search that is over is not searched again.
     assert_eq!(run(&config(), dir.path(), 1).unwrap(), result);
 
+    let over = search(&config(), session(dir.path(), &mut |_, _, _| ControlFlow::Continue(()))).unwrap();
+    assert!(over.was_over);
     assert_eq!(search::result(dir.path()).unwrap(), Some(result.clone()));
     assert_eq!(search::configuration(dir.path()).unwrap(), Some(config()));
+
+    // With one more candidate it goes on; what was trained is not trained again.
+    let more = SearchConfig { policy: Policy { candidates: 4, ..config().policy }, ..config() };
+    let extended = run(&more, dir.path(), usize::MAX).unwrap();
+    assert_eq!(
+        (extended.candidates.len(), extended.extensions),
+        (4, 1),
+        "the space has four architectures, one of them the baseline"
+    );
+    for (before, after) in result.candidates.iter().zip(&extended.candidates) {
+        assert!(after.curve.starts_with(&before.curve), "{} is trained again", before.architecture);
+    }
 
     // What is learnt does not depend on interruptions.
     let uninterrupted = run(&config(), tempfile::tempdir().unwrap().path(), usize::MAX).unwrap();
@@ -89,9 +111,8 @@ fn a_real_search_finds_networks_and_goes_on_after_every_interruption() {
 fn wrong_configurations_are_refused_before_anything_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let refused = |config: SearchConfig| {
-        let result = search(&config, dir.path(), true, Machine::usual(8), Box::new(LocalMeasurer::default()), &mut |_, _, _| {
-            ControlFlow::Continue(())
-        });
+        let mut observer = |_: &Progress, _: &Event, _: &State| ControlFlow::Continue(());
+        let result = search(&config, Session { fresh: true, ..session(dir.path(), &mut observer) });
         assert!(!dir.path().join("run.db").exists());
         result.unwrap_err()
     };

@@ -14,6 +14,10 @@ fn policy(algorithm: Algorithm) -> Policy {
     Policy { algorithm, seconds: None, seed: 7, candidates: 81, epochs: 27, trials: 27, ..Policy::default() }
 }
 
+fn go_on() -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
 /// A directory for a run; in memory where there is one there, since a search waits for the disk after every event.
 fn scratch() -> TempDir {
     let memory = tempfile::tempdir_in("/dev/shm");
@@ -23,8 +27,8 @@ fn scratch() -> TempDir {
 /// Runs a search, or goes on with it, in one session.
 fn session(policy: &Policy, dir: &Path, evaluator: &mut FakeEvaluator) -> Result<State, SearchError> {
     let clock = evaluator.clock();
-    let (store, state) = Store::open(dir, &json!({ "policy": policy }), false)?;
-    driver::run(policy, evaluator, &clock, store, state, &mut |_, _, _| ControlFlow::Continue(()))
+    let (store, state) = Store::open(dir, &json!(policy), false)?;
+    driver::run(policy, evaluator, &clock, &go_on, store, state, &mut |_, _, _| ControlFlow::Continue(()))
 }
 
 /// A whole search with an evaluator that `prepare` has changed.
@@ -125,7 +129,7 @@ fn a_machine_that_slows_down_does_not_break_the_limit() {
 fn no_time_at_all_is_said_to_be_too_little() {
     let policy = Policy { seconds: Some(3.0), ..policy(Algorithm::Sonar) };
     let state = search(&policy);
-    assert!(matches!(result(&policy, &state).valid(), Err(SearchError::TimeTooShort)));
+    assert!(matches!(result(&policy, &state).valid(), Err(SearchError::TimeTooShort { needed: Some(_) })));
 }
 
 #[test]
@@ -260,14 +264,14 @@ fn check_killed(policy: &Policy, strides: std::ops::Range<u64>) {
             assert!(sessions < 1000, "killed at every step {stride} the search never ends");
             let mut evaluator = dying_at(stride, &disk);
             let clock = evaluator.clock();
-            let (store, state) = Store::open(dir.path(), &json!({ "policy": policy }), false).unwrap();
+            let (store, state) = Store::open(dir.path(), &json!(policy), false).unwrap();
             let known: usize = state.candidates.iter().map(|t| t.curve.len() + t.tuning.len()).sum();
             assert_eq!(known, acknowledged, "something acknowledged was lost");
             let mut observe = |_: &driver::Progress, _: &Event, state: &State| {
                 acknowledged = state.candidates.iter().map(|t| t.curve.len() + t.tuning.len()).sum();
                 ControlFlow::Continue(())
             };
-            let run = || driver::run(policy, &mut evaluator, &clock, store, state, &mut observe);
+            let run = || driver::run(policy, &mut evaluator, &clock, &go_on, store, state, &mut observe);
             match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(state) => break state.unwrap(),
                 Err(payload) => assert!(payload.is::<Died>(), "a panic that was not ordered"),
@@ -330,9 +334,9 @@ fn an_observer_can_interrupt_and_the_search_goes_on_later() {
     let disk = Disk::default();
     let mut evaluator = FakeEvaluator::new(disk.clone());
     let clock = evaluator.clock();
-    let (store, state) = Store::open(dir.path(), &json!({ "policy": &policy }), false).unwrap();
+    let (store, state) = Store::open(dir.path(), &json!(&policy), false).unwrap();
     let mut events = 0;
-    let interrupted = driver::run(&policy, &mut evaluator, &clock, store, state, &mut |_, _, _| {
+    let interrupted = driver::run(&policy, &mut evaluator, &clock, &go_on, store, state, &mut |_, _, _| {
         events += 1;
         if events < 200 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
@@ -340,4 +344,101 @@ fn an_observer_can_interrupt_and_the_search_goes_on_later() {
     let state = session(&policy, dir.path(), &mut FakeEvaluator::new(disk)).unwrap();
     assert_eq!(state.sessions, 2);
     assert_eq!(result(&policy, &state).front, result(&policy, &search(&policy)).front);
+}
+
+/// Goes on with a run under another policy.
+fn go_on_with(policy: &Policy, dir: &Path, disk: &Disk) -> State {
+    session(policy, dir, &mut FakeEvaluator::new(disk.clone())).unwrap()
+}
+
+#[test]
+fn a_finished_run_goes_on_with_more_candidates() {
+    for algorithm in Algorithm::ALL {
+        let (dir, disk) = (scratch(), Disk::default());
+        let few = Policy { candidates: 27, ..policy(algorithm) };
+        let before = go_on_with(&few, dir.path(), &disk);
+        let many = policy(algorithm);
+        let after = go_on_with(&many, dir.path(), &disk);
+        assert_eq!((after.candidates.len(), after.extensions), (82, 1), "{algorithm}");
+        assert_eq!(after.stop, Some(StopReason::Completed), "{algorithm}");
+        for (old, new) in before.candidates.iter().zip(&after.candidates) {
+            assert_eq!(old.candidate, new.candidate, "{algorithm}");
+            assert!(new.curve.starts_with(&old.curve), "{algorithm}: {} was trained again", old.candidate.id);
+        }
+        let (old, new) = (quality(&result(&few, &before)), quality(&result(&many, &after)));
+        assert!(new >= old, "{algorithm}: {new} is worse than {old}");
+    }
+}
+
+#[test]
+fn a_finished_run_goes_on_with_more_time() {
+    for algorithm in Algorithm::ALL {
+        let (dir, disk) = (scratch(), Disk::default());
+        let short = Policy { seconds: Some(60.0), ..policy(algorithm) };
+        let before = go_on_with(&short, dir.path(), &disk);
+        let long = Policy { seconds: Some(400.0), ..policy(algorithm) };
+        let after = go_on_with(&long, dir.path(), &disk);
+        let total = after.cost.total();
+        assert!(total <= 400.0 && total > before.cost.total(), "{algorithm} took {total} s");
+        assert_eq!(after.candidates[..before.candidates.len()].len(), before.candidates.len());
+        let (old, new) = (quality(&result(&short, &before)), quality(&result(&long, &after)));
+        assert!(new >= old, "{algorithm}: {new} is worse than {old}");
+    }
+}
+
+#[test]
+fn nothing_that_was_found_is_lost_when_the_added_time_is_too_short_for_anything() {
+    let (dir, disk) = (scratch(), Disk::default());
+    let before = Policy { seconds: Some(60.0), ..policy(Algorithm::Sonar) };
+    let found = result(&before, &go_on_with(&before, dir.path(), &disk)).valid().unwrap();
+    let after = Policy { seconds: Some(60.5), ..before };
+    let kept = result(&after, &go_on_with(&after, dir.path(), &disk)).valid().unwrap();
+    assert!(quality(&kept) >= quality(&found));
+}
+
+#[test]
+fn a_run_that_was_extended_can_be_killed_like_any_other() {
+    let (dir, disk) = (scratch(), Disk::default());
+    let few = Policy { candidates: 9, epochs: 3, trials: 6, ..policy(Algorithm::Sonar) };
+    go_on_with(&few, dir.path(), &disk);
+    let many = Policy { candidates: 27, ..few };
+    let mut sessions = 0;
+    let state = loop {
+        sessions += 1;
+        assert!(sessions < 1000);
+        let mut evaluator = dying_at(6, &disk);
+        match catch_unwind(AssertUnwindSafe(|| session(&many, dir.path(), &mut evaluator))) {
+            Ok(state) => break state.unwrap(),
+            Err(payload) => assert!(payload.is::<Died>(), "a panic that was not ordered"),
+        }
+    };
+    assert_eq!((state.candidates.len(), state.extensions), (28, 1));
+    assert_eq!(state.stop, Some(StopReason::Completed));
+}
+
+#[test]
+fn a_short_search_says_how_long_a_useful_one_takes() {
+    let mut seconds = 2.0;
+    for _ in 0..8 {
+        let policy = Policy { seconds: Some(seconds), ..policy(Algorithm::Sonar) };
+        match result(&policy, &search(&policy)).valid() {
+            Ok(_) => return,
+            Err(SearchError::TimeTooShort { needed: Some(needed) }) => {
+                assert!(needed > seconds, "{needed} s are needed, says a search of {seconds} s");
+                seconds = needed;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    panic!("no search of {seconds} s has a result");
+}
+
+#[test]
+fn a_limit_that_none_meets_is_told_with_the_closest() {
+    let policy = Policy { objective: Objective::LatencyLimit { ns: 1.0 }, ..policy(Algorithm::Sonar) };
+    let result = result(&policy, &search(&policy));
+    let fastest = result.candidates.iter().flat_map(|c| c.measured.or(c.tuning.last().copied())).map(|l| l.median_us);
+    let fastest = format!("{:.2} µs", fastest.fold(f64::INFINITY, f64::min));
+    let error = result.valid().map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("latency-limit") && error.contains(&fastest), "{error} does not say {fastest}");
 }

@@ -26,18 +26,40 @@ fn a_second_process_is_refused_until_the_first_has_ended() {
 #[test]
 fn another_configuration_is_refused_by_name_and_fresh_starts_over() {
     let dir = tempfile::tempdir().unwrap();
-    let old = json!({ "policy": { "seed": 1, "eta": 3 }, "space": "a" });
-    let new = json!({ "policy": { "seed": 2, "eta": 3 }, "space": "b" });
+    let old = json!({ "training": { "batch": 8 }, "eta": 3, "latency-limit": null, "space": "a" });
+    let new = json!({ "training": { "batch": 16 }, "eta": 3, "latency-limit": 3.5, "space": "b" });
     let (mut opened, _) = open(dir.path(), old.clone()).unwrap();
     opened.append(&events(3)).unwrap();
     drop(opened);
     fs::write(dir.path().join("notes.txt"), "mine").unwrap();
     let error = open(dir.path(), new.clone()).unwrap_err();
-    assert!(matches!(&error, SearchError::ConfigChanged { fields, .. } if fields == "policy.seed, space"), "{error}");
+    let SearchError::ConfigChanged { changes, .. } = &error else { panic!("{error}") };
+    assert_eq!(
+        changes[..],
+        ["`latency-limit` is not given there, 3.5 here", "`space` is a there, b here", "`training.batch` is 8 there, 16 here"]
+    );
     assert_eq!(store::read(dir.path()).unwrap().map(|(config, state)| (config, state.sessions)), Some((old, 3)));
     let (_, state) = Store::open(dir.path(), &new, true).unwrap();
     assert_eq!(state, State::default());
     assert!(dir.path().join("notes.txt").exists(), "a file that no search wrote was removed");
+}
+
+#[test]
+fn more_time_and_more_candidates_extend_a_run_and_less_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = |time: Option<f64>, candidates| json!({ "time": time, "candidates": candidates });
+    drop(open(dir.path(), config(Some(60.0), 10)).unwrap());
+    assert_eq!(open(dir.path(), config(Some(60.0), 10)).unwrap().1.extensions, 0);
+    assert_eq!(open(dir.path(), config(Some(90.0), 10)).unwrap().1.extensions, 1);
+    assert_eq!(open(dir.path(), config(Some(90.0), 20)).unwrap().1.extensions, 2);
+    let refused = |time, candidates| match open(dir.path(), config(time, candidates)) {
+        Err(SearchError::ConfigChanged { changes, .. }) => changes.join(", "),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(Some(60.0), 20), "`time` is 90 s there, 60 s here");
+    assert_eq!(refused(Some(100.0), 10), "`candidates` is 20 there, 10 here");
+    assert_eq!(open(dir.path(), config(None, 20)).unwrap().1.extensions, 3, "without a limit there is more time");
+    assert_eq!(refused(Some(1e9), 20), "`time` is not given there, 1000000000 s here");
 }
 
 #[test]
@@ -77,7 +99,7 @@ fn damaged_files_are_said_to_be_damaged() {
         drop(opened);
         damage(&dir.path().join("run.db"));
         let error = open(dir.path(), json!({})).unwrap_err();
-        assert!(matches!(error, SearchError::Corrupt { .. }), "{error}");
+        assert!(matches!(error, SearchError::Corrupt { .. } | SearchError::OtherVersion { .. }), "{error}");
         assert!(Store::open(dir.path(), &json!({}), true).is_ok(), "starting over did not help");
     };
     let sql = |path: &Path, statement: &str| {

@@ -1,8 +1,9 @@
 //! Configuration files of `search`: TOML, with the long names of the flags as keys.
 
 use super::SearchOptions;
-use crate::exit::{Exit, Failure, fail};
+use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::model::load;
+use sonar_train::TrainConfig;
 use std::path::Path;
 
 /// How unlike two names may be, from 0 to 1, if one is a slip of the hand for the other.
@@ -14,6 +15,20 @@ pub fn read(path: &Path) -> Result<SearchOptions, Failure> {
     parsed.map_err(|error: toml::de::Error| {
         let hint = suggestion(error.message()).map(|name| format!("did you mean `{name}`?\n")).unwrap_or_default();
         fail(Exit::BadInput, format!("{} is not a configuration: {error}{hint}", path.display()).trim_end())
+    })
+}
+
+/// Training as `[training]` of a configuration file changes it.
+pub fn training(defaults: &TrainConfig, table: toml::Table) -> Result<TrainConfig, Failure> {
+    if let Some(key) = ["epochs", "seed"].into_iter().find(|&key| table.contains_key(key)) {
+        let place = format!("`{key}` does not belong into [training]: write it before the first [section], or as --{key}");
+        return Err(fail(Exit::BadInput, place));
+    }
+    let mut settings = toml::Table::try_from(defaults).or_exit(Exit::Internal)?;
+    settings.extend(table);
+    settings.try_into().map_err(|error: toml::de::Error| {
+        let hint = suggestion(error.message()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        fail(Exit::BadInput, format!("[training] is not a configuration: {}{hint}", error.message()))
     })
 }
 

@@ -4,7 +4,6 @@ use super::Format;
 use super::values::{count, duration, parse_count, parse_duration, parse_positive, parse_threads, positive, threads};
 use clap::Args;
 use serde::Deserialize;
-use sonar_train::TrainConfig;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,7 +77,7 @@ pub struct SearchOptions {
     pub set: Vec<String>,
     /// How candidates are trained; in a configuration file only.
     #[arg(skip)]
-    pub training: Option<TrainConfig>,
+    pub training: Option<toml::Table>,
 }
 
 impl SearchOptions {

@@ -5,17 +5,17 @@ use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::machine;
 use crate::model::{hint, load};
 use crate::report::summary;
-use crate::terminal::interrupt;
 use crate::terminal::output::{out, outln};
 use crate::terminal::progress::Teller;
 use crate::terminal::table::{Align, render};
+use crate::terminal::{interrupt, stderr};
 use sonar_codegen::Target;
 use sonar_ir::machine::Machine;
 use sonar_measure::{WorkerMeasurer, WorkerOptions};
-use sonar_nas::SearchConfig;
+use sonar_nas::driver::Progress;
 use sonar_nas::results::Architecture;
-use sonar_nas::search::{self as nas};
-use sonar_nas::{Objective, SearchError, SearchResult};
+use sonar_nas::search::{self as nas, Ended, Session};
+use sonar_nas::{Event, Objective, SearchConfig, SearchError, SearchResult, State};
 use sonar_train::{DataProblem, TrainError};
 use std::path::Path;
 
@@ -53,7 +53,9 @@ fn configuration(options: &SearchOptions) -> Result<SearchConfig, Failure> {
     let SearchOptions { data, seed, threads, latency_threads, target, candidates, epochs, trials, training, .. } =
         options.clone();
     config.data = data.unwrap_or(config.data);
-    config.training = training.unwrap_or(config.training);
+    if let Some(table) = training {
+        config.training = config_file::training(&config.training, table)?;
+    }
     config.threads = threads.unwrap_or(config.threads);
     config.latency_threads = latency_threads.unwrap_or(config.latency_threads);
     config.target = target.unwrap_or(config.target);
@@ -74,16 +76,22 @@ fn configuration(options: &SearchOptions) -> Result<SearchConfig, Failure> {
 
 fn run(config: &SearchConfig, dir: &Path, fresh: bool, format: Format, quiet: bool) -> Result<(), Failure> {
     let worker = WorkerMeasurer::new(WorkerOptions::current_executable(config.latency_threads).or_exit(Exit::Internal)?);
-    interrupt::catch();
+    interrupt::saves();
     let mut teller = Teller::new(quiet);
     // A target that does not exist is refused by the search.
     let machine = Target::parse(&config.target).map_or(Ok(Machine::usual(1)), |target| machine::of_target(&target))?;
-    let result = nas::search(config, dir, fresh, machine, Box::new(worker), &mut |progress, event, state| {
+    let mut observer = |progress: &Progress, event: &Event, state: &State| {
         teller.tell(progress, event, state);
         interrupt::flow()
-    });
-    teller.end();
-    let result = result.map_err(failure)?;
+    };
+    let measurer = Box::new(worker);
+    let session = Session { dir, fresh, machine, measurer, watch: &interrupt::flow, observer: &mut observer };
+    let ended = nas::search(config, session);
+    stderr::leave();
+    let Ended { result, was_over } = ended.map_err(failure)?;
+    if was_over && !quiet {
+        stderr::say("nothing was left to do: this search was over. A longer --time or more --candidates go on with it");
+    }
     match format {
         Format::Json => outln!("{}", serde_json::to_string_pretty(&result).or_exit(Exit::Internal)?),
         Format::Text => print(&result, dir),
@@ -98,7 +106,7 @@ pub fn failure(error: SearchError) -> Failure {
     }
     let exit = match &error {
         SearchError::NoCandidate(_) => Exit::NoCandidate,
-        SearchError::TimeTooShort => Exit::Budget,
+        SearchError::TimeTooShort { .. } => Exit::Budget,
         SearchError::Interrupted => Exit::Interrupted,
         SearchError::Internal(_) => Exit::Internal,
         _ => Exit::BadInput,

@@ -58,7 +58,7 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     let bound = graph.specialise(args.target.batch);
     let params = weights.unwrap_or_else(|| init::randomise(&bound, args.seed));
     let mut models = NativeModels::new(params, args.seed);
-    interrupt::catch();
+    interrupt::saves();
     let mut watch = Watch { clock, args, live: !quiet, trials: 0, overheads, before: 0 };
     let tuned = tune_network(&graph, &mut tuner, &mut models, &options, &mut |event| watch.tell(event)).map_err(tune_failure)?;
     let report = Report { args, name: &graph.name, target: &target, tuner: &tuner, tuned: &tuned, watch: &watch };

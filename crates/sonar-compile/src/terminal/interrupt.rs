@@ -1,26 +1,61 @@
-//! Ctrl-C and termination: the first asks long commands to save and stop, the second ends the process at once.
+//! Ctrl-C and termination, for every command.
+//!
+//! A command that keeps no state ends at once. A command that [saves](saves) its progress is asked to stop by itself; if that takes
+//! too long, because it is in the middle of a long step, the process is ended: what was saved before that step is there. The second
+//! Ctrl-C always ends the process at once.
 
 use super::stderr;
 use crate::exit::Exit;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+/// How long a command may take to stop by itself.
+const GRACE: Duration = Duration::from_millis(1200);
+
+/// What is said of a command that can be continued.
+pub const GOES_ON: &str = "interrupted; the same command goes on from here";
+
+/// Whether the user asked to stop.
 static ASKED: AtomicBool = AtomicBool::new(false);
+/// Whether the command saves its progress.
+static SAVES: AtomicBool = AtomicBool::new(false);
 
-/// Catches interruptions from here on.
+/// Handles Ctrl-C and termination from here on.
 pub fn catch() {
-    let caught = ctrlc::set_handler(|| {
-        if ASKED.swap(true, Ordering::Relaxed) {
-            std::process::exit(Exit::Interrupted as i32);
-        }
-        stderr::say("stopping after the step that is under way; once more to stop at once");
-    });
-    if let Err(error) = caught {
-        tracing::warn!("interruptions cannot be caught: {error}");
+    if let Err(error) = ctrlc::set_handler(interrupted) {
+        stderr::warn(format_args!("Ctrl-C cannot be handled: {error}"));
     }
+}
+
+/// Says that the command saves its progress from here on, and asks [`flow`] often.
+pub fn saves() {
+    SAVES.store(true, Ordering::Relaxed);
 }
 
 /// Whether to go on.
 pub fn flow() -> ControlFlow<()> {
     if ASKED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+fn interrupted() {
+    if ASKED.swap(true, Ordering::Relaxed) {
+        end();
+    }
+    if !SAVES.load(Ordering::Relaxed) {
+        stderr::leave();
+        stderr::say("interrupted");
+        end();
+    }
+    std::thread::spawn(|| {
+        std::thread::sleep(GRACE);
+        stderr::leave();
+        stderr::say(GOES_ON);
+        end();
+    });
+    stderr::say("stopping; press Ctrl-C again to stop at once");
+}
+
+fn end() -> ! {
+    std::process::exit(Exit::Interrupted as i32)
 }

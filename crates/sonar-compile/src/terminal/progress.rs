@@ -1,12 +1,15 @@
 //! What a search tells on standard error while it goes: a line for each milestone and, on a terminal, a line that changes.
 
 use super::stderr;
+use sonar_nas::candidates::draw::DrawingEnd;
 use sonar_nas::driver::Progress;
 use sonar_nas::state::plan::{Plan, Rung};
 use sonar_nas::{Event, State, Status};
 
 /// Seconds between two lines of a log, where no line can change.
 const PAUSE: f64 = 30.0;
+/// The same while candidates are drawn.
+const DRAWING_PAUSE: f64 = 2.0;
 
 /// Tells what happens.
 pub struct Teller {
@@ -31,15 +34,10 @@ impl Teller {
         }
         if self.live {
             stderr::show(&format!("{:>5.0} s  {}", progress.elapsed, now(progress, state)));
-        } else if progress.elapsed - self.said >= PAUSE {
+        } else if progress.elapsed - self.said >= if state.drawing_end.is_none() { DRAWING_PAUSE } else { PAUSE } {
             self.said = progress.elapsed;
             stderr::say(format_args!("{:>5.0} s  {}", progress.elapsed, now(progress, state)));
         }
-    }
-
-    /// Leaves the line that changes.
-    pub fn end(&self) {
-        stderr::leave();
     }
 }
 
@@ -47,7 +45,15 @@ impl Teller {
 fn milestone(event: &Event, state: &State) -> Option<String> {
     Some(match event {
         Event::Opened if state.sessions > 1 => format!("going on: {} epochs and timings are kept", kept(state)),
-        Event::Sampled => format!("{} architectures drawn, all different functions", contenders(state)),
+        Event::Sampled { draws, end: Some(end) } => {
+            let drawn = format!("{} architectures drawn, all different functions", contenders(state));
+            match end {
+                DrawingEnd::Enough => drawn,
+                DrawingEnd::Exhausted => format!("{drawn}: the space has no others (looked at {draws})"),
+                DrawingEnd::TimeLimit => format!("{drawn}: the time for drawing is over"),
+                DrawingEnd::Most => format!("{drawn}: a search draws no more than that"),
+            }
+        }
         Event::Planned { plan } => format!("plan: {}", steps(plan)),
         Event::Failed { candidate, reason } => format!("{candidate} fails: {reason}"),
         Event::Tuned { failures, .. } | Event::Measured { failures, .. } if !failures.is_empty() => {
@@ -84,7 +90,11 @@ fn steps(plan: &Plan) -> String {
 
 /// Where the search is.
 fn now(progress: &Progress, state: &State) -> String {
-    let rung = progress.rung.map_or("sampling".into(), |(i, n)| {
+    let before = || match state.drawing_end {
+        None => format!("drawing architectures: {}", contenders(state)),
+        Some(_) => "planning".into(),
+    };
+    let rung = progress.rung.map_or_else(before, |(i, n)| {
         let alive = state.contenders();
         let to = state.plan.as_ref().and_then(|p| p.rungs.get(i)).map_or(0, |r| r.epochs);
         let done = alive.iter().filter(|&&id| state.history(id).epochs() >= to).count();

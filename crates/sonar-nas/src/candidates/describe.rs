@@ -1,30 +1,47 @@
-//! What is known of an architecture from its graph alone.
+//! What is known of an architecture before it is trained or timed.
 
 use crate::candidates::Description;
+use crate::candidates::draw::Sketch;
 use crate::error::EvaluateError;
 use sonar_ir::graph::{Graph, NodeId, Op, TensorType};
 use sonar_ir::space::{Assignment, Space};
 use sonar_rewrite::{KernelShape, canonical_key};
 use std::collections::BTreeSet;
 
-/// The graph of an assignment and its description. An architecture whose outputs do not depend on its input is no candidate.
-pub fn describe(space: &Space, assignment: &Assignment) -> Result<(Graph, Description), EvaluateError> {
-    let invalid = |reason: String| EvaluateError::Candidate(format!("{}: {reason}", space.show(assignment)));
+/// The graph of an assignment, without dead nodes. An architecture whose outputs do not depend on its input is not valid.
+pub fn instantiate(space: &Space, assignment: &Assignment) -> Result<Graph, EvaluateError> {
+    let invalid = |reason: String| refusal(space, assignment, &reason);
     let graph = space.instantiate(assignment).map_err(|e| invalid(e.to_string()))?.without_dead_nodes();
     let uses = graph.uses();
     if graph.inputs().iter().all(|id| uses[id.0 as usize] == 0) {
         return Err(invalid("no path leads from the input to the output".to_string()));
     }
+    Ok(graph)
+}
+
+/// The graph of an assignment with its structure key.
+pub fn sketch(space: &Space, assignment: &Assignment) -> Result<Sketch, EvaluateError> {
+    let graph = instantiate(space, assignment)?;
+    Ok(Sketch { assignment: assignment.clone(), structure: sonar_ir::canonical::key(&graph), graph })
+}
+
+/// What is known of an architecture before it is trained or timed. Its key takes rewriting.
+pub fn describe(space: &Space, sketch: &Sketch) -> Result<Description, EvaluateError> {
+    let Sketch { assignment, graph, .. } = sketch;
     let choices = space.decisions().iter().zip(&assignment.0);
     let decisions = choices
         .map(|(decision, &choice)| (decision.name.clone(), decision.choices.get(choice).cloned().unwrap_or_default()))
         .collect();
-    let key = canonical_key(&graph).map_err(|e| invalid(e.to_string()))?;
-    let description = Description { key, parameters: parameters(&graph), flops: flops(&graph), decisions };
-    Ok((graph, description))
+    let key = canonical_key(graph).map_err(|e| refusal(space, assignment, &e.to_string()))?;
+    Ok(Description { key, parameters: parameters(graph), flops: flops(graph), decisions })
 }
 
-/// Learnt numbers of a graph; running statistics of batch normalisation are not learnt.
+fn refusal(space: &Space, assignment: &Assignment, reason: &str) -> EvaluateError {
+    let shown = space.show(assignment);
+    EvaluateError::Candidate(if shown.is_empty() { reason.to_string() } else { format!("{shown}: {reason}") })
+}
+
+/// Number of trained parameters of a graph; running statistics of batch normalisation are not among them.
 pub fn parameters(graph: &Graph) -> u64 {
     let normalisations = graph.nodes.iter().filter(|n| matches!(n.op, Op::BatchNorm { .. }));
     let statistics: BTreeSet<NodeId> = normalisations.flat_map(|n| n.operands[3..].iter().copied()).collect();
@@ -74,10 +91,11 @@ mod tests {
     #[test]
     fn counts_what_is_learnt_and_computed() {
         let space = Space::parse(SPACE).unwrap();
-        let (_, conv) = describe(&space, &Assignment(vec![2])).unwrap();
+        let described = |choice| describe(&space, &sketch(&space, &Assignment(vec![choice])).unwrap()).unwrap();
+        let conv = described(2);
         assert_eq!(conv.parameters, 3 * 3 * 2 * 2 + 2 + 2 + 2 * 4);
         assert_eq!(conv.decisions, [("edge".to_string(), "conv".to_string())]);
-        let (_, skip) = describe(&space, &Assignment(vec![1])).unwrap();
+        let skip = described(1);
         assert_eq!(skip.parameters, 2 * 4);
         let dense = 2 * 8 * 8 * 3 * 3 * 2 * 2;
         assert!(conv.flops - skip.flops >= dense && conv.flops - skip.flops < 2 * dense, "{} {}", conv.flops, skip.flops);
@@ -86,7 +104,7 @@ mod tests {
     #[test]
     fn an_output_that_does_not_see_the_input_is_no_candidate() {
         let space = Space::parse(SPACE).unwrap();
-        let error = describe(&space, &Assignment(vec![0])).unwrap_err();
+        let error = sketch(&space, &Assignment(vec![0])).unwrap_err();
         assert!(matches!(&error, EvaluateError::Candidate(reason) if reason.contains("edge=none")), "{error}");
     }
 }

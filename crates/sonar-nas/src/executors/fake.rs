@@ -5,11 +5,13 @@
 //! and costs more operations; how well it can be compiled differs from choice to choice, so that operation counts mislead
 //! about latencies. Where the first decision takes its first choice, the second decision has no effect.
 
+use crate::candidates::draw::{Architectures, Sketch};
 use crate::candidates::measured::{Cost, Epoch, Latency, Probe};
 use crate::candidates::{Candidate, CandidateId, Description};
 use crate::error::EvaluateError;
-use crate::executors::{Evaluator, Timed, TrainJob, TuneJob};
+use crate::executors::{Evaluator, Timed, TrainJob, TuneJob, Watch};
 use crate::pareto::Point;
+use sonar_ir::Graph;
 use sonar_ir::space::Assignment;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -92,7 +94,7 @@ impl FakeEvaluator {
     }
 }
 
-impl Evaluator for FakeEvaluator {
+impl Architectures for FakeEvaluator {
     fn choices(&self) -> Vec<usize> {
         CHOICES.to_vec()
     }
@@ -101,17 +103,31 @@ impl Evaluator for FakeEvaluator {
         self.baseline.clone()
     }
 
-    fn describe(&mut self, assignment: &Assignment) -> Result<Description, EvaluateError> {
-        let canonical = canonical(assignment);
-        let names = canonical.0.iter().enumerate();
-        Ok(Description {
-            key: format!("{canonical:?}"),
-            parameters: flops(assignment) as u64 / 100,
-            flops: flops(assignment) as u64,
-            decisions: names.map(|(i, choice)| (format!("$d{i}"), format!("choice{choice}"))).collect(),
-        })
+    fn sketch(&self, assignments: &[Assignment]) -> Vec<Result<Sketch, EvaluateError>> {
+        let sketch = |assignment: &Assignment| Sketch {
+            assignment: assignment.clone(),
+            structure: format!("{assignment:?}"),
+            graph: Graph::new("made-up"),
+        };
+        assignments.iter().map(|assignment| Ok(sketch(assignment))).collect()
     }
 
+    fn describe(&self, sketches: &[Sketch]) -> Vec<Result<Description, EvaluateError>> {
+        let describe = |Sketch { assignment, .. }: &Sketch| {
+            let canonical = canonical(assignment);
+            let names = canonical.0.iter().enumerate();
+            Description {
+                key: format!("{canonical:?}"),
+                parameters: flops(assignment) as u64 / 100,
+                flops: flops(assignment) as u64,
+                decisions: names.map(|(i, choice)| (format!("$d{i}"), format!("choice{choice}"))).collect(),
+            }
+        };
+        sketches.iter().map(|sketch| Ok(describe(sketch))).collect()
+    }
+}
+
+impl Evaluator for FakeEvaluator {
     fn probe(&mut self, candidate: &Candidate) -> Result<(Probe, Cost), EvaluateError> {
         self.step();
         let probe = Probe { epoch: epoch_seconds(&candidate.assignment), latency: COMPILE_SECONDS };
@@ -120,12 +136,20 @@ impl Evaluator for FakeEvaluator {
         Ok((probe, cost))
     }
 
-    fn train(&mut self, job: &TrainJob<'_>, report: &mut dyn FnMut(Epoch, Cost) -> ControlFlow<()>) -> Result<(), EvaluateError> {
+    fn train(
+        &mut self,
+        job: &TrainJob<'_>,
+        watch: &Watch<'_>,
+        report: &mut dyn FnMut(Epoch, Cost) -> ControlFlow<()>,
+    ) -> Result<(), EvaluateError> {
         let assignment = &job.candidate.assignment;
         for epoch in job.from + 1..=job.to {
             self.step();
             let seconds = epoch_seconds(assignment) * self.slowdown;
             self.spend(seconds);
+            if watch().is_break() {
+                return Ok(());
+            }
             let diverges = epoch > 1 && self.diverging.contains(&canonical(assignment));
             let train_loss = if diverges { f64::NAN } else { 2.3 / (1.0 + epoch as f64) };
             let accuracy = accuracy(assignment, epoch) + self.noise * centred(assignment, epoch);
@@ -204,7 +228,7 @@ impl Evaluator for FakeEvaluator {
         Ok(Timed { latencies, failures: Vec::new(), cost })
     }
 
-    fn forget(&mut self, _candidate: CandidateId) {}
+    fn forget(&mut self, _candidate: CandidateId, _horizon: usize) {}
 }
 
 /// The objectives of an architecture after `epochs` and `trials`, without noise.

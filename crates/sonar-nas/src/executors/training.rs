@@ -1,13 +1,13 @@
 //! Candidates in training, and their checkpoints.
 //!
-//! A candidate's checkpoint after epoch `e` is `CANDIDATE/epoch-e.ckpt` in the folder of checkpoints. It is on disk before the
-//! epoch is reported; the one before is removed after, if the report is answered with a wish for more: otherwise it may be that
-//! the search could not take note. So whichever epoch the search knows of, its checkpoint is there.
+//! The checkpoint of a candidate after epoch `e` of a training of `h` epochs is `CANDIDATE-h/epoch-e.ckpt` in the folder of checkpoints.
+//! It is on disk before the epoch is reported. The one before is removed after the report, unless the report was answered with a
+//! break: then the search may not have stored the epoch. So there is a checkpoint of every epoch that the search may resume from.
 
 use crate::candidates::CandidateId;
 use crate::candidates::measured::{Cost, Epoch};
 use crate::error::EvaluateError;
-use crate::executors::TrainJob;
+use crate::executors::{TrainJob, Watch};
 use sonar_ir::Graph;
 use sonar_train::{Backend, Dataset, Outcome, Part, TrainConfig, TrainError, Trainer};
 use std::fs;
@@ -16,6 +16,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Seconds of training steps by which the length of an epoch is predicted, about.
+const PROBE_SECONDS: f64 = 0.5;
 
 /// How all candidates are trained.
 pub struct Training {
@@ -28,48 +31,56 @@ pub struct Training {
 }
 
 impl Training {
-    /// Trains as the job says and reports each epoch.
+    /// Trains as the job says and reports each epoch. Where the checkpoint to resume from is gone, its epochs are trained once more,
+    /// with the same results, and are not reported again.
     pub fn train(
         &self,
         graph: &Graph,
         backend: &dyn Backend,
         job: &TrainJob<'_>,
+        watch: &Watch<'_>,
         report: &mut dyn FnMut(Epoch, Cost) -> ControlFlow<()>,
     ) -> Result<(), EvaluateError> {
         let begun = Instant::now();
         let id = job.candidate.id;
         let mut trainer = self.trainer(graph, backend, job.horizon).map_err(sort)?;
-        if job.from > 0 {
-            trainer.restore(&checkpoint(&self.checkpoints, id, job.from)).map_err(sort)?;
-            keep_only(&self.checkpoints, id, job.from)?;
+        let resumed = checkpoint(&self.checkpoints, id, (job.from, job.horizon));
+        let mut first = 1;
+        if job.from > 0 && resumed.exists() {
+            trainer.restore(&resumed).map_err(sort)?;
+            keep_only(&resumed)?;
+            first = job.from + 1;
         } else {
-            forget(&self.checkpoints, id)?;
+            forget(&self.checkpoints, id, job.horizon)?;
         }
-        let mut compiling = begun.elapsed().as_secs_f64();
-        for number in job.from + 1..=job.to {
-            let (epoch, training) = next_epoch(&mut trainer, number).map_err(sort)?;
+        let mut cost = Cost { compiling: begun.elapsed().as_secs_f64(), ..Cost::default() };
+        for number in first..=job.to {
+            let Some(epoch) = next_epoch(&mut trainer, number, watch).map_err(sort)? else { break };
+            cost.training += epoch.seconds;
+            if number <= job.from && epoch.train_loss.is_finite() {
+                continue;
+            }
+            let path = checkpoint(&self.checkpoints, id, (number, job.horizon));
             if epoch.train_loss.is_finite() {
-                let path = checkpoint(&self.checkpoints, id, number);
-                fs::create_dir_all(folder(&self.checkpoints, id)).map_err(|e| failed(&path, &e))?;
+                fs::create_dir_all(folder(&self.checkpoints, id, job.horizon)).map_err(|e| failed(&path, &e))?;
                 trainer.save(&path).map_err(sort)?;
             }
-            let flow = report(epoch, Cost { training, compiling, ..Cost::default() });
-            compiling = 0.0;
+            let flow = report(epoch, std::mem::take(&mut cost));
             if flow.is_break() || epoch.train_loss.is_nan() {
                 break;
             }
-            keep_only(&self.checkpoints, id, number)?;
+            keep_only(&path)?;
         }
         Ok(())
     }
 
-    /// Seconds of one epoch, and of the compilation before it; nothing is kept.
-    pub fn probe(&self, graph: &Graph, backend: &dyn Backend) -> Result<(f64, f64), EvaluateError> {
+    /// The predicted seconds of one epoch; and the seconds that the prediction took, of training and of compiling.
+    pub fn probe(&self, graph: &Graph, backend: &dyn Backend) -> Result<(f64, f64, f64), EvaluateError> {
         let begun = Instant::now();
-        let mut trainer = self.trainer(graph, backend, 1).map_err(sort)?;
+        let trainer = self.trainer(graph, backend, 1).map_err(sort)?;
         let compiling = begun.elapsed().as_secs_f64();
-        let (epoch, _) = next_epoch(&mut trainer, 1).map_err(sort)?;
-        Ok((epoch.seconds, compiling))
+        let epoch = trainer.probe(PROBE_SECONDS).map_err(sort)?;
+        Ok((epoch, begun.elapsed().as_secs_f64() - compiling, compiling))
     }
 
     fn trainer(&self, graph: &Graph, backend: &dyn Backend, horizon: usize) -> Result<Trainer, TrainError> {
@@ -77,40 +88,40 @@ impl Training {
     }
 }
 
-/// Where the weights of a candidate after an epoch are, as long as they are kept.
-pub fn checkpoint(checkpoints: &Path, id: CandidateId, epoch: usize) -> PathBuf {
-    folder(checkpoints, id).join(format!("epoch-{epoch}.ckpt"))
+/// Where the weights of a candidate are after an epoch of a training of `horizon` epochs, as long as they are kept.
+pub fn checkpoint(checkpoints: &Path, id: CandidateId, (epoch, horizon): (usize, usize)) -> PathBuf {
+    folder(checkpoints, id, horizon).join(format!("epoch-{epoch}.ckpt"))
 }
 
-/// Removes all checkpoints of a candidate.
-pub fn forget(checkpoints: &Path, id: CandidateId) -> Result<(), EvaluateError> {
-    let folder = folder(checkpoints, id);
+/// Removes the checkpoints of a candidate's training of `horizon` epochs.
+pub fn forget(checkpoints: &Path, id: CandidateId, horizon: usize) -> Result<(), EvaluateError> {
+    let folder = folder(checkpoints, id, horizon);
     match fs::remove_dir_all(&folder) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(failed(&folder, &e)),
         _ => Ok(()),
     }
 }
 
-/// Trains and validates one epoch. Divergence is an epoch whose loss is not a number.
-fn next_epoch(trainer: &mut Trainer, number: usize) -> Result<(Epoch, f64), TrainError> {
+/// Trains and validates one epoch, or returns `None` if `watch` ends it. The loss of an epoch that diverges is not a number.
+fn next_epoch(trainer: &mut Trainer, number: usize, watch: &Watch<'_>) -> Result<Option<Epoch>, TrainError> {
     let begun = Instant::now();
-    let (train_loss, accuracy) = match trainer.train_epoch()? {
+    let (train_loss, accuracy) = match trainer.train_epoch_while(watch)? {
         Outcome::Completed(epoch) => (epoch.loss, trainer.evaluate(Part::Validation)?.accuracy),
-        Outcome::Diverged(_) | Outcome::Stopped => (f64::NAN, 0.0),
+        Outcome::Diverged(_) => (f64::NAN, 0.0),
+        Outcome::Stopped => return Ok(None),
     };
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok((Epoch { epoch: number, train_loss, accuracy, seconds }, seconds))
+    Ok(Some(Epoch { epoch: number, train_loss, accuracy, seconds: begun.elapsed().as_secs_f64() }))
 }
 
-fn folder(checkpoints: &Path, id: CandidateId) -> PathBuf {
-    checkpoints.join(id.to_string())
+fn folder(checkpoints: &Path, id: CandidateId, horizon: usize) -> PathBuf {
+    checkpoints.join(format!("{id}-{horizon}"))
 }
 
-/// Removes the checkpoints of a candidate but that of one epoch.
-fn keep_only(checkpoints: &Path, id: CandidateId, epoch: usize) -> Result<(), EvaluateError> {
-    let (folder, kept) = (folder(checkpoints, id), checkpoint(checkpoints, id, epoch));
+/// Removes the other checkpoints in the folder of a checkpoint.
+fn keep_only(kept: &Path) -> Result<(), EvaluateError> {
+    let Some(folder) = kept.parent() else { return Ok(()) };
     let remove_others = || -> std::io::Result<()> {
-        for entry in fs::read_dir(&folder)? {
+        for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             if path != kept {
                 fs::remove_file(&path)?;
@@ -118,14 +129,14 @@ fn keep_only(checkpoints: &Path, id: CandidateId, epoch: usize) -> Result<(), Ev
         }
         Ok(())
     };
-    remove_others().map_err(|e| failed(&folder, &e))
+    remove_others().map_err(|e| failed(folder, &e))
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> EvaluateError {
     EvaluateError::Fatal(format!("{}: {error}", path.display()))
 }
 
-/// Whether a candidate is to blame, or everything.
+/// Whether an error concerns one candidate, or all of them.
 fn sort(error: TrainError) -> EvaluateError {
     match &error {
         TrainError::NotDifferentiable(_)
@@ -172,7 +183,7 @@ mod tests {
             curve.push(Epoch { seconds: 0.0, ..epoch });
             ControlFlow::Continue(())
         };
-        training.train(&graph, &Interpreter, &job, report).unwrap();
+        training.train(&graph, &Interpreter, &job, &|| ControlFlow::Continue(()), report).unwrap();
         curve
     }
 
@@ -184,10 +195,39 @@ mod tests {
         let text = "graph @linear(%x: f32[N,1,1,1], param %w: f32[1,2]) { return matmul(global_avg_pool(%x), %w) }";
         let graph = parse_graph(text).unwrap();
         let job = TrainJob { candidate: &candidate(), from: 2, to: 6, horizon: 6 };
-        training.train(&graph, &Interpreter, &job, &mut |_, _| ControlFlow::Break(())).unwrap();
+        training.train(&graph, &Interpreter, &job, &|| ControlFlow::Continue(()), &mut |_, _| ControlFlow::Break(())).unwrap();
         let rest = curve(&training, 2, 6);
         assert_eq!((first.len(), rest.len()), (2, 4));
-        assert_eq!(fs::read_dir(directory.path().join("c3")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(directory.path().join("c3-6")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn epochs_whose_checkpoint_is_gone_are_trained_again_with_the_same_results() {
+        let (whole, gone) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let curve_of_four = curve(&training(whole.path()), 0, 4);
+        curve(&training(gone.path()), 0, 2);
+        forget(gone.path(), CandidateId(3), 6).unwrap();
+        assert_eq!(curve(&training(gone.path()), 2, 4), curve_of_four[2..]);
+    }
+
+    #[test]
+    fn an_epoch_can_be_stopped_between_two_steps() {
+        let directory = tempfile::tempdir().unwrap();
+        let graph = parse_graph("graph @linear(%x: f32[N,1,1,1], param %w: f32[1,2]) { return matmul(global_avg_pool(%x), %w) }");
+        let job = TrainJob { candidate: &candidate(), from: 0, to: 6, horizon: 6 };
+        let asked = std::cell::Cell::new(0);
+        let watch = || {
+            asked.set(asked.get() + 1);
+            // Four training images are two steps an epoch.
+            if asked.get() > 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let mut epochs = 0;
+        let report = &mut |_: Epoch, _: Cost| {
+            epochs += 1;
+            ControlFlow::Continue(())
+        };
+        training(directory.path()).train(&graph.unwrap(), &Interpreter, &job, &watch, report).unwrap();
+        assert_eq!((epochs, asked.get()), (1, 4));
     }
 
     #[test]
@@ -198,10 +238,10 @@ mod tests {
         let mut pieces = curve(&parts, 0, 2);
         pieces.extend(curve(&parts, 2, 6));
         assert_eq!(pieces, whole);
-        let kept = fs::read_dir(in_parts.path().join("c3")).unwrap().count();
+        let kept = fs::read_dir(in_parts.path().join("c3-6")).unwrap().count();
         assert_eq!(kept, 1);
-        assert!(checkpoint(in_parts.path(), CandidateId(3), 6).exists());
-        forget(in_parts.path(), CandidateId(3)).unwrap();
-        assert!(!in_parts.path().join("c3").exists());
+        assert!(checkpoint(in_parts.path(), CandidateId(3), (6, 6)).exists());
+        forget(in_parts.path(), CandidateId(3), 6).unwrap();
+        assert!(!in_parts.path().join("c3-6").exists());
     }
 }

@@ -14,8 +14,11 @@ use sonar_tune::{
     CompileOptions, Context, Limits, Lowered, Pass, StopReason, Target, TaskId, TuneError, Tuner, generate, lower,
     measure_models, plan,
 };
+use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
+use thiserror::Error;
 
 /// Timing of one model while candidates are still many.
 const QUICK: Budget = Budget { samples: 30, seconds: 0.1 };
@@ -30,6 +33,8 @@ pub const TOGETHER: usize = 32;
 pub struct Tuning {
     /// The schedule search that all share.
     pub tuner: Tuner,
+    /// Candidates that are lowered already.
+    pub lowered: LoweredCandidates,
     /// For which processor.
     pub target: Target,
     /// What estimates of time assume of the machine.
@@ -40,10 +45,53 @@ pub struct Tuning {
     pub seed: u64,
 }
 
+/// Networks whose lowered form is kept: more than a search works on at a time.
+pub const KEPT: usize = 256;
+
+/// The lowered forms of candidates, which take rewriting. When there is no more room, the one that was used longest ago leaves.
+pub struct LoweredCandidates {
+    room: usize,
+    /// Each with the time of its last use, counted in uses.
+    kept: HashMap<CandidateId, (u64, Rc<Lowered>)>,
+    uses: u64,
+}
+
+impl LoweredCandidates {
+    /// No candidates, and room for so many.
+    pub fn new(room: usize) -> Self {
+        LoweredCandidates { room, kept: HashMap::new(), uses: 0 }
+    }
+
+    /// Removes a candidate that is not needed any more.
+    pub fn remove(&mut self, id: CandidateId) {
+        self.kept.remove(&id);
+    }
+
+    fn get(&mut self, id: CandidateId) -> Option<Rc<Lowered>> {
+        self.uses += 1;
+        let (used, lowered) = self.kept.get_mut(&id)?;
+        *used = self.uses;
+        Some(Rc::clone(lowered))
+    }
+
+    fn insert(&mut self, id: CandidateId, lowered: Lowered) -> Rc<Lowered> {
+        let lowered = Rc::new(lowered);
+        if self.kept.len() >= self.room
+            && let Some(oldest) = self.kept.iter().min_by_key(|(_, (used, _))| *used).map(|(id, _)| *id)
+        {
+            self.kept.remove(&oldest);
+        }
+        if self.room > 0 {
+            self.kept.insert(id, (self.uses, Rc::clone(&lowered)));
+        }
+        lowered
+    }
+}
+
 /// Makes the graph of a candidate.
 pub type Graphs<'a> = dyn Fn(&Candidate) -> Result<Graph, EvaluateError> + 'a;
 
-/// A candidate as kernels, which is all that is kept of it in memory.
+/// A candidate as kernels.
 struct Kernels<'a> {
     candidate: &'a Candidate,
     /// Each kernel with how often the model runs it.
@@ -51,8 +99,8 @@ struct Kernels<'a> {
 }
 
 impl Tuning {
-    /// Times candidates that were never timed, then tunes all until every kernel has as many trials as the job says or its
-    /// time is over, then times them again; those that have their trials are done. Of candidates that wait, only the names of their kernels are in memory.
+    /// Times the candidates that were never timed. Then tunes all of them, until every kernel has as many trials as the job says or
+    /// its time is over, and times them again. Candidates that already have these trials are left out.
     pub fn tune(
         &mut self,
         job: &TuneJob<'_>,
@@ -63,11 +111,11 @@ impl Tuning {
         let begun = Instant::now();
         let mut prepared = Vec::new();
         let mut unreported = Cost::default();
-        // What was interrupted while it timed its candidates once more leaves those out that it had come to.
+        // After an interruption, some candidates may have been timed again already.
         let open = job.candidates.iter().filter(|(_, trials)| to == 0 || trials.is_none_or(|trials| trials < to));
         for &(candidate, trials) in open {
             let mut timed = Timed { cost: std::mem::take(&mut unreported), ..Timed::default() };
-            match self.prepare(candidate, &graphs(candidate)?, trials.is_none().then_some(to), &mut timed) {
+            match self.prepare(candidate, graphs, trials.is_none().then_some(to), &mut timed) {
                 Ok(kernels) if timed.failures.is_empty() => prepared.push(kernels),
                 Ok(_) => {}
                 Err(error) => timed.failures.push((candidate.id, blame(error)?)),
@@ -95,8 +143,8 @@ impl Tuning {
             let trials = if reason == StopReason::Finished { to } else { self.trials(kernels, to) };
             let id = kernels.candidate.id;
             let mut timed = Timed::default();
-            let lowered = self.lower(&graphs(kernels.candidate)?, &mut timed.cost);
-            match lowered.and_then(|lowered| self.time(lowered, trials, QUICK, &mut timed.cost)) {
+            let lowered = self.lower(kernels.candidate, graphs, &mut timed.cost);
+            match lowered.and_then(|lowered| self.time(&lowered, trials, QUICK, &mut timed.cost)) {
                 Ok(latency) => timed.add(id, latency),
                 Err(error) => timed.failures.push((id, blame(error)?)),
             }
@@ -125,8 +173,8 @@ impl Tuning {
         let mut models: Vec<Context> = Vec::new();
         let mut ready: Vec<(CandidateId, Option<usize>)> = Vec::new();
         for &(candidate, trials) in group {
-            let lowered = self.lower(&graphs(candidate)?, &mut timed.cost);
-            match lowered.and_then(|lowered| self.load(lowered, &mut timed.cost)) {
+            let lowered = self.lower(candidate, graphs, &mut timed.cost);
+            match lowered.and_then(|lowered| self.load(&lowered, &mut timed.cost)) {
                 Ok(model) => {
                     models.push(model);
                     ready.push((candidate.id, trials));
@@ -144,11 +192,11 @@ impl Tuning {
     }
 
     /// Seconds from a graph to a latency that is measured thoroughly.
-    pub fn probe(&mut self, graph: &Graph) -> Result<(f64, Cost), EvaluateError> {
+    pub fn probe(&mut self, candidate: &Candidate, graph: &Graph) -> Result<(f64, Cost), EvaluateError> {
         let begun = Instant::now();
         let mut cost = Cost::default();
-        let lowered = self.lower(graph, &mut cost);
-        let timed = lowered.and_then(|lowered| self.time(lowered, 0, THOROUGH, &mut cost));
+        let lowered = self.lower(candidate, &|_| Ok(graph.clone()), &mut cost);
+        let timed = lowered.and_then(|lowered| self.time(&lowered, 0, THOROUGH, &mut cost));
         match timed {
             Ok(_) => Ok((begun.elapsed().as_secs_f64(), cost)),
             Err(error) => Err(EvaluateError::Candidate(blame(error)?)),
@@ -159,11 +207,11 @@ impl Tuning {
     fn prepare<'a>(
         &mut self,
         candidate: &'a Candidate,
-        graph: &Graph,
+        graphs: &Graphs<'_>,
         first: Option<usize>,
         timed: &mut Timed,
-    ) -> Result<Kernels<'a>, TuneError> {
-        let lowered = self.lower(graph, &mut timed.cost)?;
+    ) -> Result<Kernels<'a>, Failure> {
+        let lowered = self.lower(candidate, graphs, &mut timed.cost)?;
         let mut weights = Vec::with_capacity(lowered.tasks.tasks.len());
         for (index, task) in lowered.tasks.tasks.iter().enumerate() {
             let runs = lowered.tasks.kernels.iter().filter(|kernel| kernel.task == index).count();
@@ -172,7 +220,7 @@ impl Tuning {
         let kernels = Kernels { candidate, weights };
         if let Some(to) = first {
             let trials = self.trials(&kernels, to);
-            let latency = self.time(lowered, trials, QUICK, &mut timed.cost)?;
+            let latency = self.time(&lowered, trials, QUICK, &mut timed.cost)?;
             timed.add(candidate.id, latency);
         }
         Ok(kernels)
@@ -222,7 +270,7 @@ impl Tuning {
         sum / candidate.weights.len().max(1)
     }
 
-    fn time(&self, lowered: Lowered, trials: usize, budget: Budget, cost: &mut Cost) -> Result<Option<Latency>, TuneError> {
+    fn time(&self, lowered: &Lowered, trials: usize, budget: Budget, cost: &mut Cost) -> Result<Option<Latency>, Failure> {
         let model = self.load(lowered, cost)?;
         let begun = Instant::now();
         let samples = measure_models(&mut [model], budget, self.seed)?;
@@ -230,20 +278,25 @@ impl Tuning {
         Ok(latency(samples.first().map_or(&[], Vec::as_slice), trials))
     }
 
-    fn lower(&self, graph: &Graph, cost: &mut Cost) -> Result<Lowered, TuneError> {
-        let lowered = self.with_options(|options| lower(graph, options))?;
+    /// A candidate as kernels without schedules. It is rewritten and lowered the first time only.
+    fn lower(&mut self, candidate: &Candidate, graphs: &Graphs<'_>, cost: &mut Cost) -> Result<Rc<Lowered>, Failure> {
+        if let Some(lowered) = self.lowered.get(candidate.id) {
+            return Ok(lowered);
+        }
+        let graph = graphs(candidate)?;
+        let lowered = self.with_options(|options| lower(&graph, options))?;
         charge(&lowered.passes, cost);
-        Ok(lowered)
+        Ok(self.lowered.insert(candidate.id, lowered))
     }
 
     /// A model that runs, with the best schedules known.
-    fn load(&self, lowered: Lowered, cost: &mut Cost) -> Result<Context, TuneError> {
+    fn load(&self, lowered: &Lowered, cost: &mut Cost) -> Result<Context, Failure> {
         let before = lowered.passes.len();
-        let compiled = self.with_options(|options| generate(plan(lowered, options)?, options))?;
+        let compiled = self.with_options(|options| generate(plan(lowered.clone(), options)?, options))?;
         charge(&compiled.passes[before..], cost);
         let begun = Instant::now();
         let weights = init::params(&compiled.lowered.graph, self.seed);
-        let context = compiled.load(&weights)?.context()?;
+        let context = compiled.load(&weights)?.context().map_err(TuneError::from)?;
         cost.compiling += begun.elapsed().as_secs_f64();
         Ok(context)
     }
@@ -280,10 +333,20 @@ fn latency(samples: &[f64], trials: usize) -> Option<Latency> {
     Some(Latency { median_ns: summary.median, low_ns, high_ns, trials })
 }
 
+/// Why a candidate has no latency.
+#[derive(Debug, Error)]
+enum Failure {
+    #[error(transparent)]
+    Tune(#[from] TuneError),
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+}
+
 /// The reason to give for a candidate, unless measuring itself failed.
-fn blame(error: TuneError) -> Result<String, EvaluateError> {
+fn blame(error: Failure) -> Result<String, EvaluateError> {
     match error {
-        TuneError::Measure(_) => Err(fatal(error)),
+        Failure::Tune(error @ TuneError::Measure(_)) => Err(fatal(error)),
+        Failure::Evaluate(error @ EvaluateError::Fatal(_)) => Err(error),
         _ => Ok(error.to_string()),
     }
 }

@@ -1,5 +1,6 @@
 //! What happens in a search, as it is stored.
 
+use crate::candidates::draw::DrawingEnd;
 use crate::candidates::measured::{Epoch, Latency, Probe};
 use crate::candidates::{Candidate, CandidateId};
 use crate::state::plan::Plan;
@@ -18,8 +19,20 @@ pub enum Event {
         /// Whether it is the baseline: a row to compare with, trained and tuned like the finalists but never ranked.
         baseline: bool,
     },
-    /// The sample is complete.
-    Sampled,
+    /// Candidates were drawn; those found are in events before this one.
+    Sampled {
+        /// How many assignments of the space were looked at so far.
+        draws: u64,
+        /// Why the drawing ended; `None` while it goes on.
+        end: Option<DrawingEnd>,
+    },
+    /// The user gave the search more time or asked for more candidates. What was measured stays known.
+    Extended {
+        /// Candidates in the sample from now on, at most.
+        candidates: usize,
+        /// Time limit from now on, in seconds.
+        seconds: Option<f64>,
+    },
     /// It is known how long things take.
     Probed {
         /// Looking at which candidate.
@@ -110,7 +123,8 @@ impl Event {
         match self {
             Event::Opened => "opened",
             Event::Drawn { .. } => "drawn",
-            Event::Sampled => "sampled",
+            Event::Sampled { .. } => "sampled",
+            Event::Extended { .. } => "extended",
             Event::Probed { .. } => "probed",
             Event::Planned { .. } => "planned",
             Event::Trained { .. } => "trained",

@@ -38,6 +38,21 @@ pub struct CandidateHistory {
     pub tuning: Vec<Latency>,
     /// The confirmed latency of a finalist.
     pub measured: Option<Latency>,
+    /// What it reached as a finalist, before the search was extended.
+    pub reached: Option<Reached>,
+}
+
+/// What a finalist has reached.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reached {
+    /// Its accuracy.
+    pub accuracy: f64,
+    /// Epochs of training behind it.
+    pub epochs: usize,
+    /// Epochs of the whole training that these are part of.
+    pub horizon: usize,
+    /// Its confirmed latency.
+    pub latency: Latency,
 }
 
 impl CandidateHistory {
@@ -46,7 +61,7 @@ impl CandidateHistory {
         self.curve.len()
     }
 
-    /// Trials its kernels have behind them, or nothing if it was never timed.
+    /// Trials of its kernels so far; `None` if it was never timed.
     pub fn trials(&self) -> Option<usize> {
         self.tuning.last().map(|l| l.trials)
     }
@@ -57,11 +72,34 @@ impl CandidateHistory {
     }
 
     /// Its accuracy and cost, if both are known.
-    pub fn point(&self, cost: CostMetric) -> Option<Point> {
-        let cost = match cost {
+    pub fn point(&self, metric: CostMetric) -> Option<Point> {
+        self.point_at(metric, usize::MAX)
+    }
+
+    /// Its accuracy after so many epochs, or after all of its epochs if these are fewer, and its cost, if both are known.
+    pub fn point_at(&self, metric: CostMetric, epochs: usize) -> Option<Point> {
+        let cost = match metric {
             CostMetric::Latency => self.latency()?.median_ns,
             CostMetric::Flops => self.candidate.description.flops as f64,
         };
-        Some(Point { accuracy: self.curve.last()?.accuracy, cost })
+        let last = self.curve.len().min(epochs.max(1)).checked_sub(1)?;
+        Some(Point { accuracy: self.curve[last].accuracy, cost })
+    }
+
+    /// What it has reached: as a finalist, now or before the search was extended, whichever is more accurate; otherwise what it has
+    /// now, if it is still in the search.
+    pub fn reached(&self, horizon: usize) -> Option<Reached> {
+        let latency = self.latency();
+        let now = self.curve.last().zip(latency).map(|(epoch, latency)| Reached {
+            accuracy: epoch.accuracy,
+            epochs: self.epochs(),
+            horizon,
+            latency,
+        });
+        let now = now.filter(|_| self.status == Status::Alive);
+        match (now, self.reached) {
+            (Some(now), Some(before)) if self.measured.is_none() || before.accuracy > now.accuracy => Some(before),
+            (now, before) => now.or(before),
+        }
     }
 }

@@ -12,13 +12,16 @@ use crate::candidates::measured::Cost;
 use crate::error::SearchError;
 use crate::state::State;
 use crate::state::event::Event;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::Value;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// Version of the database's tables and of the events in them.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
+
+/// The settings that a run may change, and only upwards.
+const GROWING: [&str; 2] = ["time", "candidates"];
 
 const TABLES: &str = "
     CREATE TABLE config (body TEXT NOT NULL);
@@ -43,8 +46,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the run directory `dir`, creating what is missing, and rebuilds the state of the search in it. `config` is
-    /// kept with a new run and must be the one kept with an old one. With `fresh`, an old run is removed first.
+    /// Opens the run directory `dir`, creates what is missing, and rebuilds the state of the search in it. `config` is stored with
+    /// a new run. It must equal the stored one of an old run, except for more `time` (seconds) or `candidates`: then the stored
+    /// configuration changes and the search is extended. With `fresh`, an old run is removed first.
     pub fn open(dir: &Path, config: &Value, fresh: bool) -> Result<(Store, State), SearchError> {
         fs::create_dir_all(dir).map_err(|e| SearchError::io(dir, &e))?;
         let lock = lock(dir)?;
@@ -62,8 +66,12 @@ impl Store {
         }
         let kept = read_config(&store.connection, &path)?;
         if kept != *config {
-            let fields = differences(&kept, config).join(", ");
-            return Err(SearchError::ConfigChanged { path: dir.to_path_buf(), fields });
+            let changes = differences("", &kept, config);
+            if changes.iter().any(|change| !change.grows) {
+                let changes = changes.into_iter().filter(|change| !change.grows).map(|change| change.text).collect();
+                return Err(SearchError::ConfigChanged { path: dir.to_path_buf(), changes });
+            }
+            store.extend(config)?;
         }
         let state = replay(&store.connection, &path)?;
         Ok((store, state))
@@ -71,13 +79,31 @@ impl Store {
 
     /// Writes events with their seconds, all or none; they are on disk when this returns.
     pub fn append(&mut self, events: &[(Event, Cost)]) -> Result<(), SearchError> {
-        insert(&mut self.connection, events).map_err(|e| SearchError::database(&self.path, &e))
+        let write = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            insert(&transaction, events)?;
+            transaction.commit()
+        };
+        write(&mut self.connection).map_err(|e| SearchError::database(&self.path, &e))
     }
 
     /// Limits the database to this many pages, as a full disk would.
     pub fn limit_pages(&mut self, pages: u32) -> Result<(), SearchError> {
         let limited = self.connection.pragma_update(None, "max_page_count", pages);
         limited.map_err(|e| SearchError::database(&self.path, &e))
+    }
+
+    /// Stores a configuration in place of the old one, with the event that says so.
+    fn extend(&mut self, config: &Value) -> Result<(), SearchError> {
+        let candidates = config["candidates"].as_u64().unwrap_or_default() as usize;
+        let event = Event::Extended { candidates, seconds: config["time"].as_f64() };
+        let write = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            transaction.execute("UPDATE config SET body = ?1", [config.to_string()])?;
+            insert(&transaction, &[(event, Cost::default())])?;
+            transaction.commit()
+        };
+        write(&mut self.connection).map_err(|e| SearchError::database(&self.path, &e))
     }
 
     fn create(&mut self, config: &Value) -> Result<(), SearchError> {
@@ -179,28 +205,22 @@ fn version(connection: &Connection, path: &Path) -> Result<i64, SearchError> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
     match version.map_err(|e| SearchError::database(path, &e))? {
         version @ (0 | SCHEMA) => Ok(version),
-        other => {
-            let reason = format!("it has version {other}, this program writes version {SCHEMA}");
-            Err(SearchError::Corrupt { path: path.to_path_buf(), reason })
-        }
+        found => Err(SearchError::OtherVersion { path: path.to_path_buf(), found, expected: SCHEMA }),
     }
 }
 
-fn insert(connection: &mut Connection, events: &[(Event, Cost)]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    {
-        let mut statement = transaction.prepare_cached(
-            "INSERT INTO events (kind, candidate, training, tuning, compiling, rewriting, other, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?;
-        for (event, cost) in events {
-            let body = serde_json::to_string(event).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
-            let candidate = event.subject().map(|id| id.0);
-            let seconds = (cost.training, cost.tuning, cost.compiling, cost.rewriting, cost.other);
-            statement.execute(params![event.kind(), candidate, seconds.0, seconds.1, seconds.2, seconds.3, seconds.4, body])?;
-        }
+fn insert(transaction: &Transaction<'_>, events: &[(Event, Cost)]) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO events (kind, candidate, training, tuning, compiling, rewriting, other, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for (event, cost) in events {
+        let body = serde_json::to_string(event).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+        let candidate = event.subject().map(|id| id.0);
+        let seconds = (cost.training, cost.tuning, cost.compiling, cost.rewriting, cost.other);
+        statement.execute(params![event.kind(), candidate, seconds.0, seconds.1, seconds.2, seconds.3, seconds.4, body])?;
     }
-    transaction.commit()
+    Ok(())
 }
 
 fn read_config(connection: &Connection, path: &Path) -> Result<Value, SearchError> {
@@ -213,19 +233,42 @@ fn read_config(connection: &Connection, path: &Path) -> Result<Value, SearchErro
     serde_json::from_str(&body).map_err(|e| corrupt(e.to_string()))
 }
 
-/// Names of the fields in which two configurations differ, as `outer.inner`.
-fn differences(a: &Value, b: &Value) -> Vec<String> {
-    let (Value::Object(a), Value::Object(b)) = (a, b) else { return vec!["configuration".to_string()] };
-    let mut names = Vec::new();
-    let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+/// A setting that differs between two configurations.
+struct Change {
+    /// Its key and both values, for messages.
+    text: String,
+    /// Whether it is one that may grow, and it does.
+    grows: bool,
+}
+
+/// The settings in which two configurations differ, with keys such as `training.batch`.
+fn differences(prefix: &str, old: &Value, new: &Value) -> Vec<Change> {
+    let (Value::Object(old), Value::Object(new)) = (old, new) else { return vec![change(prefix, old, new)] };
+    let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let mut changes = Vec::new();
     for key in keys {
-        match (a.get(key), b.get(key)) {
-            (Some(x @ Value::Object(_)), Some(y @ Value::Object(_))) if x != y => {
-                names.extend(differences(x, y).into_iter().map(|name| format!("{key}.{name}")));
-            }
-            (x, y) if x != y => names.push(key.clone()),
-            _ => {}
+        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        let [old, new] = [old, new].map(|values| values.get(key).unwrap_or(&Value::Null));
+        if old != new {
+            changes.extend(differences(&name, old, new));
         }
     }
-    names
+    changes
+}
+
+fn change(key: &str, old: &Value, new: &Value) -> Change {
+    // Without a limit, the time is infinite.
+    let number = |value: &Value| if value.is_null() { Some(f64::INFINITY) } else { value.as_f64() };
+    let grows = GROWING.contains(&key) && number(old).zip(number(new)).is_some_and(|(old, new)| new > old);
+    let shown = |value: &Value| match value {
+        Value::Null => "not given".to_string(),
+        Value::Number(seconds) if key == "time" => format!("{} s", seconds.as_f64().unwrap_or_default()),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let (old, new) = (shown(old), shown(new));
+    let short = |text: &str| text.len() <= 40 && !text.contains('\n');
+    let text =
+        if short(&old) && short(&new) { format!("`{key}` is {old} there, {new} here") } else { format!("`{key}` differs") };
+    Change { text, grows }
 }

@@ -9,6 +9,8 @@ use crate::state::State;
 
 /// Share of an epoch of the mean candidate that does not depend on operation counts.
 const FIXED_SHARE: f64 = 0.3;
+/// By how much more than predicted the shortest search is said to take.
+const MARGIN: f64 = 1.25;
 /// Share of the time limit that plans may use, because predictions err.
 pub const PLANNED_SHARE: f64 = 0.95;
 
@@ -103,6 +105,15 @@ pub fn measuring_seconds(state: &State) -> f64 {
     let Some(last) = state.plan.as_ref().and_then(|p| p.rungs.last()) else { return 0.0 };
     let latency = state.probe.map_or(0.0, |(_, probe)| probe.latency);
     (last.size + 1) as f64 * latency
+}
+
+/// Seconds of the shortest search that has a result, about: drawing, a first look, one epoch, and the latencies. `None` before it is
+/// known how long things take.
+pub fn least_seconds(state: &State) -> Option<f64> {
+    let (_, probe) = state.probe?;
+    let spent = state.cost.total() - state.baseline_cost.training;
+    let epoch = pace(state)?.mean_epoch().max(probe.epoch);
+    Some(MARGIN * (spent + epoch + closing_seconds(state)))
 }
 
 /// Predicted seconds of an epoch of a candidate; nothing before the first epoch of any.

@@ -60,12 +60,12 @@ pub fn plan(policy: &Policy, state: &State) -> Plan {
     let baseline_epoch = state.baseline.map_or(0.0, |id| pace.epoch(state, id));
     let training = |rungs: &[Rung]| {
         let mut before = 0;
-        let mut seconds = 0.0;
+        let mut seconds = -trained_before(state, rungs) * epoch;
         for rung in rungs {
             seconds += rung.size as f64 * rung.epochs.saturating_sub(before) as f64 * epoch;
             before = rung.epochs;
         }
-        seconds + before as f64 * baseline_epoch
+        (seconds + before as f64 * baseline_epoch).max(0.0)
     };
     let first_latencies = |rungs: &[Rung]| {
         let timed = rungs.iter().find(|r| r.trials.is_some()).map_or(0, |r| r.size);
@@ -74,16 +74,18 @@ pub fn plan(policy: &Policy, state: &State) -> Plan {
     let measuring = |rungs: &[Rung]| rungs.last().map_or(0.0, |r| (r.size + 1) as f64 * probe.latency);
     let predicted = |rungs: &[Rung]| training(rungs) + first_latencies(rungs) + measuring(rungs) + tuning;
 
-    let fewest = (2 * policy.eta).min(wanted);
+    let fewest = fewest(policy).min(wanted);
+    // A search that is extended does not train for fewer epochs than before.
+    let shortest = state.horizon.clamp(1, policy.epochs) as f64;
     let mut n = wanted as f64;
     let mut epochs = policy.epochs as f64;
     let mut fitting = rungs(policy, wanted, policy.epochs);
-    while predicted(&fitting) > left && (n > fewest as f64 || epochs > 1.0) {
+    while predicted(&fitting) > left && (n > fewest as f64 || epochs > shortest) {
         let by_candidates = n / wanted as f64 >= epochs / policy.epochs as f64;
-        if n > fewest as f64 && (by_candidates || epochs <= 1.0) {
+        if n > fewest as f64 && (by_candidates || epochs <= shortest) {
             n = (n * SHRINK).max(fewest as f64);
         } else {
-            epochs = (epochs * SHRINK).max(1.0);
+            epochs = (epochs * SHRINK).max(shortest);
         }
         fitting = rungs(policy, n.round() as usize, epochs.round() as usize);
     }
@@ -92,8 +94,21 @@ pub fn plan(policy: &Policy, state: &State) -> Plan {
     Plan { rungs: fitting, seconds }
 }
 
-/// Gives each rung its part of the seconds for tuning, in proportion to the trials it adds, and beside it what the first
-/// latency of each member takes where members are timed first.
+/// The fewest candidates that a search makes do with under a time limit.
+pub fn fewest(policy: &Policy) -> usize {
+    2 * policy.eta
+}
+
+/// Epochs that candidates have had before the plan, as far as they are epochs of a training of the same length.
+fn trained_before(state: &State, rungs: &[Rung]) -> f64 {
+    if rungs.last().is_none_or(|last| last.epochs != state.horizon) {
+        return 0.0;
+    }
+    state.candidates.iter().map(|history| history.epochs()).sum::<usize>() as f64
+}
+
+/// Gives each rung its part of the seconds for tuning, in proportion to the trials that it adds. To this it adds the seconds of the
+/// first latency of each member, in the first rung whose members are timed.
 fn share_tuning(rungs: &mut [Rung], seconds: f64, first_latency: f64) {
     let mut before = None;
     let weights: Vec<f64> = rungs
