@@ -174,7 +174,7 @@ fn search_and_report() {
     assert_eq!(sonar(&[&search[..], &["--format", "json"]].concat()).json(), found);
     assert_eq!(sonar(&["resume", &out, "--format", "json"]).json(), found);
     assert!(sonar(&search).succeeds().contains("architecture"));
-    sonar(&[&search[..], &["--seed", "5"]].concat()).fails(3, &["different policy.seed", "--fresh"]);
+    sonar(&[&search[..], &["--seed", "5"]].concat()).fails(3, &["`seed` is 0 there, 5 here", "--fresh"]);
     sonar(&[&search[..], &["--seed", "5", "--fresh"]].concat()).succeeds();
 
     let written = sonar(&["report", &out]).succeeds();

@@ -263,5 +263,5 @@ fn ctrl_c_at_a_terminal_saves_and_ends() {
     let output = child.wait_with_output().expect("it can be waited for");
     let screen = screen.join().expect("the screen is read");
     assert_eq!(output.status.code(), Some(130), "{screen}");
-    assert!(screen.contains("stopping after the step") && !screen.contains("panicked"), "{screen}");
+    assert!(screen.contains("stopping; press Ctrl-C again") && !screen.contains("panicked"), "{screen}");
 }

@@ -117,7 +117,8 @@ pub fn next(policy: &Policy, state: &State) -> Option<Action> {
 
 /// When the training that goes on has to end for the time limit, in seconds of the whole search.
 pub fn training_end(policy: &Policy, state: &State) -> Option<f64> {
-    Some(policy.seconds? * GIVEN_OUT - closing_seconds(state))
+    // What is left is for the latencies of the finalists, a first and a confirmed one each.
+    Some(policy.seconds? * GIVEN_OUT - 2.0 * measuring_seconds(state))
 }
 
 /// Seconds left to give out under a time limit.
