@@ -1,7 +1,7 @@
 //! Records from outside: what `db` does with them, what is said of damaged, locked and full ones, and what a search that meets only
 //! bad kernels does.
 
-use crate::command::sonar;
+use crate::command::{Ran, command, ran, sonar};
 use crate::{Scratch, example};
 use std::fs;
 use std::path::Path;
@@ -37,9 +37,9 @@ fn records_go_from_file_to_file_and_give_the_same_code() {
     let scratch = Scratch::new();
     let (dense, records) = tuned(&scratch, "records.db");
     let (lines, copy, merged) = (scratch.arg("trials.jsonl"), scratch.arg("copy.db"), scratch.arg("merged.db"));
-    assert!(sonar(&["db", "export", "-o", &lines, "--records", &records]).succeeds().contains("trials written"));
+    assert!(sonar(&["db", "export", "-o", &lines, "--records", &records]).succeeds().contains("records written"));
     assert!(sonar(&["db", "import", &lines, "--records", &copy]).succeeds().contains(" 0 known"));
-    assert!(sonar(&["db", "import", &lines, "--records", &copy]).succeeds().contains(" 0 trials added"));
+    assert!(sonar(&["db", "import", &lines, "--records", &copy]).succeeds().contains(" 0 records added"));
     sonar(&["db", "merge", &copy, &records, "--records", &merged]).succeeds();
     assert!(sonar(&["db", "check", "--records", &merged]).succeeds().contains("all of them whole"));
     assert_eq!(sonar(&["db", "export", "--records", &merged]).succeeds(), fs::read_to_string(&lines).expect("it is written"));
@@ -77,7 +77,7 @@ fn damaged_records_are_told_and_salvaged() {
     }
     let saved = scratch.arg("saved.db");
     let said = sonar(&["db", "recover", &records, "-o", &saved]).succeeds();
-    assert!(said.starts_with(&format!("{before} trials saved")), "{said} of {before}");
+    assert!(said.starts_with(&format!("{before} records saved")), "{said} of {before}");
     sonar(&["compile", &dense, "--records", &saved]).succeeds();
     sonar(&["db", "recover", &records, "-o", &saved]).fails(3, &["exists"]);
     sonar(&["db", "recover", &scratch.arg("nowhere.db"), "-o", &scratch.arg("new.db")]).fails(3, &["nowhere.db"]);
@@ -125,4 +125,101 @@ fn a_full_disk_is_told() {
     let output = Command::new("sh").args(["-c", &script]).output().expect("there is a shell");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(3) && said.contains("small.db") && !said.contains("panicked"), "{output:?}");
+}
+
+/// Puts a file of records where this machine's records are looked for, and runs a command with it.
+fn with_default(scratch: &Scratch, records: &str, args: &[&str]) -> Ran {
+    let home = scratch.path("share");
+    fs::create_dir_all(home.join("sonar")).expect("it can be made");
+    fs::copy(records, home.join("sonar/records.db")).expect("it can be copied");
+    ran(args, command(args).env("XDG_DATA_HOME", &home).output().expect("the program starts"))
+}
+
+#[test]
+fn damaged_records_of_this_machine_are_told_and_done_without() {
+    let scratch = Scratch::new();
+    let (dense, records) = tuned(&scratch, "records.db");
+    let tuned_code = sonar(&["inspect", &dense, "--stage", "schedule", "--records", &records]).succeeds();
+    let untuned = sonar(&["inspect", &dense, "--stage", "schedule", "--records", &scratch.arg("none.db")]).succeeds();
+    let whole = with_default(&scratch, &records, &["inspect", &dense, "--stage", "schedule"]);
+    assert!(whole.stderr.is_empty(), "{whole:#?}");
+    assert_eq!(whole.succeeds(), tuned_code);
+
+    let nonsense =
+        scratch.file("nonsense.db", "this is no data base, and it is longer than a header of a hundred bytes ".repeat(9));
+    for args in [&["inspect", &dense, "--stage", "schedule"][..], &["compile", &dense], &["run", &dense], &["bench", &dense]] {
+        let ran = with_default(&scratch, &nonsense, args);
+        let said = &ran.stderr;
+        assert!(said.contains("warning") && said.contains("records.db") && said.contains("db recover"), "{ran:#?}");
+        let printed = ran.succeeds();
+        assert!(args[0] != "inspect" || printed == untuned, "{printed}");
+        // Where the user names the file, it must be whole.
+        sonar(&[args, &["--records", &nonsense]].concat()).fails(3, &["nonsense.db", "db recover"]);
+    }
+    // What adds to the records needs them.
+    with_default(&scratch, &nonsense, &["tune", &dense, "--trials", "1"]).fails(3, &["records.db", "db recover"]);
+}
+
+#[test]
+fn locked_records_are_waited_for_and_told() {
+    let scratch = Scratch::new();
+    let (dense, records) = tuned(&scratch, "records.db");
+    let lock = || {
+        let connection = rusqlite::Connection::open(&records).expect("it can be opened");
+        connection.execute_batch("PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; DELETE FROM networks;").expect("it is free");
+        connection
+    };
+    let held = lock();
+    for args in [&["compile", &dense, "--records", &records][..], &["db", "check", "--records", &records]] {
+        sonar(args).fails(3, &["records.db", "locked by another process", "wait"]);
+    }
+    drop(held);
+    // A lock that ends soon is waited for.
+    let held = lock();
+    let waiting = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(held);
+    });
+    sonar(&["compile", &dense, "--records", &records]).succeeds();
+    waiting.join().expect("it only waits");
+}
+
+#[test]
+fn records_that_cannot_be_read_are_told() {
+    let scratch = Scratch::new();
+    let (dense, records) = tuned(&scratch, "records.db");
+    let connection = rusqlite::Connection::open(&records).expect("it can be opened");
+    connection.execute_batch("UPDATE trials SET schedule = 'teleport x'; DELETE FROM verdicts;").expect("it is free");
+    drop(connection);
+    for args in [&["compile", &dense, "--records", &records][..], &["db", "check", "--records", &records]] {
+        sonar(args).fails(3, &["records.db", "trials", "db recover"]);
+    }
+    // Nothing of it is left to be saved but the graph of the network, which is whole.
+    let saved = scratch.arg("saved.db");
+    sonar(&["db", "recover", &records, "-o", &saved]).succeeds();
+    sonar(&["compile", &dense, "--records", &saved]).succeeds();
+}
+
+#[test]
+fn an_older_file_is_brought_up() {
+    let scratch = Scratch::new();
+    let (dense, records) = tuned(&scratch, "records.db");
+    let before = sonar(&["inspect", &dense, "--stage", "schedule", "--records", &records]).succeeds();
+    let schedule = before.lines().filter(|line| !line.starts_with("//")).collect::<Vec<_>>().join("\\n");
+    // The best schedule as version 0.2 exported it.
+    let exported = sonar(&["db", "export", "--records", &records]).succeeds();
+    let key: serde_json::Value = serde_json::from_str(exported.lines().next().expect("a trial")).expect("a line of JSON");
+    let field = |name: &str| key[name].to_string();
+    let line = format!(
+        "{{\"task\":{},\"target\":{},\"threads\":1,\"compiler\":{},\"cache\":\"warm\",\"schedule\":\"{schedule}\",\
+         \"outcome\":{{\"ok\":[5.5]}},\"confirmed\":true,\"seconds\":0.5,\"at\":1.0}}\n",
+        field("task"),
+        field("target"),
+        field("compiler")
+    );
+    let copy = scratch.arg("copy.db");
+    sonar(&["db", "import", &scratch.file("old.jsonl", line), "--records", &copy]).succeeds();
+    assert_eq!(sonar(&["inspect", &dense, "--stage", "schedule", "--records", &copy]).succeeds(), before);
+    let top = sonar(&["db", "top", "-k", "3", "--model", &dense, "--records", &copy]).succeeds();
+    assert!(top.contains("in turns with others"), "{top}");
 }

@@ -43,9 +43,8 @@ fn records(scratch: &Scratch) -> (String, Vec<String>) {
     for (schedule, microseconds) in schedules.iter().zip(MICROSECONDS) {
         let trial = Trial {
             key: sonar_tune::recorded::key(&task, &target, 1, Cache::default()),
-            schedule: schedule.clone(),
+            schedule: schedule.parse().expect("it is well-formed"),
             outcome: Outcome::Ok(vec![1e3 * microseconds; 5]),
-            confirmed: false,
             seconds: 0.1,
             at: unix_time(),
         };

@@ -19,6 +19,18 @@ pub enum MeasureError {
         /// What SQLite says, or what is missing.
         reason: String,
     },
+    /// A record is as it was written, but this program does not know what it says.
+    #[error("row {row} of the {table} in {} cannot be read: {reason}", path.display())]
+    Unreadable {
+        /// Of the records.
+        path: PathBuf,
+        /// The table.
+        table: &'static str,
+        /// The row of the table.
+        row: i64,
+        /// What is unknown.
+        reason: String,
+    },
     /// The records were written by a newer version of this program.
     #[error("the records {} have schema version {found}, and this program knows versions up to {known}", path.display())]
     Version {
@@ -43,8 +55,8 @@ pub enum MeasureError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
-    /// A line of an import is not a trial.
-    #[error("line {line} is not a trial: {source}")]
+    /// A line of an import is no record.
+    #[error("line {line} is no record: {source}")]
     Import {
         /// Counted from 1.
         line: usize,
@@ -52,7 +64,7 @@ pub enum MeasureError {
         source: serde_json::Error,
     },
     /// Reading an import or writing an export failed.
-    #[error("reading or writing trials: {0}")]
+    #[error("reading or writing records: {0}")]
     Io(#[from] std::io::Error),
     /// The worker process could not be started.
     #[error("the worker {} does not start: {source}", path.display())]

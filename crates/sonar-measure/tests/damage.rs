@@ -2,7 +2,8 @@
 //! go from file to file without a bit of difference.
 
 use proptest::prelude::*;
-use sonar_measure::records::salvage;
+use sonar_ir::schedule::Schedule;
+use sonar_measure::records::{Contender, Known, NetworkRecord, Record, Setting, Verdict, salvage};
 use sonar_measure::{Cache, Cause, Key, MeasureError, Outcome, Records, Trial};
 use std::collections::HashSet;
 use std::fs;
@@ -17,21 +18,42 @@ fn trial(number: usize) -> Trial {
         _ => Outcome::Ok((0..20).map(|i| 1e5 / (1.0 + number as f64 + f64::from(i))).collect()),
     };
     // Some do not fit into a page.
-    let schedule = format!("split i{number} by 8\n").repeat(if number.is_multiple_of(50) { 400 } else { 1 + number % 9 });
+    let steps = format!("split i{number} 8\n").repeat(if number.is_multiple_of(50) { 400 } else { 1 + number % 9 });
+    let schedule = steps.parse().expect("it is well-formed");
     let key = Key { task, target, threads: 1 + number % 2, compiler: "1".into(), cache };
-    Trial { key, schedule, outcome, confirmed: number.is_multiple_of(3), seconds: 0.1 * number as f64, at: 1e9 + number as f64 }
+    Trial { key, schedule, outcome, seconds: 0.1 * number as f64, at: 1e9 + number as f64 }
+}
+
+/// Every third record is of another kind than a trial.
+fn record(number: usize) -> Record {
+    let Trial { key, schedule, seconds, at, .. } = trial(number);
+    let samples: Vec<f64> = (0..8).map(|i| 1e5 / (1.0 + number as f64 + f64::from(i))).collect();
+    match number % 6 {
+        0 => {
+            let other = Contender { schedule: "unroll other".parse().expect("it is well-formed"), samples: samples.clone() };
+            let setting = if number.is_multiple_of(4) { Setting::Alone } else { Setting::Network };
+            let contenders = vec![Contender { schedule, samples }, other];
+            Record::Verdict(Verdict { key, setting, contenders, seconds, at })
+        }
+        3 => {
+            let text = format!("graph @g{number}(%x: f32[4]) {{\n  %0 = relu %x : f32[4]\n  return %0\n}}\n");
+            let graph = sonar_ir::text::parse_graph(&text).expect("it is well-formed");
+            Record::Network(NetworkRecord { key, graph, samples, won: number.is_multiple_of(2), at })
+        }
+        _ => Record::Trial(trial(number)),
+    }
 }
 
 /// What comes of reading everything in a file.
-fn read(path: &Path) -> Result<Vec<Trial>, MeasureError> {
+fn read(path: &Path) -> Result<Vec<Record>, MeasureError> {
     let records = Records::open(path)?;
     records.check()?;
-    let mut trials = Vec::new();
-    records.each(|trial| {
-        trials.push(trial);
+    let mut all = Vec::new();
+    records.each(|record| {
+        all.push(record);
         Ok(())
     })?;
-    Ok(trials)
+    Ok(all)
 }
 
 fn forget(path: &Path) {
@@ -49,19 +71,18 @@ impl Random {
     }
 }
 
-/// A file of 300 trials, its bytes.
-fn whole(folder: &Path) -> (Vec<Trial>, Vec<u8>) {
+/// A file of 300 records in the order in which they are read, its bytes.
+fn whole(folder: &Path) -> (Vec<Record>, Vec<u8>) {
     let path = folder.join("whole.db");
-    let trials: Vec<Trial> = (0..300).map(trial).collect();
     {
-        let records = Records::open(&path).unwrap();
-        trials.iter().for_each(|trial| records.insert(trial).unwrap());
+        let database = Records::open(&path).unwrap();
+        (0..300).for_each(|number| database.add(&record(number)).unwrap());
     }
-    (trials, fs::read(&path).unwrap())
+    (read(&path).unwrap(), fs::read(&path).unwrap())
 }
 
 /// Reads a damaged file, and salvages it; returns whether damage was noticed, and how many trials were salvaged.
-fn examine(folder: &Path, bytes: &[u8], trials: &[Trial]) -> (bool, usize) {
+fn examine(folder: &Path, bytes: &[u8], trials: &[Record]) -> (bool, usize) {
     let (path, saved) = (folder.join("damaged.db"), folder.join("saved.db"));
     forget(&path);
     forget(&saved);
@@ -78,7 +99,7 @@ fn examine(folder: &Path, bytes: &[u8], trials: &[Trial]) -> (bool, usize) {
     let found = read(&saved).unwrap();
     let known: HashSet<String> = trials.iter().map(|trial| format!("{trial:?}")).collect();
     assert!(found.iter().all(|trial| known.contains(&format!("{trial:?}"))), "nothing is made up");
-    assert_eq!(found.len(), salvaged.trials);
+    assert_eq!(found.len(), salvaged.records);
     (noticed, found.len())
 }
 
@@ -138,7 +159,7 @@ fn truncated_files() {
 }
 
 /// As [`examine`], but an empty file is a file of no trials.
-fn examine_cut(folder: &Path, bytes: &[u8], trials: &[Trial]) -> (bool, usize) {
+fn examine_cut(folder: &Path, bytes: &[u8], trials: &[Record]) -> (bool, usize) {
     examine(folder, bytes, if bytes.is_empty() { &[] } else { trials })
 }
 
@@ -149,7 +170,7 @@ fn what_is_only_in_the_log_is_salvaged_too() {
     let records = Records::open(&path).unwrap();
     (0..40).for_each(|number| records.insert(&trial(number)).unwrap());
     assert!(fs::metadata(folder.path().join("records.db-wal")).unwrap().len() > 0);
-    assert_eq!(salvage(&path, &saved).unwrap().trials, 40);
+    assert_eq!(salvage(&path, &saved).unwrap().records, 40);
 }
 
 #[test]
@@ -164,7 +185,7 @@ fn files_are_merged_and_pruned() {
     assert_eq!(records.merge(&other).unwrap().added, 0);
     assert_eq!(records.count().unwrap(), 100);
 
-    let best: Vec<(Key, Vec<Trial>)> =
+    let best: Vec<(Key, Vec<Known>)> =
         records.keys().unwrap().into_iter().map(|(key, _)| (key.clone(), records.top(&key, 2).unwrap())).collect();
     let older = Trial { key: Key { compiler: "0".into(), ..trial(2).key }, ..trial(2) };
     records.insert(&older).unwrap();
@@ -195,40 +216,78 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![samples().prop_map(Outcome::Ok), samples().prop_map(Outcome::Dropped), cause.prop_map(Outcome::Failed)]
 }
 
-fn any_trial() -> impl Strategy<Value = Trial> {
+fn any_schedule() -> impl Strategy<Value = Schedule> {
+    let step = ("[^\u{0}\\s/]{1,9}", 1usize..99).prop_map(|(name, factor)| format!("split {name} {factor}\n"));
+    proptest::collection::vec(step, 0..4).prop_map(|steps| steps.concat().parse().expect("it is well-formed"))
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
     let cache = prop_oneof![Just(Cache::Warm), Just(Cache::Cold)];
     let key = ("[^\u{0}]{0,9}", "[^\u{0}]{0,9}", 0usize..9, "[^\u{0}]{0,9}", cache)
         .prop_map(|(task, target, threads, compiler, cache)| Key { task, target, threads, compiler, cache });
     // Moments and durations have no sign if they are zero.
     let time = || number().prop_map(|number| number + 0.0);
-    (key, "[^\u{0}]{0,60}", outcome(), any::<bool>(), time(), time())
-        .prop_map(|(key, schedule, outcome, confirmed, seconds, at)| Trial { key, schedule, outcome, confirmed, seconds, at })
+    let samples = proptest::collection::vec(number(), 0..8);
+    (key, any_schedule(), outcome(), samples, any::<bool>(), time(), time()).prop_map(
+        |(key, schedule, outcome, samples, judged, seconds, at)| {
+            if judged {
+                let contenders = vec![Contender { schedule, samples }];
+                Record::Verdict(Verdict { key, setting: Setting::Network, contenders, seconds, at })
+            } else {
+                Record::Trial(Trial { key, schedule, outcome, seconds, at })
+            }
+        },
+    )
 }
 
 /// Bits and all: numbers that are equal may differ in the sign of zero.
-fn bits(trials: &[Trial]) -> Vec<String> {
-    trials.iter().map(|trial| format!("{trial:?}")).collect()
+fn bits(records: &[Record]) -> Vec<String> {
+    let mut bits: Vec<String> = records.iter().map(|record| format!("{record:?}")).collect();
+    bits.sort();
+    bits
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn trials_go_through_lines_of_json_and_back_to_the_bit(trials in proptest::collection::vec(any_trial(), 0..12)) {
-        let mut distinct = trials.clone();
+    fn records_go_through_lines_of_json_and_back_to_the_bit(all in proptest::collection::vec(any_record(), 0..12)) {
+        let mut distinct = all.clone();
         let mut seen = HashSet::new();
-        distinct.retain(|trial| seen.insert(format!("{trial:?}")));
+        distinct.retain(|record| seen.insert(format!("{record:?}")));
 
         let records = Records::in_memory().unwrap();
-        for trial in &distinct {
-            records.insert(trial).unwrap();
+        for record in &distinct {
+            records.add(record).unwrap();
         }
         let mut text = Vec::new();
         prop_assert_eq!(records.export(&mut text).unwrap(), distinct.len());
         let copy = Records::in_memory().unwrap();
         prop_assert_eq!(copy.import(&mut text.as_slice()).unwrap().added, distinct.len());
         let mut found = Vec::new();
-        copy.each(|trial| { found.push(trial); Ok(()) }).unwrap();
+        copy.each(|record| { found.push(record); Ok(()) }).unwrap();
         prop_assert_eq!(bits(&found), bits(&distinct));
     }
+}
+
+#[test]
+fn lines_of_an_older_version_are_brought_up() {
+    let line = |schedule: &str, confirmed: bool, at: usize| {
+        format!(
+            "{{\"task\":\"t\",\"target\":\"x\",\"threads\":1,\"compiler\":\"1\",\"cache\":\"warm\",\"schedule\":\"{schedule}\",\
+             \"outcome\":{{\"ok\":[{at}.5]}},\"confirmed\":{confirmed},\"seconds\":0.5,\"at\":{at}.0}}\n"
+        )
+    };
+    let graph = "graph @g(%x: f32[4]) {\\n  %0 = relu %x : f32[4]\\n  return %0\\n}\\n";
+    let text = [line("unroll a\\n", false, 1), line("unroll a\\n", true, 2), line(graph, true, 3)].concat();
+    let records = Records::in_memory().unwrap();
+    assert_eq!(records.import(&mut text.as_bytes()).unwrap().added, 3);
+    assert_eq!(records.import(&mut text.as_bytes()).unwrap().known, 3);
+    let key = Key { task: "t".into(), target: "x".into(), threads: 1, compiler: "1".into(), cache: Cache::Warm };
+    let best = records.best(&key).unwrap().unwrap();
+    assert_eq!(
+        (best.schedule.to_string().as_str(), best.samples.as_slice(), best.compared),
+        ("unroll a\n", [2.5].as_slice(), true)
+    );
+    assert_eq!(records.network(&key).unwrap().unwrap().samples, [3.5]);
 }

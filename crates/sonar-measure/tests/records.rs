@@ -1,5 +1,6 @@
 //! Records outlive the process that writes them, however it ends.
 
+use sonar_ir::schedule::Schedule;
 use sonar_measure::{Cache, Key, Outcome, Records, Trial};
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
@@ -13,7 +14,8 @@ fn trial(number: usize) -> Trial {
     let key =
         Key { task: format!("task {}", number % 3), target: "test".into(), threads: 1, compiler: "1".into(), cache: Cache::Warm };
     let outcome = Outcome::Ok(vec![number as f64 + 1.0]);
-    Trial { key, schedule: format!("schedule {number}"), outcome, confirmed: false, seconds: 0.0, at: 0.0 }
+    let schedule = format!("unroll l{number}").parse().expect("it is well-formed");
+    Trial { key, schedule, outcome, seconds: 0.0, at: 0.0 }
 }
 
 /// Not a test of its own: the process that the next test kills. It says each number once it is safe.
@@ -57,7 +59,7 @@ fn what_was_acknowledged_survives_fifty_kills() {
     assert!(acknowledged > 50);
     let records = Records::open(&path).unwrap();
     records.check().unwrap();
-    let schedules: HashSet<String> =
+    let schedules: HashSet<Schedule> =
         (0..3).flat_map(|task| records.trials(&trial(task).key).unwrap()).map(|t| t.schedule).collect();
     assert!((0..acknowledged).all(|number| schedules.contains(&trial(number).schedule)));
 }

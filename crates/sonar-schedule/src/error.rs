@@ -75,9 +75,41 @@ pub enum ScheduleError {
         /// What is in the way.
         reason: String,
     },
-    /// The tile would need more vector registers than there are.
+    /// The nest cannot become a tile program.
+    #[error("`{step}` of `{name}` is not possible: {refusal}")]
+    NoTile {
+        /// The step: `tensorize` or `tensorize_across`.
+        step: &'static str,
+        /// The name that the tile program would have.
+        name: String,
+        /// What is in the way.
+        refusal: TileRefusal,
+    },
+}
+
+/// Why a nest cannot become a tile program.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum TileRefusal {
+    /// The nest computes what no tile program can.
+    #[error("{0}")]
+    Nest(String),
+    /// Too many buffers are read and written.
+    #[error("it needs {needed} pointers of {available}")]
+    Pointers {
+        /// Pointers of the tile program.
+        needed: usize,
+        /// Pointers that a tile program may have.
+        available: usize,
+    },
+    /// Too many loops are nested in it.
+    #[error("its loops nest too deep")]
+    Depth,
+    /// An address is too far away.
+    #[error("an offset does not fit an instruction")]
+    Offset,
+    /// It would need more vector registers than there are.
     #[error("a tile of {mr} x {nv} vectors needs {needed} registers of {available}")]
-    TooManyRegisters {
+    Registers {
         /// Rows.
         mr: usize,
         /// Vectors in a row.

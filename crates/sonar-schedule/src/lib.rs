@@ -39,7 +39,7 @@ mod microkernels;
 pub mod primitives;
 mod spaces;
 
-pub use error::{LowerError, ScheduleError};
+pub use error::{LowerError, ScheduleError, TileRefusal};
 pub use footprints::{LoopCost, executed_flops, loop_costs};
 pub use lowering::{Kernel, Task, TaskKind, Tasks, Value, tasks, unfused_tasks};
 pub use memory::plan;

@@ -8,7 +8,7 @@ use sonar_ir::{BinaryOp, Op, ReduceOp, UnaryOp};
 use sonar_schedule::primitives::{
     compute_at, fuse, pack, parallel, reorder, split, tensorize, tensorize_across, unroll, winograd,
 };
-use sonar_schedule::{ScheduleError, tasks};
+use sonar_schedule::{ScheduleError, TileRefusal, tasks};
 
 /// A 3 x 3 convolution of a `[2, 8, 8, 4]` image to 32 channels: a padded temporary `xp`, then `n`, `y`, `x`, `c`.
 fn padded_convolution() -> Program {
@@ -179,8 +179,21 @@ fn tensorize_across_with_every_remainder() {
     }
     let program = product();
     let refused = tensorize_across(&program, "n", "k", [1, 1], 8);
-    assert!(matches!(refused, Err(ScheduleError::Illegal { .. })), "a stride: {refused:?}");
+    assert!(matches!(refused, Err(ScheduleError::Illegal { .. } | ScheduleError::NoTile { .. })), "a stride: {refused:?}");
     assert!(matches!(tensorize_across(&program, "n", "q", [1, 1], 8), Err(ScheduleError::NoLoop(_))));
+
+    // An error names the step that it came from.
+    let mut s = Sketch::new();
+    let x = s.input(&[64, 70]);
+    let y = s.op(Op::Reduce { op: ReduceOp::Sum, axes: vec![1], keep: false }, &[x]);
+    let program = only(&s.finish(&[y]));
+    let over = program.vars.iter().rfind(|name| name.starts_with('r')).expect("a reduction");
+    let refused = tensorize_across(&program, "i0", over, [64, 1], 8).expect_err("there are not that many registers");
+    assert!(
+        matches!(refused, ScheduleError::NoTile { step: "tensorize_across", refusal: TileRefusal::Registers { .. }, .. }),
+        "{refused:?}"
+    );
+    assert!(refused.to_string().contains("`tensorize_across`"), "{refused}");
 }
 
 #[test]
@@ -258,9 +271,12 @@ fn tensorize_with_every_remainder() {
 #[test]
 fn tensorize_refuses_what_no_tile_can_do() {
     let program = product();
-    assert!(matches!(tensorize(&program, "m", "n", [8, 4, 1], 8), Err(ScheduleError::TooManyRegisters { .. })));
-    assert!(matches!(tensorize(&program, "n", "m", [1, 1, 1], 8), Err(ScheduleError::Illegal { .. })), "a stride");
-    assert!(matches!(tensorize(&program, "-", "m", [1, 1, 1], 8), Err(ScheduleError::Illegal { .. })), "not innermost");
+    assert!(matches!(
+        tensorize(&program, "m", "n", [8, 4, 1], 8),
+        Err(ScheduleError::NoTile { refusal: TileRefusal::Registers { .. }, .. })
+    ));
+    assert!(matches!(tensorize(&program, "n", "m", [1, 1, 1], 8), Err(ScheduleError::NoTile { .. })), "a stride");
+    assert!(matches!(tensorize(&program, "-", "m", [1, 1, 1], 8), Err(ScheduleError::NoTile { .. })), "not innermost");
     assert!(matches!(tensorize(&program, "m", "q", [1, 1, 1], 8), Err(ScheduleError::NoLoop(_))));
     // As wide as the columns are, whatever a text says.
     check(&program, tensorize(&program, "m", "n", [1, 1 << 60, 1 << 60], 16));

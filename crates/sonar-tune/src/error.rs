@@ -7,6 +7,7 @@ use sonar_ir::verify::VerifyError;
 use sonar_measure::MeasureError;
 use sonar_rewrite::RewriteError;
 use sonar_schedule::{LowerError, ScheduleError};
+use std::path::PathBuf;
 
 /// Why a graph was not compiled or tuned.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,9 @@ pub enum TuneError {
     /// Measuring itself failed, or the records cannot be used.
     #[error(transparent)]
     Measure(#[from] MeasureError),
+    /// The graph on record for a network has other inputs or outputs than the network.
+    #[error("the graph that {} holds for this network does not fit it", .0.display())]
+    Misfit(PathBuf),
     /// No schedule of any kernel could be timed.
     #[error("no schedule could be timed: {0}")]
     NoSchedule(Failures),

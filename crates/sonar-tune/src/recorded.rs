@@ -1,12 +1,14 @@
-//! The best schedules that the records know: tuned models without a search.
+//! What the records know: the best schedules and graphs, without a search, and the history of a task.
 
 use crate::compile::CompileOptions;
+use crate::error::TuneError;
 use crate::networks::Ranked;
+use crate::schedules::{Event, History};
 use sonar_codegen::Target;
 use sonar_ir::schedule::Schedule;
-use sonar_ir::text::parse_graph;
 use sonar_ir::{Graph, NodeId, TensorType};
-use sonar_measure::{Cache, Key, MeasureError, Outcome, Records, Trial, records};
+use sonar_measure::records::{self, Known, NetworkRecord, Record};
+use sonar_measure::{Cache, Key, MeasureError, Records};
 use sonar_rewrite::rules::STATED;
 use sonar_schedule::Task;
 
@@ -18,21 +20,55 @@ pub fn key(task: &Task, target: &Target, threads: usize, cache: Cache) -> Key {
     Key { task: records::digest(&task.key), target: target.key(), threads, compiler: COMPILER.into(), cache }
 }
 
-/// The best recorded schedule of a task: of cold trials, if there are any, else of warm ones.
-pub fn best_schedule(records: &Records, task: &Task, target: &Target, threads: usize) -> Result<Option<Schedule>, MeasureError> {
-    for cache in [Cache::Cold, Cache::Warm] {
-        if let Some(trial) = records.best(&key(task, target, threads, cache))? {
-            return Ok(trial.schedule.parse().ok());
-        }
-    }
-    Ok(None)
+/// The best recorded schedule of a task of those that round by `max_rounding` at most: of cold trials, if there are any, else of warm
+/// ones.
+pub fn best_schedule(
+    records: &Records,
+    task: &Task,
+    target: &Target,
+    threads: usize,
+    max_rounding: f64,
+) -> Result<Option<Schedule>, MeasureError> {
+    let best = top(records, task, target, threads, max_rounding, 1)?.pop();
+    Ok(best.map(|known| known.schedule))
 }
 
-/// The best recorded schedules of a task, best first, each with its latest trial: [`best_schedule`] is that of the first. They are
-/// all of cold trials, if there are any, else all of warm ones.
-pub fn top(records: &Records, task: &Task, target: &Target, threads: usize, count: usize) -> Result<Vec<Trial>, MeasureError> {
-    let cold = records.top(&key(task, target, threads, Cache::Cold), count)?;
-    if cold.is_empty() { records.top(&key(task, target, threads, Cache::Warm), count) } else { Ok(cold) }
+/// The best recorded schedules of a task of those that round by `max_rounding` at most, best first: [`best_schedule`] is the first.
+/// They are all of cold trials, if there are any, else all of warm ones.
+pub fn top(
+    records: &Records,
+    task: &Task,
+    target: &Target,
+    threads: usize,
+    max_rounding: f64,
+    count: usize,
+) -> Result<Vec<Known>, MeasureError> {
+    let permitted = |schedule: &Schedule| sonar_schedule::allows(schedule, max_rounding);
+    let of = |cache| records.top_permitted(&key(task, target, threads, cache), count, &permitted);
+    let cold = of(Cache::Cold)?;
+    if cold.is_empty() { of(Cache::Warm) } else { Ok(cold) }
+}
+
+/// All that happened to a task, but for schedules that round by more than `max_rounding`.
+pub fn history(records: &Records, key: &Key, max_rounding: f64) -> Result<History, TuneError> {
+    let permitted = |schedule: &Schedule| sonar_schedule::allows(schedule, max_rounding);
+    let mut events: Vec<(f64, Event)> = Vec::new();
+    for trial in records.trials(key)?.into_iter().filter(|trial| permitted(&trial.schedule)) {
+        let (schedule, outcome, seconds) = (trial.schedule, trial.outcome, trial.seconds);
+        events.push((trial.at, Event::Tried { schedule, outcome, seconds }));
+    }
+    for mut verdict in records.verdicts(key)? {
+        verdict.contenders.retain(|contender| permitted(&contender.schedule));
+        let (setting, contenders, seconds) = (verdict.setting, verdict.contenders, verdict.seconds);
+        if !contenders.is_empty() {
+            events.push((verdict.at, Event::Judged { setting, contenders, seconds }));
+        }
+    }
+    // The sort is stable: of equal moments, trials come before verdicts.
+    events.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut history = History::default();
+    events.into_iter().for_each(|(_, event)| history.apply(event));
+    Ok(history)
 }
 
 /// Under which key the rewritten forms of a graph, whose batch is bound, are recorded. Rules of a user belong to it.
@@ -46,25 +82,23 @@ pub fn network_key(graph: &Graph, options: &CompileOptions<'_>) -> Key {
 /// Records graphs of a network with their times; the first one is the fastest.
 pub fn add_networks(records: &Records, ranked: &[Ranked], options: &CompileOptions<'_>) -> Result<(), MeasureError> {
     for (rank, Ranked { lowered, samples, .. }) in ranked.iter().enumerate() {
-        records.insert(&Trial {
+        records.add(&Record::Network(NetworkRecord {
             key: network_key(&lowered.graph, options),
-            schedule: lowered.rewritten.to_string(),
-            outcome: Outcome::Ok(samples.clone()),
-            confirmed: rank == 0,
-            seconds: samples.iter().sum::<f64>() / 1e9,
+            graph: lowered.rewritten.clone(),
+            samples: samples.clone(),
+            won: rank == 0,
             at: records::unix_time(),
-        })?;
+        }))?;
     }
     Ok(())
 }
 
-/// What a graph, whose batch is bound, was found to be rewritten to best: the schedule of the best trial under its key.
-pub fn network(records: &Records, graph: &Graph, options: &CompileOptions<'_>) -> Result<Option<Graph>, MeasureError> {
-    let best = records.best(&network_key(graph, options))?;
+/// The fastest known form of a graph, whose batch is bound.
+pub fn network(records: &Records, graph: &Graph, options: &CompileOptions<'_>) -> Result<Option<Graph>, TuneError> {
+    let Some(found) = records.network(&network_key(graph, options))? else { return Ok(None) };
     let types = |graph: &Graph, ids: &[NodeId]| -> Vec<TensorType> { ids.iter().map(|&id| graph.ty(id).clone()).collect() };
-    let fits = |found: &Graph| {
-        types(found, &found.inputs()) == types(graph, &graph.inputs())
-            && types(found, &found.outputs) == types(graph, &graph.outputs)
-    };
-    Ok(best.and_then(|trial| parse_graph(&trial.schedule).ok()).filter(fits))
+    let found = found.graph;
+    let fits = types(&found, &found.inputs()) == types(graph, &graph.inputs())
+        && types(&found, &found.outputs) == types(graph, &graph.outputs);
+    if fits { Ok(Some(found)) } else { Err(TuneError::Misfit(records.path().to_owned())) }
 }

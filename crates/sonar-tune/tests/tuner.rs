@@ -3,6 +3,7 @@
 use sonar_codegen::Target;
 use sonar_ir::schedule::Schedule;
 use sonar_ir::{Graph, text};
+use sonar_measure::records::Contender;
 use sonar_measure::{Cause, Clock, FakeClock, FakeMeasurer, Job, MeasureError, Measurer, Outcome, Records};
 use sonar_schedule::Task;
 use sonar_tune::{Limits, StopReason, TaskId, TaskStop, Tuner, TunerOptions};
@@ -57,7 +58,7 @@ fn bests(tuner: &Tuner, weights: &[(TaskId, f64)]) -> Vec<(Schedule, f64)> {
 /// The invented time of a schedule, as the tuner's measurer invents it.
 fn time(task: &Task, schedule: &Schedule) -> f64 {
     let key = sonar_tune::recorded::key(task, &Target::parse(TARGET).unwrap(), 1, sonar_measure::Cache::default());
-    FakeMeasurer::new(1, FakeClock::default()).time(&key.task, &schedule.to_string())
+    FakeMeasurer::new(1, FakeClock::default()).time(&key.task, schedule)
 }
 
 #[test]
@@ -256,7 +257,8 @@ fn what_is_settled_is_the_best_in_the_records_too() {
     assert_eq!(contenders.len(), 3);
     assert_eq!(contenders[0], sonar_schedule::default_schedule(&tasks()[0], &sonar_schedule::Options::new(8)));
     assert_eq!(Some(&contenders[1]), first.best(id).map(|best| best.0).as_ref());
-    first.settle(id, &contenders[0], &[5e6, 7e6, 6e6]).unwrap();
+    let won = Contender { schedule: contenders[0].clone(), samples: vec![5e6, 7e6, 6e6] };
+    first.settle(id, vec![won], 0.1).unwrap();
     assert_eq!(first.best(id), Some((contenders[0].clone(), 6e6)));
     drop(first);
     let (second, weights, _) = tuner(0, Records::open(&path).unwrap());

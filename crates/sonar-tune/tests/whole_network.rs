@@ -46,7 +46,7 @@ impl ModelMeasurer for FakeModels {
         let time = |kernel: &sonar_schedule::Kernel| {
             let (task, schedule) = (&planned.lowered.tasks.tasks[kernel.task], &planned.schedules[kernel.task]);
             let key = recorded::key(task, &self.target, options.threads, Cache::default());
-            self.measurer.time(&key.task, &schedule.to_string())
+            self.measurer.time(&key.task, schedule)
         };
         Ok(planned.lowered.tasks.kernels.iter().map(time).collect())
     }

@@ -1,16 +1,18 @@
-//! `db`: looks at the records, brings files of them together, keeps them small, and saves what can be read of a damaged one.
+//! `db`: looks at the records, brings files of them together, keeps them small, and saves the readable part of a damaged file.
 
 use crate::args::{DbAction, DbArgs, Format, ModelArgs, RecordsArg, TopArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::machine;
-use crate::model::compiled::{open_records, runnable_target, tune_failure};
+use crate::model::compiled::{runnable_target, tune_failure};
+use crate::model::failure::records_failure;
 use crate::model::load;
+use crate::model::records::open_records;
 use crate::terminal::ask;
 use crate::terminal::output::{out, outln};
 use crate::terminal::table::{Align, render};
 use serde_json::json;
-use sonar_measure::records::{Key, salvage};
-use sonar_measure::{MeasureError, Records, Summary, Trial};
+use sonar_measure::records::{Key, Known, salvage};
+use sonar_measure::{MeasureError, Records, Summary};
 use sonar_tune::recorded::COMPILER;
 use sonar_tune::{CompileOptions, lower};
 use std::fs::File;
@@ -27,13 +29,13 @@ pub fn db(args: &DbArgs) -> Result<(), Failure> {
         DbAction::Import { files, records } => import(files, records),
         DbAction::Recover { file, output } => {
             let saved = salvage(file, output).map_err(|error| recovering(file, error))?;
-            outln!("{} trials saved to {}; {} are damaged", saved.trials, output.display(), saved.damaged);
+            outln!("{} records saved to {}; {} are damaged", saved.records, output.display(), saved.damaged);
             Ok(())
         }
         DbAction::Check { records } => {
             let records = existing(records)?;
-            let count = records.check().or_exit(Exit::BadInput)?;
-            outln!("{} trials, all of them whole", count);
+            let counts = records.check().map_err(records_failure)?;
+            outln!("{counts}: all of them whole");
             Ok(())
         }
     }
@@ -55,30 +57,30 @@ fn recovering(file: &Path, error: MeasureError) -> Failure {
 fn merge(files: &[std::path::PathBuf], records: &RecordsArg) -> Result<(), Failure> {
     // All of them are opened before any is read.
     let open = |file: &std::path::PathBuf| match file.is_file() {
-        true => Records::open(file).or_exit(Exit::BadInput),
+        true => Records::open(file).map_err(records_failure),
         false => Err(fail(Exit::BadInput, format!("there is no file {}", file.display()))),
     };
     let others = files.iter().map(open).collect::<Result<Vec<Records>, Failure>>()?;
     let records = created(records)?;
     for other in &others {
-        let added = records.merge(other).or_exit(Exit::BadInput)?;
-        outln!("{}: {} trials added, {} known", other.path().display(), added.added, added.known);
+        let added = records.merge(other).map_err(records_failure)?;
+        outln!("{}: {} records added, {} known", other.path().display(), added.added, added.known);
     }
     Ok(())
 }
 
 /// Removes all trials but the best. What would leave none is asked first.
 fn prune(keep: usize, force: bool, records: &Records) -> Result<(), Failure> {
-    let keys = records.keys().or_exit(Exit::BadInput)?;
+    let keys = records.keys().map_err(records_failure)?;
     let kept = |key: &Key| -> Result<bool, MeasureError> {
         Ok(keep > 0 && key.compiler == COMPILER && !records.top(key, 1)?.is_empty())
     };
-    let kept = keys.iter().map(|(key, _)| kept(key)).collect::<Result<Vec<_>, _>>().or_exit(Exit::BadInput)?;
+    let kept = keys.iter().map(|(key, _)| kept(key)).collect::<Result<Vec<_>, _>>().map_err(records_failure)?;
     let trials: usize = keys.iter().map(|(_, trials)| trials).sum();
     if trials > 0 && !force && !kept.contains(&true) {
         ask::before(&format!("this removes all {trials} trials of {}", records.path().display()), "--force")?;
     }
-    let pruned = records.prune(keep, COMPILER).or_exit(Exit::BadInput)?;
+    let pruned = records.prune(keep, COMPILER).map_err(records_failure)?;
     outln!("{} trials removed, {} kept", pruned.removed, pruned.kept);
     Ok(())
 }
@@ -86,7 +88,7 @@ fn prune(keep: usize, force: bool, records: &Records) -> Result<(), Failure> {
 fn export(output: Option<&Path>, records: &Records) -> Result<(), Failure> {
     let Some(path) = output else {
         let mut lines = Vec::new();
-        records.export(&mut lines).or_exit(Exit::BadInput)?;
+        records.export(&mut lines).map_err(records_failure)?;
         out!("{}", String::from_utf8_lossy(&lines));
         return Ok(());
     };
@@ -94,10 +96,10 @@ fn export(output: Option<&Path>, records: &Records) -> Result<(), Failure> {
     let mut file = BufWriter::new(File::create(path).map_err(refused)?);
     let count = records.export(&mut file).map_err(|error| match error {
         MeasureError::Io(error) => refused(error),
-        error => fail(Exit::BadInput, error),
+        error => records_failure(error),
     })?;
     file.flush().map_err(refused)?;
-    outln!("{count} trials written to {}", path.display());
+    outln!("{count} records written to {}", path.display());
     Ok(())
 }
 
@@ -110,14 +112,14 @@ fn import(files: &[std::path::PathBuf], records: &RecordsArg) -> Result<(), Fail
     for (path, file) in files.iter().zip(opened) {
         let added = records.import(&mut BufReader::new(file));
         let added = added.map_err(|error| fail(Exit::BadInput, format!("{}: {error}", path.display())))?;
-        outln!("{}: {} trials added, {} known", path.display(), added.added, added.known);
+        outln!("{}: {} records added, {} known", path.display(), added.added, added.known);
     }
     Ok(())
 }
 
 fn top(args: &TopArgs) -> Result<(), Failure> {
     let records = existing(&RecordsArg { records: args.target.records.clone() })?;
-    let keys = records.keys().or_exit(Exit::BadInput)?;
+    let keys = records.keys().map_err(records_failure)?;
     let chosen: Vec<(Key, usize)> = match (&args.model, &args.task) {
         (Some(_), _) => {
             let tasks = tasks_of_model(args)?;
@@ -131,15 +133,17 @@ fn top(args: &TopArgs) -> Result<(), Failure> {
     }
     let alone = args.model.is_none() && args.task.is_none();
     let count = if alone { 1 } else { args.count };
-    let best: Vec<(Key, usize, Vec<Trial>)> = chosen
+    let best: Vec<(Key, usize, Vec<Known>)> = chosen
         .into_iter()
         .map(|(key, trials)| records.top(&key, count).map(|top| (key, trials, top)))
         .collect::<Result<_, _>>()
-        .or_exit(Exit::BadInput)?;
+        .map_err(records_failure)?;
+    let known =
+        |known: &Known| json!({ "schedule": known.schedule.to_string(), "samples": known.samples, "compared": known.compared });
+    let task = |(key, trials, top): &(Key, usize, Vec<Known>)| json!({ "key": key, "trials": trials, "top": top.iter().map(known).collect::<Vec<_>>() });
     match args.format {
         Format::Json => {
-            let tasks: Vec<_> =
-                best.iter().map(|(key, trials, top)| json!({ "key": key, "trials": trials, "top": top })).collect();
+            let tasks: Vec<_> = best.iter().map(task).collect();
             let document = json!({ "schema": 1, "tasks": tasks });
             outln!("{}", serde_json::to_string_pretty(&document).or_exit(Exit::Internal)?);
         }
@@ -176,14 +180,14 @@ fn tasks_of_model(args: &TopArgs) -> Result<Vec<Wanted>, Failure> {
     Ok(tasks.iter().map(|task| Wanted(key(task))).collect())
 }
 
-/// The time of a trial with its interval, in microseconds.
-fn time(trial: &Trial) -> (String, String) {
-    let Some(summary) = trial.outcome.samples().and_then(Summary::of) else { return ("–".into(), String::new()) };
+/// The time of a schedule with its interval, in microseconds.
+fn time(known: &Known) -> (String, String) {
+    let Some(summary) = Summary::of(&known.samples) else { return ("–".into(), String::new()) };
     let (low, high) = summary.interval;
     (format!("{:.2}", summary.median / 1e3), format!("{:.2} to {:.2}", low / 1e3, high / 1e3))
 }
 
-fn print_tasks(best: &[(Key, usize, Vec<Trial>)]) {
+fn print_tasks(best: &[(Key, usize, Vec<Known>)]) {
     let columns = [
         ("task", Align::Left),
         ("threads", Align::Right),
@@ -196,7 +200,7 @@ fn print_tasks(best: &[(Key, usize, Vec<Trial>)]) {
     let rows: Vec<Vec<String>> = best
         .iter()
         .map(|(key, trials, top)| {
-            let best = top.first().map_or("–".into(), |trial| time(trial).0);
+            let best = top.first().map_or("–".into(), |known| time(known).0);
             let (threads, cache) = (key.threads.to_string(), key.cache.to_string());
             vec![key.task.clone(), threads, cache, trials.to_string(), best, key.compiler.clone(), key.target.clone()]
         })
@@ -204,13 +208,13 @@ fn print_tasks(best: &[(Key, usize, Vec<Trial>)]) {
     out!("{}", render(&columns, &rows));
 }
 
-fn print_top((key, trials, top): &(Key, usize, Vec<Trial>)) {
+fn print_top((key, trials, top): &(Key, usize, Vec<Known>)) {
     outln!("{}  {} threads, {}, {} trials, compiler {}, {}", key.task, key.threads, key.cache, trials, key.compiler, key.target);
-    for (place, trial) in top.iter().enumerate() {
-        let (median, interval) = time(trial);
-        let how = if trial.confirmed { ", in turns with others" } else { "" };
+    for (place, known) in top.iter().enumerate() {
+        let (median, interval) = time(known);
+        let how = if known.compared { ", in turns with others" } else { "" };
         outln!("{}. {median} µs ({interval}){how}", place + 1);
-        for line in trial.schedule.lines() {
+        for line in known.schedule.to_string().lines() {
             outln!("   {line}");
         }
     }

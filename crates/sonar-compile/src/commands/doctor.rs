@@ -10,7 +10,7 @@ use serde::Serialize;
 use sonar_codegen::{Target, pin_to_one_processor};
 use sonar_ir::machine::Machine;
 use sonar_measure::machine::Loaded;
-use sonar_measure::race::{Verdict, verdict};
+use sonar_measure::race::{Difference, difference};
 use sonar_measure::{Budget, Cache, Job, Measurer, records};
 use sonar_measure::{WorkerMeasurer, WorkerOptions};
 use sonar_tune::{CompileOptions, lower};
@@ -236,7 +236,7 @@ fn compare_with_itself(target: &Target, count: usize) -> Result<f64, Failure> {
     let (schedule, candidate) = sonar_schedule::default_program(task, &options);
     let job = Job {
         task: records::digest(&task.key),
-        schedule: schedule.to_string(),
+        schedule,
         reference: task.program.clone(),
         candidate,
         target: target.to_string(),
@@ -255,7 +255,7 @@ fn compare_with_itself(target: &Target, count: usize) -> Result<f64, Failure> {
         let outcomes = worker.compare(&[job.clone(), job.clone()]).or_exit(Exit::Internal)?;
         let samples: Vec<&[f64]> = outcomes.iter().filter_map(|outcome| outcome.samples()).collect();
         let [one, other] = samples.as_slice() else { return Err(fail(Exit::Internal, "the kernel could not be timed")) };
-        different += usize::from(verdict(one, other) != Verdict::Same);
+        different += usize::from(difference(one, other) != Difference::Same);
     }
     Ok(different as f64 / count.max(1) as f64)
 }

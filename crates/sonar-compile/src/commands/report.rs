@@ -5,6 +5,7 @@ use crate::args::ReportArgs;
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::machine;
 use crate::model::compiled::tune_failure;
+use crate::model::failure::records_failure;
 use crate::report::{Winner, WinnerKernel, dag, egraph, html, pictures};
 use crate::terminal::output::{outln, save};
 use sonar_codegen::Target;
@@ -38,11 +39,12 @@ fn winner(args: &ReportArgs, result: &SearchResult) -> Result<Option<Winner>, Fa
     let space = sonar_nas::config::space_for(&config, &data).map_err(failure)?;
     let graph = space.instantiate(&Assignment(record.assignment.clone())).or_exit(Exit::Internal)?;
     let target = Target::parse(&config.target).or_exit(Exit::BadInput)?;
-    let records = Records::open(&store::records(&args.run)).or_exit(Exit::BadInput)?;
+    let records = Records::open(&store::records(&args.run)).map_err(records_failure)?;
     let threads = config.latency_threads;
-    let schedules = |task: &sonar_schedule::Task| Ok(recorded::best_schedule(&records, task, &target, threads)?);
-    let options =
-        CompileOptions { machine: machine::of_target(&target)?, threads, schedules: &schedules, ..CompileOptions::new(&target) };
+    let options = CompileOptions { machine: machine::of_target(&target)?, threads, ..CompileOptions::new(&target) };
+    let schedules =
+        |task: &sonar_schedule::Task| Ok(recorded::best_schedule(&records, task, &target, threads, options.max_rounding)?);
+    let options = CompileOptions { schedules: &schedules, ..options };
     let compiled = compile(&graph, &options).map_err(tune_failure)?;
     let tasks = &compiled.lowered.tasks;
     let kernels = tasks.tasks.iter().zip(&compiled.schedules).enumerate().map(|(i, (task, schedule))| {

@@ -3,8 +3,9 @@
 use crate::args::{Format, TuneArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::machine;
-use crate::model::compiled::{open_records, runnable_target, tune_failure};
+use crate::model::compiled::{runnable_target, tune_failure};
 use crate::model::load::{self, Described};
+use crate::model::records::open_records;
 use crate::terminal::interrupt;
 use crate::terminal::output::{out, outln};
 use crate::terminal::stderr;

@@ -3,13 +3,15 @@
 use crate::args::{ModelArgs, TargetArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::machine;
+pub use crate::model::failure::tune_failure;
 use crate::model::load::{self, Described};
+use crate::model::records::with_records;
 use crate::model::tensors::{self, Role};
-use sonar_codegen::{CodegenError, Target};
+use crate::terminal::output::save;
+use sonar_codegen::Target;
 use sonar_ir::{Graph, Values, init};
-use sonar_measure::{MeasureError, Records};
-use sonar_tune::{CallTime, CompileOptions, Compiled, Context, Pass, Planned, TracedCall, TuneError};
-use std::path::{Path, PathBuf};
+use sonar_tune::{CallTime, CompileOptions, Compiled, Context, Pass, Planned, TracedCall, recorded};
+use std::path::Path;
 use std::time::Instant;
 
 /// A model before machine code, for any target.
@@ -73,20 +75,17 @@ pub fn draft(model: &ModelArgs, options: &TargetArgs) -> Result<Draft, Failure> 
     }
     let target = target(options)?;
     let described = load::model(model, options.batch)?;
-    let records = open_records(options.records.as_deref(), false)?;
-    let schedules = |task: &sonar_schedule::Task| {
-        let Some(records) = &records else { return Ok(None) };
-        Ok(sonar_tune::recorded::best_schedule(records, task, &target, options.threads)?)
-    };
     let rules = load::rules(options)?;
     let compile_options = CompileOptions { rules: &rules, ..compile_options(&target, options)? };
-    let networks = |graph: &Graph| {
-        let Some(records) = &records else { return Ok(None) };
-        Ok(sonar_tune::recorded::network(records, graph, &compile_options)?)
-    };
-    let compile_options = CompileOptions { schedules: &schedules, networks: &networks, ..compile_options };
-    let lowered = sonar_tune::lower(&described.graph, &compile_options).map_err(tune_failure)?;
-    let planned = sonar_tune::plan(lowered, &compile_options).map_err(tune_failure)?;
+    let planned = with_records(options.records.as_deref(), |records| {
+        let schedules = |task: &sonar_schedule::Task| {
+            let Some(records) = records else { return Ok(None) };
+            Ok(recorded::best_schedule(records, task, &target, options.threads, options.max_rounding)?)
+        };
+        let networks = |graph: &Graph| records.map_or(Ok(None), |records| recorded::network(records, graph, &compile_options));
+        let known = CompileOptions { schedules: &schedules, networks: &networks, ..compile_options };
+        sonar_tune::plan(sonar_tune::lower(&described.graph, &known)?, &known)
+    })?;
     Ok(Draft { described, target, planned })
 }
 
@@ -135,58 +134,6 @@ fn replace(values: &mut Values, names: &[String], data: Vec<Vec<f32>>) {
             tensor.data = data;
         }
     }
-}
-
-/// The exit code of a failed compilation.
-pub fn tune_failure(error: TuneError) -> Failure {
-    let exit = match &error {
-        TuneError::Verify { pass: "specialise", .. }
-        | TuneError::Lower(_)
-        | TuneError::Codegen(
-            CodegenError::UnknownTarget(..) | CodegenError::TooLarge { .. } | CodegenError::UnsupportedLanes { .. },
-        ) => Exit::BadInput,
-        TuneError::Measure(_) => Exit::BadInput,
-        TuneError::NoSchedule(_) => Exit::NoCandidate,
-        TuneError::Interrupted => Exit::Interrupted,
-        _ => Exit::Internal,
-    };
-    Err::<(), _>(error).or_exit(exit).expect_err("an error stays one")
-}
-
-/// The record database: the one given, or that of this machine. Nothing if it does not exist and is not to be created.
-pub fn open_records(path: Option<&Path>, create: bool) -> Result<Option<Records>, Failure> {
-    let path = match path {
-        Some(path) => path.to_path_buf(),
-        None => match default_records() {
-            Some(path) => path,
-            None if create => {
-                return Err(fail(Exit::Usage, "there is no home directory for the records: name a file with --records"));
-            }
-            None => return Ok(None),
-        },
-    };
-    if !path.exists() {
-        if !create {
-            return Ok(None);
-        }
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)
-                .map_err(|error| fail(Exit::BadInput, format!("cannot create {} for the records: {error}", parent.display())))?;
-        }
-    }
-    Records::open(&path).map(Some).map_err(|error| match error {
-        MeasureError::Corrupt { .. } => {
-            fail(Exit::BadInput, format!("{error}; `sonar-compile db recover` saves what can be read of it"))
-        }
-        error => fail(Exit::BadInput, error),
-    })
-}
-
-/// One database for this machine and user, in the place that the XDG base directory specification gives.
-fn default_records() -> Option<PathBuf> {
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
-    let data = data.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")))?;
-    Some(data.join("sonar").join("records.db"))
 }
 
 impl Prepared {

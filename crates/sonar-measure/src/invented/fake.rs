@@ -4,6 +4,7 @@ use crate::error::MeasureError;
 use crate::records::digest;
 use crate::timing::clock::FakeClock;
 use crate::timing::job::{Budget, Job, Measurer, Outcome};
+use sonar_ir::schedule::Schedule;
 use std::time::Duration;
 
 /// Invents the time of a candidate from a seed, its task and its schedule: the same every time, on every machine.
@@ -28,8 +29,9 @@ impl FakeMeasurer {
     }
 
     /// The time in nanoseconds that a schedule of a task takes.
-    pub fn time(&self, task: &str, schedule: &str) -> f64 {
-        schedule.lines().map(|step| 1_000.0 * (0.1 + unit_hash(&format!("{} {task} {step}", self.seed)))).sum::<f64>() + 1_000.0
+    pub fn time(&self, task: &str, schedule: &Schedule) -> f64 {
+        let steps = schedule.steps.iter();
+        steps.map(|step| 1_000.0 * (0.1 + unit_hash(&format!("{} {task} {step}", self.seed)))).sum::<f64>() + 1_000.0
     }
 }
 

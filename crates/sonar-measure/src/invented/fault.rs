@@ -23,7 +23,7 @@ impl<M> Planted<M> {
 
 impl<M: Measurer> Measurer for Planted<M> {
     fn measure(&mut self, job: &Job) -> Result<Outcome, MeasureError> {
-        let number = u64::from_str_radix(&digest(&job.schedule)[..8], 16).unwrap_or(0) as usize;
+        let number = u64::from_str_radix(&digest(&job.schedule.to_string())[..8], 16).unwrap_or(0) as usize;
         let fault = self.faults.get(number % self.faults.len().max(1)).copied().flatten();
         self.inner.measure(&Job { fault, ..job.clone() })
     }

@@ -1,50 +1,100 @@
 //! Keeping a file of records whole and small.
 
-use super::Records;
+use super::rows::{NetworkRow, Stored, TrialRow, VerdictRow};
+use super::store::Records;
 use crate::error::MeasureError;
+use rusqlite::params;
+use std::fmt;
+
+/// How many records there are of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Trials of schedules.
+    pub trials: usize,
+    /// Verdicts on schedules.
+    pub verdicts: usize,
+    /// Graphs of networks.
+    pub networks: usize,
+}
 
 /// What [`Records::prune`] removed and left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pruned {
-    /// Trials that are gone.
+    /// Records that are gone.
     pub removed: usize,
-    /// Trials that are still there.
+    /// Records that are still there.
     pub kept: usize,
 }
 
+impl Counts {
+    /// All of them.
+    pub fn sum(self) -> usize {
+        self.trials + self.verdicts + self.networks
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} trials, {} comparisons, {} graphs of networks", self.trials, self.verdicts, self.networks)
+    }
+}
+
 impl Records {
-    /// Reads everything there is and compares it with its checksums. Returns how many trials are whole; all of them, or it fails.
-    pub fn check(&self) -> Result<usize, MeasureError> {
-        let trouble: Option<String> = self.run(|c| {
+    /// How many records there are.
+    pub fn counts(&self) -> Result<Counts, MeasureError> {
+        let [trials, verdicts, networks] =
+            [TrialRow::TABLE, VerdictRow::TABLE, NetworkRow::TABLE].map(|table| self.count_in(table));
+        Ok(Counts { trials: trials?, verdicts: verdicts?, networks: networks? })
+    }
+
+    /// Reads everything there is and compares it with its checksums. Fails where something is damaged or cannot be read.
+    pub fn check(&self) -> Result<Counts, MeasureError> {
+        let trouble: Option<String> = self.database().run(|c| {
             let mut statement = c.prepare("PRAGMA integrity_check(1)")?;
             let said: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
             Ok(said.into_iter().find(|line| line != "ok"))
         })?;
         if let Some(trouble) = trouble {
-            return Err(self.corrupt(trouble));
+            return Err(self.database().corrupt(trouble));
         }
-        let mut count = 0;
-        self.each(|_| {
-            count += 1;
-            Ok(())
-        })?;
-        Ok(count)
+        self.each(|_| Ok(()))?;
+        self.counts()
     }
 
-    /// Leaves the latest trials of the `keep` best schedules of each key, of those keys that `compiler` made, and gives the space
-    /// of all others back. What is removed can be tried again, failures too.
+    /// Leaves, of each key that `compiler` made, the latest verdict, the latest trials of the `keep` best schedules, and the `keep`
+    /// latest graphs that won. Gives the space of all other records back; with a `keep` of 0 nothing is left. What is removed can be
+    /// tried again, failures too.
     pub fn prune(&self, keep: usize, compiler: &str) -> Result<Pruned, MeasureError> {
-        let before = self.count()?;
-        let sql = "DELETE FROM trials WHERE id NOT IN (
-            SELECT id FROM (
-                SELECT id, ROW_NUMBER() OVER (PARTITION BY key ORDER BY confirmed DESC, median, id) AS place FROM (
-                    SELECT *, ROW_NUMBER() OVER (PARTITION BY key, schedule ORDER BY at DESC, id DESC) AS age FROM trials
-                    WHERE key IN (SELECT id FROM keys WHERE compiler = ?1)
-                ) WHERE age = 1 AND median IS NOT NULL
-            ) WHERE place <= ?2)";
-        self.run(|c| c.execute(sql, rusqlite::params![compiler, i64::try_from(keep).unwrap_or(i64::MAX)]))?;
-        self.run(|c| c.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)"))?;
-        let kept = self.count()?;
+        let before = self.counts()?.sum();
+        let database = self.database();
+        let keep = i64::try_from(keep).unwrap_or(i64::MAX);
+        database.transaction(|| {
+            database.run(|c| {
+                c.execute(
+                    "DELETE FROM trials WHERE id NOT IN (
+                        SELECT id FROM (
+                            SELECT id, ROW_NUMBER() OVER (PARTITION BY key ORDER BY median, id) AS place FROM (
+                                SELECT *, ROW_NUMBER() OVER (PARTITION BY key, schedule ORDER BY at DESC, id DESC) AS age
+                                FROM trials WHERE key IN (SELECT id FROM keys WHERE compiler = ?1)
+                            ) WHERE age = 1 AND median IS NOT NULL
+                        ) WHERE place <= ?2)",
+                    params![compiler, keep],
+                )?;
+                for (table, chosen, most) in [("verdicts", "1", keep.min(1)), ("networks", "won = 1", keep)] {
+                    let sql = format!(
+                        "DELETE FROM {table} WHERE id NOT IN (
+                            SELECT id FROM (
+                                SELECT id, ROW_NUMBER() OVER (PARTITION BY key ORDER BY at DESC, id DESC) AS place FROM {table}
+                                WHERE {chosen} AND key IN (SELECT id FROM keys WHERE compiler = ?1)
+                            ) WHERE place <= ?2)"
+                    );
+                    c.execute(&sql, params![compiler, most])?;
+                }
+                Ok(())
+            })
+        })?;
+        database.run(|c| c.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)"))?;
+        let kept = self.counts()?.sum();
         Ok(Pruned { removed: before.saturating_sub(kept), kept })
     }
 }

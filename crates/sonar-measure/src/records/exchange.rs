@@ -1,25 +1,37 @@
-//! Trials as lines of JSON, and trials of other files.
+//! Records as lines of JSON, and records of other files.
 
-use super::{Records, Trial, checksum};
+use super::older::{BroughtUp, OldTrial, bring_up};
+use super::record::{Record, Trial};
+use super::rows;
+use super::store::Records;
 use crate::error::MeasureError;
-use rusqlite::{OptionalExtension, params};
+use serde::de::Error;
+use serde_json::Value;
 use std::io::{BufRead, Write};
 
-/// What came of adding trials from elsewhere.
+/// What came of adding records from elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Added {
-    /// Trials that were not there.
+    /// Records that were not there.
     pub added: usize,
-    /// Trials that were there already, the same in every bit; they are not added again.
+    /// Records that were there already, the same in every bit. They are not added again.
     pub known: usize,
 }
 
+/// A line of an import.
+enum Line {
+    Record(Record),
+    /// Of an older version.
+    Old(OldTrial),
+}
+
 impl Records {
-    /// Writes all trials, each as a line of JSON, in order of insertion. Numbers can be read back to the bit. Returns how many.
+    /// Writes all records, each as a line of JSON: trials, verdicts, networks, each kind in order of insertion. Numbers can be read
+    /// back to the bit. Returns how many.
     pub fn export(&self, output: &mut dyn Write) -> Result<usize, MeasureError> {
         let mut count = 0;
-        self.each(|trial| {
-            serde_json::to_writer(&mut *output, &trial).map_err(std::io::Error::from)?;
+        self.each(|record| {
+            serde_json::to_writer(&mut *output, &record).map_err(std::io::Error::from)?;
             output.write_all(b"\n")?;
             count += 1;
             Ok(())
@@ -27,47 +39,62 @@ impl Records {
         Ok(count)
     }
 
-    /// Adds trials that [`export`](Records::export) wrote: all of them, or none if one is unreadable.
+    /// Adds records that [`export`](Records::export) wrote, in this version or an older one: all of them, or none if one is unreadable.
     pub fn import(&self, input: &mut dyn BufRead) -> Result<Added, MeasureError> {
-        self.transaction(|| {
+        self.database().transaction(|| {
             let mut added = Added::default();
+            let mut old = Vec::new();
             for (index, line) in input.lines().enumerate() {
                 let line = line?;
-                if !line.trim().is_empty() {
-                    let trial = serde_json::from_str(&line);
-                    self.add(&trial.map_err(|source| MeasureError::Import { line: index + 1, source })?, &mut added)?;
+                if line.trim().is_empty() {
+                    continue;
+                }
+                match parse(&line).map_err(|source| MeasureError::Import { line: index + 1, source })? {
+                    Line::Record(record) => self.add_new(&record, &mut added)?,
+                    Line::Old(trial) => old.push(trial),
                 }
             }
+            let BroughtUp { records, unreadable } = bring_up(old);
+            if unreadable > 0 {
+                tracing::warn!("{unreadable} trials of an older version cannot be read and were left out");
+            }
+            records.iter().try_for_each(|record| self.add_new(record, &mut added))?;
             Ok(added)
         })
     }
 
-    /// Adds the trials of another file: all of them, or none if one is unreadable.
+    /// Adds the records of another file: all of them, or none if one is unreadable.
     pub fn merge(&self, other: &Records) -> Result<Added, MeasureError> {
-        self.transaction(|| {
+        self.database().transaction(|| {
             let mut added = Added::default();
-            other.each(|trial| self.add(&trial, &mut added))?;
+            other.each(|record| self.add_new(&record, &mut added))?;
             Ok(added)
         })
     }
 
-    fn add(&self, trial: &Trial, added: &mut Added) -> Result<(), MeasureError> {
-        if self.contains(trial)? {
+    fn add_new(&self, record: &Record, added: &mut Added) -> Result<(), MeasureError> {
+        if rows::contains(self.database(), record)? {
             added.known += 1;
             return Ok(());
         }
         added.added += 1;
-        self.insert(trial)
+        self.add(record)
     }
+}
 
-    fn contains(&self, trial: &Trial) -> Result<bool, MeasureError> {
-        let Some(key) = self.known_key(&trial.key)? else { return Ok(false) };
-        let outcome = serde_json::to_string(&trial.outcome).map_err(std::io::Error::from)?;
-        let sum = checksum(trial, &outcome);
-        self.run(|c| {
-            let sql = "SELECT 1 FROM trials WHERE key = ? AND at = ? AND sum = ? LIMIT 1";
-            c.prepare_cached(sql)?.query_row(params![key, trial.at, sum], |_| Ok(())).optional()
-        })
-        .map(|found| found.is_some())
+/// Reads a line. What kind of record it is, its fields tell.
+fn parse(line: &str) -> serde_json::Result<Line> {
+    let value: Value = serde_json::from_str(line)?;
+    let has = |field: &str| value.get(field).is_some();
+    if has("confirmed") {
+        serde_json::from_value(value).map(Line::Old)
+    } else if has("outcome") {
+        serde_json::from_value::<Trial>(value).map(|trial| Line::Record(Record::Trial(trial)))
+    } else if has("contenders") {
+        serde_json::from_value(value).map(|verdict| Line::Record(Record::Verdict(verdict)))
+    } else if has("graph") {
+        serde_json::from_value(value).map(|network| Line::Record(Record::Network(network)))
+    } else {
+        Err(serde_json::Error::custom("it has none of `outcome`, `contenders` and `graph`"))
     }
 }

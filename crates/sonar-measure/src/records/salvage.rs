@@ -1,11 +1,14 @@
 //! What can be read of a damaged file, whatever is wrong with it.
 //!
 //! Neither SQLite nor the structure of the file is relied on: every byte is tried as the beginning of a row, in the record format of
-//! SQLite (<https://www.sqlite.org/fileformat.html#record_format>), and a trial counts if its checksum is right. So rows are found in
+//! SQLite (<https://www.sqlite.org/fileformat.html#record_format>), and a record counts if its checksum is right. So rows are found in
 //! whatever pages are left, those of the write-ahead log included. A key is found in its table or in the index of that; which one
-//! belongs to a trial, the checksum of the trial tells.
+//! belongs to a record, the checksum of the record tells.
 
-use super::{Key, Records, Stored, Trial};
+use super::older::{BroughtUp, OldTrial, bring_up, old_checksum};
+use super::record::{Key, Record};
+use super::rows::{NetworkRow, Stored, TrialRow, VerdictRow};
+use super::store::Records;
 use crate::error::MeasureError;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -13,9 +16,9 @@ use std::path::{Path, PathBuf};
 /// What [`salvage`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Salvaged {
-    /// Trials that are in the new file.
-    pub trials: usize,
-    /// Rows that look like trials and are not whole, or whose key is lost.
+    /// Records that are in the new file.
+    pub records: usize,
+    /// Rows that look like records and are not whole, cannot be read, or whose key is lost.
     pub damaged: usize,
 }
 
@@ -45,44 +48,29 @@ struct Pages {
     latest: HashMap<u32, usize>,
 }
 
-/// Copies every trial that is whole from a file, damaged or not, to a new one, which must not exist.
+/// Copies every record that is whole from a file, damaged or not, of this version or the one before, to a new one, which must not exist.
 pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, MeasureError> {
     if to.exists() {
         let kind = std::io::ErrorKind::AlreadyExists;
         return Err(std::io::Error::new(kind, format!("{} exists, and is not overwritten", to.display())).into());
     }
     let pages = Pages::read(from)?;
-    let mut keys: HashMap<i64, HashSet<Key>> = HashMap::new();
-    for cell in pages.rows(true, is_key) {
-        if let Some((row, key)) = key_of(&cell) {
-            keys.entry(row).or_default().insert(key);
-        }
-    }
-    for cell in pages.rows(false, is_indexed_key) {
-        if let Some((row, key)) = indexed_key_of(&cell) {
-            keys.entry(row).or_default().insert(key);
-        }
-    }
-
-    let mut trials: HashMap<(i64, i64), Trial> = HashMap::new();
-    let mut damaged = HashSet::new();
-    for cell in pages.rows(true, is_trial) {
-        let Some(stored) = stored_of(cell) else { continue };
-        let place = (stored.id, stored.sum);
-        match keys.get(&stored.key).into_iter().flatten().find_map(|key| stored.trial(key)) {
-            Some(trial) => drop(trials.insert(place, trial)),
-            None => drop(damaged.insert(place)),
-        }
-    }
-    damaged.retain(|place| !trials.contains_key(place));
+    let keys = pages.keys();
+    let trials = pages.records(&keys, is_trial, trial_of);
+    let verdicts = pages.records(&keys, is_verdict, verdict_of);
+    let networks = pages.records(&keys, is_network, network_of);
+    let (old, lost) = pages.old_trials(&keys);
+    let BroughtUp { records: old, unreadable } = bring_up(old);
 
     let records = Records::open(to)?;
-    let mut trials: Vec<((i64, i64), Trial)> = trials.into_iter().collect();
-    trials.sort_by_key(|(place, _)| *place);
-    records.transaction(|| trials.iter().try_for_each(|(_, trial)| records.insert(trial)))?;
+    let found = [trials.0, verdicts.0, networks.0, old].concat();
+    records.database().transaction(|| found.iter().try_for_each(|record| records.add(record)))?;
     records.checkpoint()?;
-    Ok(Salvaged { trials: trials.len(), damaged: damaged.len() })
+    Ok(Salvaged { records: found.len(), damaged: trials.1 + verdicts.1 + networks.1 + lost + unreadable })
 }
+
+/// Keys by their rows. Where a page is there twice, the row may have several.
+type Keys = HashMap<i64, HashSet<Key>>;
 
 impl Pages {
     fn read(path: &Path) -> Result<Pages, MeasureError> {
@@ -108,6 +96,60 @@ impl Pages {
         let mut image = page.to_vec();
         image.resize(PAGE, 0);
         self.images.push(image);
+    }
+
+    fn keys(&self) -> Keys {
+        let mut keys = Keys::new();
+        let tabled = self.rows(true, is_key).filter_map(|cell| key_of(&cell));
+        let indexed = self.rows(false, is_indexed_key).filter_map(|cell| indexed_key_of(&cell));
+        for (row, key) in tabled.chain(indexed) {
+            keys.entry(row).or_default().insert(key);
+        }
+        keys
+    }
+
+    /// The records of one kind in order, and how many rows are damaged.
+    fn records<R: Stored>(
+        &self,
+        keys: &Keys,
+        fits: fn(&[u64]) -> bool,
+        row_of: fn((i64, Vec<Column>)) -> Option<R>,
+    ) -> (Vec<Record>, usize) {
+        let mut records: HashMap<(i64, i64), Record> = HashMap::new();
+        let mut damaged = HashSet::new();
+        for row in self.rows(true, fits).filter_map(row_of) {
+            let (id, key) = row.place();
+            let place = (id, row.sum());
+            match keys.get(&key).into_iter().flatten().find_map(|key| row.record(key).ok()) {
+                Some(record) => drop(records.insert(place, record)),
+                None => drop(damaged.insert(place)),
+            }
+        }
+        damaged.retain(|place| !records.contains_key(place));
+        let mut records: Vec<((i64, i64), Record)> = records.into_iter().collect();
+        records.sort_by_key(|(place, _)| *place);
+        (records.into_iter().map(|(_, record)| record).collect(), damaged.len())
+    }
+
+    /// The trials of version 2 in order, and how many rows are damaged.
+    fn old_trials(&self, keys: &Keys) -> (Vec<OldTrial>, usize) {
+        let mut trials: HashMap<(i64, i64), OldTrial> = HashMap::new();
+        let mut damaged = HashSet::new();
+        for (id, columns) in self.rows(true, is_old_trial) {
+            let Some(OldRow { key, sum, outcome, trial }) = old_trial_of(columns) else { continue };
+            let with_key = |key: &Key| {
+                let trial = OldTrial { key: key.clone(), ..trial.clone() };
+                (old_checksum(&trial, &outcome) == sum).then_some(trial)
+            };
+            match keys.get(&key).into_iter().flatten().find_map(with_key) {
+                Some(trial) => drop(trials.insert((id, sum), trial)),
+                None => drop(damaged.insert((id, sum))),
+            }
+        }
+        damaged.retain(|place| !trials.contains_key(place));
+        let mut trials: Vec<((i64, i64), OldTrial)> = trials.into_iter().collect();
+        trials.sort_by_key(|(place, _)| *place);
+        (trials.into_iter().map(|(_, trial)| trial).collect(), damaged.len())
     }
 
     /// Everything that may be a row whose columns are of the kinds that `fits` accepts.
@@ -220,6 +262,22 @@ fn is_indexed_key(kinds: &[u64]) -> bool {
 }
 
 fn is_trial(kinds: &[u64]) -> bool {
+    matches!(*kinds, [0, key, schedule, outcome, median, seconds, at, sum]
+        if integer(key) && text(schedule) && text(outcome) && (median == 0 || number(median))
+            && number(seconds) && number(at) && integer(sum))
+}
+
+fn is_verdict(kinds: &[u64]) -> bool {
+    matches!(*kinds, [0, key, setting, contenders, seconds, at, sum]
+        if integer(key) && text(setting) && text(contenders) && number(seconds) && number(at) && integer(sum))
+}
+
+fn is_network(kinds: &[u64]) -> bool {
+    matches!(*kinds, [0, key, won, graph, samples, at, sum]
+        if integer(key) && integer(won) && text(graph) && text(samples) && number(at) && integer(sum))
+}
+
+fn is_old_trial(kinds: &[u64]) -> bool {
     matches!(*kinds, [0, key, schedule, outcome, median, confirmed, seconds, at, sum]
         if integer(key) && text(schedule) && text(outcome) && (median == 0 || number(median)) && integer(confirmed)
             && number(seconds) && number(at) && integer(sum))
@@ -245,18 +303,59 @@ fn key(columns: [&Column; 5]) -> Option<Key> {
     Some(Key { task, target, threads: usize::try_from(*threads).ok()?, compiler, cache: cache.parse().ok()? })
 }
 
-fn stored_of((id, columns): (i64, Vec<Column>)) -> Option<Stored> {
-    let real = |column: &Column| match *column {
+fn real(column: &Column) -> Option<f64> {
+    match *column {
         Column::Real(value) => Some(value),
         Column::Integer(value) => Some(value as f64),
         _ => None,
+    }
+}
+
+fn trial_of((id, columns): (i64, Vec<Column>)) -> Option<TrialRow> {
+    let [_, Column::Integer(key), Column::Text(schedule), Column::Text(outcome), median, seconds, at, Column::Integer(sum)] =
+        columns.as_slice()
+    else {
+        return None;
     };
+    let (schedule, outcome) = (schedule.clone(), outcome.clone());
+    Some(TrialRow { id, key: *key, schedule, outcome, median: real(median), seconds: real(seconds)?, at: real(at)?, sum: *sum })
+}
+
+fn verdict_of((id, columns): (i64, Vec<Column>)) -> Option<VerdictRow> {
+    let [_, Column::Integer(key), Column::Text(setting), Column::Text(contenders), seconds, at, Column::Integer(sum)] =
+        columns.as_slice()
+    else {
+        return None;
+    };
+    let (setting, contenders) = (setting.clone(), contenders.clone());
+    Some(VerdictRow { id, key: *key, setting, contenders, seconds: real(seconds)?, at: real(at)?, sum: *sum })
+}
+
+fn network_of((id, columns): (i64, Vec<Column>)) -> Option<NetworkRow> {
+    let [_, Column::Integer(key), Column::Integer(won), Column::Text(graph), Column::Text(samples), at, Column::Integer(sum)] =
+        columns.as_slice()
+    else {
+        return None;
+    };
+    let (graph, samples) = (graph.clone(), samples.clone());
+    Some(NetworkRow { id, key: *key, won: *won, graph, samples, at: real(at)?, sum: *sum })
+}
+
+/// A row of the trials of version 2. The key of the trial is still to be found.
+struct OldRow {
+    key: i64,
+    sum: i64,
+    outcome: String,
+    trial: OldTrial,
+}
+
+fn old_trial_of(columns: Vec<Column>) -> Option<OldRow> {
     let [
         _,
         Column::Integer(key),
         Column::Text(schedule),
         Column::Text(outcome),
-        median,
+        _,
         Column::Integer(confirmed),
         seconds,
         at,
@@ -265,15 +364,15 @@ fn stored_of((id, columns): (i64, Vec<Column>)) -> Option<Stored> {
     else {
         return None;
     };
-    Some(Stored {
-        id,
-        key: *key,
+    let no_key =
+        Key { task: String::new(), target: String::new(), threads: 0, compiler: String::new(), cache: Default::default() };
+    let trial = OldTrial {
+        key: no_key,
         schedule: schedule.clone(),
-        outcome: outcome.clone(),
-        median: real(median),
-        confirmed: *confirmed,
+        outcome: serde_json::from_str(outcome).ok()?,
+        confirmed: *confirmed == 1,
         seconds: real(seconds)?,
         at: real(at)?,
-        sum: *sum,
-    })
+    };
+    Some(OldRow { key: *key, sum: *sum, outcome: outcome.clone(), trial })
 }

@@ -5,6 +5,7 @@ use crate::timing::stats;
 use serde::{Deserialize, Serialize};
 use sonar_codegen::Fault;
 use sonar_ir::loops::Program;
+use sonar_ir::schedule::Schedule;
 use std::fmt;
 use std::str::FromStr;
 
@@ -13,8 +14,8 @@ use std::str::FromStr;
 pub struct Job {
     /// Key of the task; jobs with the same key have the same `reference`.
     pub task: String,
-    /// Text of the schedule that made `candidate` from `reference`.
-    pub schedule: String,
+    /// The schedule that made `candidate` from `reference`.
+    pub schedule: Schedule,
     /// The unscheduled program: what the candidate must compute.
     pub reference: Program,
     /// The scheduled program.
@@ -160,7 +161,7 @@ impl Budget {
     /// A candidate that is not dropped has at least this many samples.
     pub const MIN_SAMPLES: usize = 3;
     /// A candidate that is timed in turns with others has at least this many samples: as many as a
-    /// [verdict](crate::timing::race::verdict) takes.
+    /// [comparison](crate::timing::race::difference) takes.
     pub const MIN_TURNS: usize = 8;
 }
 

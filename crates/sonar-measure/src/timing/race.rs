@@ -17,7 +17,7 @@ pub const CONFIDENCE: f64 = 0.99;
 
 /// How the time of one candidate compares with that of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Difference {
     /// It is less.
     Faster,
     /// They differ too little, or too little is known.
@@ -29,13 +29,13 @@ pub enum Verdict {
 /// Compares candidates that were timed in turns, by their samples: the ratio of each round's two times says which is faster, and
 /// a slow moment of the machine meets both. They differ if the median ratio differs from one by more than [`MIN_GAIN`], and the
 /// interval that holds the true median with probability [`CONFIDENCE`] does not contain one.
-pub fn verdict(candidate: &[f64], other: &[f64]) -> Verdict {
+pub fn difference(candidate: &[f64], other: &[f64]) -> Difference {
     let ratios: Vec<f64> = candidate.iter().zip(other).map(|(a, b)| a / b).collect();
-    let Some((low, high)) = stats::median_interval(&ratios, CONFIDENCE) else { return Verdict::Same };
+    let Some((low, high)) = stats::median_interval(&ratios, CONFIDENCE) else { return Difference::Same };
     match stats::median(&ratios) {
-        ratio if ratio < 1.0 - MIN_GAIN && high < 1.0 => Verdict::Faster,
-        ratio if ratio > 1.0 + MIN_GAIN && low > 1.0 => Verdict::Slower,
-        _ => Verdict::Same,
+        ratio if ratio < 1.0 - MIN_GAIN && high < 1.0 => Difference::Faster,
+        ratio if ratio > 1.0 + MIN_GAIN && low > 1.0 => Difference::Slower,
+        _ => Difference::Same,
     }
 }
 
@@ -171,27 +171,27 @@ mod tests {
     }
 
     #[test]
-    fn turns_suffice_for_a_verdict() {
+    fn turns_suffice_for_a_difference() {
         let times = [5e6, 4e6];
         let samples = take_turns(|i, n| times[i] * n as f64, 2, Budget { samples: 1, seconds: 0.0 });
-        assert_eq!(verdict(&samples[1], &samples[0]), Verdict::Faster);
+        assert_eq!(difference(&samples[1], &samples[0]), Difference::Faster);
     }
 
     #[test]
     fn a_difference_is_one_that_is_large_and_sure() {
         let noisy = |base: f64, spread: f64| -> Vec<f64> { (0..20).map(|i| base + spread * f64::from(i * 7 % 20)).collect() };
-        assert_eq!(verdict(&noisy(100.0, 0.1), &noisy(110.0, 0.1)), Verdict::Faster);
-        assert_eq!(verdict(&noisy(110.0, 0.1), &noisy(100.0, 0.1)), Verdict::Slower);
+        assert_eq!(difference(&noisy(100.0, 0.1), &noisy(110.0, 0.1)), Difference::Faster);
+        assert_eq!(difference(&noisy(110.0, 0.1), &noisy(100.0, 0.1)), Difference::Slower);
         // Sure, but small.
-        assert_eq!(verdict(&[100.5; 20], &[100.0; 20]), Verdict::Same);
+        assert_eq!(difference(&[100.5; 20], &[100.0; 20]), Difference::Same);
         // Large, but not sure: the other rounds say the opposite.
         let turns = |a: f64, b: f64| -> Vec<f64> { (0..20).map(|i| if i % 5 < 3 { a } else { b }).collect() };
-        assert_eq!(verdict(&turns(100.0, 150.0), &turns(150.0, 100.0)), Verdict::Same);
+        assert_eq!(difference(&turns(100.0, 150.0), &turns(150.0, 100.0)), Difference::Same);
         // Too few rounds, or none.
-        assert_eq!(verdict(&[1.0; 5], &[2.0; 5]), Verdict::Same);
-        assert_eq!(verdict(&[], &[]), Verdict::Same);
+        assert_eq!(difference(&[1.0; 5], &[2.0; 5]), Difference::Same);
+        assert_eq!(difference(&[], &[]), Difference::Same);
         // A slow moment that meets both.
         let both: Vec<f64> = (0..20).map(|i| if i < 8 { 300.0 } else { 100.0 }).collect();
-        assert_eq!(verdict(&both, &both), Verdict::Same);
+        assert_eq!(difference(&both, &both), Difference::Same);
     }
 }

@@ -37,7 +37,7 @@ pub fn add(addend: f32, nests: usize, repeats: usize) -> Program {
 pub fn job(candidate: Program) -> Job {
     Job {
         task: "add one".into(),
-        schedule: String::new(),
+        schedule: Default::default(),
         reference: add(1.0, 0, 0),
         candidate,
         target: "native".into(),

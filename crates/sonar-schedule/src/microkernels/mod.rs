@@ -26,7 +26,7 @@ use sonar_ir::loops::{Access, Affine, Reduce, Stmt, Var};
 use sonar_ir::machine::Core;
 use sonar_ir::tile::{Tile, TileStmt};
 
-use crate::error::ScheduleError;
+use crate::error::TileRefusal;
 use emit::Emitter;
 use expression::NestDag;
 pub(crate) use pressure::pressure;
@@ -92,8 +92,8 @@ pub(crate) fn generate(
     shape: RegisterTile,
     columns: Columns,
     lanes: usize,
-) -> Result<MicroKernel, ScheduleError> {
-    let kernel = NestDag::new(nest).map_err(|reason| refuse(name, reason))?;
+) -> Result<MicroKernel, TileRefusal> {
+    let kernel = NestDag::new(nest).map_err(TileRefusal::Nest)?;
     let mut emitter = Emitter::new(&kernel, shape, lanes, columns.tail);
     let body = match nest.rows {
         Some((_, rows)) => {
@@ -106,13 +106,8 @@ pub(crate) fn generate(
 }
 
 /// Generates the tile that reduces all rows across the columns.
-pub(crate) fn generate_across(
-    name: &str,
-    nest: Nest<'_>,
-    shape: RegisterTile,
-    lanes: usize,
-) -> Result<MicroKernel, ScheduleError> {
-    let kernel = NestDag::new(nest).map_err(|reason| refuse(name, reason))?;
+pub(crate) fn generate_across(name: &str, nest: Nest<'_>, shape: RegisterTile, lanes: usize) -> Result<MicroKernel, TileRefusal> {
+    let kernel = NestDag::new(nest).map_err(TileRefusal::Nest)?;
     let (rows, tail) = (nest.rows.map_or(1, |rows| rows.1), nest.cols.1 % lanes);
     let mut emitter = Emitter::new(&kernel, shape, lanes, tail);
     let body = blocks_of_rows(rows, shape.mr, &mut |mr, step| emitter.across(mr, step));
@@ -128,22 +123,22 @@ fn finished(
     lanes: usize,
     tail: usize,
     body: Vec<TileStmt>,
-) -> Result<MicroKernel, ScheduleError> {
+) -> Result<MicroKernel, TileRefusal> {
     let args = kernel.pointers();
     if args.len() > Tile::MAX_POINTERS {
-        return Err(refuse(name, format!("it needs {} pointers of {}", args.len(), Tile::MAX_POINTERS)));
+        return Err(TileRefusal::Pointers { needed: args.len(), available: Tile::MAX_POINTERS });
     }
     let tile = Tile { name: name.to_owned(), lanes, tail, pointers: args.len(), body };
     if depth(&tile.body) > Tile::MAX_DEPTH {
-        return Err(refuse(name, "its loops nest too deep".to_owned()));
+        return Err(TileRefusal::Depth);
     }
     let (needed, available) = (pressure(&tile.body), Tile::registers(lanes));
     // One register is left to the emitter, for constants that an instruction needs.
     if needed >= available {
-        return Err(ScheduleError::TooManyRegisters { mr: shape.mr, nv: shape.nv, needed, available });
+        return Err(TileRefusal::Registers { mr: shape.mr, nv: shape.nv, needed, available });
     }
     if emitter.out_of_range() {
-        return Err(refuse(name, "an offset does not fit an instruction".to_owned()));
+        return Err(TileRefusal::Offset);
     }
     Ok(MicroKernel { tile, args })
 }
@@ -230,10 +225,6 @@ pub(crate) fn depth(stmts: &[TileStmt]) -> usize {
         _ => 0,
     });
     loops.max().unwrap_or(0)
-}
-
-fn refuse(name: &str, reason: String) -> ScheduleError {
-    ScheduleError::Illegal { step: "tensorize", name: name.to_owned(), reason }
 }
 
 /// The reduction that the statements are, if they are one.

@@ -99,6 +99,7 @@ fn calls(
         }
         inner = body;
     }
+    let no_tile = |refusal| ScheduleError::NoTile { step: "tensorize", name: name.to_owned(), refusal };
     let nest = Nest { stmts: inner, rows: rows.map(|var| (var, row_extent)), cols: (cols, col_extent), across: false };
     // Wider than the columns is as wide as they are.
     let shape = RegisterTile { nv: shape.nv.min(col_extent.div_ceil(lanes)), ..shape };
@@ -108,12 +109,12 @@ fn calls(
     let shape = RegisterTile { mr: shape.mr.min(row_extent), ..shape };
     if rows.is_none() {
         let columns = Columns { blocks, rest: vectors, tail };
-        let kernel = generate(name, nest, shape, columns, lanes)?;
+        let kernel = generate(name, nest, shape, columns, lanes).map_err(no_tile)?;
         return Ok(vec![call(program, kernel, &Affine::default())]);
     }
     let mut stmts = Vec::new();
     if blocks > 0 {
-        let kernel = generate(name, nest, shape, Columns { blocks: 1, rest: 0, tail: 0 }, lanes)?;
+        let kernel = generate(name, nest, shape, Columns { blocks: 1, rest: 0, tail: 0 }, lanes).map_err(no_tile)?;
         if blocks == 1 {
             stmts.push(call(program, kernel, &Affine::default()));
         } else {
@@ -125,7 +126,8 @@ fn calls(
     }
     if rest > 0 {
         let shape = RegisterTile { nv: vectors, ..shape };
-        let kernel = generate(&format!("{name}_rest"), nest, shape, Columns { blocks: 0, rest: vectors, tail }, lanes)?;
+        let columns = Columns { blocks: 0, rest: vectors, tail };
+        let kernel = generate(&format!("{name}_rest"), nest, shape, columns, lanes).map_err(no_tile)?;
         stmts.push(call(program, kernel, &Affine::constant((blocks * width) as i64)));
     }
     Ok(stmts)

@@ -44,7 +44,8 @@ pub fn tensorize_across(
     };
     let nest = Nest::across(stmts, extent).ok_or_else(refuse)?;
     let shape = RegisterTile { mr: mr.min(extent.map_or(1, |rows| rows.1)), nv: 1, unroll };
-    let kernel = generate_across(&name, nest, shape, lanes)?;
+    let no_tile = |refusal| ScheduleError::NoTile { step: "tensorize_across", name: name.clone(), refusal };
+    let kernel = generate_across(&name, nest, shape, lanes).map_err(no_tile)?;
     *place = call(&mut program, kernel, &Affine::default());
     absorb(&mut body, &mut program.tiles);
     program.body = body;

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
 use sonar_codegen::Target;
+use sonar_ir::schedule::Schedule;
 use sonar_ir::{Graph, text};
 use sonar_measure::{Budget, Cache, Job, LocalMeasurer, Measurer, Outcome, stats};
 use sonar_schedule::knobs::Value;
@@ -95,7 +96,7 @@ const VARIANTS: &[Variant] = &[
 
 /// What is known of a point.
 struct Known {
-    schedule: String,
+    schedule: Schedule,
     cycles: f64,
     legal: bool,
 }
@@ -129,7 +130,7 @@ impl Bench {
         let known = points.entry(point.to_vec()).or_insert_with_key(|point| {
             let (schedule, program) = self.space.scheduled(point);
             let cycles = estimate_program(&program, self.space.options());
-            Rc::new(Known { schedule: schedule.to_string(), cycles, legal: self.space.refused(point).is_empty() })
+            Rc::new(Known { schedule, cycles, legal: self.space.refused(point).is_empty() })
         });
         Rc::clone(known)
     }
@@ -170,8 +171,9 @@ struct Table {
 
 impl Table {
     /// The time of a point; nothing if it is not known and there is no time left.
-    fn time(&mut self, bench: &Bench, point: &Point, schedule: &str) -> Result<Option<f64>, Box<dyn Error>> {
-        if let Some(&time) = bench.times.borrow().get(schedule) {
+    fn time(&mut self, bench: &Bench, point: &Point, schedule: &Schedule) -> Result<Option<f64>, Box<dyn Error>> {
+        let text = schedule.to_string();
+        if let Some(&time) = bench.times.borrow().get(&text) {
             return Ok(Some(time));
         }
         if Instant::now() > self.until {
@@ -180,7 +182,7 @@ impl Table {
         let best = bench.times.borrow().values().copied().fold(f64::INFINITY, f64::min);
         let job = Job {
             task: bench.name.into(),
-            schedule: schedule.into(),
+            schedule: schedule.clone(),
             reference: bench.task.program.clone(),
             candidate: bench.space.scheduled(point).1,
             target: self.target.to_string(),
@@ -197,9 +199,9 @@ impl Table {
             eprintln!("{}: {cause}: {schedule}", bench.name);
         }
         let time = outcome.samples().map_or(f64::INFINITY, |samples| samples.iter().copied().fold(f64::INFINITY, f64::min));
-        let line = json!({ "kernel": bench.name, "schedule": schedule, "ns": time.is_finite().then_some(time) });
+        let line = json!({ "kernel": bench.name, "schedule": text, "ns": time.is_finite().then_some(time) });
         writeln!(self.file, "{line}")?;
-        bench.times.borrow_mut().insert(schedule.into(), time);
+        bench.times.borrow_mut().insert(text, time);
         self.timed += 1;
         Ok(Some(time))
     }

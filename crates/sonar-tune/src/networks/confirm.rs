@@ -11,6 +11,7 @@ use crate::error::TuneError;
 use crate::schedules::{TaskId, Tuner};
 use sonar_ir::machine::is_gain;
 use sonar_ir::schedule::Schedule;
+use sonar_measure::records::Contender;
 use sonar_measure::{Budget, stats};
 use sonar_schedule::Task;
 use std::ops::ControlFlow;
@@ -50,7 +51,8 @@ pub fn in_network<M: ModelMeasurer>(
     time: Duration,
     go_on: &mut GoOn<'_>,
 ) -> Result<Confirmation, TuneError> {
-    let end = tuner.now() + time;
+    let start = tuner.now();
+    let end = start + time;
     let contenders: Vec<Vec<Schedule>> = ids.iter().map(|&id| tuner.contenders(id, CONTENDERS)).collect();
     let tasks = &lowered.tasks;
     let load = |models: &mut M, selection: &Selection| {
@@ -87,10 +89,15 @@ pub fn in_network<M: ModelMeasurer>(
     let best = (0..medians.len()).min_by(|&a, &b| medians[a].total_cmp(&medians[b])).unwrap_or(0);
 
     let mut replaced = 0;
+    let share = tuner.now().saturating_sub(start).as_secs_f64() / ids.len().max(1) as f64;
     for ((&id, contenders), (&chosen, times)) in ids.iter().zip(&contenders).zip(candidates[best].iter().zip(&times)) {
         let Some(schedule) = contenders.get(chosen).filter(|_| contenders.len() > 1) else { continue };
         replaced += usize::from(tuner.best(id).is_some_and(|(best, _)| best != *schedule));
-        tuner.settle(id, schedule, &times[chosen])?;
+        let numbered = contenders.iter().zip(times).enumerate();
+        let others = numbered.filter(|(number, (_, samples))| *number != chosen && !samples.is_empty());
+        let ranked = std::iter::once((schedule, &times[chosen])).chain(others.map(|(_, pair)| pair));
+        let ranked = ranked.map(|(schedule, samples)| Contender { schedule: schedule.clone(), samples: samples.clone() });
+        tuner.settle(id, ranked.collect(), share)?;
     }
     Ok(Confirmation { untuned: samples[0].clone(), tuned: samples[best].clone(), replaced })
 }

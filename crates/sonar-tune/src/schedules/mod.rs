@@ -1,11 +1,25 @@
 //! The schedule search: which schedule of which task is tried next.
+//!
+//! ```text
+//! trials, verdicts ─▶ history (a fold) ─▶ budget: which task next ─▶ propose: which schedule ─▶ run: measured and recorded ─┐
+//!                        ▲                                                                                               │
+//!                        └───────────────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Only `run` measures, and it is told the time by a clock. The others are functions of what happened.
 
+mod budget;
 pub mod descent;
 mod failures;
+mod history;
 mod limits;
+mod options;
 mod propose;
-mod tuner;
+mod run;
 
 pub use failures::Failures;
+pub use history::{Best, Event, History, Step};
 pub use limits::{Limits, StopReason, TaskStop};
-pub use tuner::{Progress, TaskId, Tuner, TunerOptions};
+pub use options::TunerOptions;
+pub use propose::{Proposal, Proposer};
+pub use run::{Progress, TaskId, Tuner};

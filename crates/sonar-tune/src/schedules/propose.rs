@@ -1,18 +1,20 @@
-//! The schedules to try for one task, one after the other.
+//! The next schedule to try for one task: a pure function of its history.
 //!
-//! What comes next depends on the seed and on the times that were told, and on nothing else: a proposal is made from the results of
-//! all proposals before it but the last [`AHEAD`], whether more of them are known or not. So the next one may be prepared while
-//! one is measured, or after it, and is the same.
+//! The descent is replayed: it is asked for a schedule and told what the history says of it, until it asks for one that the history
+//! does not know. What comes next depends on the seed and on the outcomes of all schedules before it but the last [`AHEAD`],
+//! whether more of them are known or not. So the next one may be prepared while one is measured, or after it, and is the same.
 
-use crate::schedules::descent::{Descent, Point};
+use super::descent::{Descent, Point};
+use super::history::History;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_ir::loops::Program;
+use sonar_ir::schedule::Schedule;
 use sonar_schedule::ScheduleSpace;
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
-/// Proposals whose results are not waited for.
+/// Schedules in flight at most: their outcomes are not waited for.
 pub const AHEAD: usize = 1;
 /// Points that the analytic model ranks for the first proposals.
 const SEED_SAMPLE: usize = 32;
@@ -20,57 +22,47 @@ const SEED_SAMPLE: usize = 32;
 const SEEDS: usize = 3;
 
 /// A schedule to try.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Proposal {
-    /// Its text, which no proposal before had.
-    pub schedule: String,
+    /// The schedule.
+    pub schedule: Schedule,
     /// The program that it gives.
     pub program: Program,
 }
 
-/// The proposals for one task.
+/// Proposes schedules of a space. All that it keeps is how far it has replayed: a new one gives the same answers.
 #[derive(Debug)]
-pub struct Proposals {
+pub struct Proposer {
     space: ScheduleSpace,
     seed: u64,
     /// Made when the first proposal is due.
     descent: Option<Descent>,
-    seen: HashSet<String>,
-    waiting: VecDeque<Waiting>,
-    returned: Option<Proposal>,
+    /// What the descent asked for, in order, without schedules that it had asked for before.
+    asked: Vec<(Point, Schedule)>,
+    seen: HashSet<Schedule>,
+    /// Of how many the descent was told the outcome.
+    told: usize,
     /// Cycles of points by the analytic model, which are asked for again and again.
     estimates: RefCell<HashMap<Point, f64>>,
 }
 
-/// A proposal whose result the search does not know yet.
-#[derive(Debug)]
-struct Waiting {
-    point: Point,
-    schedule: String,
-    time: Option<f64>,
-}
-
-impl Proposals {
+impl Proposer {
     /// Schedules of a space.
     pub fn new(space: ScheduleSpace, seed: u64) -> Self {
-        Proposals {
+        Proposer {
             space,
             seed,
             descent: None,
+            asked: Vec::new(),
             seen: HashSet::new(),
-            waiting: VecDeque::new(),
-            returned: None,
+            told: 0,
             estimates: RefCell::default(),
         }
     }
 
-    /// The next schedule; nothing if there is none left. The results of all before the last [`AHEAD`] must have been told: one that
-    /// was not counts as a failure.
-    pub fn propose(&mut self) -> Option<Proposal> {
-        if let Some(proposal) = self.returned.take() {
-            return Some(proposal);
-        }
-        let Proposals { space, seed, estimates, descent, waiting, .. } = self;
+    /// The next schedule that is neither in the history nor in flight; nothing if there is none left.
+    pub fn next(&mut self, history: &History, in_flight: Option<&Schedule>) -> Option<Proposal> {
+        let Proposer { space, seed, descent, asked, seen, told, estimates } = self;
         let estimate = |point: &[usize]| {
             let mut known = estimates.borrow_mut();
             let cycles = known.entry(point.to_vec()).or_insert_with_key(|point| {
@@ -80,32 +72,28 @@ impl Proposals {
             Some(*cycles)
         };
         let descent = descent.get_or_insert_with(|| new_descent(space, *seed, &estimate));
-        while waiting.len() > AHEAD {
-            if let Some(Waiting { point, time, .. }) = waiting.pop_front() {
-                descent.tell(&point, time);
-            }
-        }
+        let open = |schedule: &Schedule| history.outcome(schedule).is_none() && in_flight != Some(schedule);
         loop {
+            if let Some((point, schedule)) = asked.last()
+                && open(schedule)
+            {
+                return Some(Proposal { schedule: schedule.clone(), program: space.scheduled(point).1 });
+            }
+            while *told + AHEAD < asked.len() {
+                let (point, schedule) = &asked[*told];
+                descent.tell(point, history.outcome(schedule).and_then(|outcome| outcome.time()));
+                *told += 1;
+            }
             let point = descent.ask(&estimate)?;
             let (schedule, program) = space.scheduled(&point);
-            let schedule = schedule.to_string();
-            if self.seen.insert(schedule.clone()) {
-                waiting.push_back(Waiting { point, schedule: schedule.clone(), time: None });
-                return Some(Proposal { schedule, program });
+            if seen.insert(schedule.clone()) {
+                let new = open(&schedule);
+                asked.push((point, schedule.clone()));
+                if new {
+                    return Some(Proposal { schedule, program });
+                }
             }
         }
-    }
-
-    /// Takes the time of a proposal, or that it has none.
-    pub fn tell(&mut self, schedule: &str, time: Option<f64>) {
-        if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.schedule == schedule) {
-            waiting.time = time;
-        }
-    }
-
-    /// Gives a proposal back that was not tried: it is the next one again.
-    pub fn give_back(&mut self, proposal: Proposal) {
-        self.returned = Some(proposal);
     }
 
     /// The space that the proposals are from.
@@ -124,4 +112,52 @@ fn new_descent(space: &ScheduleSpace, seed: u64, estimate: &dyn Fn(&[usize]) -> 
     let default = sonar_schedule::default_point(space);
     let seeds = std::iter::once(default).chain(ranked.into_iter().take(SEEDS).map(|(_, point)| point));
     Descent::new(space.knobs().iter().map(|knob| knob.choices.len()).collect(), seeds, seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::history::Event;
+    use super::*;
+    use sonar_measure::{FakeClock, FakeMeasurer, Outcome};
+
+    fn space() -> ScheduleSpace {
+        let text = "graph @product(%x: f32[24,32], param %v: f32[32,40]) {\n  %0 = matmul %x, %v : f32[24,40]\n  return %0\n}\n";
+        let graph = sonar_ir::text::parse_graph(text).expect("it is well-formed");
+        let task = sonar_schedule::tasks(&graph).expect("it lowers").tasks.remove(0);
+        sonar_schedule::space(&task, &sonar_schedule::Options::new(8))
+    }
+
+    fn tried(schedule: &Schedule) -> Event {
+        let time = FakeMeasurer::new(1, FakeClock::default()).time("task", schedule);
+        Event::Tried { schedule: schedule.clone(), outcome: Outcome::Ok(vec![time]), seconds: 1.0 }
+    }
+
+    #[test]
+    fn what_comes_next_is_a_function_of_the_history_alone() {
+        let mut history = History::default();
+        let mut kept = Proposer::new(space(), 7);
+        for trial in 0..60 {
+            let proposal = kept.next(&history, None).expect("there are more");
+            assert_eq!(kept.next(&history, None).as_ref(), Some(&proposal), "asking changes nothing");
+            if trial % 10 == 0 {
+                let replayed = Proposer::new(space(), 7).next(&history, None);
+                assert_eq!(replayed.as_ref(), Some(&proposal), "a new one says the same after {trial} trials");
+            }
+            history.apply(tried(&proposal.schedule));
+        }
+        assert_ne!(Proposer::new(space(), 8).next(&history, None), kept.next(&history, None));
+    }
+
+    #[test]
+    fn the_next_one_is_the_same_while_one_is_in_flight() {
+        let mut history = History::default();
+        let (mut early, mut late) = (Proposer::new(space(), 7), Proposer::new(space(), 7));
+        let mut proposal = early.next(&history, None).expect("there is one");
+        for _ in 0..40 {
+            let prepared = early.next(&history, Some(&proposal.schedule)).expect("there are more");
+            history.apply(tried(&proposal.schedule));
+            assert_eq!(late.next(&history, None).as_ref(), Some(&prepared));
+            proposal = prepared;
+        }
+    }
 }

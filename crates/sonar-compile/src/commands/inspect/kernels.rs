@@ -4,16 +4,19 @@ use super::exists;
 use crate::args::{InspectArgs, Pick, Stage};
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::machine;
-use crate::model::compiled::{Draft, draft, open_records};
+use crate::model::compiled::{Draft, draft};
 use crate::model::load;
+use crate::model::records::with_records;
 use crate::roofline::Roofline;
 use crate::roofline::annotate::{Caches, LEGEND, annotate};
 use crate::terminal::output::{out, outln};
 use crate::terminal::side_by_side;
 use sonar_ir::loops::Program;
 use sonar_ir::schedule::Schedule;
-use sonar_measure::Trial;
+use sonar_measure::records::Known;
 use sonar_schedule::{Options, Task};
+use sonar_tune::TuneError;
+use sonar_tune::recorded::top;
 use std::path::Path;
 
 /// A kernel under one schedule.
@@ -31,7 +34,7 @@ struct View<'a> {
     args: &'a InspectArgs,
     draft: Draft,
     /// For each kernel, the best schedules on record, best first.
-    trials: Vec<Vec<Trial>>,
+    trials: Vec<Vec<Known>>,
     caches: Caches,
     /// What this machine can do, if it can run the code, something is on record, and what is printed depends on measurements anyway:
     /// other stages are the same whenever they are printed.
@@ -83,12 +86,14 @@ impl<'a> View<'a> {
         let draft = draft(&args.model, &args.target)?;
         let tasks = &draft.planned.lowered.tasks.tasks;
         exists(args.kernel, tasks.len())?;
-        let records = open_records(args.target.records.as_deref(), false)?;
-        let top = |task: &Task| match &records {
-            Some(records) => sonar_tune::recorded::top(records, task, &draft.target, args.target.threads, i64::MAX as usize),
-            None => Ok(Vec::new()),
-        };
-        let trials = tasks.iter().map(top).collect::<Result<Vec<_>, _>>().or_exit(Exit::BadInput)?;
+        let trials = with_records(args.target.records.as_deref(), |records| {
+            let options = &args.target;
+            let top = |task: &Task| match records {
+                Some(records) => Ok(top(records, task, &draft.target, options.threads, options.max_rounding, usize::MAX)?),
+                None => Ok(Vec::new()),
+            };
+            tasks.iter().map(top).collect::<Result<Vec<_>, TuneError>>()
+        })?;
         let here = draft.target.runs_here();
         let mut view = View { args, trials, caches: Caches::new(here), roofline: None, draft };
         let measured = args.stage == Stage::Loops || args.diff.is_some();
@@ -157,9 +162,8 @@ impl<'a> View<'a> {
             };
             return Err(fail(Exit::BadInput, message));
         };
-        let schedule = trial.schedule.parse().or_exit(Exit::BadInput)?;
-        let confirmed = if trial.confirmed { ", confirmed" } else { "" };
-        self.with_schedule(kernel, &format!("record {rank} of {}{confirmed}", trials.len()), schedule)
+        let compared = if trial.compared { ", compared in turns" } else { "" };
+        self.with_schedule(kernel, &format!("record {rank} of {}{compared}", trials.len()), trial.schedule.clone())
     }
 
     /// A kernel under a schedule, with its time if that is on record.
@@ -170,9 +174,8 @@ impl<'a> View<'a> {
         let program =
             sonar_schedule::apply(&task.program, &schedule, self.draft.target.lanes()).map_err(|error| unfit(&error))?;
         sonar_ir::verify::program(&program).map_err(|error| unfit(&error))?;
-        let text = schedule.to_string();
-        let trial = self.trials[kernel].iter().find(|trial| trial.schedule.trim() == text.trim());
-        let seconds = trial.and_then(|trial| trial.outcome.time()).map(|nanoseconds| nanoseconds / 1e9);
+        let known = self.trials[kernel].iter().find(|known| known.schedule == schedule);
+        let seconds = known.map(|known| known.time() / 1e9);
         Ok(Version { origin: origin.to_string(), schedule, program, seconds })
     }
 
