@@ -13,9 +13,11 @@ const STRIDE: u32 = 4099;
 const SMALLEST: f64 = f32::MIN_POSITIVE as f64;
 /// The largest error in units of the last place, of results that are not below a size; errors of smaller ones are in units of that
 /// size's last place. Activations are differences where they are small.
-const BOUNDS: [(UnaryOp, f64, f64); 9] = [
+const BOUNDS: [(UnaryOp, f64, f64); 11] = [
     (UnaryOp::Exp, 1.0, SMALLEST),
+    (UnaryOp::Expm1, 2.0, SMALLEST),
     (UnaryOp::Log, 1.0, SMALLEST),
+    (UnaryOp::Log1p, 2.0, SMALLEST),
     (UnaryOp::Tanh, 2.5, SMALLEST),
     (UnaryOp::Sigmoid, 2.1, SMALLEST),
     (UnaryOp::Erf, 3.0, SMALLEST),

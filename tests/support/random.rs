@@ -367,8 +367,8 @@ impl Growth {
     fn function(&mut self, x: NodeId) -> Option<NodeId> {
         let op = self.one_of(UnaryOp::ALL);
         let x = match op {
-            UnaryOp::Log | UnaryOp::Sqrt | UnaryOp::Rsqrt | UnaryOp::Recip => self.positive(x)?,
-            UnaryOp::Exp => self.unary(UnaryOp::Tanh, x)?,
+            UnaryOp::Log | UnaryOp::Log1p | UnaryOp::Sqrt | UnaryOp::Rsqrt | UnaryOp::Recip => self.positive(x)?,
+            UnaryOp::Exp | UnaryOp::Expm1 => self.unary(UnaryOp::Tanh, x)?,
             _ => x,
         };
         self.unary(op, x)

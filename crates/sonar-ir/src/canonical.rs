@@ -224,12 +224,14 @@ impl<'a> Simplifier<'a> {
         let all_zero = operands.iter().all(|&operand| self.zero[operand]);
         let gives_zero = match &node.op {
             Op::Conv2d(_) | Op::Conv2dGradInput(..) | Op::Conv2dGradWeight(..) | Op::MatMul => zero(0) || zero(1),
-            Op::Binary(BinaryOp::Mul) => zero(0) || zero(1),
+            Op::Binary(BinaryOp::Mul | BinaryOp::Gate) => zero(0) || zero(1),
             Op::MaxPoolGrad(_) => zero(1),
             Op::Unary(
                 UnaryOp::Neg | UnaryOp::Relu | UnaryOp::Step | UnaryOp::Abs | UnaryOp::Sqrt | UnaryOp::Tanh | UnaryOp::Erf,
             )
-            | Op::Unary(UnaryOp::Gelu | UnaryOp::GeluTanh | UnaryOp::Silu | UnaryOp::HardSwish)
+            | Op::Unary(
+                UnaryOp::Expm1 | UnaryOp::Log1p | UnaryOp::Gelu | UnaryOp::GeluTanh | UnaryOp::Silu | UnaryOp::HardSwish,
+            )
             | Op::Binary(BinaryOp::Sub | BinaryOp::Max | BinaryOp::Min)
             | Op::MaxPool(_)
             | Op::AvgPool(_)

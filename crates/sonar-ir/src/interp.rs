@@ -251,11 +251,7 @@ fn reduce(op: ReduceOp, axes: &[usize], x: &Array, shape: Vec<usize>) -> Array {
     let kept: Vec<usize> = (0..x.shape.len()).map(|i| if axes.contains(&i) { 1 } else { x.shape[i] }).collect();
     data::walk(&x.shape, &data::broadcast_strides(&kept, x.shape.len()), 0, |from, to| {
         let (value, v) = (&mut result.data[to], x.data[from]);
-        *value = match op {
-            ReduceOp::Sum | ReduceOp::Mean => *value + v,
-            ReduceOp::Max => value.max(v),
-            ReduceOp::Min => value.min(v),
-        };
+        *value = op.combine().eval(*value, v);
     });
     if op == ReduceOp::Mean {
         let count: usize = axes.iter().map(|&axis| x.shape[axis]).product();

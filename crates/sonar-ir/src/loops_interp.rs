@@ -1,10 +1,11 @@
 //! The reference interpreter of loop programs.
 //!
-//! Expressions and accumulators are computed in double precision and rounded to `f32` where they are stored; micro-kernels
+//! Expressions and accumulators are computed in double precision, within the range of single precision, and rounded to `f32`
+//! where they are stored; micro-kernels
 //! run on [`crate::tile_interp`]. Memory that a program must write before it reads it starts as not-a-number.
 
 use crate::loops::*;
-use crate::scalar::ReduceOp;
+use crate::scalar::in_f32_range;
 use crate::tile_interp::{self, Address, TileError};
 use crate::verify::{self, VerifyError};
 use thiserror::Error;
@@ -166,11 +167,7 @@ impl Machine<'_> {
     fn update(&mut self, update: &Update, loops: &[(Var, usize)], acc: f64) -> Result<f64, LoopsError> {
         let Some((&(var, extent), inner)) = loops.split_first() else {
             let value = self.value(&update.value, f64::NAN)?;
-            return Ok(match update.op {
-                ReduceOp::Sum | ReduceOp::Mean => acc + value,
-                ReduceOp::Max => acc.max(value),
-                ReduceOp::Min => acc.min(value),
-            });
+            return Ok(update.op.combine().eval(acc, value));
         };
         (0..extent).try_fold(acc, |acc, i| {
             self.vars[var.0 as usize] = i as i64;
@@ -189,8 +186,8 @@ impl Machine<'_> {
                 element.map(|&v| f64::from(v)).ok_or_else(|| self.out_of_bounds(access, index))
             }
             Expr::Acc => Ok(acc),
-            Expr::Unary(op, a) => Ok(op.eval(self.value(a, acc)?)),
-            Expr::Binary(op, a, b) => Ok(op.eval(self.value(a, acc)?, self.value(b, acc)?)),
+            Expr::Unary(op, a) => Ok(in_f32_range(op.eval(self.value(a, acc)?))),
+            Expr::Binary(op, a, b) => Ok(in_f32_range(op.eval(self.value(a, acc)?, self.value(b, acc)?))),
             Expr::Guard { bounds, value, .. } if self.hold(bounds) => self.value(value, acc),
             Expr::Guard { otherwise, .. } => Ok(f64::from(*otherwise)),
             Expr::Select { left, right, value, otherwise } => {

@@ -1,4 +1,9 @@
 //! Scalar functions, shared by every language: graph operators, loop expressions and tile instructions name the same ones.
+//!
+//! What a function gives for infinities and for not-a-number is said here, once: `eval` follows IEEE 754, as ONNX does, and
+//! every emitter is tested against it. In short: not-a-number goes through every function, also through `relu`, `max` and
+//! `min`; a comparison with it is false, so `step` gives 0 and `gate` gives 0 where it decides. The sign of a zero and the
+//! payload of a not-a-number are not part of the meaning.
 
 use serde::{Deserialize, Serialize};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
@@ -40,16 +45,20 @@ named_ops! {
     UnaryOp {
         /// `-x`
         Neg = "neg",
-        /// `max(x, 0)`
+        /// `max(x, 0)`; not-a-number stays
         Relu = "relu",
-        /// `1` where `x > 0`, else `0`: the derivative of [`UnaryOp::Relu`].
+        /// 1 where `x > 0`, else 0, also for not-a-number: the derivative of [`UnaryOp::Relu`]
         Step = "step",
         /// `|x|`
         Abs = "abs",
         /// `e^x`
         Exp = "exp",
+        /// `e^x - 1`, with all digits near 0
+        Expm1 = "expm1",
         /// natural logarithm
         Log = "log",
+        /// natural logarithm of `1 + x`, with all digits near 0
+        Log1p = "log1p",
         /// square root
         Sqrt = "sqrt",
         /// `1 / sqrt(x)`
@@ -84,10 +93,12 @@ named_ops! {
         Mul = "mul",
         /// `a / b`
         Div = "div",
-        /// the larger
+        /// the larger; not-a-number if either is
         Max = "max",
-        /// the smaller
+        /// the smaller; not-a-number if either is
         Min = "min",
+        /// `a` where `b > 0`, else 0, whatever `a` is there
+        Gate = "gate",
     }
 }
 
@@ -98,9 +109,9 @@ named_ops! {
         Sum = "sum",
         /// arithmetic mean
         Mean = "mean",
-        /// largest
+        /// largest; not-a-number if any element is
         Max = "max",
-        /// smallest
+        /// smallest; not-a-number if any element is
         Min = "min",
     }
 }
@@ -113,11 +124,13 @@ impl UnaryOp {
     pub fn eval(self, x: f64) -> f64 {
         match self {
             UnaryOp::Neg => -x,
-            UnaryOp::Relu => x.max(0.0),
+            UnaryOp::Relu => BinaryOp::Max.eval(x, 0.0),
             UnaryOp::Step => f64::from(u8::from(x > 0.0)),
             UnaryOp::Abs => x.abs(),
             UnaryOp::Exp => x.exp(),
+            UnaryOp::Expm1 => x.exp_m1(),
             UnaryOp::Log => x.ln(),
+            UnaryOp::Log1p => x.ln_1p(),
             UnaryOp::Sqrt => x.sqrt(),
             UnaryOp::Rsqrt => 1.0 / x.sqrt(),
             UnaryOp::Recip => 1.0 / x,
@@ -141,10 +154,31 @@ impl BinaryOp {
             BinaryOp::Sub => a - b,
             BinaryOp::Mul => a * b,
             BinaryOp::Div => a / b,
+            BinaryOp::Max | BinaryOp::Min if a.is_nan() || b.is_nan() => f64::NAN,
             BinaryOp::Max => a.max(b),
             BinaryOp::Min => a.min(b),
+            BinaryOp::Gate if b > 0.0 => a,
+            BinaryOp::Gate => 0.0,
         }
     }
+}
+
+impl ReduceOp {
+    /// What combines an element into the accumulator. A mean is a sum first.
+    pub fn combine(self) -> BinaryOp {
+        match self {
+            ReduceOp::Sum | ReduceOp::Mean => BinaryOp::Add,
+            ReduceOp::Max => BinaryOp::Max,
+            ReduceOp::Min => BinaryOp::Min,
+        }
+    }
+}
+
+/// A number in double precision with the range of single precision: it keeps its digits, but becomes infinite, zero or a
+/// number below the normal ones where its `f32` is. So an interpreter overflows and underflows where compiled code does.
+pub fn in_f32_range(x: f64) -> f64 {
+    let normal = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
+    if normal.contains(&x.abs()) { x } else { f64::from(x as f32) }
 }
 
 /// Serde form of an `f32` that formats without infinities, such as JSON, keep too: what is not finite becomes its name.
@@ -168,5 +202,65 @@ pub mod any_f32 {
             Form::Number(value) => Ok(value),
             Form::Name(name) => name.parse().map_err(|_| de::Error::custom(format!("`{name}` is no number"))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAN: f64 = f64::NAN;
+    const INF: f64 = f64::INFINITY;
+
+    fn same(a: f64, b: f64) -> bool {
+        a == b || (a.is_nan() && b.is_nan())
+    }
+
+    #[test]
+    fn not_a_number_goes_through_every_function_but_comparisons() {
+        for &op in UnaryOp::ALL {
+            assert!(op == UnaryOp::Step || op.eval(NAN).is_nan(), "{op}");
+        }
+        for &op in BinaryOp::ALL {
+            assert!(op == BinaryOp::Gate || (op.eval(NAN, 1.0).is_nan() && op.eval(1.0, NAN).is_nan()), "{op}");
+        }
+        assert_eq!(UnaryOp::Step.eval(NAN), 0.0);
+        assert_eq!(BinaryOp::Gate.eval(NAN, 0.0), 0.0);
+        assert_eq!(BinaryOp::Gate.eval(1.0, NAN), 0.0);
+        assert!(BinaryOp::Gate.eval(NAN, 1.0).is_nan());
+    }
+
+    #[test]
+    fn functions_at_infinity() {
+        let cases = [
+            (UnaryOp::Relu, INF, 0.0),
+            (UnaryOp::Step, 1.0, 0.0),
+            (UnaryOp::Exp, INF, 0.0),
+            (UnaryOp::Expm1, INF, -1.0),
+            (UnaryOp::Log, INF, NAN),
+            (UnaryOp::Log1p, INF, NAN),
+            (UnaryOp::Tanh, 1.0, -1.0),
+            (UnaryOp::Sigmoid, 1.0, 0.0),
+            (UnaryOp::Erf, 1.0, -1.0),
+            (UnaryOp::Sqrt, INF, NAN),
+            (UnaryOp::Recip, 0.0, 0.0),
+            (UnaryOp::Gelu, INF, 0.0),
+            // As a product with a gate that is 0.
+            (UnaryOp::Silu, INF, NAN),
+            (UnaryOp::HardSwish, INF, NAN),
+        ];
+        for (op, at_inf, at_minus_inf) in cases {
+            assert!(same(op.eval(INF), at_inf) && same(op.eval(-INF), at_minus_inf), "{op}");
+        }
+        assert_eq!(BinaryOp::Gate.eval(INF, -1.0), 0.0);
+        assert_eq!(UnaryOp::Log1p.eval(-1.0), -INF);
+    }
+
+    #[test]
+    fn the_range_is_that_of_single_precision() {
+        assert_eq!(in_f32_range(1e39), INF);
+        assert_eq!(in_f32_range(-1e-60), 0.0);
+        assert_eq!(in_f32_range(0.1), 0.1);
+        assert!(in_f32_range(NAN).is_nan());
     }
 }

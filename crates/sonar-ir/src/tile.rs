@@ -137,7 +137,7 @@ pub enum Inst {
         /// Operand.
         a: Reg,
     },
-    /// A function of each lane: neg, relu, step, abs or sqrt.
+    /// A function of each lane: neg, step, abs or sqrt.
     Unary {
         /// Which.
         op: UnaryOp,
@@ -146,7 +146,8 @@ pub enum Inst {
         /// Operand.
         a: Reg,
     },
-    /// A function of two lanes; `max(a, b)` and `min(a, b)` give `b` if either is not a number.
+    /// A function of two lanes. `max` and `min` are the instructions of processors, not those of [`BinaryOp`]: they give `b` if
+    /// either is not a number. So with a number as `a`, they let not-a-number through.
     Binary {
         /// Which.
         op: BinaryOp,
@@ -167,6 +168,15 @@ pub enum Inst {
         a: Reg,
         /// The constant; less than 32 for a shift.
         constant: u32,
+    },
+    /// The bits that are set in either register.
+    Or {
+        /// Result.
+        dst: Reg,
+        /// Left operand.
+        a: Reg,
+        /// Right operand.
+        b: Reg,
     },
     /// The first `tail` lanes of `a`, and `value` in the others.
     Fill {
@@ -222,7 +232,7 @@ impl Inst {
             Inst::Store { src, .. } | Inst::StoreFirst { src, .. } => [Some(src), None, None],
             Inst::Copy { a, .. } | Inst::Unary { a, .. } => [Some(a), None, None],
             Inst::Bits { a, .. } | Inst::Fill { a, .. } | Inst::Swap { a, .. } => [Some(a), None, None],
-            Inst::Binary { a, b, .. } => [Some(a), Some(b), None],
+            Inst::Binary { a, b, .. } | Inst::Or { a, b, .. } => [Some(a), Some(b), None],
             Inst::Fma { acc, a, b } => [Some(acc), Some(a), Some(b)],
             Inst::FmaBroadcast { acc, b, .. } => [Some(acc), Some(b), None],
         };
@@ -234,7 +244,7 @@ impl Inst {
         match *self {
             Inst::Const { dst, .. } | Inst::Load { dst, .. } | Inst::Broadcast { dst, .. } => Some(dst),
             Inst::Copy { dst, .. } | Inst::Unary { dst, .. } | Inst::Binary { dst, .. } => Some(dst),
-            Inst::Bits { dst, .. } | Inst::Fill { dst, .. } | Inst::Swap { dst, .. } => Some(dst),
+            Inst::Bits { dst, .. } | Inst::Or { dst, .. } | Inst::Fill { dst, .. } | Inst::Swap { dst, .. } => Some(dst),
             Inst::Fma { acc, .. } | Inst::FmaBroadcast { acc, .. } => Some(acc),
             Inst::Store { .. } | Inst::StoreFirst { .. } => None,
         }

@@ -134,6 +134,10 @@ impl Machine<'_> {
                 let vector = self.get(a).map(|a| op.eval(a, constant));
                 self.set(dst, vector);
             }
+            Inst::Or { dst, a, b } => {
+                let (a, b) = (self.get(a), self.get(b));
+                self.set(dst, std::array::from_fn(|i| f32::from_bits(a[i].to_bits() | b[i].to_bits())));
+            }
             Inst::Fill { dst, a, value } => {
                 let (vector, tail) = (self.get(a), self.tile.tail);
                 self.set(dst, std::array::from_fn(|i| if i < tail { vector[i] } else { value }));
@@ -216,7 +220,6 @@ fn binary(op: BinaryOp, a: f32, b: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scalar::UnaryOp;
     use crate::tile::Ptr;
     use expect_test::expect;
 
@@ -237,8 +240,9 @@ mod tests {
         step.push(TileStmt::Advance { ptr: Ptr(0), by: 1 });
         step.push(TileStmt::Advance { ptr: Ptr(1), by: 6 });
         body.push(TileStmt::Loop { trips: 3, body: step });
+        body.push(TileStmt::Inst(Inst::Const { dst: b, value: 0.0 }));
         for (i, src) in sums.into_iter().enumerate() {
-            body.push(TileStmt::Inst(Inst::Unary { op: UnaryOp::Relu, dst: src, a: src }));
+            body.push(TileStmt::Inst(Inst::Binary { op: BinaryOp::Max, dst: src, a: b, b: src }));
             body.push(TileStmt::Inst(Inst::Store { src, addr: at(2, 4 * i as i32), masked: i == 1 }));
         }
         Tile { name: "row".to_string(), lanes: 4, tail: 2, pointers: 3, body }
@@ -258,9 +262,10 @@ mod tests {
                 p0 += 1
                 p1 += 6
               }
-              v0 = relu v0
+              v2 = const 0.0
+              v0 = max v2, v0
               store p2[0], v0
-              v1 = relu v1
+              v1 = max v2, v1
               store.masked p2[4], v1
             }
         "#]]

@@ -273,7 +273,7 @@ fn apply_unary(graph: &mut Graph, op: UnaryOp, x: NodeId, y: NodeId, dy: NodeId)
         UnaryOp::Step => return Ok(None),
         UnaryOp::Log => return div(graph, dy, x).map(Some),
         // The result is above 0 just where the operand is, and is kept anyway if a convolution reads it.
-        UnaryOp::Relu => unary(graph, UnaryOp::Step, y)?,
+        UnaryOp::Relu => return graph.push(Op::Binary(BinaryOp::Gate), &[dy, y]).map(Some),
         UnaryOp::Abs => {
             let above = unary(graph, UnaryOp::Step, x)?;
             let negated = unary(graph, UnaryOp::Neg, x)?;
@@ -281,6 +281,15 @@ fn apply_unary(graph: &mut Graph, op: UnaryOp, x: NodeId, y: NodeId, dy: NodeId)
             sub(graph, above, below)?
         }
         UnaryOp::Exp => y,
+        UnaryOp::Expm1 => {
+            let one = number(graph, 1.0)?;
+            add(graph, y, one)?
+        }
+        UnaryOp::Log1p => {
+            let one = number(graph, 1.0)?;
+            let shifted = add(graph, x, one)?;
+            unary(graph, UnaryOp::Recip, shifted)?
+        }
         UnaryOp::Sqrt => {
             let inverse = unary(graph, UnaryOp::Recip, y)?;
             scale(graph, inverse, 0.5)?
@@ -335,10 +344,11 @@ fn apply_binary(
         }
         BinaryOp::Max | BinaryOp::Min => {
             let difference = if op == BinaryOp::Max { sub(graph, a, b)? } else { sub(graph, b, a)? };
-            let first = unary(graph, UnaryOp::Step, difference)?;
-            let da = mul(graph, dy, first)?;
+            let da = graph.push(Op::Binary(BinaryOp::Gate), &[dy, difference])?;
             [Some(da), Some(sub(graph, dy, da)?)]
         }
+        // What decides has no slope.
+        BinaryOp::Gate => [when(needs[0], || graph.push(Op::Binary(BinaryOp::Gate), &[dy, b]))?, None],
     })
 }
 

@@ -150,7 +150,7 @@ fn batch_normalisation() {
 #[test]
 fn functions_of_one_number() {
     for &op in UnaryOp::ALL.iter().filter(|&&op| op != UnaryOp::Step) {
-        let positive = matches!(op, UnaryOp::Log | UnaryOp::Sqrt | UnaryOp::Rsqrt | UnaryOp::Recip);
+        let positive = matches!(op, UnaryOp::Log | UnaryOp::Log1p | UnaryOp::Sqrt | UnaryOp::Rsqrt | UnaryOp::Recip);
         let range = if positive { (0.5, 2.0) } else { (-1.5, 1.5) };
         check_between(&[&[3, 4]], range, &|g, x| g.push(Op::Unary(op), x));
     }

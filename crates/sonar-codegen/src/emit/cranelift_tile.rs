@@ -206,6 +206,11 @@ impl Emitter<'_> {
                 let values: Vec<Value> = a.into_iter().map(|a| self.bits(op, a, constant)).collect();
                 self.write(dst, &values);
             }
+            Inst::Or { dst, a, b } => {
+                let (a, b) = (self.read(a)?, self.read(b)?);
+                let values: Vec<Value> = a.into_iter().zip(b).map(|(a, b)| self.or(a, b)).collect();
+                self.write(dst, &values);
+            }
             Inst::Fill { dst, a, value } => {
                 let tail = if self.masked(true)? { self.tile.tail } else { LANES };
                 let lanes = self.lanes(a)?;
@@ -267,6 +272,14 @@ impl Emitter<'_> {
             }
         };
         self.builder.ins().bitcast(self.ty, little, result)
+    }
+
+    fn or(&mut self, a: Value, b: Value) -> Value {
+        let little = MemFlagsData::new().with_endianness(Endianness::Little);
+        let integer = if self.ty == F32X4 { I32X4 } else { I32 };
+        let [a, b] = [a, b].map(|value| self.builder.ins().bitcast(integer, little, value));
+        let either = self.builder.ins().bor(a, b);
+        self.builder.ins().bitcast(self.ty, little, either)
     }
 
     fn masked(&self, masked: bool) -> Result<bool, CodegenError> {
@@ -332,15 +345,9 @@ impl Emitter<'_> {
             UnaryOp::Neg => self.builder.ins().fneg(a),
             UnaryOp::Abs => self.builder.ins().fabs(a),
             UnaryOp::Sqrt => self.builder.ins().sqrt(a),
-            UnaryOp::Relu => {
-                let zero = self.splat(0.0);
-                self.binary(BinaryOp::Max, a, zero)
-            }
             UnaryOp::Step => {
-                let (zero, one) = (self.splat(0.0), self.splat(1.0));
-                // Not `a` itself: without AVX, Cranelift lets the comparison read an operand from memory that is not aligned.
-                let positive = self.binary(BinaryOp::Max, a, zero);
-                self.select(FloatCC::GreaterThan, positive, zero, one, zero)
+                let one = self.splat(1.0);
+                self.binary(BinaryOp::Gate, one, a)
             }
             _ => return Err(unsupported(self.tile, format!("`{op}` is not a vector instruction"))),
         })
@@ -354,6 +361,12 @@ impl Emitter<'_> {
             BinaryOp::Div => self.builder.ins().fdiv(a, b),
             BinaryOp::Max => self.select(FloatCC::LessThan, b, a, a, b),
             BinaryOp::Min => self.select(FloatCC::LessThan, a, b, a, b),
+            BinaryOp::Gate => {
+                let zero = self.splat(0.0);
+                // Not `b` itself: without AVX, Cranelift lets the comparison read an operand from memory that is not aligned.
+                let positive = self.binary(BinaryOp::Max, b, zero);
+                self.select(FloatCC::GreaterThan, positive, zero, a, zero)
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! registers than there are is refused.
 
 use crate::error::CodegenError;
+use sonar_ir::scalar::BinaryOp;
 use sonar_ir::tile::{Inst, Reg, Tile, TileStmt};
 
 /// The tile with physical registers.
@@ -145,7 +146,15 @@ impl Forward<'_> {
                 self.release_sources(*dst, dead);
                 *dst = self.write(*dst)?;
             }
-            Inst::Binary { dst, a, b, .. } => {
+            // The comparison is written to the result before `a` is read.
+            Inst::Binary { op: BinaryOp::Gate, dst, a, b } => {
+                let source = *a;
+                (*a, *b) = (self.read(*a)?, self.read(*b)?);
+                let early: Vec<Reg> = dead.iter().copied().filter(|r| *r != source).collect();
+                self.release_sources(*dst, &early);
+                *dst = self.write(*dst)?;
+            }
+            Inst::Binary { dst, a, b, .. } | Inst::Or { dst, a, b } => {
                 (*a, *b) = (self.read(*a)?, self.read(*b)?);
                 self.release_sources(*dst, dead);
                 *dst = self.write(*dst)?;

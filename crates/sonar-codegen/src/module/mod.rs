@@ -6,7 +6,7 @@
 pub(crate) mod inspect;
 
 use crate::emit::cranelift_tile::{self, Features};
-use crate::emit::loops::math::{self, MATH};
+use crate::emit::loops::math::MathFunction;
 use crate::emit::loops::{self, Callees};
 use crate::emit::references::References;
 use crate::emit::x86;
@@ -19,7 +19,6 @@ use cranelift_frontend::FunctionBuilderContext;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use sonar_ir::loops::{Program, Stmt};
-use sonar_ir::scalar::UnaryOp;
 use sonar_ir::tile::Tile;
 use std::mem::ManuallyDrop;
 
@@ -29,8 +28,8 @@ pub(crate) struct Definitions<M: Module> {
     target: Target,
     /// Tiles defined so far; equal ones are shared.
     tiles: Vec<(Tile, FuncId)>,
-    /// Those of [`MATH`] that were called so far.
-    math: Vec<(UnaryOp, FuncId)>,
+    /// The functions of the C library that were called so far.
+    math: Vec<(MathFunction, FuncId)>,
     pub context: Context,
     pub builder: FunctionBuilderContext,
     /// Texts of what was defined, if they are wanted.
@@ -101,28 +100,27 @@ impl<M: Module> Definitions<M> {
         let uses = References::of(stmts);
         let called = if uses.tiles { program.tiles.as_slice() } else { &[] };
         let tiles = called.iter().map(|tile| self.tile(tile)).collect::<Result<Vec<_>, _>>()?;
-        for op in uses.functions.iter().filter_map(|op| math::called(*op)) {
-            self.declare_math(op)?;
+        for function in uses.functions.iter().filter_map(|op| MathFunction::of(*op)) {
+            self.declare_math(function)?;
         }
         let signature = self.signature(3);
         self.context.func.signature = signature;
         let func = &mut self.context.func;
         let tiles = tiles.iter().map(|id| self.module.declare_func_in_func(*id, func)).collect();
-        let math = self.math.iter().map(|(op, id)| (*op, self.module.declare_func_in_func(*id, func))).collect();
+        let math = self.math.iter().map(|(function, id)| (*function, self.module.declare_func_in_func(*id, func))).collect();
         let callees = Callees { tiles, math };
         let config = self.module.target_config();
         loops::emit(program, stmts, divided, &callees, func, &mut self.builder, config)?;
         self.define(name)
     }
 
-    /// Declares a function of [`MATH`], unless it is declared already. What is declared must exist when an object is linked.
-    fn declare_math(&mut self, op: UnaryOp) -> Result<(), CodegenError> {
-        let Some((_, symbol, _)) = MATH.iter().find(|(known, ..)| *known == op) else { return Ok(()) };
-        if self.math.iter().all(|(known, _)| *known != op) {
+    /// Declares a function of the C library, unless it is declared already. What is declared must exist when an object is linked.
+    fn declare_math(&mut self, function: MathFunction) -> Result<(), CodegenError> {
+        if self.math.iter().all(|(known, _)| *known != function) {
             let mut signature = self.module.make_signature();
             signature.params.push(AbiParam::new(F32));
             signature.returns.push(AbiParam::new(F32));
-            self.math.push((op, self.module.declare_function(symbol, Linkage::Import, &signature)?));
+            self.math.push((function, self.module.declare_function(function.symbol(), Linkage::Import, &signature)?));
         }
         Ok(())
     }
@@ -209,8 +207,8 @@ impl Code {
             return Err(CodegenError::NotRunnable(target.to_string()));
         }
         let mut builder = JITBuilder::with_isa(target.isa(false)?, default_libcall_names());
-        for (_, symbol, function) in MATH {
-            builder.symbol(symbol, function as *const u8);
+        for function in MathFunction::ALL {
+            builder.symbol(function.symbol(), function.implementation() as *const u8);
         }
         let mut definitions = Definitions::new(JITModule::new(builder), target, false);
         let result = define(&mut definitions);

@@ -1,6 +1,6 @@
 //! Hand-written loop programs: guards, reductions, unrolled and parallel loops, packing, scalar functions.
 
-use crate::{affine, at, binary, buffer, check, compiled, load, repeat, targets, vars};
+use crate::{SPECIAL, affine, at, binary, buffer, check, check_with, compiled, load, random_arguments, repeat, targets, vars};
 use sonar_codegen::{CodegenError, CompiledKernel, Target};
 use sonar_ir::loops::{Bound, BufferKind, Expr, LoopKind, Program, Reduce, Stmt, Update, Var};
 use sonar_ir::{BinaryOp, ReduceOp, UnaryOp};
@@ -146,7 +146,7 @@ fn scalar_functions() {
     for op in UnaryOp::ALL {
         // Logarithms and roots take positive numbers only.
         check(&elementwise(op.name(), 37, LoopKind::Serial, unary(*op, unary(UnaryOp::Abs, x()))));
-        if !matches!(op, UnaryOp::Log | UnaryOp::Sqrt | UnaryOp::Rsqrt) {
+        if !matches!(op, UnaryOp::Log | UnaryOp::Log1p | UnaryOp::Sqrt | UnaryOp::Rsqrt) {
             check(&elementwise(op.name(), 37, LoopKind::Unrolled, unary(*op, x())));
         }
     }
@@ -160,6 +160,30 @@ fn scalar_functions() {
         otherwise: Arc::new(binary(BinaryOp::Add, x(), z())),
     };
     check(&elementwise("select", 37, LoopKind::Serial, select));
+}
+
+/// Every function on every pair of special values, with variables and with constants as operands.
+#[test]
+fn scalar_functions_of_special_values() {
+    let count = SPECIAL.len();
+    for target in targets() {
+        for op in UnaryOp::ALL {
+            let program = elementwise(op.name(), count, LoopKind::Serial, unary(*op, x()));
+            check_with(&program, &target, |i| SPECIAL[i]);
+        }
+        for (op, shift) in BinaryOp::ALL.iter().flat_map(|op| (0..count).map(move |shift| (*op, shift))) {
+            // The second argument is the first, turned by so many elements.
+            let mut inputs = 0..;
+            let program = elementwise(op.name(), count, LoopKind::Serial, binary(op, x(), z()));
+            check_with(&program, &target, |i| {
+                let second = inputs.next().is_some_and(|n: usize| n >= count);
+                SPECIAL[if second { (i + shift) % count } else { i }]
+            });
+            for value in [binary(op, x(), Expr::Const(SPECIAL[shift])), binary(op, Expr::Const(SPECIAL[shift]), x())] {
+                check_with(&elementwise(op.name(), count, LoopKind::Serial, value), &target, |i| SPECIAL[i]);
+            }
+        }
+    }
 }
 
 /// Max pooling over all that lies within the image, and a tail of the loop over columns under a condition.
@@ -233,9 +257,14 @@ fn setup_packs_weights() {
 fn threads_do_not_change_a_bit() {
     for target in targets() {
         for program in [convolution(LoopKind::Parallel), softmax(LoopKind::Parallel)] {
-            let one = compiled(&program, &target, 1, 5);
+            let one = compiled(&program, &target, 1, random_arguments(&program, 5));
             for threads in [2, 3, 20] {
-                assert_eq!(one, compiled(&program, &target, threads, 5), "{} with {threads} threads", program.name);
+                assert_eq!(
+                    one,
+                    compiled(&program, &target, threads, random_arguments(&program, 5)),
+                    "{} with {threads} threads",
+                    program.name
+                );
             }
         }
     }

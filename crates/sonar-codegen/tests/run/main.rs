@@ -38,16 +38,41 @@ impl Random {
     }
 }
 
-/// Random inputs, and outputs that are not numbers yet, as on the interpreter, for the arguments of a program.
-fn arguments(program: &Program, seed: u64) -> Vec<Vec<f32>> {
-    let mut random = Random(seed);
+/// Numbers that functions may treat in a way of their own.
+const SPECIAL: [f32; 16] = [
+    f32::NAN,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    0.0,
+    -0.0,
+    1e-40,
+    -1e-40,
+    f32::MIN_POSITIVE,
+    f32::MAX,
+    f32::MIN,
+    1e30,
+    -1e30,
+    88.0,
+    -3.0,
+    1.5,
+    -1.5,
+];
+
+/// Inputs from `draw`, which is told the number of the element, and outputs that are not numbers yet, as on the interpreter, for
+/// the arguments of a program.
+fn arguments(program: &Program, mut draw: impl FnMut(usize) -> f32) -> Vec<Vec<f32>> {
     let passed = program.buffers.iter().filter(|b| matches!(b.kind, BufferKind::Input | BufferKind::Output));
-    passed.map(|b| (0..b.len).map(|_| if b.kind == BufferKind::Input { random.number() } else { f32::NAN }).collect()).collect()
+    passed.map(|b| (0..b.len).map(|i| if b.kind == BufferKind::Input { draw(i) } else { f32::NAN }).collect()).collect()
+}
+
+/// Random inputs.
+fn random_arguments(program: &Program, seed: u64) -> Vec<Vec<f32>> {
+    let mut random = Random(seed);
+    arguments(program, |_| random.number())
 }
 
 /// Outputs of the compiled program.
-fn compiled(program: &Program, target: &Target, threads: usize, seed: u64) -> Vec<Vec<f32>> {
-    let mut args = arguments(program, seed);
+fn compiled(program: &Program, target: &Target, threads: usize, mut args: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
     let mut kernel = CompiledKernel::compile_threaded(program, target, threads).unwrap();
     let mut slices: Vec<&mut [f32]> = args.iter_mut().map(Vec::as_mut_slice).collect();
     kernel.setup(&mut slices).unwrap();
@@ -56,16 +81,26 @@ fn compiled(program: &Program, target: &Target, threads: usize, seed: u64) -> Ve
 }
 
 /// Compares the compiled program with the interpreter.
-fn check_on(program: &Program, target: &Target, seed: u64) {
-    let mut expected = arguments(program, seed);
+fn compare(program: &Program, target: &Target, args: Vec<Vec<f32>>) {
+    let mut expected = args.clone();
     loops_interp::run(program, &mut expected).unwrap();
-    let found = compiled(program, target, 1, seed);
+    let found = compiled(program, target, 1, args);
     for (buffer, (expected, found)) in expected.iter().zip(&found).enumerate() {
         for (i, (e, f)) in expected.iter().zip(found).enumerate() {
             let close = e == f || (e.is_nan() && f.is_nan()) || (e - f).abs() <= 1e-4 * e.abs().max(1.0);
             assert!(close, "{} on {target}: buffer {buffer}[{i}] is {f}, expected {e}\n{program}", program.name);
         }
     }
+}
+
+/// Compares on random inputs.
+fn check_on(program: &Program, target: &Target, seed: u64) {
+    compare(program, target, random_arguments(program, seed));
+}
+
+/// Compares on inputs from `draw`, which is told the number of the element.
+fn check_with(program: &Program, target: &Target, draw: impl FnMut(usize) -> f32) {
+    compare(program, target, arguments(program, draw));
 }
 
 /// As [`check_on`], on every target.

@@ -1,6 +1,6 @@
 //! Random tiles: every instruction, loops, tails, many pointers.
 
-use crate::{Random, at, buffer, check_on, targets};
+use crate::{Random, SPECIAL, at, buffer, check_on, check_with, targets};
 use sonar_codegen::{CodegenError, CompiledKernel, Target};
 use sonar_ir::loops::{BufferKind, Program, Stmt};
 use sonar_ir::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
@@ -62,9 +62,12 @@ impl Generator {
             3 | 4 => Inst::Fma { acc, a, b },
             5 => Inst::FmaBroadcast { acc, addr: self.input(), b },
             6 | 7 => Inst::Binary { op: combine[self.random.below(4)], dst: acc, a: acc, b },
-            8 => Inst::Binary { op: [BinaryOp::Mul, BinaryOp::Max, BinaryOp::Min][self.random.below(3)], dst, a, b },
-            9 => Inst::Unary { op: [UnaryOp::Neg, UnaryOp::Relu][self.random.below(2)], dst: acc, a: acc },
-            10 => Inst::Unary { op: [UnaryOp::Neg, UnaryOp::Abs, UnaryOp::Step, UnaryOp::Relu][self.random.below(4)], dst, a },
+            8 => {
+                let op = [BinaryOp::Mul, BinaryOp::Max, BinaryOp::Min, BinaryOp::Gate][self.random.below(4)];
+                Inst::Binary { op, dst, a, b }
+            }
+            9 => Inst::Unary { op: [UnaryOp::Neg, UnaryOp::Abs][self.random.below(2)], dst: acc, a: acc },
+            10 => Inst::Unary { op: [UnaryOp::Neg, UnaryOp::Abs, UnaryOp::Step][self.random.below(3)], dst, a },
             _ => self.store(acc, self.iterations as i32 % 8),
         }
     }
@@ -184,25 +187,40 @@ fn tails_touch_exactly_their_lanes() {
     }
 }
 
-/// Special values of every function of one or two operands.
+/// Every instruction of one or two operands, on every pair of special values, in whole vectors and in tails, with a result in
+/// the place of each operand and in another.
 #[test]
-fn functions_of_special_values() {
-    let special = [0.0, -0.0, 1.5, -1.5, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE, 4.0];
-    let unary = [UnaryOp::Neg, UnaryOp::Relu, UnaryOp::Step, UnaryOp::Abs, UnaryOp::Sqrt];
-    let binary = [BinaryOp::Add, BinaryOp::Mul, BinaryOp::Max, BinaryOp::Min];
+fn instructions_of_special_values() {
+    let unary = [UnaryOp::Neg, UnaryOp::Step, UnaryOp::Abs, UnaryOp::Sqrt];
+    let count = SPECIAL.len();
     for target in targets() {
         for lanes in [4, 8, 16].into_iter().filter(|l| *l <= target.lanes()) {
-            for value in special {
-                let mut body = vec![inst(Inst::Const { dst: Reg(0), value }), inst(Inst::Const { dst: Reg(1), value: -3.0 })];
-                for (i, op) in unary.into_iter().enumerate().filter(|(_, op)| *op != UnaryOp::Sqrt || value >= 0.0) {
-                    body.push(inst(Inst::Unary { op, dst: Reg(2), a: Reg(0) }));
-                    body.push(inst(Inst::Store { src: Reg(2), addr: addr(0, 16 * i as i32), masked: false }));
+            for tail in [0, lanes - 1] {
+                for other in SPECIAL {
+                    let mut insts: Vec<Inst> = unary.into_iter().map(|op| Inst::Unary { op, dst: Reg(2), a: Reg(0) }).collect();
+                    for &op in BinaryOp::ALL {
+                        for (dst, a, b) in [(2, 0, 1), (2, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 0), (1, 1, 0)] {
+                            insts.push(Inst::Binary { op, dst: Reg(dst), a: Reg(a), b: Reg(b) });
+                        }
+                    }
+                    insts.push(Inst::Or { dst: Reg(2), a: Reg(0), b: Reg(1) });
+                    if tail > 0 {
+                        insts.push(Inst::Fill { dst: Reg(2), a: Reg(0), value: other });
+                    }
+                    let mut body = Vec::new();
+                    for (i, result) in insts.into_iter().enumerate() {
+                        for from in (0..count).step_by(lanes) {
+                            let src = result.writes().unwrap_or(Reg(2));
+                            let slot = (i * count + from) as i32;
+                            body.push(inst(Inst::Load { dst: Reg(0), addr: addr(0, from as i32), masked: tail > 0 }));
+                            body.push(inst(Inst::Const { dst: Reg(1), value: other }));
+                            body.push(inst(result));
+                            body.push(inst(Inst::Store { src, addr: addr(1, slot), masked: false }));
+                        }
+                    }
+                    let tile = Tile { name: "special".into(), lanes, tail, pointers: 2, body };
+                    check_with(&program(tile, 1), &target, |i| SPECIAL[(i + count - REACH % count) % count]);
                 }
-                for (i, op) in binary.into_iter().enumerate() {
-                    body.push(inst(Inst::Binary { op, dst: Reg(2), a: Reg(0), b: Reg(1) }));
-                    body.push(inst(Inst::Store { src: Reg(2), addr: addr(0, 16 * (i + 8) as i32), masked: false }));
-                }
-                check_on(&program(Tile { name: "special".into(), lanes, tail: 0, pointers: 1, body }, 0), &target, 1);
             }
         }
     }
@@ -215,7 +233,7 @@ fn operands_need_no_alignment() {
     for target in targets() {
         for lanes in [4, 8, 16].into_iter().filter(|l| *l <= target.lanes()) {
             let mut results = Vec::new();
-            for op in [UnaryOp::Neg, UnaryOp::Relu, UnaryOp::Step, UnaryOp::Abs] {
+            for op in [UnaryOp::Neg, UnaryOp::Step, UnaryOp::Abs] {
                 results.push(Inst::Unary { op, dst: Reg(2), a: Reg(0) });
             }
             for op in BinaryOp::ALL.iter().copied() {

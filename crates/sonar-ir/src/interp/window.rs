@@ -129,14 +129,16 @@ pub(super) fn max_pool_grad(attrs: &PoolAttrs, x: &Array, dy: &Array) -> Array {
     result
 }
 
-/// For each element of a max pool's result, the element of `x` that it takes: the first largest one of its window.
+/// For each element of a max pool's result, the element of `x` that it takes: the first that is not a number, or else the first
+/// largest one of its window.
 fn largest(attrs: &PoolAttrs, x: &Array, shape: &[usize]) -> Vec<usize> {
     let channels = shape[3];
     let mut result: Vec<Option<usize>> = vec![None; shape.iter().product()];
     taps(&Window::pool(attrs, &x.shape, shape), |tap| {
         for c in 0..channels {
             let (best, i) = (&mut result[tap.output * channels + c], tap.input * channels + c);
-            if best.is_none_or(|best| x.data[i] > x.data[best]) {
+            let replaces = |best: usize| !x.data[best].is_nan() && (x.data[i].is_nan() || x.data[i] > x.data[best]);
+            if best.is_none_or(replaces) {
                 *best = Some(i);
             }
         }

@@ -274,7 +274,7 @@ impl Names<'_> {
             BinaryOp::Sub => ('-', 1),
             BinaryOp::Mul => ('*', 2),
             BinaryOp::Div => ('/', 2),
-            BinaryOp::Max | BinaryOp::Min => {
+            BinaryOp::Max | BinaryOp::Min | BinaryOp::Gate => {
                 write!(f, "{op}(")?;
                 self.expr(f, a, 0)?;
                 f.write_str(", ")?;

@@ -58,6 +58,7 @@ impl Display for Inst {
             Inst::Unary { op, dst, a } => write!(f, "{dst} = {op} {a}"),
             Inst::Binary { op, dst, a, b } => write!(f, "{dst} = {op} {a}, {b}"),
             Inst::Bits { op, dst, a, constant } => write!(f, "{dst} = {op}.bits {a}, {constant:#x}"),
+            Inst::Or { dst, a, b } => write!(f, "{dst} = or {a}, {b}"),
             Inst::Fill { dst, a, value } => write!(f, "{dst} = fill {a}, {value:?}"),
             Inst::Swap { dst, a, distance } => write!(f, "{dst} = swap {a}, {distance}"),
             Inst::StoreFirst { src, addr } => write!(f, "store.first {addr}, {src}"),

@@ -98,9 +98,7 @@ fn check_inst(tile: &Tile, inst: &Inst) -> Result<(), TileProblem> {
         Inst::Load { masked: true, .. } | Inst::Store { masked: true, .. } | Inst::Fill { .. } if tile.tail == 0 => {
             return Err(TileProblem::Masked(*inst));
         }
-        Inst::Unary { op: op @ (UnaryOp::Exp | UnaryOp::Log | UnaryOp::Rsqrt | UnaryOp::Recip), .. }
-        | Inst::Unary { op: op @ (UnaryOp::Tanh | UnaryOp::Sigmoid | UnaryOp::Erf), .. }
-        | Inst::Unary { op: op @ (UnaryOp::Gelu | UnaryOp::GeluTanh | UnaryOp::Silu | UnaryOp::HardSwish), .. } => {
+        Inst::Unary { op, .. } if !matches!(op, UnaryOp::Neg | UnaryOp::Step | UnaryOp::Abs | UnaryOp::Sqrt) => {
             return Err(TileProblem::Unary(op));
         }
         Inst::Bits { op: BitsOp::Shl | BitsOp::Shr, constant: 32.., .. } => return Err(TileProblem::Distance(*inst)),

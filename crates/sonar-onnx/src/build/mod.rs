@@ -299,6 +299,7 @@ impl Builder {
                 BinaryOp::Div => x.checked_div(y),
                 BinaryOp::Max => Some(x.max(y)),
                 BinaryOp::Min => Some(x.min(y)),
+                BinaryOp::Gate => Some(if y > 0 { x } else { 0 }),
             };
             return Ok(Value::Known(a.zip(b, &shape, |x, y| op.eval(x, y), int)?));
         }
@@ -332,8 +333,6 @@ impl Builder {
     }
 
     /// `a` where the condition holds, `b` elsewhere; exact, whatever the operands are.
-    ///
-    /// With `lo = -∞, hi = ∞` where the condition holds and `lo = hi = b` elsewhere, it is `min(max(a, lo), hi)`.
     pub fn select(&mut self, condition: &Known, a: &Value, b: &Value) -> Result<Value, Refusal> {
         let shape = broadcast(&broadcast(&condition.shape, a.shape())?, b.shape())?;
         let all = condition.as_ints()?;
@@ -356,20 +355,9 @@ impl Builder {
                     _ => return Err(Refusal::invalid("one operand has integers, the other floating-point numbers")),
                 }))
             }
-            (a @ Value::Run(_), Value::Known(_)) => {
-                let lo = self.select(condition, &Value::float(f32::NEG_INFINITY), b)?;
-                let hi = self.select(condition, &Value::float(f32::INFINITY), b)?;
-                let at_least = self.binary(BinaryOp::Max, a, &lo)?;
-                self.binary(BinaryOp::Min, &at_least, &hi)
-            }
-            (Value::Known(_), Value::Run(_)) => {
-                let not = condition.map(|v| v, |v| i64::from(v == 0));
-                self.select(&not, b, a)
-            }
-            (Value::Run(_), Value::Run(_)) => {
-                let zero = Value::float(0.0);
-                let (a, b) = (self.select(condition, a, &zero)?, self.select(condition, &zero, b)?);
-                self.binary(BinaryOp::Add, &a, &b)
+            _ => {
+                let condition = Value::Known(condition.clone());
+                self.choose(&condition, a, b)
             }
         }
     }

@@ -54,7 +54,7 @@ pub fn write(w: &mut Writer<'_>, id: NodeId, node: &Node) -> Result<(), ExportEr
             let full = |w: &Writer<'_>, other: NodeId| w.graph.ty(other) == &node.ty;
             let (fills_x, fills_y) = (full(w, y), full(w, x));
             let (a, b) = (operand(w, x, order, rank, fills_x)?, operand(w, y, order, rank, fills_y)?);
-            (order, w.apply(binary_name(*op), vec![], &[a, b]))
+            (order, binary(w, *op, a, b))
         }
         Op::MaxPool(attrs) => (Order::ChannelsFirst, pool(w, "MaxPool", attrs, x, vec![])?),
         Op::AvgPool(attrs) => {
@@ -297,6 +297,14 @@ fn unary(w: &mut Writer<'_>, op: UnaryOp, value: String) -> String {
             let root = w.apply("Sqrt", vec![], &[value]);
             return w.apply("Reciprocal", vec![], &[root]);
         }
+        UnaryOp::Expm1 => {
+            let power = w.apply("Exp", vec![], &[value]);
+            return by_number(w, "Add", &power, -1.0);
+        }
+        UnaryOp::Log1p => {
+            let shifted = by_number(w, "Add", &value, 1.0);
+            return w.apply("Log", vec![], &[shifted]);
+        }
         UnaryOp::Step => {
             let zero = w.constant("", vec![], &[0.0]);
             let positive = w.apply("Greater", vec![], &[value, zero]);
@@ -319,15 +327,21 @@ fn by_number(w: &mut Writer<'_>, name: &str, value: &str, number: f64) -> String
     w.apply(name, vec![], &[value.to_string(), number])
 }
 
-fn binary_name(op: BinaryOp) -> &'static str {
-    match op {
+fn binary(w: &mut Writer<'_>, op: BinaryOp, a: String, b: String) -> String {
+    let name = match op {
+        BinaryOp::Gate => {
+            let zero = w.constant("", vec![], &[0.0]);
+            let above = w.apply("Greater", vec![], &[b, zero.clone()]);
+            return w.apply("Where", vec![], &[above, a, zero]);
+        }
         BinaryOp::Add => "Add",
         BinaryOp::Sub => "Sub",
         BinaryOp::Mul => "Mul",
         BinaryOp::Div => "Div",
         BinaryOp::Max => "Max",
         BinaryOp::Min => "Min",
-    }
+    };
+    w.apply(name, vec![], &[a, b])
 }
 
 fn pool(

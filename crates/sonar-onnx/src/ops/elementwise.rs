@@ -51,13 +51,12 @@ impl Builder {
         self.at_most(&positive, 1.0)
     }
 
-    /// `log(1 + e^value)`, as `max(value, 0) + log(1 + e^-|value|)`, which does not overflow.
+    /// `log(1 + e^value)`, as `max(value, 0) + log(1 + e^-|value|)`, which neither overflows nor loses digits below 0.
     fn softplus(&mut self, value: &Value) -> Result<Value, Refusal> {
         let size = self.unary(UnaryOp::Abs, value)?;
         let negative = self.unary(UnaryOp::Neg, &size)?;
         let power = self.unary(UnaryOp::Exp, &negative)?;
-        let shifted = self.shift(&power, 1.0)?;
-        let log = self.unary(UnaryOp::Log, &shifted)?;
+        let log = self.unary(UnaryOp::Log1p, &power)?;
         let positive = self.at_least(value, 0.0)?;
         self.add(&positive, &log)
     }
@@ -65,8 +64,7 @@ impl Builder {
     /// `value` where it is positive, `alpha · (e^value - 1)` elsewhere.
     fn elu(&mut self, value: &Value, alpha: f32) -> Result<Value, Refusal> {
         let negative = self.at_most(value, 0.0)?;
-        let power = self.unary(UnaryOp::Exp, &negative)?;
-        let below = self.shift(&power, -1.0)?;
+        let below = self.unary(UnaryOp::Expm1, &negative)?;
         let below = self.scale(&below, alpha)?;
         let positive = self.at_least(value, 0.0)?;
         self.add(&positive, &below)
@@ -92,10 +90,21 @@ impl Builder {
         } else if size.fract() == 0.0 || !size.is_finite() {
             return Err(Refusal::unsupported(format!("the exponent {exponent}")));
         } else {
-            // A power of a negative number with a broken exponent is not a number, and so is its logarithm.
-            let log = self.unary(UnaryOp::Log, value)?;
+            // A broken power of a negative number is not a number; only that of minus infinity is that of infinity.
+            let magnitude = self.unary(UnaryOp::Abs, value)?;
+            let log = self.unary(UnaryOp::Log, &magnitude)?;
             let scaled = self.scale(&log, size)?;
-            self.unary(UnaryOp::Exp, &scaled)?
+            let power = self.unary(UnaryOp::Exp, &scaled)?;
+            let finite = self.at_least(value, f32::MIN)?;
+            let negative = self.at_most(&finite, 0.0)?;
+            let beyond = self.unary(UnaryOp::Neg, value)?;
+            let beyond = self.shift(&beyond, f32::MIN)?;
+            let beyond = self.unary(UnaryOp::Step, &beyond)?;
+            let within = self.inverse(&beyond)?;
+            let negative = self.binary(BinaryOp::Gate, &negative, &within)?;
+            // Not a number below 0, else 0.
+            let refused = self.unary(UnaryOp::Sqrt, &negative)?;
+            self.add(&power, &refused)?
         };
         if exponent < 0.0 { self.unary(UnaryOp::Recip, &power) } else { Ok(power) }
     }
@@ -208,11 +217,12 @@ pub fn mean(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.scale(&total[0], 1.0 / count as f32)?])
 }
 
-/// `max(x, αx)` for slopes of up to one, else `max(x, 0) + α · min(x, 0)`.
+/// `max(x, αx)` for slopes above 0 and up to 1, else `max(x, 0) + α · min(x, 0)`.
 pub fn leaky_relu(b: &mut Builder, call: &Call<'_>) -> Results {
     let (x, alpha) = (call.input(0)?, call.float("alpha", 0.01)?);
     let line = b.scale(x, alpha)?;
-    if (0.0..=1.0).contains(&alpha) {
+    // A slope of 0 times infinity would not be a number.
+    if alpha > 0.0 && alpha <= 1.0 {
         return Ok(vec![b.binary(BinaryOp::Max, x, &line)?]);
     }
     let below = b.at_most(x, 0.0)?;
@@ -312,7 +322,7 @@ pub fn mish(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.mul(x, &gate)?])
 }
 
-/// Integer exponents are products, ±½ are roots; others need `x ≥ 0`, as a power of a negative number is none.
+/// Integer exponents are products, ±½ are roots; others are exponentials of logarithms, and not a number where `x < 0`.
 pub fn pow(b: &mut Builder, call: &Call<'_>) -> Results {
     let (x, exponent) = (call.input(0)?, call.input(1)?);
     let Value::Known(exponents) = exponent else {
@@ -395,10 +405,10 @@ pub fn cast(b: &mut Builder, call: &Call<'_>) -> Results {
     }
     let known = match (call.input(0)?, to) {
         (value @ Value::Run(_), _) if float => return Ok(vec![value.clone()]),
-        // A number is true if it is not 0.
+        // What is not 0 is true, also what is not a number.
         (value @ Value::Run(_), Bool) => {
-            let size = b.unary(UnaryOp::Abs, value)?;
-            return Ok(vec![b.unary(UnaryOp::Step, &size)?]);
+            let zero = b.equals(value, &Value::float(0.0))?;
+            return Ok(vec![b.inverse(&zero)?]);
         }
         (Value::Run(_), _) => return Err(Refusal::unsupported(format!("a cast to {to:?} of what is not known at import"))),
         (Value::Known(known), _) => known,

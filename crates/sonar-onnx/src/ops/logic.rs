@@ -57,24 +57,40 @@ impl Builder {
     }
 
     /// Where the condition does not hold.
-    fn inverse(&mut self, condition: &Value) -> Result<Value, Refusal> {
+    pub fn inverse(&mut self, condition: &Value) -> Result<Value, Refusal> {
         let condition = self.number(condition);
         self.binary(BinaryOp::Sub, &Value::float(1.0), &condition)
     }
 
-    /// `value` where the condition holds, 0 elsewhere; exact for infinite values, too.
-    ///
-    /// With a bound of `∞` or 0 for the condition, it is `min(max(value, 0), bound) - min(max(-value, 0), bound)`.
-    fn where_true(&mut self, condition: &Value, value: &Value) -> Result<Value, Refusal> {
-        let shifted = self.shift(condition, -0.5)?;
-        let endless = self.scale(&shifted, f32::INFINITY)?;
-        let bound = self.unary(UnaryOp::Relu, &endless)?;
-        let positive = self.unary(UnaryOp::Relu, value)?;
-        let above = self.binary(BinaryOp::Min, &positive, &bound)?;
-        let negated = self.unary(UnaryOp::Neg, value)?;
-        let negative = self.unary(UnaryOp::Relu, &negated)?;
-        let below = self.binary(BinaryOp::Min, &negative, &bound)?;
-        self.binary(BinaryOp::Sub, &above, &below)
+    /// Where neither operand is not-a-number: `step(|a| + |b| + 1)`.
+    fn ordered(&mut self, a: &Value, b: &Value) -> Result<Value, Refusal> {
+        let (a, b) = (self.number(a), self.number(b));
+        let (a, b) = (self.unary(UnaryOp::Abs, &a)?, self.unary(UnaryOp::Abs, &b)?);
+        let size = self.binary(BinaryOp::Add, &a, &b)?;
+        let size = self.shift(&size, 1.0)?;
+        self.unary(UnaryOp::Step, &size)
+    }
+
+    /// Where `a >= b`: both are numbers, and `b` does not exceed `a`.
+    fn reaches(&mut self, a: &Value, b: &Value) -> Result<Value, Refusal> {
+        let (ordered, less) = (self.ordered(a, b)?, self.exceeds(b, a)?);
+        self.binary(BinaryOp::Sub, &ordered, &less)
+    }
+
+    /// Where `a = b`: both are numbers, and neither exceeds the other.
+    pub fn equals(&mut self, a: &Value, b: &Value) -> Result<Value, Refusal> {
+        let (ordered, above, below) = (self.ordered(a, b)?, self.exceeds(a, b)?, self.exceeds(b, a)?);
+        let differs = self.binary(BinaryOp::Max, &above, &below)?;
+        self.binary(BinaryOp::Sub, &ordered, &differs)
+    }
+
+    /// `yes` where the condition holds and `no` elsewhere; what is not chosen does not matter, also if it is not a number.
+    pub fn choose(&mut self, condition: &Value, yes: &Value, no: &Value) -> Result<Value, Refusal> {
+        let otherwise = self.inverse(condition)?;
+        let (condition, yes, no) = (self.number(condition), self.number(yes), self.number(no));
+        let yes = self.binary(BinaryOp::Gate, &yes, &condition)?;
+        let no = self.binary(BinaryOp::Gate, &no, &otherwise)?;
+        self.binary(BinaryOp::Add, &yes, &no)
     }
 }
 
@@ -83,20 +99,14 @@ pub fn select(b: &mut Builder, call: &Call<'_>) -> Results {
     if let Value::Known(condition) = condition {
         return Ok(vec![b.select(condition, yes, no)?]);
     }
-    let otherwise = b.inverse(condition)?;
-    let (yes, no) = (b.number(yes), b.number(no));
-    let (yes, no) = (b.where_true(condition, &yes)?, b.where_true(&otherwise, &no)?);
-    Ok(vec![b.binary(BinaryOp::Add, &yes, &no)?])
+    Ok(vec![b.choose(condition, yes, no)?])
 }
 
 pub fn equal(b: &mut Builder, call: &Call<'_>) -> Results {
     if let Some(both) = both(call)? {
         return known(both, |a, b| a == b, |a, b| a == b);
     }
-    let (x, y) = (call.input(0)?, call.input(1)?);
-    let (above, below) = (b.exceeds(x, y)?, b.exceeds(y, x)?);
-    let differs = b.binary(BinaryOp::Max, &above, &below)?;
-    Ok(vec![b.inverse(&differs)?])
+    Ok(vec![b.equals(call.input(0)?, call.input(1)?)?])
 }
 
 pub fn greater(b: &mut Builder, call: &Call<'_>) -> Results {
@@ -117,16 +127,14 @@ pub fn greater_or_equal(b: &mut Builder, call: &Call<'_>) -> Results {
     if let Some(both) = both(call)? {
         return known(both, |a, b| a >= b, |a, b| a >= b);
     }
-    let less = b.exceeds(call.input(1)?, call.input(0)?)?;
-    Ok(vec![b.inverse(&less)?])
+    Ok(vec![b.reaches(call.input(0)?, call.input(1)?)?])
 }
 
 pub fn less_or_equal(b: &mut Builder, call: &Call<'_>) -> Results {
     if let Some(both) = both(call)? {
         return known(both, |a, b| a <= b, |a, b| a <= b);
     }
-    let greater = b.exceeds(call.input(0)?, call.input(1)?)?;
-    Ok(vec![b.inverse(&greater)?])
+    Ok(vec![b.reaches(call.input(1)?, call.input(0)?)?])
 }
 
 /// A connection of truth values, as the operator that it is on 0 and 1.
@@ -168,7 +176,11 @@ pub fn sign(b: &mut Builder, call: &Call<'_>) -> Results {
         run => {
             let zero = Value::float(0.0);
             let (above, below) = (b.exceeds(run, &zero)?, b.exceeds(&zero, run)?);
-            Ok(vec![b.binary(BinaryOp::Sub, &above, &below)?])
+            let sign = b.binary(BinaryOp::Sub, &above, &below)?;
+            // 0 for every number, and what is not a number stays.
+            let rest = b.unary(UnaryOp::Relu, run)?;
+            let rest = b.binary(BinaryOp::Min, &rest, &zero)?;
+            Ok(vec![b.binary(BinaryOp::Add, &sign, &rest)?])
         }
     }
 }

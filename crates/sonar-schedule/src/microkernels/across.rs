@@ -3,7 +3,7 @@
 use sonar_ir::ReduceOp;
 use sonar_ir::tile::{Inst, TileStmt};
 
-use super::emit::{Accumulators, Block, BlockPosition, Copy, Emitter, Known, combine, identity};
+use super::emit::{Accumulators, Block, BlockPosition, Copy, Emitter, Known, identity};
 use super::expression::{Dag, Kind};
 
 impl Emitter<'_> {
@@ -35,7 +35,7 @@ impl Emitter<'_> {
         for row in 0..rows {
             let acc = accumulators.at(0, row, 0);
             for set in 1..sets {
-                out.push(TileStmt::Inst(Inst::Binary { op: combine(op), dst: acc, a: acc, b: accumulators.at(set, row, 0) }));
+                self.combine(op, acc, accumulators.at(set, row, 0), &mut out);
             }
         }
         let mut distance = self.lanes / 2;
@@ -44,7 +44,7 @@ impl Emitter<'_> {
             for row in 0..rows {
                 let (acc, swapped) = (accumulators.at(0, row, 0), self.fresh());
                 out.push(TileStmt::Inst(Inst::Swap { dst: swapped, a: acc, distance: distance as u32 }));
-                out.push(TileStmt::Inst(Inst::Binary { op: combine(op), dst: acc, a: acc, b: swapped }));
+                self.combine(op, acc, swapped, &mut out);
             }
             distance /= 2;
         }
@@ -74,7 +74,7 @@ impl Emitter<'_> {
             let value = self.node(dag, dag.root(), BlockPosition { copy, row, vector: 0 }, block, None, &mut known, out);
             let (filled, acc) = (self.fresh(), accumulators.at(0, row, 0));
             out.push(TileStmt::Inst(Inst::Fill { dst: filled, a: value, value: identity(op) }));
-            out.push(TileStmt::Inst(Inst::Binary { op: combine(op), dst: acc, a: acc, b: filled }));
+            self.combine(op, acc, filled, out);
         }
     }
 
@@ -89,7 +89,7 @@ impl Emitter<'_> {
             let (place, acc) = (BlockPosition { copy: 0, row, vector: 0 }, accumulators.at(0, row, 0));
             if !neutral {
                 let b = self.node(init, init.root(), place, block, None, &mut first, out);
-                out.push(TileStmt::Inst(Inst::Binary { op: combine(op), dst: acc, a: acc, b }));
+                self.combine(op, acc, b, out);
             }
             for target in &kernel.targets {
                 let src = self.node(&kernel.finish, target.value, place, block, Some(acc), &mut known, out);

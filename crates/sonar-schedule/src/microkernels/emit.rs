@@ -123,9 +123,8 @@ impl<'a> Emitter<'a> {
             self.update(i, update, block, &accumulators, sets, moved, out);
         }
         for set in 1..sets {
-            self.each(block, |_, row, vector| {
-                let (dst, b) = (accumulators.at(0, row, vector), accumulators.at(set, row, vector));
-                out.push(TileStmt::Inst(Inst::Binary { op: combine(op), dst, a: dst, b }));
+            self.each(block, |emitter, row, vector| {
+                emitter.combine(op, accumulators.at(0, row, vector), accumulators.at(set, row, vector), out);
             });
         }
         Some(accumulators)
@@ -249,7 +248,7 @@ impl<'a> Emitter<'a> {
                     }
                     _ => {
                         let b = self.node(dag, dag.root(), place, block, None, &mut known, out);
-                        out.push(TileStmt::Inst(Inst::Binary { op: combine(update.op), dst: acc, a: acc, b }));
+                        self.combine(update.op, acc, b, out);
                     }
                 }
             }
@@ -363,6 +362,11 @@ impl<'a> Emitter<'a> {
                 let a = self.node(dag, a, place, block, acc, known, out);
                 Inst::Bits { op, dst, a, constant }
             }
+            Kind::Or(a, b) => {
+                let a = self.node(dag, a, place, block, acc, known, out);
+                let b = self.node(dag, b, place, block, acc, known, out);
+                Inst::Or { dst, a, b }
+            }
             Kind::Unary(op, a) => Inst::Unary { op, dst, a: self.node(dag, a, place, block, acc, known, out) },
             Kind::Binary(op, a, b) => {
                 let a = self.node(dag, a, place, block, acc, known, out);
@@ -371,6 +375,18 @@ impl<'a> Emitter<'a> {
             }
         };
         out.push(TileStmt::Inst(inst));
+    }
+
+    /// Combines `b` into the accumulator. Extremes keep not-a-number as [`Dag::extreme`](super::expression::Dag) does.
+    pub(super) fn combine(&mut self, op: ReduceOp, acc: Reg, b: Reg, out: &mut Vec<TileStmt>) {
+        let instruction = op.combine();
+        if instruction == BinaryOp::Add {
+            return out.push(TileStmt::Inst(Inst::Binary { op: instruction, dst: acc, a: acc, b }));
+        }
+        let back = self.fresh();
+        out.push(TileStmt::Inst(Inst::Binary { op: instruction, dst: back, a: b, b: acc }));
+        out.push(TileStmt::Inst(Inst::Binary { op: instruction, dst: acc, a: acc, b }));
+        out.push(TileStmt::Inst(Inst::Or { dst: acc, a: acc, b: back }));
     }
 
     pub(super) fn addr(&mut self, location: &Location, place: BlockPosition) -> Addr {
@@ -410,13 +426,5 @@ pub(super) fn identity(op: ReduceOp) -> f32 {
         ReduceOp::Sum | ReduceOp::Mean => 0.0,
         ReduceOp::Max => f32::NEG_INFINITY,
         ReduceOp::Min => f32::INFINITY,
-    }
-}
-
-pub(super) fn combine(op: ReduceOp) -> BinaryOp {
-    match op {
-        ReduceOp::Sum | ReduceOp::Mean => BinaryOp::Add,
-        ReduceOp::Max => BinaryOp::Max,
-        ReduceOp::Min => BinaryOp::Min,
     }
 }

@@ -80,9 +80,12 @@ pub(super) enum Kind {
     Load(Location),
     Acc,
     Unary(UnaryOp, usize),
+    /// `max` and `min` are instructions: they give the second operand if either is not a number.
     Binary(BinaryOp, usize, usize),
     /// A function of the bits of a node's lanes and a constant.
     Bits(BitsOp, usize, u32),
+    /// The bits that are set in either of two nodes.
+    Or(usize, usize),
     /// The product of the first two nodes plus the third.
     Fma(usize, usize, usize),
 }
@@ -235,9 +238,12 @@ impl NestDag {
             let held = dag.held().into_iter().map(|i| if dag.nodes[i].cols { nv } else { 1 });
             held.sum::<usize>() + dag.transient()
         };
-        // The product of a sum of products is never in a register of its own.
-        let fused = |update: &UpdateDag| usize::from(update.multiplies());
-        let update = self.updates.iter().map(|update| working(&update.value) - fused(update)).max().unwrap_or(0);
+        // The product of a sum of products is never in a register of its own, and an extreme is combined by way of another one.
+        let combining = |update: &UpdateDag| match update.op {
+            ReduceOp::Max | ReduceOp::Min => working(&update.value) + 1,
+            _ => working(&update.value) - usize::from(update.multiplies()),
+        };
+        let update = self.updates.iter().map(combining).max().unwrap_or(0);
         let rest = self.init.as_ref().map_or(0, working).max(working(&self.finish)).max(update);
         accumulators + hoisted + rest
     }
@@ -248,6 +254,16 @@ impl UpdateDag {
     pub(super) fn multiplies(&self) -> bool {
         let root = &self.value.nodes[self.value.root()];
         self.op == ReduceOp::Sum && root.reduced && matches!(root.kind, Kind::Binary(BinaryOp::Mul, ..))
+    }
+
+    /// Instructions that combine a value into an accumulator, beside those that compute the value. One instruction does both for a
+    /// sum of products; an extreme lets a value through that is not a number, which takes two more.
+    pub(super) fn combining(&self) -> usize {
+        match self.op {
+            _ if self.multiplies() => 0,
+            ReduceOp::Sum | ReduceOp::Mean => 1,
+            ReduceOp::Max | ReduceOp::Min => 3,
+        }
     }
 }
 
@@ -277,7 +293,7 @@ impl Dag {
             match node.kind {
                 Kind::Load(_) if node.cols => counts.loads += times,
                 Kind::Load(_) => counts.broadcasts += times,
-                Kind::Unary(..) | Kind::Binary(..) | Kind::Bits(..) | Kind::Fma(..) => counts.operations += times,
+                Kind::Unary(..) | Kind::Binary(..) | Kind::Bits(..) | Kind::Or(..) | Kind::Fma(..) => counts.operations += times,
                 Kind::Const(_) | Kind::Acc => {}
             }
         }
@@ -356,7 +372,11 @@ impl Dag {
             }
             Expr::Unary(UnaryOp::Recip, a) => return self.reciprocal(a, false, scope, pointers),
             Expr::Unary(UnaryOp::Rsqrt, a) => return self.reciprocal(a, true, scope, pointers),
-            Expr::Unary(op @ (UnaryOp::Neg | UnaryOp::Relu | UnaryOp::Step | UnaryOp::Abs | UnaryOp::Sqrt), a) => {
+            Expr::Unary(UnaryOp::Relu, a) => {
+                let a = self.shared(a, scope, pointers)?;
+                return Ok(self.relu(a));
+            }
+            Expr::Unary(op @ (UnaryOp::Neg | UnaryOp::Step | UnaryOp::Abs | UnaryOp::Sqrt), a) => {
                 let a = self.shared(a, scope, pointers)?;
                 self.applied(Kind::Unary(*op, a), &[a])
             }
@@ -380,13 +400,40 @@ impl Dag {
                 } else {
                     let a = self.shared(a, scope, pointers)?;
                     let b = self.shared(b, scope, pointers)?;
-                    self.applied(Kind::Binary(*op, a, b), &[a, b])
+                    return Ok(match op {
+                        BinaryOp::Max | BinaryOp::Min => self.extreme(*op, a, b),
+                        _ => self.push(Kind::Binary(*op, a, b), &[a, b]),
+                    });
                 }
             }
             Expr::Guard { .. } => return Err("a value is guarded".to_owned()),
             Expr::Select { .. } => return Err("a value is selected".to_owned()),
         };
         Ok(self.number(node))
+    }
+
+    /// `max(x, 0)`; what is not a number stays.
+    pub(super) fn relu(&mut self, x: usize) -> usize {
+        let zero = self.push(Kind::Const(0.0), &[]);
+        self.extreme(BinaryOp::Max, zero, x)
+    }
+
+    /// The larger or smaller of two nodes, and not-a-number if either is.
+    ///
+    /// The instruction gives its second operand if either is not a number. If one operand is a number for sure it goes first, and
+    /// that is all. Otherwise both orders are computed: each gives one of the operands that are not numbers, and the bits of both
+    /// results together are those of not-a-number, or of the result that both agree on.
+    fn extreme(&mut self, op: BinaryOp, a: usize, b: usize) -> usize {
+        let is_number = |i: usize| matches!(self.nodes[i].kind, Kind::Const(value) if !value.is_nan());
+        match (is_number(a), is_number(b)) {
+            (true, _) => self.push(Kind::Binary(op, a, b), &[a, b]),
+            (_, true) => self.push(Kind::Binary(op, b, a), &[b, a]),
+            _ => {
+                let forth = self.push(Kind::Binary(op, a, b), &[a, b]);
+                let back = self.push(Kind::Binary(op, b, a), &[b, a]);
+                self.push(Kind::Or(forth, back), &[forth, back])
+            }
+        }
     }
 
     fn reciprocal(&mut self, a: &Arc<Expr>, root: bool, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<usize, String> {
@@ -484,6 +531,7 @@ enum Key {
     Unary(UnaryOp, usize),
     Binary(BinaryOp, usize, usize),
     Bits(BitsOp, usize, u32),
+    Or(usize, usize),
     Fma(usize, usize, usize),
 }
 
@@ -496,6 +544,7 @@ impl Key {
             Kind::Unary(op, a) => Key::Unary(op, a),
             Kind::Binary(op, a, b) => Key::Binary(op, a, b),
             Kind::Bits(op, a, constant) => Key::Bits(op, a, constant),
+            Kind::Or(a, b) => Key::Or(a, b),
             Kind::Fma(a, b, c) => Key::Fma(a, b, c),
         }
     }
@@ -506,7 +555,7 @@ fn operands(kind: Kind) -> impl Iterator<Item = usize> + use<> {
     let operands = match kind {
         Kind::Const(_) | Kind::Load(_) | Kind::Acc => [None; 3],
         Kind::Unary(_, a) | Kind::Bits(_, a, _) => [Some(a), None, None],
-        Kind::Binary(_, a, b) => [Some(a), Some(b), None],
+        Kind::Binary(_, a, b) | Kind::Or(a, b) => [Some(a), Some(b), None],
         Kind::Fma(a, b, c) => [Some(a), Some(b), Some(c)],
     };
     operands.into_iter().flatten()

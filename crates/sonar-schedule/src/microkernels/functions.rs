@@ -1,7 +1,8 @@
 //! Functions that no instruction set has, put together from those that every one has.
 //!
-//! Each is range reduction and a polynomial. Infinities, zeros and what is not a number come out as they should;
-//! the largest errors, in units of the last place of the result, are 1 for `exp` and `log`, 2.5 for `tanh`, 2.1 for `sigmoid` and
+//! Each is range reduction and a polynomial. Here `max` and `min` are instructions, which give their second operand if either is not
+//! a number. Infinities, zeros and what is not a number come out as [`UnaryOp::eval`] says;
+//! the largest errors, in units of the last place of the result, are 1 for `exp` and `log`, 2 for `expm1` and `log1p`, 2.5 for `tanh`, 2.1 for `sigmoid` and
 //! 3 for `erf` (results below 2⁻¹²⁶ to within two smallest numbers), and for activations, which are small where they are differences,
 //! in units of the last place of 1 or of larger results: `tests/functions.rs` tries the whole range.
 //!
@@ -83,7 +84,9 @@ impl Dag {
     pub(super) fn function(&mut self, op: UnaryOp, x: usize) -> Option<usize> {
         Some(match op {
             UnaryOp::Exp => self.exp(x),
+            UnaryOp::Expm1 => self.expm1(x),
             UnaryOp::Log => self.log(x),
+            UnaryOp::Log1p => self.log1p(x),
             UnaryOp::Tanh => self.tanh(x),
             UnaryOp::Sigmoid => self.sigmoid(x),
             UnaryOp::Erf => self.erf(x),
@@ -122,6 +125,19 @@ impl Dag {
         let power = self.power_of_two(n);
         let less = self.plus(power, -1.0);
         self.fma(rest, power, less)
+    }
+
+    /// `eˣ − 1` without cancellation. It is computed as twice its half, so that a large result overflows only at the end.
+    fn expm1(&mut self, x: usize) -> usize {
+        let (n, r) = self.reduced(x, -20.0, 89.0);
+        let square = self.binary(BinaryOp::Mul, r, r);
+        let tail = self.polynomial(&EXP, r);
+        let rest = self.fma(tail, square, r);
+        let n = self.plus(n, -1.0);
+        let half = self.power_of_two(n);
+        let less = self.plus(half, -0.5);
+        let half = self.fma(rest, half, less);
+        self.binary(BinaryOp::Add, half, half)
     }
 
     /// `n` and `r` with `x = n · ln 2 + r`, `n` whole and `|r| ≤ ln 2 / 2`, of `x` within limits.
@@ -191,6 +207,21 @@ impl Dag {
         self.binary(BinaryOp::Add, sum, root)
     }
 
+    /// `ln u + (x − (u − 1)) / u` with `u = 1 + x`: the second term is what rounding of `u` lost. Where `x` is large, or `u` exact, it
+    /// does not count, and is computed of another number.
+    fn log1p(&mut self, x: usize) -> usize {
+        let u = self.plus(x, 1.0);
+        let logarithm = self.log(u);
+        let (low, high) = (self.constant(-0.5), self.constant(1e10));
+        let x = self.binary(BinaryOp::Min, high, x);
+        let x = self.binary(BinaryOp::Max, low, x);
+        let u = self.plus(x, 1.0);
+        let kept = self.plus(u, -1.0);
+        let lost = self.binary(BinaryOp::Sub, x, kept);
+        let lost = self.binary(BinaryOp::Div, lost, u);
+        self.binary(BinaryOp::Add, logarithm, lost)
+    }
+
     /// `e / (e + 2)` with `e = e²ˣ − 1`.
     fn tanh(&mut self, x: usize) -> usize {
         let double = self.binary(BinaryOp::Add, x, x);
@@ -233,7 +264,7 @@ impl Dag {
         let (scale, less) = (self.constant(2.0 / GELU_END), self.constant(-1.0));
         let place = self.fma(distance, scale, less);
         let lost = self.polynomial(&GELU, place);
-        let positive = self.unary(UnaryOp::Relu, x);
+        let positive = self.relu(x);
         self.binary(BinaryOp::Sub, positive, lost)
     }
 
@@ -252,8 +283,8 @@ impl Dag {
     fn hard_swish(&mut self, x: usize) -> usize {
         let (sixth, half, one) = (self.constant(1.0 / 6.0), self.constant(0.5), self.constant(1.0));
         let line = self.fma(x, sixth, half);
-        let gate = self.unary(UnaryOp::Relu, line);
-        let gate = self.binary(BinaryOp::Min, gate, one);
+        let gate = self.relu(line);
+        let gate = self.binary(BinaryOp::Min, one, gate);
         self.binary(BinaryOp::Mul, x, gate)
     }
 

@@ -109,8 +109,7 @@ impl NestDag {
             let panel = (nv * update.value.shared_loads() * core.lanes * 4) as f64;
             let panel = core.fetch(panel * place.strided, place.panel * place.strided);
             let rows = if place.rows > 0.0 { core.fetch(4.0 * counts.broadcasts as f64, place.rows) } else { 0.0 };
-            // A sum of products needs one instruction for both; otherwise combining is one more.
-            counts.operations += if update.multiplies() { 0 } else { mr * nv };
+            counts.operations += mr * nv * update.combining();
             // Wide vectors take one element as an operand.
             let merged = if core.lanes == 16 && nv == 1 { mr.min(counts.broadcasts) } else { 0 };
             let busy = busy(counts, merged, core).max(core.latency / sets as f64);
@@ -127,7 +126,7 @@ impl NestDag {
         let mut counts = Counts { operations: 1, ..Counts::default() };
         for update in &self.updates {
             let own = update.value.counts(1, 1, true);
-            counts.operations += own.operations;
+            counts.operations += own.operations + update.combining().saturating_sub(1);
             counts.loads += own.loads;
             counts.broadcasts += own.broadcasts;
         }

@@ -89,7 +89,8 @@ fn cycles(expr: &Expr) -> f64 {
                 UnaryOp::Neg | UnaryOp::Relu | UnaryOp::Step | UnaryOp::Abs => 1.0,
                 UnaryOp::HardSwish => 4.0,
                 UnaryOp::Sqrt | UnaryOp::Rsqrt | UnaryOp::Recip => 8.0,
-                UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Sigmoid | UnaryOp::Erf => 30.0,
+                UnaryOp::Exp | UnaryOp::Expm1 | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Sigmoid | UnaryOp::Erf => 30.0,
+                UnaryOp::Log1p => 40.0,
                 UnaryOp::Gelu | UnaryOp::GeluTanh | UnaryOp::Silu => 32.0,
             };
             own + cycles(a)

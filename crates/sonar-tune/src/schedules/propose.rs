@@ -49,15 +49,7 @@ pub struct Proposer {
 impl Proposer {
     /// Schedules of a space.
     pub fn new(space: ScheduleSpace, seed: u64) -> Self {
-        Proposer {
-            space,
-            seed,
-            descent: None,
-            asked: Vec::new(),
-            seen: HashSet::new(),
-            told: 0,
-            estimates: RefCell::default(),
-        }
+        Proposer { space, seed, descent: None, asked: Vec::new(), seen: HashSet::new(), told: 0, estimates: RefCell::default() }
     }
 
     /// The next schedule that is neither in the history nor in flight; nothing if there is none left.

@@ -2,6 +2,7 @@
 
 use super::Emitter;
 use super::conditions::Condition;
+use super::math::MathFunction;
 use crate::error::CodegenError;
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::types::F32;
@@ -19,6 +20,13 @@ impl Emitter<'_> {
                 let a = self.expr(a, acc)?;
                 self.unary(*op, a)
             }
+            Expr::Binary(op @ (BinaryOp::Max | BinaryOp::Min), number, other)
+            | Expr::Binary(op @ (BinaryOp::Max | BinaryOp::Min), other, number)
+                if matches!(**number, Expr::Const(value) if !value.is_nan()) =>
+            {
+                let (number, other) = (self.expr(number, acc)?, self.expr(other, acc)?);
+                Ok(self.instruction(*op, number, other))
+            }
             Expr::Binary(op, a, b) => {
                 let (a, b) = (self.expr(a, acc)?, self.expr(b, acc)?);
                 Ok(self.binary(*op, a, b))
@@ -33,13 +41,7 @@ impl Emitter<'_> {
         }
     }
 
-    pub(super) fn guard(
-        &mut self,
-        bounds: &[Bound],
-        value: &Expr,
-        otherwise: f32,
-        acc: Option<Value>,
-    ) -> Result<Value, CodegenError> {
+    fn guard(&mut self, bounds: &[Bound], value: &Expr, otherwise: f32, acc: Option<Value>) -> Result<Value, CodegenError> {
         let condition = match self.condition(bounds)? {
             Condition::Always => return self.expr(value, acc),
             Condition::Never => return Ok(self.builder.ins().f32const(otherwise)),
@@ -58,55 +60,58 @@ impl Emitter<'_> {
         Ok(result)
     }
 
-    pub(super) fn unary(&mut self, op: UnaryOp, a: Value) -> Result<Value, CodegenError> {
-        let number = |e: &mut Self, value: f32| e.builder.ins().f32const(value);
+    fn unary(&mut self, op: UnaryOp, a: Value) -> Result<Value, CodegenError> {
         Ok(match op {
             UnaryOp::Neg => self.builder.ins().fneg(a),
             UnaryOp::Abs => self.builder.ins().fabs(a),
             UnaryOp::Sqrt => self.builder.ins().sqrt(a),
-            UnaryOp::Relu => {
-                let zero = number(self, 0.0);
-                self.binary(BinaryOp::Max, a, zero)
-            }
+            UnaryOp::Relu => self.relu(a),
             UnaryOp::Step => {
-                let (zero, one) = (number(self, 0.0), number(self, 1.0));
-                let flag = self.builder.ins().fcmp(FloatCC::GreaterThan, a, zero);
-                self.builder.ins().select(flag, one, zero)
+                let one = self.number(1.0);
+                self.binary(BinaryOp::Gate, one, a)
             }
             UnaryOp::Recip => {
-                let one = number(self, 1.0);
+                let one = self.number(1.0);
                 self.builder.ins().fdiv(one, a)
             }
             UnaryOp::Rsqrt => {
-                let one = number(self, 1.0);
+                let one = self.number(1.0);
                 let root = self.builder.ins().sqrt(a);
                 self.builder.ins().fdiv(one, root)
             }
+            // 1 / (1 + e) above 0 and e / (1 + e) below, with e the exponential of -|a|, which does not overflow.
             UnaryOp::Sigmoid => {
-                let negative = self.builder.ins().fneg(a);
-                let power = self.function(UnaryOp::Exp, negative)?;
-                let one = number(self, 1.0);
-                let sum = self.builder.ins().fadd(one, power);
-                self.builder.ins().fdiv(one, sum)
-            }
-            UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Erf => self.function(op, a)?,
-            UnaryOp::Gelu => {
-                // max(a, 0) - |a| (1 - erf(|a| / √2)) / 2, of an |a| that is not infinite.
-                let (zero, half, one) = (number(self, 0.0), number(self, 0.5), number(self, 1.0));
-                let (end, scale) = (number(self, 16.0), number(self, std::f32::consts::FRAC_1_SQRT_2));
+                let (zero, one) = (self.number(0.0), self.number(1.0));
                 let size = self.builder.ins().fabs(a);
-                let size = self.binary(BinaryOp::Min, end, size);
+                let negative = self.builder.ins().fneg(size);
+                let power = self.call_math(MathFunction::Exp, negative)?;
+                let above = self.builder.ins().fcmp(FloatCC::GreaterThan, a, zero);
+                let numerator = self.builder.ins().select(above, one, power);
+                let denominator = self.builder.ins().fadd(one, power);
+                self.builder.ins().fdiv(numerator, denominator)
+            }
+            UnaryOp::Exp => self.call_math(MathFunction::Exp, a)?,
+            UnaryOp::Expm1 => self.call_math(MathFunction::Expm1, a)?,
+            UnaryOp::Log => self.call_math(MathFunction::Log, a)?,
+            UnaryOp::Log1p => self.call_math(MathFunction::Log1p, a)?,
+            UnaryOp::Tanh => self.call_math(MathFunction::Tanh, a)?,
+            UnaryOp::Erf => self.call_math(MathFunction::Erf, a)?,
+            // max(a, 0) - |a| erfc(|a| / √2) / 2, of an |a| that is not infinite.
+            UnaryOp::Gelu => {
+                let (half, end) = (self.number(0.5), self.number(16.0));
+                let scale = self.number(std::f32::consts::FRAC_1_SQRT_2);
+                let size = self.builder.ins().fabs(a);
+                let size = self.instruction(BinaryOp::Min, end, size);
                 let scaled = self.builder.ins().fmul(size, scale);
-                let erf = self.function(UnaryOp::Erf, scaled)?;
-                let rest = self.builder.ins().fsub(one, erf);
+                let rest = self.call_math(MathFunction::Erfc, scaled)?;
                 let rest = self.builder.ins().fmul(rest, half);
                 let lost = self.builder.ins().fmul(size, rest);
-                let positive = self.binary(BinaryOp::Max, a, zero);
+                let positive = self.relu(a);
                 self.builder.ins().fsub(positive, lost)
             }
             UnaryOp::GeluTanh => {
                 let slope = 2.0 * std::f64::consts::FRAC_2_PI.sqrt();
-                let (linear, cubic) = (number(self, slope as f32), number(self, (slope * UnaryOp::GELU_CUBIC) as f32));
+                let (linear, cubic) = (self.number(slope as f32), self.number((slope * UnaryOp::GELU_CUBIC) as f32));
                 let square = self.builder.ins().fmul(a, a);
                 let slope = self.builder.ins().fmul(square, cubic);
                 let slope = self.builder.ins().fadd(slope, linear);
@@ -119,38 +124,52 @@ impl Emitter<'_> {
                 self.builder.ins().fmul(a, gate)
             }
             UnaryOp::HardSwish => {
-                let (zero, half, one) = (number(self, 0.0), number(self, 0.5), number(self, 1.0));
-                let sixth = number(self, 1.0 / 6.0);
+                let (half, one, sixth) = (self.number(0.5), self.number(1.0), self.number(1.0 / 6.0));
                 let line = self.builder.ins().fmul(a, sixth);
                 let line = self.builder.ins().fadd(line, half);
-                let gate = self.binary(BinaryOp::Max, line, zero);
-                let gate = self.binary(BinaryOp::Min, gate, one);
+                let gate = self.relu(line);
+                let gate = self.instruction(BinaryOp::Min, one, gate);
                 self.builder.ins().fmul(a, gate)
             }
         })
     }
 
-    pub(super) fn function(&mut self, op: UnaryOp, a: Value) -> Result<Value, CodegenError> {
-        let callee = self.callees.math.iter().find(|(known, _)| *known == op).map(|(_, callee)| *callee);
-        let callee = callee.ok_or_else(|| CodegenError::Backend(format!("`{op}` has no implementation")))?;
+    fn number(&mut self, value: f32) -> Value {
+        self.builder.ins().f32const(value)
+    }
+
+    fn relu(&mut self, a: Value) -> Value {
+        let zero = self.number(0.0);
+        self.instruction(BinaryOp::Max, zero, a)
+    }
+
+    fn call_math(&mut self, function: MathFunction, a: Value) -> Result<Value, CodegenError> {
+        let callee = self.callees.math.iter().find(|(known, _)| *known == function).map(|(_, callee)| *callee);
+        let callee = callee.ok_or_else(|| CodegenError::Backend(format!("`{}` is not declared", function.symbol())))?;
         let call = self.builder.ins().call(callee, &[a]);
         Ok(self.builder.inst_results(call)[0])
     }
 
-    /// Cranelift turns the selections into single instructions; like those, they give `b` where `a` or `b` is not a number.
+    /// `max` and `min` as the instructions of processors: they give `b` where `a` or `b` is not a number. Cranelift turns the
+    /// selections into single instructions. With a number as `a`, this is what [`BinaryOp`] means, at a third of the cost.
+    fn instruction(&mut self, op: BinaryOp, a: Value, b: Value) -> Value {
+        let (left, right) = if op == BinaryOp::Max { (b, a) } else { (a, b) };
+        let flag = self.builder.ins().fcmp(FloatCC::LessThan, left, right);
+        self.builder.ins().select(flag, a, b)
+    }
+
     pub(super) fn binary(&mut self, op: BinaryOp, a: Value, b: Value) -> Value {
         match op {
             BinaryOp::Add => self.builder.ins().fadd(a, b),
             BinaryOp::Sub => self.builder.ins().fsub(a, b),
             BinaryOp::Mul => self.builder.ins().fmul(a, b),
             BinaryOp::Div => self.builder.ins().fdiv(a, b),
-            BinaryOp::Max => {
-                let flag = self.builder.ins().fcmp(FloatCC::LessThan, b, a);
-                self.builder.ins().select(flag, a, b)
-            }
-            BinaryOp::Min => {
-                let flag = self.builder.ins().fcmp(FloatCC::LessThan, a, b);
-                self.builder.ins().select(flag, a, b)
+            BinaryOp::Max => self.builder.ins().fmax(a, b),
+            BinaryOp::Min => self.builder.ins().fmin(a, b),
+            BinaryOp::Gate => {
+                let zero = self.number(0.0);
+                let above = self.builder.ins().fcmp(FloatCC::GreaterThan, b, zero);
+                self.builder.ins().select(above, a, zero)
             }
         }
     }

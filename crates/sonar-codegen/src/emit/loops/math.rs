@@ -2,37 +2,88 @@
 
 use sonar_ir::scalar::UnaryOp;
 
-/// A scalar function in Rust.
-pub(crate) type MathFunction = extern "C" fn(f32) -> f32;
-
-/// Scalar functions that are called instead of being emitted: operation, symbol, implementation. The symbols are those of
-/// the C library, so that object files link with it; code in memory is given the implementations.
-pub(crate) const MATH: [(UnaryOp, &str, MathFunction); 4] = [
-    (UnaryOp::Exp, "expf", math::exp),
-    (UnaryOp::Log, "logf", math::log),
-    (UnaryOp::Tanh, "tanhf", math::tanh),
-    (UnaryOp::Erf, "erff", math::erf),
-];
-
-/// The function that an operation calls, if it does.
-pub(crate) fn called(op: UnaryOp) -> Option<UnaryOp> {
-    // Some functions are put together from others.
-    let function = match op {
-        UnaryOp::Sigmoid | UnaryOp::Silu | UnaryOp::GeluTanh => UnaryOp::Exp,
-        UnaryOp::Gelu => UnaryOp::Erf,
-        _ => op,
-    };
-    MATH.iter().any(|(known, ..)| *known == function).then_some(function)
+/// A function that is called instead of being emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MathFunction {
+    Exp,
+    Expm1,
+    Log,
+    Log1p,
+    Tanh,
+    Erf,
+    /// `1 - erf(x)`, with all digits where it is small.
+    Erfc,
 }
 
-/// Implementations of [`MATH`].
-mod math {
+impl MathFunction {
+    /// The function that an operation calls, if it calls one.
+    pub(crate) fn of(op: UnaryOp) -> Option<MathFunction> {
+        Some(match op {
+            UnaryOp::Exp | UnaryOp::Sigmoid | UnaryOp::Silu | UnaryOp::GeluTanh => MathFunction::Exp,
+            UnaryOp::Expm1 => MathFunction::Expm1,
+            UnaryOp::Log => MathFunction::Log,
+            UnaryOp::Log1p => MathFunction::Log1p,
+            UnaryOp::Tanh => MathFunction::Tanh,
+            UnaryOp::Erf => MathFunction::Erf,
+            UnaryOp::Gelu => MathFunction::Erfc,
+            UnaryOp::Neg | UnaryOp::Relu | UnaryOp::Step | UnaryOp::Abs | UnaryOp::Sqrt => return None,
+            UnaryOp::Rsqrt | UnaryOp::Recip | UnaryOp::HardSwish => return None,
+        })
+    }
+
+    /// All of them.
+    pub(crate) const ALL: [MathFunction; 7] = [
+        MathFunction::Exp,
+        MathFunction::Expm1,
+        MathFunction::Log,
+        MathFunction::Log1p,
+        MathFunction::Tanh,
+        MathFunction::Erf,
+        MathFunction::Erfc,
+    ];
+
+    /// The symbol of the C library: object files link with it.
+    pub(crate) fn symbol(self) -> &'static str {
+        match self {
+            MathFunction::Exp => "expf",
+            MathFunction::Expm1 => "expm1f",
+            MathFunction::Log => "logf",
+            MathFunction::Log1p => "log1pf",
+            MathFunction::Tanh => "tanhf",
+            MathFunction::Erf => "erff",
+            MathFunction::Erfc => "erfcf",
+        }
+    }
+
+    /// The implementation that code in memory calls.
+    pub(crate) fn implementation(self) -> extern "C" fn(f32) -> f32 {
+        match self {
+            MathFunction::Exp => implementations::exp,
+            MathFunction::Expm1 => implementations::expm1,
+            MathFunction::Log => implementations::log,
+            MathFunction::Log1p => implementations::log1p,
+            MathFunction::Tanh => implementations::tanh,
+            MathFunction::Erf => implementations::erf,
+            MathFunction::Erfc => implementations::erfc,
+        }
+    }
+}
+
+mod implementations {
     pub(super) extern "C" fn exp(x: f32) -> f32 {
         x.exp()
     }
 
+    pub(super) extern "C" fn expm1(x: f32) -> f32 {
+        x.exp_m1()
+    }
+
     pub(super) extern "C" fn log(x: f32) -> f32 {
         x.ln()
+    }
+
+    pub(super) extern "C" fn log1p(x: f32) -> f32 {
+        x.ln_1p()
     }
 
     pub(super) extern "C" fn tanh(x: f32) -> f32 {
@@ -40,6 +91,10 @@ mod math {
     }
 
     pub(super) extern "C" fn erf(x: f32) -> f32 {
-        super::UnaryOp::Erf.eval(f64::from(x)) as f32
+        libm::erff(x)
+    }
+
+    pub(super) extern "C" fn erfc(x: f32) -> f32 {
+        libm::erfcf(x)
     }
 }

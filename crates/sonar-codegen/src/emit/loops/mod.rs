@@ -23,16 +23,17 @@ use cranelift_codegen::ir::{BlockArg, FuncRef, Function, InstBuilder, MemFlagsDa
 use cranelift_codegen::ir::{StackSlotData, StackSlotKind, Value};
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use math::MathFunction;
 use sonar_ir::loops::{Access, Bound, BufId, BufferKind, LoopKind, Program, Reduce, Stmt, Update, Var};
-use sonar_ir::scalar::{BinaryOp, ReduceOp, UnaryOp};
+use sonar_ir::scalar::ReduceOp;
 use std::collections::HashMap;
 
 /// Functions that a program calls.
 pub(crate) struct Callees {
     /// One for each of [`Program::tiles`].
     pub tiles: Vec<FuncRef>,
-    /// Those of [`math::MATH`] that the statements call.
-    pub math: Vec<(UnaryOp, FuncRef)>,
+    /// Functions of the C library that the statements call.
+    pub math: Vec<(MathFunction, FuncRef)>,
 }
 
 /// The number of iterations that may be divided between threads, if the body is one parallel loop.
@@ -204,10 +205,8 @@ impl<'a> Emitter<'a> {
         let Some(&(var, extent)) = loops.first() else {
             let value = self.expr(&update.value, None)?;
             return match update.op {
-                ReduceOp::Sum => Ok(self.binary(BinaryOp::Add, acc, value)),
-                ReduceOp::Max => Ok(self.binary(BinaryOp::Max, acc, value)),
-                ReduceOp::Min => Ok(self.binary(BinaryOp::Min, acc, value)),
                 ReduceOp::Mean => Err(self.unsupported("a reduction by mean")),
+                op => Ok(self.binary(op.combine(), acc, value)),
             };
         };
         match extent {

@@ -39,6 +39,7 @@ impl Emitter<'_> {
             Inst::Copy { dst, a } if dst == a => Ok(()),
             Inst::Copy { dst, a } => self.asm.push(&Instruction::with2(codes.load, r(dst), r(a))?),
             Inst::Unary { op, dst, a } => self.unary(op, r(dst), r(a)),
+            Inst::Or { dst, a, b } => self.asm.push(&Instruction::with3(codes.or, r(dst), r(a), r(b))?),
             Inst::Binary { op, dst, a, b } => {
                 let code = match op {
                     BinaryOp::Add => codes.add,
@@ -47,6 +48,7 @@ impl Emitter<'_> {
                     BinaryOp::Div => codes.div,
                     BinaryOp::Max => codes.max,
                     BinaryOp::Min => codes.min,
+                    BinaryOp::Gate => return self.gate(r(dst), r(a), r(b)),
                 };
                 self.asm.push(&Instruction::with3(code, r(dst), r(a), r(b))?)
             }
@@ -156,7 +158,6 @@ impl Emitter<'_> {
     fn unary(&mut self, op: UnaryOp, dst: Register, a: Register) -> Result<(), CodegenError> {
         const SIGN: u32 = 1 << 31;
         match op {
-            UnaryOp::Relu => self.with_constant(self.codes.max, dst, a, 0),
             UnaryOp::Neg => self.with_constant(self.codes.xor, dst, a, SIGN),
             UnaryOp::Abs => self.with_constant(self.codes.and, dst, a, !SIGN),
             UnaryOp::Sqrt => self.asm.push(&Instruction::with2(self.codes.sqrt, dst, a)?),
@@ -165,20 +166,38 @@ impl Emitter<'_> {
         }
     }
 
+    /// Compares with 0: lanes above it are set in the mask register (AVX-512) or in `dst` (AVX2).
+    fn above_zero(&mut self, dst: Register, a: Register) -> Result<(), CodegenError> {
+        let (code, flags, operand, copies) = match self.width {
+            Width::Avx2 => (Code::VEX_Vcmpps_ymm_ymm_ymmm256_imm8, dst, rip(), 8),
+            Width::Avx512 => (Code::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae, COMPARE_MASK, rip_broadcast(), 1),
+        };
+        let zero = self.asm.constant(0, copies);
+        self.asm.push_rip(&mut Instruction::with4(code, flags, a, operand, GREATER)?, zero)
+    }
+
+    /// `dst` = `a` where `b > 0`, else 0. With AVX2 `dst` is another register than `a`.
+    fn gate(&mut self, dst: Register, a: Register, b: Register) -> Result<(), CodegenError> {
+        self.above_zero(dst, b)?;
+        match self.width {
+            Width::Avx2 => self.asm.push(&Instruction::with3(self.codes.and, dst, dst, a)?),
+            Width::Avx512 => {
+                let mut copy = Instruction::with2(self.codes.load, dst, a)?;
+                copy.set_op_mask(COMPARE_MASK);
+                copy.set_zeroing_masking(true);
+                self.asm.push(&copy)
+            }
+        }
+    }
+
+    /// `dst` = 1 where `a > 0`, else 0.
     fn step(&mut self, dst: Register, a: Register) -> Result<(), CodegenError> {
         let one = 1f32.to_bits();
+        self.above_zero(dst, a)?;
         match self.width {
-            Width::Avx2 => {
-                let zero = self.asm.constant(0, 8);
-                let code = Code::VEX_Vcmpps_ymm_ymm_ymmm256_imm8;
-                self.asm.push_rip(&mut Instruction::with4(code, dst, a, rip(), GREATER)?, zero)?;
-                self.with_constant(self.codes.and, dst, dst, one)
-            }
+            Width::Avx2 => self.with_constant(self.codes.and, dst, dst, one),
             Width::Avx512 => {
-                let zero = self.asm.constant(0, 1);
                 let one = self.asm.constant(one, 1);
-                let code = Code::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae;
-                self.asm.push_rip(&mut Instruction::with4(code, COMPARE_MASK, a, rip_broadcast(), GREATER)?, zero)?;
                 let mut broadcast = Instruction::with2(self.codes.broadcast, dst, rip())?;
                 broadcast.set_op_mask(COMPARE_MASK);
                 broadcast.set_zeroing_masking(true);

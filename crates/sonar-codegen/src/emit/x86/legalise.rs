@@ -4,6 +4,7 @@ use super::encoding::Width;
 use super::unsupported;
 use crate::emit::registers::register_count;
 use crate::error::CodegenError;
+use sonar_ir::scalar::BinaryOp;
 use sonar_ir::tile::{Inst, Ptr, Reg, Tile, TileStmt};
 
 /// Refuses what the emitter cannot express.
@@ -29,13 +30,14 @@ pub(super) fn check(tile: &Tile, block: &[TileStmt], depth: usize) -> Result<(),
     Ok(())
 }
 
-pub(super) fn check_pointer(tile: &Tile, ptr: Ptr) -> Result<(), CodegenError> {
+fn check_pointer(tile: &Tile, ptr: Ptr) -> Result<(), CodegenError> {
     if (ptr.0 as usize) < tile.pointers { Ok(()) } else { Err(unsupported(tile, format!("no pointer {}", ptr.0))) }
 }
 
-/// Splits what the instruction set lacks: AVX2 cannot broadcast a memory operand within a multiply-add.
+/// Splits what the instruction set lacks: AVX2 cannot broadcast a memory operand within a multiply-add, and a comparison needs a
+/// register of its own.
 pub(super) fn legalise(tile: &Tile, width: Width) -> Tile {
-    pub(super) fn block(stmts: &[TileStmt], temporary: Reg) -> Vec<TileStmt> {
+    fn block(stmts: &[TileStmt], temporary: Reg) -> Vec<TileStmt> {
         let mut result = Vec::with_capacity(stmts.len());
         for stmt in stmts {
             match stmt {
@@ -45,6 +47,10 @@ pub(super) fn legalise(tile: &Tile, width: Width) -> Tile {
                 TileStmt::Inst(Inst::FmaBroadcast { acc, addr, b }) => {
                     result.push(TileStmt::Inst(Inst::Broadcast { dst: temporary, addr: *addr }));
                     result.push(TileStmt::Inst(Inst::Fma { acc: *acc, a: temporary, b: *b }));
+                }
+                TileStmt::Inst(Inst::Binary { op: BinaryOp::Gate, dst, a, b }) if dst == a => {
+                    result.push(TileStmt::Inst(Inst::Copy { dst: temporary, a: *a }));
+                    result.push(TileStmt::Inst(Inst::Binary { op: BinaryOp::Gate, dst: *dst, a: temporary, b: *b }));
                 }
                 other => result.push(other.clone()),
             }
