@@ -18,6 +18,7 @@ mod args;
 mod commands;
 mod emit;
 mod exit;
+mod json;
 mod machine;
 mod model;
 mod report;

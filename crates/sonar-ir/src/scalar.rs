@@ -181,13 +181,27 @@ pub fn in_f32_range(x: f64) -> f64 {
     if normal.contains(&x.abs()) { x } else { f64::from(x as f32) }
 }
 
+/// The name of a number that is not finite, for formats that have no such numbers, as JSON: `NaN`, `Infinity` or `-Infinity`.
+/// `None` if it is finite.
+pub fn name_if_not_finite(value: f64) -> Option<&'static str> {
+    match value {
+        v if v.is_finite() => None,
+        v if v.is_nan() => Some("NaN"),
+        v if v > 0.0 => Some("Infinity"),
+        _ => Some("-Infinity"),
+    }
+}
+
 /// Serde form of an `f32` that formats without infinities, such as JSON, keep too: what is not finite becomes its name.
 pub mod any_f32 {
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    /// Writes a number, or `"inf"`, `"-inf"` or `"NaN"`.
+    /// Writes a number, or the [name](super::name_if_not_finite) of one that is not finite.
     pub fn serialize<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
-        if value.is_finite() { serializer.serialize_f32(*value) } else { serializer.collect_str(value) }
+        match super::name_if_not_finite(f64::from(*value)) {
+            None => serializer.serialize_f32(*value),
+            Some(name) => serializer.serialize_str(name),
+        }
     }
 
     /// Reads what [`serialize`] writes.

@@ -26,7 +26,9 @@ impl Tensor {
     }
 
     /// The largest absolute difference to `reference`, as a share of the largest absolute value of `reference`.
-    /// Not-a-number anywhere on one side only, or different shapes, give infinity.
+    ///
+    /// Not-a-number equals not-a-number, and an infinity the one of the same sign. If they meet anything else, or if the shapes differ,
+    /// the error is infinite. It is never not-a-number.
     pub fn relative_error(&self, reference: &Tensor) -> f64 {
         if self.shape != reference.shape {
             return f64::INFINITY;
@@ -49,3 +51,24 @@ impl Tensor {
 
 /// Tensors by name: the inputs and parameters of a graph.
 pub type Values = std::collections::BTreeMap<String, Tensor>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_finite_equals_only_its_like() {
+        let error = |found: f32, expected: f32| {
+            let tensor = |v| Tensor::new(vec![2], vec![1.0, v]);
+            tensor(found).relative_error(&tensor(expected))
+        };
+        let (nan, inf) = (f32::NAN, f32::INFINITY);
+        for (found, expected) in [(nan, nan), (-nan, nan), (inf, inf), (-inf, -inf), (0.0, -0.0)] {
+            assert_eq!(error(found, expected), 0.0, "{found} {expected}");
+        }
+        for (found, expected) in [(nan, 1.0), (1.0, nan), (nan, inf), (inf, nan), (inf, -inf), (inf, f32::MAX), (1.0, -inf)] {
+            assert_eq!(error(found, expected), f64::INFINITY, "{found} {expected}");
+        }
+        assert_eq!(error(1.5, 1.0), 0.5);
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::args::{Format, RunArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
+use crate::json::{number, numbers};
 use crate::model::compiled::prepare;
 use crate::terminal::output::outln;
 use serde_json::json;
@@ -29,9 +30,9 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     };
     match args.format {
         Format::Json => {
-            let outputs: Vec<_> = shapes.iter().zip(&ready.outputs).map(|(s, d)| json!({ "shape": s, "data": d })).collect();
-            let document =
-                json!({ "schema": 1, "model": prepared.described.graph.name, "outputs": outputs, "relative_error": error });
+            let outputs: Vec<_> =
+                shapes.iter().zip(&ready.outputs).map(|(s, d)| json!({ "shape": s, "data": numbers(d) })).collect();
+            let document = json!({ "schema": 1, "model": prepared.described.graph.name, "outputs": outputs, "relative_error": error.map(number) });
             outln!("{}", serde_json::to_string(&document).or_exit(Exit::Internal)?);
         }
         Format::Text => {

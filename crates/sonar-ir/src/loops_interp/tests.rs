@@ -1,7 +1,7 @@
 //! Loop programs by hand: what they print, what they compute, and what is refused.
 
 use super::*;
-use crate::scalar::{BinaryOp, UnaryOp};
+use crate::scalar::{BinaryOp, ReduceOp, UnaryOp};
 use crate::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
 use crate::verify::ProgramProblem;
 use expect_test::expect;

@@ -15,5 +15,6 @@ mod random;
 mod recurrent;
 mod resize;
 mod sparse;
+mod special;
 mod support;
 mod windows;

@@ -154,7 +154,7 @@ impl Lower<'_> {
                 let index = gradient.index(&[axes.index[0].clone(), y, x, axes.index[3].clone()]);
                 let distance = binary(BinaryOp::Sub, load(winner.buffer, index.clone()), Expr::Const(number as f32));
                 let same = binary(BinaryOp::Sub, Expr::Const(0.5), unary(UnaryOp::Abs, distance));
-                let value = mul(unary(UnaryOp::Step, same), load(gradient.buffer, index));
+                let value = binary(BinaryOp::Gate, load(gradient.buffer, index), same);
                 Update { loops: vec![], op: ReduceOp::Sum, value }
             })
             .collect();
