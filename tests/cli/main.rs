@@ -12,6 +12,7 @@ mod interrupt;
 mod linking;
 mod machine;
 mod mistakes;
+mod numbers;
 mod onnx;
 #[path = "../support/onnx_file.rs"]
 mod onnx_file;

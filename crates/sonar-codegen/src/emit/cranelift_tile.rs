@@ -3,8 +3,8 @@
 //! The function has the same interface as the ones of [`crate::emit::x86`]. A virtual register is one 128-bit vector, or
 //! four scalars on a target without vectors; every operation is applied to each of these parts.
 //!
-//! Loads through pointers that the tile never stores through may be moved: a tile must not write memory that it reads
-//! later through another pointer.
+//! If a tile never stores through a pointer, its loads through this pointer may be moved. So a tile must not write memory that it
+//! reads later through another pointer.
 
 use crate::emit::registers::register_count;
 use crate::error::CodegenError;
@@ -370,7 +370,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// `left ? right` decides, lane by lane, between `yes` and `no`. Cranelift turns the forms above into `maxps`, `minps`.
+    /// `yes` in the lanes where `left` and `right` are in this relation, else `no`. Cranelift turns the forms of `max` and `min` into single
+    /// instructions.
     fn select(&mut self, condition: FloatCC, left: Value, right: Value, yes: Value, no: Value) -> Value {
         let flag = self.builder.ins().fcmp(condition, left, right);
         if self.ty == F32 {

@@ -1,15 +1,15 @@
-//! What statements use: buffers, conditions, functions and tiles.
+//! The buffers, conditions, functions and tiles that statements refer to.
 
 use sonar_ir::loops::{Access, Bound, Expr, Stmt};
 use sonar_ir::scalar::UnaryOp;
 
-/// What some statements use, in the order of the text.
+/// References of some statements, in the order of the text.
 #[derive(Default)]
 pub(crate) struct References<'p> {
     pub accesses: Vec<&'p Access>,
     pub bounds: Vec<&'p Bound>,
     pub functions: Vec<UnaryOp>,
-    /// Whether they call tiles.
+    /// Whether the statements call tiles.
     pub tiles: bool,
 }
 
@@ -26,7 +26,7 @@ impl<'p> References<'p> {
         uses
     }
 
-    /// Whether a buffer is read or written.
+    /// Whether the statements read or write a buffer.
     pub(crate) fn touches(&self, buffer: usize) -> bool {
         self.accesses.iter().any(|access| access.buffer.0 as usize == buffer)
     }

@@ -43,7 +43,7 @@ enum Node<'a> {
     Other(&'a TileStmt),
 }
 
-/// Annotates a block; `live` is the set of registers that are read after it, and becomes that before it.
+/// Annotates a block. `live` is the set of registers that are read after the block; it becomes the set before the block.
 fn backward<'a>(block: &'a [TileStmt], live: &mut Vec<bool>) -> Vec<Node<'a>> {
     let mut nodes = Vec::with_capacity(block.len());
     for stmt in block.iter().rev() {
@@ -186,7 +186,7 @@ impl Forward<'_> {
         }
     }
 
-    /// Gives back what dies as an operand, so that the result may take its place.
+    /// Gives back operands that nothing reads later, so that the result may take their register.
     fn release_sources(&mut self, dst: Reg, dead: &[Reg]) {
         for r in dead.iter().filter(|r| **r != dst) {
             self.release(&[*r]);

@@ -106,5 +106,8 @@ fn sources(plan: &Plan, call: &KernelCall, uses: &KernelReferences) -> Result<Ve
     if slots.iter().all(|&slot| matches!(plan.slots[slot].kind, SlotKind::Param(_) | SlotKind::Const(_))) {
         return Ok(slots);
     }
-    Err(CodegenError::Unsupported { name: program.name.clone(), reason: "its setup reads what is not a weight".to_string() })
+    Err(CodegenError::Unsupported {
+        name: program.name.clone(),
+        reason: "its setup reads a value that is not a weight".to_string(),
+    })
 }

@@ -32,7 +32,7 @@ pub(crate) struct Definitions<M: Module> {
     math: Vec<(MathFunction, FuncId)>,
     pub context: Context,
     pub builder: FunctionBuilderContext,
-    /// Texts of what was defined, if they are wanted.
+    /// The functions as text, if they are wanted.
     pub listing: Option<Vec<Listing>>,
     setups: usize,
     bodies: usize,
@@ -44,7 +44,7 @@ pub(crate) struct Listing {
     pub source: Source,
 }
 
-/// What a function was made from.
+/// The source of a function.
 pub(crate) enum Source {
     /// Cranelift IR, and the instructions that it became.
     Cranelift { clif: String, assembly: String },
@@ -160,14 +160,14 @@ impl<M: Module> Definitions<M> {
         Ok(id)
     }
 
-    /// A function of so many addresses or integers.
+    /// The signature of a function of `params` addresses or integers.
     fn signature(&self, params: usize) -> Signature {
         let mut signature = self.module.make_signature();
         signature.params.extend((0..params).map(|_| AbiParam::new(I64)));
         signature
     }
 
-    /// Compiles what is in the context.
+    /// Compiles the function in the context.
     fn define(&mut self, name: &str) -> Result<FuncId, CodegenError> {
         self.define_as(name, Linkage::Local)
     }

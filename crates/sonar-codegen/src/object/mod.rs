@@ -42,7 +42,7 @@ use sonar_ir::tensor::Tensor;
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};
 
-/// The most bytes of constants: code reaches all of an object by offsets of 32 bits with a sign.
+/// The most bytes of constants: code addresses an object by signed offsets of 32 bits.
 const MAX_CONSTANTS: usize = 1 << 30;
 
 /// Alignment of the constants and of the arena within the workspace, in bytes.
@@ -70,8 +70,8 @@ pub struct ObjectFile {
 /// Compiles a plan and the parameters that `value_of` gives by name to an object file, the names of whose functions begin with `name`,
 /// which must be a name in C.
 ///
-/// The target need not be this machine. Weights are packed by code for this one, so its vectors must be as wide as those that
-/// setups use; narrower ones are refused.
+/// The target need not be this machine. Code for this machine packs the weights, so this machine needs vectors as wide as those
+/// of the setups; otherwise the plan is refused.
 pub fn object<'v, E: From<CodegenError>>(
     plan: &Plan,
     target: &Target,
@@ -91,7 +91,7 @@ pub fn object<'v, E: From<CodegenError>>(
     Ok(ObjectFile { bytes, workspace_bytes, weight_bytes, fingerprint, needs_libm, needs_libc })
 }
 
-/// The constants, packed by code for this machine: what setups compute does not depend on the target.
+/// The constants, packed by code for this machine. The result of a setup does not depend on the target.
 fn pack<'v, E: From<CodegenError>>(
     plan: &Plan,
     placement: &Placement,
@@ -155,7 +155,7 @@ fn add_second_name(product: &mut ObjectProduct, function: FuncId, fingerprint: &
     product.object.add_symbol(second);
 }
 
-/// The constants as read-only data, in the byte order of every target that there is.
+/// The constants as read-only data. All targets are little-endian.
 fn define_constants(module: &mut ObjectModule, name: &str, constants: &AlignedBuffer) -> Result<DataId, CodegenError> {
     let bytes: Vec<u8> = constants.as_slice().iter().flat_map(|value| value.to_le_bytes()).collect();
     let id = module.declare_data(name, Linkage::Local, false, false)?;
@@ -239,14 +239,14 @@ fn define_run(
     Ok(())
 }
 
-/// The function that makes the calls, as far as it is built.
+/// The function that makes the calls, under construction.
 struct Caller<'a> {
     builder: FunctionBuilder<'a>,
-    /// Where a null pointer leads to.
+    /// The block to which a null pointer leads.
     refused: Block,
     inputs: Value,
     outputs: Value,
-    /// Addresses of the buffers of the call that comes next.
+    /// Addresses of the buffers of the next call.
     table: StackSlot,
 }
 

@@ -1,4 +1,4 @@
-//! The function by which a program asks whether the processor that it runs on has what the code of an object needs.
+//! The function that tells a program whether its processor can run the code of an object.
 
 use crate::error::CodegenError;
 use crate::module::Definitions;
@@ -26,7 +26,7 @@ pub(crate) fn define<M: Module>(definitions: &mut Definitions<M>, target: &Targe
             ask_riscv(definitions)?;
             definitions.define_as(name, Linkage::Export)
         }
-        // The base of an architecture is what every processor of it has.
+        // Every processor of an architecture has its base.
         InstructionSet::Aarch64 | InstructionSet::Riscv64 => {
             define_constant_function(definitions, I32, 1);
             definitions.define_as(name, Linkage::Export)
@@ -39,7 +39,7 @@ pub(crate) fn asks_the_system(target: &Target) -> bool {
     target.instruction_set == InstructionSet::Riscv64V
 }
 
-/// What `cpuid` and `xgetbv` must tell; every bit of a mask is needed.
+/// The bits that `cpuid` and `xgetbv` must report; all bits of a mask are needed.
 struct Masks {
     /// Leaf 1, `ecx`: SSE3, SSSE3, SSE4.1, SSE4.2, POPCNT; then FMA, OSXSAVE, AVX.
     basic: u32,
@@ -121,7 +121,7 @@ fn need(a: &mut CodeAssembler, register: AsmRegister32, mask: u32, no: CodeLabel
     Ok(())
 }
 
-/// Fills the context with the function for RISC-V with vectors: Linux tells the extensions of one letter in `AT_HWCAP`.
+/// Fills the context with the function for RISC-V with vectors. Linux reports extensions of one letter in `AT_HWCAP`.
 fn ask_riscv<M: Module>(definitions: &mut Definitions<M>) -> Result<(), CodegenError> {
     const AT_HWCAP: i64 = 16;
     let mut signature = definitions.module.make_signature();

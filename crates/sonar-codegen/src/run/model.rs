@@ -96,7 +96,7 @@ impl CompiledPlan {
     }
 
     /// A model with the parameters that `value_of` gives by name. It is asked for a parameter whenever that is to be copied
-    /// or packed, and what it gave is dropped before it is asked for those of the next call.
+    /// or packed. Its value is dropped before the parameters of the next call are asked for.
     pub fn load_with<'v, E: From<CodegenError>>(
         &self,
         mut value_of: impl FnMut(&str) -> Result<Cow<'v, Tensor>, E>,

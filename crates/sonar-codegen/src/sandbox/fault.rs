@@ -1,24 +1,24 @@
-//! Kernels that misbehave on purpose, as wrongly generated code would: what has to survive kernels is tested with them.
+//! Faults that a kernel commits on purpose, as wrongly generated code might. Tests check that the rest of the program survives them.
 
 use serde::{Deserialize, Serialize};
 use std::hint::black_box;
 use std::str::FromStr;
 
-/// What a kernel does wrong, instead of or after its work.
+/// The fault that a kernel commits, after its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
-    /// Writes where no memory is.
+    /// Writes to an address without memory.
     Segfault,
-    /// Executes an instruction that no processor has.
+    /// Executes an illegal instruction.
     IllegalInstruction,
-    /// Does not end.
+    /// Runs for ever.
     Endless,
-    /// Asks for 10 GB.
+    /// Allocates 10 GB.
     Memory,
     /// Calls itself until the stack is full.
     Stack,
-    /// Writes a vector behind its last argument.
+    /// Writes a vector behind the end of its last argument.
     OutOfBounds,
     /// Gives a wrong number.
     WrongOutput,
@@ -52,10 +52,10 @@ impl Fault {
         }
     }
 
-    /// Does it, after a kernel has written its arguments.
+    /// Commits the fault, after the kernel has written its arguments.
     pub(crate) fn commit(self, arguments: &mut [&mut [f32]]) {
         match self {
-            // SAFETY: none: ending the process is what is asked for.
+            // SAFETY: none: the fault is meant to end the process.
             Fault::Segfault => unsafe { black_box(std::ptr::dangling_mut::<f32>()).write_volatile(1.0) },
             Fault::IllegalInstruction => illegal_instruction(),
             Fault::Endless => {
@@ -73,7 +73,7 @@ impl Fault {
                 if let Some(last) = arguments.last_mut() {
                     let end = last.as_mut_ptr_range().end;
                     for element in 0..16 {
-                        // SAFETY: none: it is for the owner of the memory to notice.
+                        // SAFETY: none: the owner of the memory must notice this.
                         unsafe { end.add(element).write_volatile(1.0) };
                     }
                 }
@@ -97,7 +97,7 @@ impl FromStr for Fault {
 }
 
 fn illegal_instruction() {
-    // SAFETY: none: ending the process is what is asked for.
+    // SAFETY: none: the fault is meant to end the process.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         std::arch::asm!("ud2");
@@ -108,7 +108,7 @@ fn illegal_instruction() {
     }
 }
 
-/// A sum of as many frames as the stack has room for.
+/// Calls itself until the stack is full.
 fn descend(depth: u64) -> u64 {
     let frame = black_box([depth; 128]);
     if black_box(true) { descend(depth + 1) + frame[0] } else { frame[1] }

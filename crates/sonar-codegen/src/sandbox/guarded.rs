@@ -1,13 +1,13 @@
-//! Memory whose neighbours nobody may touch.
+//! Memory between forbidden pages.
 
 use std::io;
 use std::ptr::NonNull;
 
-/// Elements that a compiled kernel is given, with forbidden pages before and behind them: code that leaves its buffer ends the
-/// process, instead of changing what belongs to others.
+/// A buffer for a compiled kernel, with forbidden pages before and behind it. Code that leaves the buffer ends the process, so it
+/// cannot change other memory.
 ///
-/// The elements begin at a cache line, as those of a model do. Between them and the forbidden pages is less than a page of slack,
-/// behind them less than a cache line if they are few; [`Guarded::intact`] tells whether it was written.
+/// The first element is at the start of a cache line, as in a model. Between the elements and the forbidden pages lies some slack:
+/// less than a page, and behind a small buffer less than a cache line. [`Guarded::intact`] tells whether the slack was written.
 ///
 /// ```
 /// let mut buffer = sonar_codegen::Guarded::new(100)?;
@@ -27,9 +27,9 @@ pub struct Guarded {
 const GUARD: usize = 64 << 10;
 /// A cache line, and the widest vector.
 const ALIGNMENT: usize = 64;
-/// Buffers of as many bytes or more ask for pages of this size, as those of a model do.
+/// The size of a huge page in bytes. Buffers that are not smaller ask for huge pages, as in a model.
 const HUGE_PAGE: usize = 2 << 20;
-/// Fills the slack: no number that is computed.
+/// The byte that fills the slack. Kernels do not compute numbers of such bytes.
 const SLACK: u8 = 0xa7;
 
 impl Guarded {
@@ -41,7 +41,7 @@ impl Guarded {
         let room = if huge { bytes + HUGE_PAGE } else { bytes }.next_multiple_of(GUARD);
         let mapped = room + 2 * GUARD;
         let mapping = map(mapped)?;
-        // Few elements end at the forbidden region, but for what their alignment takes.
+        // A small buffer ends at the forbidden region, except for the bytes that its alignment needs.
         let offset = match huge {
             true => GUARD + mapping.as_ptr().wrapping_add(GUARD).align_offset(HUGE_PAGE),
             false => GUARD + (room - bytes) / ALIGNMENT * ALIGNMENT,
@@ -69,7 +69,7 @@ impl Guarded {
         unsafe { std::slice::from_raw_parts_mut(self.start(), self.len) }
     }
 
-    /// Whether everything around the elements is as it was at first.
+    /// Whether the slack is unchanged.
     pub fn intact(&self) -> bool {
         self.slack().into_iter().all(|(from, to)| {
             // SAFETY: the range is within the part of the mapping that may be read.

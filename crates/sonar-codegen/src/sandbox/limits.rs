@@ -1,12 +1,12 @@
-//! What the system is asked for about processes: bounds on what one may take, and the end of a group of them.
+//! Limits of this process, and the end of a group of processes.
 
-/// Bounds the addresses that this process may use to `bytes`, and forbids it to leave a core file behind. An allocation beyond
-/// the bound fails. Returns whether that worked; it does on Unix only.
+/// Limits the memory of this process to `bytes` of addresses, and forbids core files. An allocation beyond the limit fails.
+/// Returns whether this worked; it works on Unix only.
 pub fn limit_memory(bytes: u64) -> bool {
     limit(bytes)
 }
 
-/// Ends a process that leads a group, with all others of the group. Returns whether there was such a group.
+/// Ends all processes of the group of this leader. Returns whether there was such a group.
 pub fn end_group(leader: u32) -> bool {
     end(leader)
 }
@@ -27,7 +27,7 @@ fn limit(bytes: u64) -> bool {
 
 #[cfg(unix)]
 fn end(leader: u32) -> bool {
-    // The group of process 0 would be our own, and that of process 1 everybody.
+    // 0 would mean our own group, and 1 every process.
     let Some(leader) = i32::try_from(leader).ok().filter(|&leader| leader > 1) else { return false };
     // SAFETY: sending a signal touches no memory of this process.
     unsafe { libc::kill(-leader, libc::SIGKILL) == 0 }

@@ -1,4 +1,4 @@
-//! Addresses as running pointers: each part of an affine address is computed at the outermost loop where it is known.
+//! Addresses as running pointers. Each part of an affine address is computed at the outermost loop where it is known.
 
 use super::{Binding, Emitter, Moving};
 use crate::error::CodegenError;
@@ -6,7 +6,7 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 use sonar_ir::loops::{Access, Affine, Var};
 
 impl Emitter<'_> {
-    /// The terms of an access that are known at run time only, among the variables that are in scope.
+    /// The terms of an access whose variables are in scope and have no constant value.
     pub(super) fn moving(&self, access: &Access) -> Moving {
         (access.buffer, self.dynamic_terms(&access.index))
     }
@@ -29,7 +29,7 @@ impl Emitter<'_> {
         (offset, complete)
     }
 
-    /// The pointer of a moving address: found in an enclosing loop, or else computed here.
+    /// The pointer of a moving address. It is computed here unless an enclosing loop carries it.
     pub(super) fn pointer(&mut self, moving: &Moving) -> Result<Value, CodegenError> {
         if let Some(pointer) = self.scopes.iter().rev().find_map(|scope| scope.pointers.get(moving)) {
             return Ok(*pointer);

@@ -1,5 +1,5 @@
-//! Conditions: each is evaluated in the outermost loop where all of its variables are known, or not at all where the extents of
-//! the variables decide it.
+//! Conditions. A condition is evaluated in the outermost loop that knows all of its variables. It is not evaluated at all if the
+//! extents of its variables decide it.
 
 use super::{Binding, Emitter};
 use crate::error::CodegenError;
@@ -60,7 +60,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Evaluates a bound on entry to the loop of `var` if that is the last of its variables to be known.
+    /// Evaluates a bound on entry to the loop of `var`, if all of its other variables are known already.
     pub(super) fn evaluate_early(&mut self, bound: &Bound, var: Var) {
         if let Some(bound) = self.resolve(bound)
             && bound.expr.coefficient(var) != 0
@@ -73,7 +73,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// The truth of a resolved bound: found in an enclosing loop, or else computed here.
+    /// The truth of a resolved bound. It is computed here unless an enclosing loop has it.
     pub(super) fn evaluate(&mut self, bound: &Bound) -> Value {
         if let Some(value) = self.scopes.iter().rev().find_map(|scope| scope.conditions.get(bound)) {
             return *value;
@@ -85,7 +85,7 @@ impl Emitter<'_> {
                 value = self.builder.ins().iadd(value, term);
             }
         }
-        // One comparison does for both sides: what is below `low` is large when read as unsigned.
+        // One comparison checks both sides: a value below `low` is a large unsigned number.
         let size = (bound.high - bound.low).max(0);
         let size = self.builder.ins().iconst(I64, size);
         self.builder.ins().icmp(IntCC::UnsignedLessThan, value, size)

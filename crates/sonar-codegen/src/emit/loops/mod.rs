@@ -1,13 +1,11 @@
 //! Loop programs to Cranelift IR.
 //!
-//! The function is `fn(args: *const *mut f32, low: i64, high: i64)`: the addresses of all buffers of the program in
-//! order, and the iterations of the outermost loop to run, if that is parallel (see [`parallel_extent`]).
+//! The function is `fn(args: *const *mut f32, low: i64, high: i64)`. `args` has the addresses of all buffers of the program in
+//! order. If the outermost loop is parallel, `low..high` are the iterations to run (see [`parallel_extent`]).
 //!
-//! Addresses are kept as running pointers. On entry to a loop, every access below it whose address moves with that loop
-//! gets a pointer that the loop carries and increments; accesses to one buffer that differ by a constant share it. So
-//! each part of an affine address is computed at the outermost loop where it is known. Conditions are treated the same
-//! way: each is evaluated in the outermost loop where all of its variables are known, or not at all where the extents
-//! of the variables decide it.
+//! Addresses are running pointers. Each loop carries and increments one pointer for every address below it that moves with the
+//! loop. Accesses to one buffer that differ by a constant share a pointer. So each part of an affine address is computed at the
+//! outermost loop where it is known. Conditions are evaluated in the same way.
 
 mod addresses;
 mod conditions;
@@ -44,8 +42,8 @@ pub(crate) fn parallel_extent(program: &Program) -> Option<usize> {
     }
 }
 
-/// Fills `func` with `stmts`, which is the setup or the body of `program`. With `divided`, the only statement is a loop
-/// whose range is given by the arguments `low` and `high`.
+/// Fills `func` with `stmts`, the setup or the body of `program`. With `divided`, the only statement is a loop, and the arguments
+/// `low` and `high` are its range.
 pub(crate) fn emit(
     program: &Program,
     stmts: &[Stmt],
@@ -92,11 +90,11 @@ pub(crate) fn emit(
 /// What is known about a loop variable.
 #[derive(Clone, Copy)]
 enum Binding {
-    /// Not in its loop.
+    /// Outside of its loop.
     Unbound,
-    /// Value at run time, and how many there are.
+    /// The value at run time, and the number of different values.
     Dynamic(Value, usize),
-    /// Value in this copy of an unrolled body.
+    /// The value in this copy of an unrolled body.
     Constant(i64),
 }
 
@@ -128,7 +126,7 @@ struct Emitter<'a> {
     scopes: Vec<Scope>,
     /// How many conditions enclose the current statement.
     guards: usize,
-    /// Where pointers for tiles are put.
+    /// The stack slot for the pointers that tiles take.
     arguments: Option<StackSlot>,
     /// Whether packed buffers are written.
     packing: bool,
@@ -233,8 +231,8 @@ impl<'a> Emitter<'a> {
         Range { low, high, extent, may_be_empty: false }
     }
 
-    /// A counted loop that carries values: its own variable, the pointers that move with it, and `carried`, whose values
-    /// at the end are returned.
+    /// A counted loop. It carries its variable, the pointers that move with it, and `carried`. Returns the values of `carried` at the
+    /// end.
     fn repeat(
         &mut self,
         var: Var,

@@ -29,7 +29,7 @@ impl Assembler {
 
     /// Appends an instruction whose memory operand is a constant.
     pub(super) fn push_rip(&mut self, instruction: &mut Instruction, constant: usize) -> Result<(), CodegenError> {
-        // Any target will do for now: the displacement always takes four bytes.
+        // The address is not known yet. The displacement takes four bytes in any case.
         instruction.set_memory_displacement64(self.position);
         let start = self.position;
         self.push(instruction)?;

@@ -1,9 +1,9 @@
-//! The instructions of each vector width, and operands.
+//! The opcodes of each vector width, and memory operands.
 
 use iced_x86::{Code, MemoryOperand, Register};
 use sonar_ir::tile::Reg;
 
-/// Which vector registers and encodings are used.
+/// The width of vectors, which decides registers and encodings.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Width {
     Avx2,
@@ -92,7 +92,7 @@ pub(super) fn memory(base: Register, displacement: i64) -> MemoryOperand {
     MemoryOperand::new(base, Register::None, 1, displacement, size, false, Register::None)
 }
 
-/// A constant; [`Assembler::push_rip`] fills in where it is.
+/// The operand of a constant. [`Assembler::push_rip`](super::assembler::Assembler::push_rip) fills in its address.
 pub(super) fn rip() -> MemoryOperand {
     MemoryOperand::new(Register::RIP, Register::None, 1, 0, 8, false, Register::None)
 }

@@ -28,17 +28,17 @@ pub(super) enum Home {
     Memory(i64),
 }
 
-/// The place of every pointer and of the counter of every loop depth. Two loops of one depth never run at once, so they
-/// share a counter.
+/// The home of every pointer, and of the counter of every loop depth. Two loops of one depth never run at once, so they share a
+/// counter.
 pub(super) struct Homes {
     pub(super) pointers: Vec<Home>,
     pub(super) counters: Vec<Home>,
-    /// A register that holds spilled pointers for a moment; only if something is spilled.
+    /// A register for spilled pointers, if there are any.
     pub(super) scratch: Option<Register>,
 }
 
-/// Gives the general registers to what is used most often, counting the iterations of the enclosing loops. The rest
-/// lives in the red zone: at most 12 pointers and 4 counters less 8 registers, of its 16 slots.
+/// Gives the general registers to the pointers and counters that are used most often; a use counts once for each iteration of the
+/// loops around it. The others live in the red zone, which has 16 slots: there are at most 12 pointers and 4 counters.
 pub(super) fn assign_homes(tile: &Tile) -> Homes {
     let mut uses = UseCounts { pointers: vec![0.0; tile.pointers], counters: Vec::new() };
     uses.count(&tile.body, 0, 1.0);

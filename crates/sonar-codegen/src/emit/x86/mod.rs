@@ -157,7 +157,7 @@ impl Emitter<'_> {
         elements.checked_mul(4).ok_or_else(|| unsupported(self.tile, format!("an offset of {elements} elements")))
     }
 
-    /// The memory operand of an address, `extra` bytes further on; a spilled pointer is loaded first.
+    /// The memory operand of an address plus `extra` bytes. A spilled pointer is loaded first.
     fn address(&mut self, addr: Addr, extra: i64) -> Result<MemoryOperand, CodegenError> {
         let offset = i64::from(self.bytes(addr.offset)?) + extra;
         match self.homes.pointers[addr.ptr.0 as usize] {
