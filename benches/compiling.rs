@@ -7,6 +7,7 @@ mod support;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use sonar_codegen::CompiledPlan;
+use sonar_ir::entity::EntityVec;
 use sonar_ir::fold::fold_params;
 use sonar_ir::text::parse_graph;
 use sonar_rewrite::{Options, rewrite};
@@ -38,7 +39,7 @@ fn passes(criterion: &mut Criterion) {
         let compiled = compile(&graph, &CompileOptions::new(&target)).expect("examples compile");
         let lowered = &compiled.lowered;
         let goal = sonar_schedule::Options::new(lanes);
-        let programs = || lowered.tasks.tasks.iter().map(|task| default_program(task, &goal).1).collect::<Vec<_>>();
+        let programs = || lowered.tasks.tasks.iter().map(|task| default_program(task, &goal).1).collect::<EntityVec<_, _>>();
         let scheduled = programs();
 
         let mut group = group(criterion, &format!("passes of {name}"));

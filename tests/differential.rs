@@ -7,6 +7,7 @@ mod support;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use sonar_ir::entity::EntityVec;
 use sonar_ir::{BinaryOp, Graph, Init, NodeId, Op, Tensor, TensorType, Term, Values, init, interp};
 use sonar_tune::Level;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -166,7 +167,7 @@ fn is_sensitive(graph: &Graph, values: &Values, expected: &[Tensor], seed: u64) 
 /// The same graph with every operand, and every output, multiplied by a parameter of its own, named `noise…`.
 fn with_noise(graph: &Graph) -> Graph {
     let mut noisy = Graph::new(graph.name.clone());
-    let mut renamed: Vec<NodeId> = Vec::new();
+    let mut renamed: EntityVec<NodeId, NodeId> = EntityVec::new();
     fn multiplied(noisy: &mut Graph, id: NodeId) -> NodeId {
         let shape = noisy.ty(id).extents().expect("the batch is bound");
         let name = format!("noise{}", noisy.nodes.len());
@@ -180,13 +181,13 @@ fn with_noise(graph: &Graph) -> Graph {
             Op::Input => noisy.input(name, TensorType::fixed(&shape)),
             Op::Param(init) => noisy.param(name, &shape, init),
             _ => {
-                let operands: Vec<NodeId> = node.operands.iter().map(|id| renamed[id.0 as usize]).collect();
+                let operands: Vec<NodeId> = node.operands.iter().map(|id| renamed[*id]).collect();
                 let operands: Vec<NodeId> = operands.into_iter().map(|id| multiplied(&mut noisy, id)).collect();
                 noisy.push(node.op.clone(), &operands).expect("the types are the same")
             }
         });
     }
-    noisy.outputs = graph.outputs.iter().map(|id| renamed[id.0 as usize]).collect();
+    noisy.outputs = graph.outputs.iter().map(|id| renamed[*id]).collect();
     noisy.outputs = noisy.outputs.clone().into_iter().map(|id| multiplied(&mut noisy, id)).collect();
     noisy
 }

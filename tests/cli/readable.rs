@@ -25,9 +25,9 @@ fn dense(target: &Target) -> Task {
     let text = fs::read_to_string(example(DENSE)).expect("the example is there");
     let graph = sonar_ir::text::parse_graph(&text).expect("it is well-formed");
     let options = sonar_tune::CompileOptions::new(target);
-    let mut tasks = sonar_tune::lower(&graph, &options).expect("it can be lowered").tasks.tasks;
+    let tasks = sonar_tune::lower(&graph, &options).expect("it can be lowered").tasks.tasks;
     assert_eq!(tasks.len(), 1);
-    tasks.remove(0)
+    tasks.first().expect("there is one").clone()
 }
 
 /// Writes records of the kernel of [`DENSE`]: the default schedule in the middle, a slower one with another unrolling, and a faster one

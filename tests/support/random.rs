@@ -46,7 +46,7 @@ pub fn random_graph(seed: u64, operators: Operators) -> Graph {
     // Every value that nothing reads is an output, so that no operator is dead; so is now and then one that is read.
     let graph = &mut g.graph;
     let uses = graph.uses();
-    graph.outputs = live.iter().copied().filter(|id| uses[id.0 as usize] == 0).collect();
+    graph.outputs = live.iter().copied().filter(|id| uses[*id] == 0).collect();
     if graph.outputs.is_empty() || g.random.random_range(0..4) == 0 {
         let output = live[g.random.random_range(0..live.len())];
         graph.outputs.push(output);

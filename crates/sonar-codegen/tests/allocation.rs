@@ -5,7 +5,7 @@
 use sonar_codegen::{CompiledPlan, Target};
 use sonar_ir::Values;
 use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind, Program, Stmt, Var};
-use sonar_ir::plan::{KernelCall, Plan, Slot, SlotKind};
+use sonar_ir::plan::{KernelCall, KernelId, Plan, Slot, SlotId, SlotKind};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -38,18 +38,18 @@ fn plan() -> Plan {
     let store = Stmt::Store { target: element(1), value: Expr::Load(element(0)) };
     let copy = Program {
         name: "copy".into(),
-        buffers: vec![buffer("x", BufferKind::Input), buffer("y", BufferKind::Output)],
-        vars: vec!["i".into()],
+        buffers: vec![buffer("x", BufferKind::Input), buffer("y", BufferKind::Output)].into(),
+        vars: vec!["i".into()].into(),
         setup: vec![],
         body: vec![Stmt::For { var: Var(0), extent: 64, kind: LoopKind::Parallel, body: vec![store] }],
-        tiles: vec![],
+        tiles: vec![].into(),
     };
     let slots = [SlotKind::Input(0), SlotKind::Arena { offset: 0 }, SlotKind::Output(0)];
     Plan {
         name: "copies".into(),
-        kernels: vec![copy],
-        slots: slots.map(|kind| Slot { shape: vec![64], kind }).to_vec(),
-        calls: (0..2).map(|i| KernelCall { kernel: 0, args: vec![i, i + 1], scratch: 0 }).collect(),
+        kernels: vec![copy].into(),
+        slots: slots.map(|kind| Slot { shape: vec![64], kind }).to_vec().into(),
+        calls: (0..2).map(|i| KernelCall { kernel: KernelId(0), args: vec![SlotId(i), SlotId(i + 1)], scratch: 0 }).collect(),
         arena: 64,
     }
 }

@@ -1,7 +1,7 @@
 //! Memory of dropped kernels comes back. This is a process of its own, because it looks at the whole of its memory.
 
 use sonar_codegen::{CompiledKernel, Target};
-use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Program, Stmt};
+use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Program, Stmt, TileId};
 use sonar_ir::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
 
 /// Resident memory of this process, in KiB.
@@ -17,11 +17,11 @@ fn program(lanes: usize, value: f32) -> Program {
     let access = Access { buffer: BufId(0), index: Affine::constant(0) };
     Program {
         name: "fill".into(),
-        buffers: vec![Buffer { name: "y".into(), len: lanes, kind: BufferKind::Output }],
-        vars: vec![],
+        buffers: vec![Buffer { name: "y".into(), len: lanes, kind: BufferKind::Output }].into(),
+        vars: vec![].into(),
         setup: vec![],
-        body: vec![Stmt::Call { tile: 0, args: vec![access] }],
-        tiles: vec![Tile { name: "fill".into(), lanes, tail: 0, pointers: 1, body: vec![fill, store] }],
+        body: vec![Stmt::Call { tile: TileId(0), args: vec![access] }],
+        tiles: vec![Tile { name: "fill".into(), lanes, tail: 0, pointers: 1, body: vec![fill, store] }].into(),
     }
 }
 

@@ -26,6 +26,7 @@
 //! the colours; isomorphic ones have the same form if nodes that refinement cannot tell apart are interchangeable, as parallel
 //! branches are.
 
+use crate::entity::EntityVec;
 use crate::graph::{Graph, Node, NodeId, Op, TensorType};
 use crate::scalar::{BinaryOp, UnaryOp};
 use crate::text::ops::{init_name, show_attributes, spell};
@@ -180,7 +181,7 @@ struct Simplifier<'a> {
     /// Which nodes of `nodes` are zeros.
     zero: Vec<bool>,
     /// For each node of the graph, the node that stands for it.
-    stands_for: Vec<usize>,
+    stands_for: EntityVec<NodeId, usize>,
 }
 
 impl<'a> Simplifier<'a> {
@@ -191,7 +192,7 @@ impl<'a> Simplifier<'a> {
             types: Vec::new(),
             known: HashMap::new(),
             zero: Vec::new(),
-            stands_for: Vec::new(),
+            stands_for: EntityVec::new(),
         }
     }
 
@@ -208,13 +209,13 @@ impl<'a> Simplifier<'a> {
                 Op::Param(init) => self.add_unique(format!("param {} {}", init_name(*init), node.ty), &node.ty),
                 Op::Splat(value, _) => self.splat(*value, &node.ty),
                 _ => {
-                    let operands: Vec<usize> = node.operands.iter().map(|id| self.stands_for[id.0 as usize]).collect();
+                    let operands: Vec<usize> = node.operands.iter().map(|id| self.stands_for[*id]).collect();
                     self.apply(node, &operands)
                 }
             };
             self.stands_for.push(stands_for);
         }
-        let output = |id: &NodeId| self.stands_for[id.0 as usize];
+        let output = |id: &NodeId| self.stands_for[*id];
         let outputs = self.graph.outputs.iter().map(output).collect();
         Form { nodes: self.nodes, outputs, inputs }.without_dead_nodes()
     }

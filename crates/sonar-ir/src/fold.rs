@@ -57,30 +57,22 @@ pub fn fold_params(graph: &Graph) -> Folded {
     for (id, node) in graph.iter() {
         if folded.contains(&id) {
             let name = Some(format!("folded.{}", setup.outputs.len()));
-            main.nodes[id.0 as usize] = Node { op: Op::Param(Init::Zeros), operands: vec![], ty: node.ty.clone(), name };
+            main.nodes[id] = Node { op: Op::Param(Init::Zeros), operands: vec![], ty: node.ty.clone(), name };
             setup.outputs.push(id);
         } else if node.op == Op::Input {
             // Nothing in the setup reads an input; as a splat it goes with the other dead nodes.
-            setup.nodes[id.0 as usize].op = Op::Splat(0.0, node.ty.shape.clone());
+            setup.nodes[id].op = Op::Splat(0.0, node.ty.shape.clone());
         }
     }
     Folded { setup: setup.without_dead_nodes(), main: main.without_dead_nodes() }
 }
 
-/// The nodes that depend on no input and that an output, or a node that depends on one, reads.
+/// The computed weights that an output, or a node that is no weight, reads.
 fn maximal_weights(graph: &Graph) -> BTreeSet<NodeId> {
-    let mut varying = vec![false; graph.nodes.len()];
-    let mut read: Vec<NodeId> = graph.outputs.clone();
-    for (id, node) in graph.iter() {
-        let varies = |operand: &NodeId| varying[operand.0 as usize];
-        // What has the unbound batch as an extent cannot be a parameter.
-        if node.op == Op::Input || node.ty.extents().is_none() || node.operands.iter().any(varies) {
-            varying[id.0 as usize] = true;
-            read.extend(&node.operands);
-        }
-    }
-    let is_weight = |id: &NodeId| !varying[id.0 as usize] && !matches!(graph.node(*id).op, Op::Param(_) | Op::Splat(..));
-    read.into_iter().filter(is_weight).collect()
+    let weights = graph.weights();
+    let others = graph.iter().filter(|(id, _)| !weights[*id]).map(|(_, node)| node);
+    let read = graph.outputs.iter().chain(others.flat_map(|node| &node.operands)).copied();
+    read.filter(|&id| weights[id] && !matches!(graph.node(id).op, Op::Param(_) | Op::Splat(..))).collect()
 }
 
 impl Folded {
@@ -163,7 +155,7 @@ mod tests {
         let once = fold_params(&example()).main;
         let twice = fold_params(&once);
         assert_eq!(twice.main, once);
-        assert_eq!(twice.setup.nodes, []);
+        assert!(twice.setup.nodes.is_empty());
     }
 
     #[test]

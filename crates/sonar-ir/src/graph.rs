@@ -8,6 +8,7 @@
 //!   [`Graph::specialise`] binds it;
 //! - a node's type is what [`crate::infer::infer`] says, always.
 
+use crate::entity::{EntityVec, entity};
 use crate::infer::{TypeError, infer};
 use crate::scalar::{BinaryOp, ReduceOp, UnaryOp};
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ pub struct Graph {
     /// The symbol after `@`.
     pub name: String,
     /// Operator applications in topological order; arguments and parameters are nodes too.
-    pub nodes: Vec<Node>,
+    pub nodes: EntityVec<NodeId, Node>,
     /// What the function returns, in order.
     pub outputs: Vec<NodeId>,
 }
@@ -37,9 +38,10 @@ pub struct Node {
     pub name: Option<String>,
 }
 
-/// Index of a node within its graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct NodeId(pub u32);
+entity! {
+    /// A node of its graph.
+    NodeId, "%"
+}
 
 /// Shape of a tensor; every element is `f32`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -231,6 +233,15 @@ impl Op {
 }
 
 impl Term {
+    /// Each term with its operands, of the operands of all.
+    pub fn with_operands<'a, T>(terms: &'a [Term], operands: &'a [T]) -> impl Iterator<Item = (&'a Term, &'a [T])> {
+        terms.iter().scan(operands, |rest, term| {
+            let (mine, others) = rest.split_at_checked(term.arity())?;
+            *rest = others;
+            Some((term, mine))
+        })
+    }
+
     /// How many operands the term takes.
     pub fn arity(&self) -> usize {
         match self {
@@ -270,7 +281,7 @@ impl Dim {
 impl Graph {
     /// An empty graph.
     pub fn new(name: impl Into<String>) -> Self {
-        Graph { name: name.into(), nodes: Vec::new(), outputs: Vec::new() }
+        Graph { name: name.into(), nodes: EntityVec::new(), outputs: Vec::new() }
     }
 
     /// Appends an input.
@@ -291,14 +302,12 @@ impl Graph {
     }
 
     fn append(&mut self, node: Node) -> NodeId {
-        let id = NodeId(self.nodes.len() as u32);
-        self.nodes.push(node);
-        id
+        self.nodes.push(node)
     }
 
     /// The node with this id.
     pub fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id.0 as usize]
+        &self.nodes[id]
     }
 
     /// The type of a value.
@@ -308,7 +317,7 @@ impl Graph {
 
     /// Ids with their nodes, in topological order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> {
-        self.nodes.iter().enumerate().map(|(i, n)| (NodeId(i as u32), n))
+        self.nodes.entries()
     }
 
     /// Ids of the inputs, in order.
@@ -322,12 +331,23 @@ impl Graph {
     }
 
     /// How many operands, over all nodes and outputs, refer to each node.
-    pub fn uses(&self) -> Vec<usize> {
-        let mut uses = vec![0; self.nodes.len()];
+    pub fn uses(&self) -> EntityVec<NodeId, usize> {
+        let mut uses = EntityVec::filled(0, self.nodes.len());
         for id in self.nodes.iter().flat_map(|n| &n.operands).chain(&self.outputs) {
-            uses[id.0 as usize] += 1;
+            uses[*id] += 1;
         }
         uses
+    }
+
+    /// Which nodes are weights: known as soon as parameters are, since they depend on no input and, unless the batch is bound,
+    /// not on the batch.
+    pub fn weights(&self) -> EntityVec<NodeId, bool> {
+        let mut weights = EntityVec::new();
+        for node in &self.nodes {
+            let known = node.op != Op::Input && node.ty.extents().is_some();
+            weights.push(known && node.operands.iter().all(|operand| weights[*operand]));
+        }
+        weights
     }
 
     /// The same graph with the batch bound to `n`.
@@ -352,38 +372,32 @@ impl Graph {
 
     /// The same function without the nodes that no output needs; inputs stay, unused parameters go.
     pub fn without_dead_nodes(&self) -> Graph {
-        let mut live = vec![false; self.nodes.len()];
+        let mut live = EntityVec::filled(false, self.nodes.len());
         for &id in &self.outputs {
-            live[id.0 as usize] = true;
+            live[id] = true;
         }
         for (id, node) in self.iter().rev() {
-            if live[id.0 as usize] {
+            if live[id] {
                 for &operand in &node.operands {
-                    live[operand.0 as usize] = true;
+                    live[operand] = true;
                 }
             } else if node.op == Op::Input {
-                live[id.0 as usize] = true;
+                live[id] = true;
             }
         }
         let mut graph = Graph::new(self.name.clone());
-        let mut renamed = vec![NodeId(0); self.nodes.len()];
+        let mut renamed = EntityVec::filled(NodeId(0), self.nodes.len());
         for (id, node) in self.iter() {
-            if live[id.0 as usize] {
+            if live[id] {
                 let mut node = node.clone();
                 for operand in &mut node.operands {
-                    *operand = renamed[operand.0 as usize];
+                    *operand = renamed[*operand];
                 }
-                renamed[id.0 as usize] = graph.append(node);
+                renamed[id] = graph.append(node);
             }
         }
-        graph.outputs = self.outputs.iter().map(|id| renamed[id.0 as usize]).collect();
+        graph.outputs = self.outputs.iter().map(|id| renamed[*id]).collect();
         graph
-    }
-}
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "%{}", self.0)
     }
 }
 

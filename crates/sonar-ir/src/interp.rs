@@ -8,6 +8,7 @@ mod attention;
 mod data;
 mod window;
 
+use crate::entity::EntityVec;
 use crate::graph::{Conv2dAttrs, Graph, Node, NodeId, Op, Term};
 use crate::scalar::{BinaryOp, ReduceOp, UnaryOp};
 use crate::tensor::{Tensor, Values};
@@ -64,25 +65,25 @@ pub fn run_unrounded(graph: &Graph, values: &Values) -> Result<Vec<Vec<f64>>, In
 fn outputs(graph: &Graph, values: &Values, rounded: bool) -> Result<Vec<Array>, InterpError> {
     verify::graph(graph)?;
     let mut uses_left = graph.uses();
-    let mut results: Vec<Option<Array>> = Vec::with_capacity(graph.nodes.len());
+    let mut results: EntityVec<NodeId, Option<Array>> = EntityVec::new();
     for (id, node) in graph.iter() {
         let shape = node.ty.extents().ok_or(InterpError::UnboundBatch(id))?;
-        let operands: Vec<&Array> = node.operands.iter().filter_map(|operand| results[operand.0 as usize].as_ref()).collect();
+        let operands: Vec<&Array> = node.operands.iter().filter_map(|operand| results[*operand].as_ref()).collect();
         let mut result = evaluate(node, &operands, shape, values)?;
         if rounded {
             result.data.iter_mut().for_each(|v| *v = f64::from(*v as f32));
         }
         // A value is kept only until its last use, so that deep networks fit into memory.
         for operand in &node.operands {
-            let left = &mut uses_left[operand.0 as usize];
+            let left = &mut uses_left[*operand];
             *left -= 1;
             if *left == 0 {
-                results[operand.0 as usize] = None;
+                results[*operand] = None;
             }
         }
         results.push(Some(result));
     }
-    Ok(graph.outputs.iter().filter_map(|output| results[output.0 as usize].clone()).collect())
+    Ok(graph.outputs.iter().filter_map(|output| results[*output].clone()).collect())
 }
 
 fn evaluate(node: &Node, operands: &[&Array], shape: Vec<usize>, values: &Values) -> Result<Array, InterpError> {

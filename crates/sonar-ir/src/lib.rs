@@ -16,6 +16,7 @@
 //! is said by [`verify`], and what type an operator gives by [`infer`], each the only place that does.
 
 pub mod canonical;
+pub mod entity;
 pub mod fold;
 pub mod graph;
 pub mod infer;

@@ -9,6 +9,7 @@
 //! - [`Expr::Acc`] occurs only in [`Reduce::finish`];
 //! - a buffer of kind [`BufferKind::Input`] is never written.
 
+use crate::entity::{EntityVec, entity};
 use crate::scalar::{BinaryOp, ReduceOp, UnaryOp, any_f32};
 use crate::tile::Tile;
 use serde::{Deserialize, Serialize};
@@ -20,15 +21,15 @@ pub struct Program {
     /// A name for people; not part of a task's identity.
     pub name: String,
     /// Arguments first, in the order in which the caller passes them, then temporaries.
-    pub buffers: Vec<Buffer>,
-    /// Names of the loop variables; [`Var`] is the index.
-    pub vars: Vec<String>,
+    pub buffers: EntityVec<BufId, Buffer>,
+    /// Names of the loop variables.
+    pub vars: EntityVec<Var, String>,
     /// Run once when the weights are known: fills buffers of kind [`BufferKind::Packed`]. Often empty.
     pub setup: Vec<Stmt>,
     /// Run at every call.
     pub body: Vec<Stmt>,
     /// The micro-kernels that `body` calls.
-    pub tiles: Vec<Tile>,
+    pub tiles: EntityVec<TileId, Tile>,
 }
 
 /// A flat array of `f32`.
@@ -55,13 +56,20 @@ pub enum BufferKind {
     Packed,
 }
 
-/// Index of a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct BufId(pub u32);
+entity! {
+    /// A buffer of its program.
+    BufId, "b"
+}
 
-/// Index of a loop variable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Var(pub u32);
+entity! {
+    /// A loop variable of its program.
+    Var, "i"
+}
+
+entity! {
+    /// A tile of its program.
+    TileId, "t"
+}
 
 /// `Σ coefficient · variable + offset`; terms are sorted by variable, without zeros.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -113,8 +121,8 @@ pub enum Stmt {
     Reduce(Reduce),
     /// A micro-kernel; one address for each of its pointers.
     Call {
-        /// Index into [`Program::tiles`].
-        tile: usize,
+        /// Which one.
+        tile: TileId,
         /// Address that each pointer of the tile starts from.
         args: Vec<Access>,
     },

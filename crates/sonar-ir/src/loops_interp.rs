@@ -4,6 +4,7 @@
 //! where they are stored; micro-kernels
 //! run on [`crate::tile_interp`]. Memory that a program must write before it reads it starts as not-a-number.
 
+use crate::entity::EntityVec;
 use crate::loops::*;
 use crate::scalar::in_f32_range;
 use crate::tile_interp::{self, Address, TileError};
@@ -70,11 +71,11 @@ pub enum LoopsError {
 /// let buffer = |name: &str, kind| Buffer { name: name.to_string(), len: 3, kind };
 /// let program = Program {
 ///     name: "reverse".to_string(),
-///     buffers: vec![buffer("x", BufferKind::Input), buffer("y", BufferKind::Output)],
-///     vars: vec!["i".to_string()],
+///     buffers: vec![buffer("x", BufferKind::Input), buffer("y", BufferKind::Output)].into(),
+///     vars: vec!["i".to_string()].into(),
 ///     setup: vec![],
 ///     body: vec![Stmt::For { var: i, extent: 3, kind: LoopKind::Serial, body: vec![store] }],
-///     tiles: vec![],
+///     tiles: vec![].into(),
 /// };
 /// let mut args = [vec![1.0, 2.0, 3.0], vec![0.0; 3]];
 /// loops_interp::run(&program, &mut args)?;
@@ -84,11 +85,11 @@ pub enum LoopsError {
 pub fn run(program: &Program, args: &mut [Vec<f32>]) -> Result<(), LoopsError> {
     verify::program(program)?;
     let arguments = check_arguments(program, args)?;
-    let mut memory: Vec<Vec<f32>> = program.buffers.iter().map(|buffer| vec![f32::NAN; buffer.len]).collect();
+    let mut memory = program.buffers.map(|(_, buffer)| vec![f32::NAN; buffer.len]);
     for (&buffer, arg) in arguments.iter().zip(&mut *args) {
         std::mem::swap(&mut memory[buffer], arg);
     }
-    let mut machine = Machine { program, memory, vars: vec![0; program.vars.len()] };
+    let mut machine = Machine { program, memory, vars: EntityVec::filled(0, program.vars.len()) };
     let result = machine.block(&program.setup).and_then(|()| machine.block(&program.body));
     for (&buffer, arg) in arguments.iter().zip(args) {
         *arg = std::mem::take(&mut machine.memory[buffer]);
@@ -97,9 +98,9 @@ pub fn run(program: &Program, args: &mut [Vec<f32>]) -> Result<(), LoopsError> {
 }
 
 /// Indices of the buffers that are arguments, if `args` fit them.
-fn check_arguments(program: &Program, args: &[Vec<f32>]) -> Result<Vec<usize>, LoopsError> {
+fn check_arguments(program: &Program, args: &[Vec<f32>]) -> Result<Vec<BufId>, LoopsError> {
     let is_argument = |buffer: &Buffer| matches!(buffer.kind, BufferKind::Input | BufferKind::Output);
-    let arguments: Vec<usize> = (0..program.buffers.len()).filter(|&i| is_argument(&program.buffers[i])).collect();
+    let arguments: Vec<BufId> = program.buffers.keys().filter(|&id| is_argument(&program.buffers[id])).collect();
     if arguments.len() != args.len() {
         let (expected, found) = (arguments.len(), args.len());
         return Err(LoopsError::Arguments { program: program.name.clone(), expected, found });
@@ -116,9 +117,9 @@ fn check_arguments(program: &Program, args: &[Vec<f32>]) -> Result<Vec<usize>, L
 struct Machine<'a> {
     program: &'a Program,
     /// One for each buffer.
-    memory: Vec<Vec<f32>>,
+    memory: EntityVec<BufId, Vec<f32>>,
     /// The current value of each variable.
-    vars: Vec<i64>,
+    vars: EntityVec<Var, i64>,
 }
 
 impl Machine<'_> {
@@ -130,7 +131,7 @@ impl Machine<'_> {
         match stmt {
             Stmt::For { var, extent, body, .. } => {
                 for i in 0..*extent {
-                    self.vars[var.0 as usize] = i as i64;
+                    self.vars[*var] = i as i64;
                     self.block(body)?;
                 }
                 Ok(())
@@ -154,7 +155,7 @@ impl Machine<'_> {
                 self.store(&reduce.target, value)
             }
             Stmt::Call { tile, args } => {
-                let address = |arg: &Access| Address { buffer: arg.buffer.0 as usize, element: self.index(arg) };
+                let address = |arg: &Access| Address { buffer: arg.buffer, element: self.index(arg) };
                 let pointers: Vec<Address> = args.iter().map(address).collect();
                 let tile = &self.program.tiles[*tile];
                 tile_interp::run_verified(tile, &mut self.memory, &pointers)
@@ -170,7 +171,7 @@ impl Machine<'_> {
             return Ok(update.op.combine().eval(acc, value));
         };
         (0..extent).try_fold(acc, |acc, i| {
-            self.vars[var.0 as usize] = i as i64;
+            self.vars[var] = i as i64;
             self.update(update, inner, acc)
         })
     }
@@ -181,7 +182,7 @@ impl Machine<'_> {
             Expr::Const(value) => Ok(f64::from(*value)),
             Expr::Load(access) => {
                 let index = self.index(access);
-                let memory = &self.memory[access.buffer.0 as usize];
+                let memory = &self.memory[access.buffer];
                 let element = usize::try_from(index).ok().and_then(|i| memory.get(i));
                 element.map(|&v| f64::from(v)).ok_or_else(|| self.out_of_bounds(access, index))
             }
@@ -199,7 +200,7 @@ impl Machine<'_> {
 
     fn store(&mut self, target: &Access, value: f64) -> Result<(), LoopsError> {
         let index = self.index(target);
-        let memory = &mut self.memory[target.buffer.0 as usize];
+        let memory = &mut self.memory[target.buffer];
         match usize::try_from(index).ok().and_then(|i| memory.get_mut(i)) {
             Some(element) => *element = value as f32,
             None => return Err(self.out_of_bounds(target, index)),
@@ -212,7 +213,7 @@ impl Machine<'_> {
     }
 
     fn affine(&self, affine: &Affine) -> i64 {
-        affine.eval(|var| self.vars[var.0 as usize])
+        affine.eval(|var| self.vars[var])
     }
 
     fn hold(&self, bounds: &[Bound]) -> bool {
@@ -220,7 +221,7 @@ impl Machine<'_> {
     }
 
     fn out_of_bounds(&self, access: &Access, index: i64) -> LoopsError {
-        let Buffer { name, len, .. } = &self.program.buffers[access.buffer.0 as usize];
+        let Buffer { name, len, .. } = &self.program.buffers[access.buffer];
         LoopsError::OutOfBounds { buffer: name.clone(), index, len: *len }
     }
 }

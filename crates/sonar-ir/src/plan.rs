@@ -1,5 +1,6 @@
 //! A compiled model before machine code: which kernels run in which order on which memory.
 
+use crate::entity::{EntityVec, entity};
 use crate::loops::{BufferKind, Program};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,13 +12,23 @@ pub struct Plan {
     /// Name of the graph it came from.
     pub name: String,
     /// Distinct kernels.
-    pub kernels: Vec<Program>,
+    pub kernels: EntityVec<KernelId, Program>,
     /// Every tensor that kernels read or write.
-    pub slots: Vec<Slot>,
+    pub slots: EntityVec<SlotId, Slot>,
     /// Calls in order.
     pub calls: Vec<KernelCall>,
     /// Elements of the arena that slots of kind [`SlotKind::Arena`] share.
     pub arena: usize,
+}
+
+entity! {
+    /// A kernel of its plan.
+    KernelId, "k"
+}
+
+entity! {
+    /// A slot of its plan.
+    SlotId, "s"
 }
 
 /// Memory of one tensor.
@@ -50,10 +61,10 @@ pub enum SlotKind {
 /// One call of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelCall {
-    /// Index into [`Plan::kernels`].
-    pub kernel: usize,
-    /// Index into [`Plan::slots`] for each argument buffer (inputs and outputs) of the kernel, in order.
-    pub args: Vec<usize>,
+    /// Which kernel.
+    pub kernel: KernelId,
+    /// The slot of each argument buffer (inputs and outputs) of the kernel, in order.
+    pub args: Vec<SlotId>,
     /// Offset into the arena, in elements, for the kernel's temporaries, laid end to end at multiples of 16.
     pub scratch: usize,
 }
@@ -62,7 +73,7 @@ impl Plan {
     /// Elements of the arena that are in use at once, at the call where they are most: tensors that were written and are
     /// read later, what the call reads and writes, and its temporaries. No arena can be smaller.
     pub fn largest_live_set(&self) -> usize {
-        let mut lifetimes: BTreeMap<usize, RangeInclusive<usize>> = BTreeMap::new();
+        let mut lifetimes: BTreeMap<SlotId, RangeInclusive<usize>> = BTreeMap::new();
         for (index, call) in self.calls.iter().enumerate() {
             for &slot in call.args.iter().filter(|&&slot| matches!(self.slots[slot].kind, SlotKind::Arena { .. })) {
                 let first = lifetimes.get(&slot).map_or(index, |lifetime| *lifetime.start());

@@ -10,6 +10,7 @@
 //! - `masked` and `fill` instructions appear only if `tail` is in `1..lanes`;
 //! - loops nest at most [`Tile::MAX_DEPTH`] deep, and pointers number at most [`Tile::MAX_POINTERS`].
 
+use crate::entity::entity;
 use crate::scalar::{BinaryOp, UnaryOp, any_f32, named_ops};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -29,13 +30,15 @@ pub struct Tile {
     pub body: Vec<TileStmt>,
 }
 
-/// A virtual vector register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Reg(pub u32);
+entity! {
+    /// A virtual vector register.
+    Reg, "v"
+}
 
-/// Index of a pointer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Ptr(pub u32);
+entity! {
+    /// A pointer that the caller passes.
+    Ptr, "p"
+}
 
 /// `pointer + offset` elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,16 +3,18 @@
 //! Every instruction rounds to `f32`, as vector instructions do; a multiply-add rounds once. A pointer is a buffer and a
 //! position in it, so that no address can leave the memory it was made for.
 
+use crate::entity::{Entity, EntityVec};
+use crate::loops::BufId;
 use crate::scalar::BinaryOp;
-use crate::tile::{Addr, Inst, Reg, Tile, TileStmt};
+use crate::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
 use crate::verify::{self, VerifyError};
 use thiserror::Error;
 
 /// Where a pointer points: an element of one of the buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// Index of the buffer.
-    pub buffer: usize,
+    /// The buffer.
+    pub buffer: BufId,
     /// Element of it. A pointer may leave its buffer as long as nothing is read or written there.
     pub element: i64,
 }
@@ -35,14 +37,14 @@ pub enum TileError {
     },
     /// A pointer into a buffer that does not exist.
     #[error("there is no buffer {0}")]
-    NoBuffer(usize),
+    NoBuffer(BufId),
     /// An instruction touches memory outside its buffer.
     #[error("`{inst}` touches elements {first}..{end} of buffer {buffer}, which has {len}", end = first + *count as i64)]
     OutOfBounds {
         /// The instruction.
         inst: String,
-        /// Index of the buffer.
-        buffer: usize,
+        /// The buffer.
+        buffer: BufId,
         /// The first element touched.
         first: i64,
         /// How many are touched.
@@ -53,21 +55,21 @@ pub enum TileError {
 }
 
 /// Runs a tile whose pointers start at `pointers`, on `memory`.
-pub fn run(tile: &Tile, memory: &mut [Vec<f32>], pointers: &[Address]) -> Result<(), TileError> {
+pub fn run(tile: &Tile, memory: &mut EntityVec<BufId, Vec<f32>>, pointers: &[Address]) -> Result<(), TileError> {
     verify::tile(tile)?;
     run_verified(tile, memory, pointers)
 }
 
 /// The same for a tile that the verifier has passed.
-pub(crate) fn run_verified(tile: &Tile, memory: &mut [Vec<f32>], pointers: &[Address]) -> Result<(), TileError> {
+pub(crate) fn run_verified(tile: &Tile, memory: &mut EntityVec<BufId, Vec<f32>>, pointers: &[Address]) -> Result<(), TileError> {
     if pointers.len() != tile.pointers {
         let (expected, found) = (tile.pointers, pointers.len());
         return Err(TileError::Pointers { tile: tile.name.clone(), expected, found });
     }
-    if let Some(address) = pointers.iter().find(|address| address.buffer >= memory.len()) {
+    if let Some(address) = pointers.iter().find(|address| address.buffer.index() >= memory.len()) {
         return Err(TileError::NoBuffer(address.buffer));
     }
-    Machine { tile, memory, pointers: pointers.to_vec(), registers: Vec::new() }.block(&tile.body)
+    Machine { tile, memory, pointers: pointers.to_vec().into(), registers: EntityVec::new() }.block(&tile.body)
 }
 
 type Vector = [f32; MAX_LANES];
@@ -77,9 +79,9 @@ const MAX_LANES: usize = 16;
 
 struct Machine<'a> {
     tile: &'a Tile,
-    memory: &'a mut [Vec<f32>],
-    pointers: Vec<Address>,
-    registers: Vec<Vector>,
+    memory: &'a mut EntityVec<BufId, Vec<f32>>,
+    pointers: EntityVec<Ptr, Address>,
+    registers: EntityVec<Reg, Vector>,
 }
 
 impl Machine<'_> {
@@ -92,7 +94,7 @@ impl Machine<'_> {
                     }
                 }
                 TileStmt::Advance { ptr, by } => {
-                    let element = &mut self.pointers[ptr.0 as usize].element;
+                    let element = &mut self.pointers[*ptr].element;
                     *element = element.saturating_add(i64::from(*by));
                 }
                 TileStmt::Inst(inst) => self.inst(inst)?,
@@ -168,20 +170,19 @@ impl Machine<'_> {
     }
 
     fn get(&self, reg: Reg) -> Vector {
-        self.registers.get(reg.0 as usize).copied().unwrap_or([0.0; MAX_LANES])
+        self.registers.get(reg).copied().unwrap_or([0.0; MAX_LANES])
     }
 
     fn set(&mut self, reg: Reg, vector: Vector) {
-        let index = reg.0 as usize;
-        if self.registers.len() <= index {
-            self.registers.resize(index + 1, [0.0; MAX_LANES]);
+        while self.registers.len() <= reg.index() {
+            self.registers.push([0.0; MAX_LANES]);
         }
-        self.registers[index] = vector;
+        self.registers[reg] = vector;
     }
 
     /// `count` elements of memory, if they exist.
     fn elements(&mut self, inst: &Inst, addr: Addr, count: usize) -> Result<&mut [f32], TileError> {
-        let Address { buffer, element } = self.pointers[addr.ptr.0 as usize];
+        let Address { buffer, element } = self.pointers[addr.ptr];
         let first = element.saturating_add(i64::from(addr.offset));
         let memory = &mut self.memory[buffer];
         let len = memory.len();
@@ -275,26 +276,26 @@ mod tests {
     #[test]
     fn loops_pointers_and_masks() {
         let b: Vec<f32> = (0..18).map(|i| i as f32 - 3.0).collect();
-        let mut memory = vec![vec![9.0, -40.0, 10.0, -1.0], b, vec![7.0; 8]];
-        let address = |buffer, element| Address { buffer, element };
+        let mut memory = vec![vec![9.0, -40.0, 10.0, -1.0], b, vec![7.0; 8]].into();
+        let address = |buffer, element| Address { buffer: BufId(buffer), element };
         run(&row(), &mut memory, &[address(0, 1), address(1, 0), address(2, 1)]).unwrap();
         // -40 (i - 3) + 10 (i + 3) - (i + 9) is 141 - 31 i, which is negative in the last column.
         let expected = [141.0, 110.0, 79.0, 48.0, 17.0, 0.0];
-        assert_eq!(memory[2], [&[7.0][..], &expected[..], &[7.0]].concat());
+        assert_eq!(memory[BufId(2)], [&[7.0][..], &expected[..], &[7.0]].concat());
     }
 
     #[test]
     fn memory_that_is_not_there_is_not_touched() {
-        let mut memory = vec![vec![0.0; 3], vec![0.0; 18], vec![0.0; 6]];
-        let address = |buffer, element| Address { buffer, element };
+        let mut memory = vec![vec![0.0; 3], vec![0.0; 18], vec![0.0; 6]].into();
+        let address = |buffer, element| Address { buffer: BufId(buffer), element };
         let pointers = |y| [address(0, 0), address(1, 0), address(2, y)];
         assert_eq!(run(&row(), &mut memory, &pointers(0)), Ok(()));
         let inst = "store.masked p2[4], v1".to_string();
-        let expected = TileError::OutOfBounds { inst, buffer: 2, first: 5, count: 2, len: 6 };
+        let expected = TileError::OutOfBounds { inst, buffer: BufId(2), first: 5, count: 2, len: 6 };
         assert_eq!(run(&row(), &mut memory, &pointers(1)), Err(expected.clone()));
-        assert_eq!(expected.to_string(), "`store.masked p2[4], v1` touches elements 5..7 of buffer 2, which has 6");
+        assert_eq!(expected.to_string(), "`store.masked p2[4], v1` touches elements 5..7 of buffer b2, which has 6");
         assert!(matches!(run(&row(), &mut memory, &pointers(-1)), Err(TileError::OutOfBounds { first: -1, .. })));
-        assert_eq!(run(&row(), &mut memory, &[address(3, 0); 3]), Err(TileError::NoBuffer(3)));
+        assert_eq!(run(&row(), &mut memory, &[address(3, 0); 3]), Err(TileError::NoBuffer(BufId(3))));
         assert!(matches!(run(&row(), &mut memory, &[]), Err(TileError::Pointers { expected: 3, found: 0, .. })));
     }
 

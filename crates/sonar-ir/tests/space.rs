@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 use sonar_ir::canonical;
 use sonar_ir::space::{Assignment, Space};
 use sonar_ir::text::parse_graph;
-use sonar_ir::{Dim, Graph, Op};
+use sonar_ir::{Dim, Graph, NodeId, Op};
 use std::collections::HashSet;
 
 const NAS_BENCH_201: &str = include_str!("../../../ir-examples/spaces/nas-bench-201.sonar");
@@ -170,7 +170,7 @@ fn settings() {
     assert_eq!((fixed.count(), fixed.decisions().len()), (1, 0));
     assert_eq!(fixed.parameters()[0].value, "8");
     let graph = fixed.instantiate(&Assignment::default()).expect("there is nothing to decide");
-    assert_eq!(graph.nodes[0].ty.shape, [Dim::Batch, Dim::Fixed(8), Dim::Fixed(1)]);
+    assert_eq!(graph.ty(NodeId(0)).shape, [Dim::Batch, Dim::Fixed(8), Dim::Fixed(1)]);
     check_error(
         set(&[("d", "8")]),
         expect![[r#"

@@ -118,7 +118,7 @@ fn names_that_clash_are_told_apart() {
     let x = graph.input("x", TensorType::fixed(&[2]));
     for _ in 0..2 {
         let id = graph.push(Op::Unary(UnaryOp::Relu), &[x]).expect("relu applies to anything");
-        graph.nodes[id.0 as usize].name = Some("y".into());
+        graph.nodes[id].name = Some("y".into());
         graph.outputs.push(id);
     }
     expect![[r#"
@@ -689,7 +689,7 @@ fn graph_from(bytes: &[u8], names: &[String]) -> Graph {
             && let Ok(id) = graph.push(op, &operands[..arity])
         {
             if byte() % 3 == 0 {
-                graph.nodes[id.0 as usize].name = Some(format!("value{}", id.0));
+                graph.nodes[id].name = Some(format!("value{}", id.0));
             }
             if byte() % 3 == 0 {
                 graph.outputs.push(id);

@@ -123,11 +123,12 @@ fn program(parts: &Parts) -> Program {
             buffer("b", INNER * COLUMNS, BufferKind::Input),
             buffer("c", COLUMNS, BufferKind::Input),
             buffer("y", ROWS * COLUMNS, BufferKind::Output),
-        ],
-        vars: ["row", "column", "inner"].map(String::from).to_vec(),
+        ]
+        .into(),
+        vars: ["row", "column", "inner"].map(String::from).to_vec().into(),
         setup: vec![],
         body: vec![loops(0, parts.rows, loops(1, parts.columns, reduce))],
-        tiles: vec![],
+        tiles: vec![].into(),
     }
 }
 

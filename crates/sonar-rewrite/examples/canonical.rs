@@ -3,6 +3,7 @@
 //! `cargo run --release -p sonar-rewrite --example canonical [cells]`
 
 use sonar_ir::canonical;
+use sonar_ir::entity::EntityVec;
 use sonar_ir::graph::{Graph, NodeId, Op};
 use sonar_ir::space::Space;
 use sonar_rewrite::canonical_key;
@@ -46,10 +47,10 @@ fn count(what: &str, space: &Space) -> Result<(), Box<dyn std::error::Error>> {
 /// The graph in which the batch normalisation of zeros gives zeros.
 fn dead_edges_as_zeros(graph: &Graph) -> Result<Graph, sonar_ir::infer::TypeError> {
     let mut result = Graph::new(graph.name.clone());
-    let mut ids: Vec<NodeId> = Vec::new();
+    let mut ids: EntityVec<NodeId, NodeId> = EntityVec::new();
     for node in &graph.nodes {
         let name = node.name.clone().unwrap_or_default();
-        let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[operand.0 as usize]).collect();
+        let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[*operand]).collect();
         let zero = |id: &NodeId| matches!(result.node(*id).op, Op::Splat(value, _) if value == 0.0);
         let vanishes = match node.op {
             Op::BatchNorm { .. } | Op::Conv2d(_) => zero(&operands[0]),
@@ -63,6 +64,6 @@ fn dead_edges_as_zeros(graph: &Graph) -> Result<Graph, sonar_ir::infer::TypeErro
             op => result.push(op.clone(), &operands)?,
         });
     }
-    result.outputs = graph.outputs.iter().map(|output| ids[output.0 as usize]).collect();
+    result.outputs = graph.outputs.iter().map(|output| ids[*output]).collect();
     Ok(result)
 }

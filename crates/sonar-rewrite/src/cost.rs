@@ -1,6 +1,5 @@
 //! What a kernel costs, by default: an analytic roofline.
 
-use crate::language::with_operands;
 use sonar_ir::graph::{Conv2dAttrs, Dim, Op, TensorType, Term};
 use sonar_ir::machine::{Machine, at_once};
 
@@ -169,7 +168,7 @@ impl KernelShape<'_> {
                 2.0 * self.scores() * (last(q) + last(v))
             }
             (Op::FusedSum { terms, .. }, operands) => {
-                let flops = with_operands(terms, operands).map(|(term, mine)| match term {
+                let flops = Term::with_operands(terms, operands).map(|(term, mine)| match term {
                     Term::Conv2d { .. } => conv_flops(mine[1], result),
                     Term::MatMul { .. } => matmul_flops(mine[0], result),
                     Term::Add => 0.0,
@@ -198,7 +197,7 @@ impl KernelShape<'_> {
         match (self.op, self.operands) {
             (Op::Conv2d(attrs), [_, w]) => wasted(attrs, w),
             (Op::FusedSum { terms, .. }, operands) => {
-                let convolutions = with_operands(terms, operands).filter_map(|(term, mine)| match term {
+                let convolutions = Term::with_operands(terms, operands).filter_map(|(term, mine)| match term {
                     Term::Conv2d { attrs, .. } => Some(wasted(attrs, mine[1])),
                     _ => None,
                 });
@@ -222,7 +221,7 @@ impl KernelShape<'_> {
             (Op::Conv2d(attrs), [_, w]) => vec![(attrs, w)],
             (Op::FusedSum { terms, .. }, operands) => {
                 let mut found = Vec::new();
-                for (term, mine) in with_operands(terms, operands) {
+                for (term, mine) in Term::with_operands(terms, operands) {
                     match term {
                         Term::Conv2d { attrs, .. } => found.push((attrs, mine[1])),
                         Term::MatMul { .. } => return None,
@@ -251,7 +250,7 @@ impl KernelShape<'_> {
     /// An activation of an operand costs twice as much as one of the result: it is applied anew for each use of an element.
     fn prologue_flops(&self, terms: &[Term]) -> f64 {
         let active = |term: &Term| matches!(term, Term::Conv2d { relu: true, .. } | Term::MatMul { relu: true });
-        with_operands(terms, self.operands).filter(|(term, _)| active(term)).map(|(_, mine)| 2.0 * elements(mine[0])).sum()
+        Term::with_operands(terms, self.operands).filter(|(term, _)| active(term)).map(|(_, mine)| 2.0 * elements(mine[0])).sum()
     }
 
     /// Bytes of the operands and of the result, each moved once.
@@ -269,11 +268,11 @@ pub fn graph_cost(graph: &sonar_ir::Graph, cost: &Cost<'_>) -> f64 {
 
 /// Looks at every node that depends on an input as a kernel.
 pub fn for_each_kernel(graph: &sonar_ir::Graph, mut look: impl FnMut(&KernelShape<'_>)) {
-    let konst = crate::language::weights_of(graph);
+    let is_weight = graph.weights();
     for (id, node) in graph.iter() {
-        if !konst[id.0 as usize] && node.op != Op::Input {
+        if !is_weight[id] && node.op != Op::Input {
             let operands: Vec<&TensorType> = node.operands.iter().map(|&operand| graph.ty(operand)).collect();
-            let weights: Vec<bool> = node.operands.iter().map(|operand| konst[operand.0 as usize]).collect();
+            let weights: Vec<bool> = node.operands.iter().map(|operand| is_weight[*operand]).collect();
             look(&KernelShape { op: &node.op, operands: &operands, weights: &weights, result: &node.ty });
         }
     }

@@ -173,9 +173,9 @@ fn tight(nodes: usize, iterations: usize) -> Limits {
 
 /// How many nodes are kernels: everything that depends on an input and moves data.
 fn kernels(graph: &Graph) -> usize {
-    let is_weight = crate::language::weights_of(graph);
+    let is_weight = graph.weights();
     let counts = |op: &Op| !matches!(op, Op::Input | Op::Reshape(_) | Op::Slice { .. });
-    graph.iter().filter(|(id, node)| !is_weight[id.0 as usize] && counts(&node.op)).count()
+    graph.iter().filter(|(id, node)| !is_weight[*id] && counts(&node.op)).count()
 }
 
 /// The terms of every fused kernel.

@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use sonar_ir::{Graph, Init, Op, TensorType};
-//! use sonar_schedule::{Options, default_program, default_schedule, plan, tasks};
+//! use sonar_schedule::{Options, TaskId, default_program, default_schedule, plan, tasks};
 //!
 //! let mut graph = Graph::new("dense");
 //! let x = graph.input("x", TensorType::fixed(&[8, 64]));
@@ -23,7 +23,7 @@
 //! graph.outputs = vec![y];
 //!
 //! let tasks = tasks(&graph).unwrap();
-//! let schedule = default_schedule(&tasks.tasks[0], &Options::new(16));
+//! let schedule = default_schedule(&tasks.tasks[TaskId(0)], &Options::new(16));
 //! assert!(schedule.to_string().contains("tensorize rows=m cols=n"));
 //! let programs = tasks.tasks.iter().map(|task| default_program(task, &Options::new(16)).1).collect();
 //! let plan = plan(&tasks, programs);
@@ -41,7 +41,7 @@ mod spaces;
 
 pub use error::{LowerError, ScheduleError, TileRefusal};
 pub use footprints::{LoopCost, executed_flops, loop_costs};
-pub use lowering::{Kernel, Task, TaskKind, Tasks, Value, tasks, unfused_tasks};
+pub use lowering::{Kernel, Task, TaskId, TaskKind, Tasks, Value, tasks, unfused_tasks};
 pub use memory::plan;
 pub use primitives::{apply, apply_step};
 pub use spaces::{

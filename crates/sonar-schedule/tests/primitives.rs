@@ -8,7 +8,7 @@ use sonar_ir::{BinaryOp, Op, ReduceOp, UnaryOp};
 use sonar_schedule::primitives::{
     compute_at, fuse, pack, parallel, reorder, split, tensorize, tensorize_across, unroll, winograd,
 };
-use sonar_schedule::{ScheduleError, TileRefusal, tasks};
+use sonar_schedule::{ScheduleError, TaskId, TileRefusal, tasks};
 
 /// A 3 x 3 convolution of a `[2, 8, 8, 4]` image to 32 channels: a padded temporary `xp`, then `n`, `y`, `x`, `c`.
 fn padded_convolution() -> Program {
@@ -29,7 +29,7 @@ fn product() -> Program {
 fn only(graph: &sonar_ir::Graph) -> Program {
     let tasks = tasks(graph).expect("it lowers");
     assert_eq!(tasks.tasks.len(), 1);
-    tasks.tasks[0].program.clone()
+    tasks.tasks[TaskId(0)].program.clone()
 }
 
 /// The step succeeds and keeps the meaning.
@@ -117,11 +117,11 @@ fn parallel_refuses_stores_that_meet_others() {
     };
     let program = |offset: i64| Program {
         name: "stores".to_owned(),
-        buffers: vec![Buffer { name: "out".to_owned(), len: 100, kind: BufferKind::Output }],
-        vars: vec!["i".to_owned(), "j".to_owned()],
+        buffers: vec![Buffer { name: "out".to_owned(), len: 100, kind: BufferKind::Output }].into(),
+        vars: vec!["i".to_owned(), "j".to_owned()].into(),
         setup: vec![],
         body: body(offset),
-        tiles: vec![],
+        tiles: vec![].into(),
     };
     assert!(parallel(&program(0), "i").is_ok());
     assert!(parallel(&program(50), "i").is_ok(), "the second half of the output");

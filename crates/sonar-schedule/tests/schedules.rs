@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use sonar_ir::loops::Stmt;
 use sonar_ir::schedule::Schedule;
 use sonar_ir::{Op, Term};
-use sonar_schedule::{Options, ScheduleSpace, Task, apply, default_schedule, knobs, space, tasks};
+use sonar_schedule::{Options, ScheduleSpace, Task, TaskId, apply, default_schedule, knobs, space, tasks};
 use std::collections::HashMap;
 
 /// Different orders of summation round differently.
@@ -42,7 +42,7 @@ fn a_schedule_fits_the_same_task_of_another_graph() {
         tasks(&s.finish(&[y])).unwrap()
     };
     let (first, second) = (graph(0), graph(2));
-    let (task, other) = (&first.tasks[0], &second.tasks[1]);
+    let (task, other) = (&first.tasks[TaskId(0)], &second.tasks[TaskId(1)]);
     assert_eq!(task.key, other.key);
     assert_eq!(task.program.buffers, other.program.buffers);
     let schedule = default_schedule(task, &Options::new(16));
@@ -70,14 +70,14 @@ fn every_way_to_compute_a_convolution_is_made_of_micro_kernels() {
     let y = s.relu(y);
     let tasks = tasks(&s.finish(&[y])).unwrap();
     for lanes in [4, 8, 16] {
-        let space = space(&tasks.tasks[0], &Options::new(lanes));
+        let space = space(&tasks.tasks[TaskId(0)], &Options::new(lanes));
         let algorithm = space.position(knobs::ALGORITHM).unwrap();
         assert!(space.knobs()[algorithm].choices.len() > 1);
         for choice in 0..space.knobs()[algorithm].choices.len() {
             let mut point = sonar_schedule::default_point(&space);
             point[algorithm] = choice;
             let schedule = space.schedule(&point);
-            let program = apply(&tasks.tasks[0].program, &schedule, lanes).unwrap();
+            let program = apply(&tasks.tasks[TaskId(0)].program, &schedule, lanes).unwrap();
             assert!(only_calls(&program.body) && only_calls(&program.setup), "{schedule}{program}");
         }
     }

@@ -14,6 +14,7 @@ mod layer_norm;
 
 use crate::build::{add, div, extents, filled_like, mul, number, per_channel, scale, sub, unary, unbroadcast};
 use crate::error::TrainError;
+use sonar_ir::entity::EntityVec;
 use sonar_ir::graph::{Graph, Node, NodeId, Op};
 use sonar_ir::infer::TypeError;
 use sonar_ir::{BinaryOp, Dim, ReduceOp, UnaryOp};
@@ -38,28 +39,28 @@ pub fn gradients(graph: &mut Graph, loss: NodeId, wrt: &[NodeId]) -> Result<Vec<
         return Err(TrainError::NotScalar(graph.ty(loss).clone()));
     }
 
-    let mut wanted = vec![false; graph.nodes.len()];
+    let mut wanted = EntityVec::filled(false, graph.nodes.len());
     for &id in wrt {
-        wanted[id.0 as usize] = true;
+        wanted[id] = true;
     }
     for (id, node) in graph.iter() {
-        if node.operands.iter().any(|o| wanted[o.0 as usize]) {
-            wanted[id.0 as usize] = true;
+        if node.operands.iter().any(|o| wanted[*o]) {
+            wanted[id] = true;
         }
     }
 
-    let mut adjoints: Vec<Option<NodeId>> = vec![None; graph.nodes.len()];
-    adjoints[loss.0 as usize] = Some(filled_like(graph, 1.0, loss)?);
-    for i in (0..=loss.0).rev() {
-        let Some(dy) = adjoints[i as usize] else { continue };
-        let node = graph.node(NodeId(i)).clone();
-        if !node.operands.iter().any(|o| wanted[o.0 as usize]) {
+    let mut adjoints: EntityVec<NodeId, Option<NodeId>> = EntityVec::filled(None, graph.nodes.len());
+    adjoints[loss] = Some(filled_like(graph, 1.0, loss)?);
+    for id in (0..=loss.0).rev().map(NodeId) {
+        let Some(dy) = adjoints[id] else { continue };
+        let node = graph.node(id).clone();
+        if !node.operands.iter().any(|o| wanted[*o]) {
             continue;
         }
-        let parts = pull_back(graph, NodeId(i), &node, dy, &|id| wanted[id.0 as usize])?;
+        let parts = pull_back(graph, id, &node, dy, &|id| wanted[id])?;
         for (&operand, part) in node.operands.iter().zip(parts) {
-            let Some(part) = part.filter(|_| wanted[operand.0 as usize]) else { continue };
-            let slot = &mut adjoints[operand.0 as usize];
+            let Some(part) = part.filter(|_| wanted[operand]) else { continue };
+            let slot = &mut adjoints[operand];
             *slot = Some(match *slot {
                 None => part,
                 Some(sum) => add(graph, sum, part)?,
@@ -67,7 +68,7 @@ pub fn gradients(graph: &mut Graph, loss: NodeId, wrt: &[NodeId]) -> Result<Vec<
         }
     }
 
-    let zero_or = |graph: &mut Graph, id: NodeId| match adjoints[id.0 as usize] {
+    let zero_or = |graph: &mut Graph, id: NodeId| match adjoints[id] {
         Some(adjoint) => Ok(adjoint),
         None => filled_like(graph, 0.0, id),
     };

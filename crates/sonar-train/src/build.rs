@@ -1,5 +1,6 @@
 //! Small words for writing graphs by hand: arithmetic on node ids, copying, and sharing of equal nodes.
 
+use sonar_ir::entity::EntityVec;
 use sonar_ir::graph::{Graph, Node, NodeId, Op, TensorType};
 use sonar_ir::infer::TypeError;
 use sonar_ir::{BinaryOp, Dim, ReduceOp, UnaryOp};
@@ -87,20 +88,18 @@ pub(crate) fn map_nodes(
     mut rule: impl FnMut(&mut Graph, NodeId, &Node, &[NodeId]) -> Result<NodeId, TypeError>,
 ) -> Result<Graph, TypeError> {
     let mut mapped = Graph::new(graph.name.clone());
-    let mut renamed: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
+    let mut renamed: EntityVec<NodeId, NodeId> = EntityVec::new();
     for (id, node) in graph.iter() {
-        let operands: Vec<NodeId> = node.operands.iter().map(|o| renamed[o.0 as usize]).collect();
+        let operands: Vec<NodeId> = node.operands.iter().map(|o| renamed[*o]).collect();
         renamed.push(rule(&mut mapped, id, node, &operands)?);
     }
-    mapped.outputs = graph.outputs.iter().map(|o| renamed[o.0 as usize]).collect();
+    mapped.outputs = graph.outputs.iter().map(|o| renamed[*o]).collect();
     Ok(mapped)
 }
 
 /// The same node in another graph, over the operands given.
 pub(crate) fn copy(graph: &mut Graph, node: &Node, operands: &[NodeId]) -> NodeId {
-    let id = NodeId(graph.nodes.len() as u32);
-    graph.nodes.push(Node { operands: operands.to_vec(), ..node.clone() });
-    id
+    graph.nodes.push(Node { operands: operands.to_vec(), ..node.clone() })
 }
 
 /// The same function with equal operator applications computed once.

@@ -14,6 +14,7 @@ use crate::error::TrainError;
 use optimizer::{Optimizer, OptimizerState, blend, declare_state};
 use recompute::recompute_cheap_values;
 use sonar_ir::ReduceOp;
+use sonar_ir::entity::EntityVec;
 use sonar_ir::graph::{Graph, Node, NodeId, Op, TensorType};
 use sonar_ir::infer::TypeError;
 use std::collections::HashSet;
@@ -200,16 +201,16 @@ fn inline(
     mut rule: impl FnMut(&mut Graph, &Node, &[NodeId]) -> Result<NodeId, TypeError>,
 ) -> Result<NodeId, TypeError> {
     let mut params = params.iter();
-    let mut renamed: Vec<NodeId> = Vec::with_capacity(model.nodes.len());
+    let mut renamed: EntityVec<NodeId, NodeId> = EntityVec::new();
     for (_, node) in model.iter() {
-        let operands: Vec<NodeId> = node.operands.iter().map(|o| renamed[o.0 as usize]).collect();
+        let operands: Vec<NodeId> = node.operands.iter().map(|o| renamed[*o]).collect();
         renamed.push(match node.op {
             Op::Input => image,
             Op::Param(_) => *params.next().expect("there is a node for every parameter"),
             _ => rule(graph, node, &operands)?,
         });
     }
-    Ok(renamed[model.outputs[0].0 as usize])
+    Ok(renamed[model.outputs[0]])
 }
 
 /// Appends an input with the name and type of a node.

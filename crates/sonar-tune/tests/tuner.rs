@@ -23,7 +23,7 @@ fn tasks() -> Vec<Task> {
 }
 ";
     let graph: Graph = text::parse_graph(text).unwrap();
-    sonar_schedule::tasks(&graph).unwrap().tasks
+    sonar_schedule::tasks(&graph).unwrap().tasks.into_iter().collect()
 }
 
 fn options(seed: u64) -> TunerOptions {

@@ -13,6 +13,7 @@ use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4, I64};
 use cranelift_codegen::ir::{Block, BlockArg, Endianness, Function, InstBuilder, MemFlagsData, Type, Value};
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use sonar_ir::entity::EntityVec;
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 use sonar_ir::tile::{Addr, BitsOp, Inst, Ptr, Reg, Tile, TileStmt};
 
@@ -42,9 +43,9 @@ pub(crate) fn emit(
     builder.switch_to_block(entry);
     let arguments = builder.block_params(entry)[0];
 
-    let mut stored = vec![false; tile.pointers];
+    let mut stored = EntityVec::filled(false, tile.pointers);
     mark_stored(&tile.body, &mut stored);
-    let mut pointers = Vec::with_capacity(tile.pointers);
+    let mut pointers = EntityVec::new();
     for i in 0..tile.pointers {
         let variable = builder.declare_var(I64);
         let value = builder.ins().load(I64, MemFlagsData::trusted().with_readonly(), arguments, 8 * i as i32);
@@ -52,7 +53,7 @@ pub(crate) fn emit(
         pointers.push(variable);
     }
     let (ty, parts) = if features.vectors { (F32X4, 1) } else { (F32, LANES) };
-    let registers = vec![None; register_count(&tile.body)];
+    let registers = EntityVec::filled(None, register_count(&tile.body));
     let mut emitter = Emitter { tile, features, builder, pointers, registers, stored, ty, parts };
     emitter.block(&tile.body)?;
     emitter.builder.ins().return_(&[]);
@@ -67,12 +68,12 @@ fn unsupported(tile: &Tile, reason: impl Into<String>) -> CodegenError {
     CodegenError::Unsupported { name: tile.name.clone(), reason: reason.into() }
 }
 
-fn mark_stored(block: &[TileStmt], stored: &mut [bool]) {
+fn mark_stored(block: &[TileStmt], stored: &mut EntityVec<Ptr, bool>) {
     for stmt in block {
         match stmt {
             TileStmt::Loop { body, .. } => mark_stored(body, stored),
             TileStmt::Inst(Inst::Store { addr, .. } | Inst::StoreFirst { addr, .. }) => {
-                if let Some(stored) = stored.get_mut(addr.ptr.0 as usize) {
+                if let Some(stored) = stored.get_mut(addr.ptr) {
                     *stored = true;
                 }
             }
@@ -85,10 +86,10 @@ struct Emitter<'a> {
     tile: &'a Tile,
     features: Features,
     builder: FunctionBuilder<'a>,
-    pointers: Vec<Variable>,
+    pointers: EntityVec<Ptr, Variable>,
     /// The parts of each virtual register that was written so far.
-    registers: Vec<Option<Vec<Variable>>>,
-    stored: Vec<bool>,
+    registers: EntityVec<Reg, Option<Vec<Variable>>>,
+    stored: EntityVec<Ptr, bool>,
     /// Type of a part.
     ty: Type,
     /// Parts of a virtual register.
@@ -131,19 +132,18 @@ impl Emitter<'_> {
     }
 
     fn pointer(&self, ptr: Ptr) -> Result<Variable, CodegenError> {
-        self.pointers.get(ptr.0 as usize).copied().ok_or_else(|| unsupported(self.tile, format!("no pointer {}", ptr.0)))
+        self.pointers.get(ptr).copied().ok_or_else(|| unsupported(self.tile, format!("no pointer {}", ptr.0)))
     }
 
     fn read(&mut self, reg: Reg) -> Result<Vec<Value>, CodegenError> {
-        match &self.registers[reg.0 as usize] {
+        match &self.registers[reg] {
             Some(parts) => Ok(parts.iter().map(|part| self.builder.use_var(*part)).collect()),
             None => Err(unsupported(self.tile, format!("register {} is read before it is written", reg.0))),
         }
     }
 
     fn write(&mut self, reg: Reg, values: &[Value]) {
-        let parts = self.registers[reg.0 as usize]
-            .get_or_insert_with(|| values.iter().map(|_| self.builder.declare_var(self.ty)).collect());
+        let parts = self.registers[reg].get_or_insert_with(|| values.iter().map(|_| self.builder.declare_var(self.ty)).collect());
         for (part, value) in parts.iter().zip(values) {
             self.builder.def_var(*part, *value);
         }
@@ -154,7 +154,7 @@ impl Emitter<'_> {
         let base = self.builder.use_var(base);
         let offset = self.offset(addr, lane)?;
         let flags = MemFlagsData::new().with_notrap();
-        let flags = if self.stored[addr.ptr.0 as usize] { flags } else { flags.with_readonly().with_can_move() };
+        let flags = if self.stored[addr.ptr] { flags } else { flags.with_readonly().with_can_move() };
         Ok(self.builder.ins().load(ty, flags, base, offset))
     }
 

@@ -1,6 +1,6 @@
 //! The buffers, conditions, functions and tiles that statements refer to.
 
-use sonar_ir::loops::{Access, Bound, Expr, Stmt};
+use sonar_ir::loops::{Access, Bound, BufId, Expr, Stmt};
 use sonar_ir::scalar::UnaryOp;
 
 /// References of some statements, in the order of the text.
@@ -27,8 +27,8 @@ impl<'p> References<'p> {
     }
 
     /// Whether the statements read or write a buffer.
-    pub(crate) fn touches(&self, buffer: usize) -> bool {
-        self.accesses.iter().any(|access| access.buffer.0 as usize == buffer)
+    pub(crate) fn touches(&self, buffer: BufId) -> bool {
+        self.accesses.iter().any(|access| access.buffer == buffer)
     }
 
     fn block(&mut self, stmts: &'p [Stmt]) {

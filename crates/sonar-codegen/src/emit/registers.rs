@@ -6,18 +6,19 @@
 //! registers than there are is refused.
 
 use crate::error::CodegenError;
+use sonar_ir::entity::{Entity, EntityVec};
 use sonar_ir::scalar::BinaryOp;
 use sonar_ir::tile::{Inst, Reg, Tile, TileStmt};
 
 /// The tile with physical registers.
 pub(crate) fn allocate(tile: &Tile, available: usize) -> Result<Tile, CodegenError> {
     let count = register_count(&tile.body);
-    let nodes = backward(&tile.body, &mut vec![false; count]);
+    let nodes = backward(&tile.body, &mut EntityVec::filled(false, count));
     let mut forward = Forward {
         tile,
         available,
-        home: vec![None; count],
-        carried: vec![0; count],
+        home: EntityVec::filled(None, count),
+        carried: EntityVec::filled(0, count),
         free: (0..available as u32).rev().collect(),
     };
     let body = forward.block(&nodes)?;
@@ -30,7 +31,7 @@ pub(crate) fn register_count(body: &[TileStmt]) -> usize {
         .map(|stmt| match stmt {
             TileStmt::Loop { body, .. } => register_count(body),
             TileStmt::Advance { .. } => 0,
-            TileStmt::Inst(inst) => inst.writes().into_iter().chain(inst.reads()).map(|r| r.0 as usize + 1).max().unwrap_or(0),
+            TileStmt::Inst(inst) => inst.writes().into_iter().chain(inst.reads()).map(|r| r.index() + 1).max().unwrap_or(0),
         })
         .max()
         .unwrap_or(0)
@@ -44,30 +45,30 @@ enum Node<'a> {
 }
 
 /// Annotates a block. `live` is the set of registers that are read after the block; it becomes the set before the block.
-fn backward<'a>(block: &'a [TileStmt], live: &mut Vec<bool>) -> Vec<Node<'a>> {
+fn backward<'a>(block: &'a [TileStmt], live: &mut EntityVec<Reg, bool>) -> Vec<Node<'a>> {
     let mut nodes = Vec::with_capacity(block.len());
     for stmt in block.iter().rev() {
         nodes.push(match stmt {
             TileStmt::Advance { .. } => Node::Other(stmt),
             TileStmt::Inst(inst) => {
-                let mut dead: Vec<Reg> = inst.writes().into_iter().chain(inst.reads()).filter(|r| !live[r.0 as usize]).collect();
+                let mut dead: Vec<Reg> = inst.writes().into_iter().chain(inst.reads()).filter(|r| !live[*r]).collect();
                 dead.sort_unstable();
                 dead.dedup();
                 if let Some(dst) = inst.writes() {
-                    live[dst.0 as usize] = false;
+                    live[dst] = false;
                 }
                 for source in inst.reads() {
-                    live[source.0 as usize] = true;
+                    live[source] = true;
                 }
                 Node::Inst { inst, dead }
             }
             TileStmt::Loop { trips, body } => {
-                let mut carried = vec![false; live.len()];
-                read_first(body, &mut vec![false; live.len()], &mut carried);
-                let carried: Vec<Reg> = (0..live.len() as u32).map(Reg).filter(|r| carried[r.0 as usize]).collect();
-                let dead = carried.iter().copied().filter(|r| !live[r.0 as usize]).collect();
+                let mut carried = EntityVec::filled(false, live.len());
+                read_first(body, &mut EntityVec::filled(false, live.len()), &mut carried);
+                let carried: Vec<Reg> = live.keys().filter(|r| carried[*r]).collect();
+                let dead = carried.iter().copied().filter(|r| !live[*r]).collect();
                 for r in &carried {
-                    live[r.0 as usize] = true;
+                    live[*r] = true;
                 }
                 let body = backward(body, live);
                 Node::Loop { trips: *trips, body, carried, dead }
@@ -79,17 +80,17 @@ fn backward<'a>(block: &'a [TileStmt], live: &mut Vec<bool>) -> Vec<Node<'a>> {
 }
 
 /// Marks the registers that a block reads before it writes them.
-fn read_first(block: &[TileStmt], written: &mut [bool], reads: &mut [bool]) {
+fn read_first(block: &[TileStmt], written: &mut EntityVec<Reg, bool>, reads: &mut EntityVec<Reg, bool>) {
     for stmt in block {
         match stmt {
             TileStmt::Advance { .. } => {}
             TileStmt::Loop { body, .. } => read_first(body, written, reads),
             TileStmt::Inst(inst) => {
                 for source in inst.reads() {
-                    reads[source.0 as usize] |= !written[source.0 as usize];
+                    reads[source] |= !written[source];
                 }
                 if let Some(dst) = inst.writes() {
-                    written[dst.0 as usize] = true;
+                    written[dst] = true;
                 }
             }
         }
@@ -101,9 +102,9 @@ struct Forward<'t> {
     tile: &'t Tile,
     available: usize,
     /// Where the value of each register of the tile is now.
-    home: Vec<Option<u32>>,
+    home: EntityVec<Reg, Option<u32>>,
     /// How many of the enclosing loops carry each register.
-    carried: Vec<u32>,
+    carried: EntityVec<Reg, u32>,
     free: Vec<u32>,
 }
 
@@ -117,11 +118,11 @@ impl Forward<'_> {
                 Node::Loop { trips, body, carried, dead } => {
                     for r in carried {
                         self.read(*r)?;
-                        self.carried[r.0 as usize] += 1;
+                        self.carried[*r] += 1;
                     }
                     let body = self.block(body)?;
                     for r in carried {
-                        self.carried[r.0 as usize] -= 1;
+                        self.carried[*r] -= 1;
                     }
                     self.release(dead);
                     TileStmt::Loop { trips: *trips, body }
@@ -167,19 +168,19 @@ impl Forward<'_> {
     }
 
     fn read(&self, r: Reg) -> Result<Reg, CodegenError> {
-        self.home[r.0 as usize].map(Reg).ok_or_else(|| CodegenError::Unsupported {
+        self.home[r].map(Reg).ok_or_else(|| CodegenError::Unsupported {
             name: self.tile.name.clone(),
             reason: format!("register {} is read before it is written", r.0),
         })
     }
 
     fn write(&mut self, r: Reg) -> Result<Reg, CodegenError> {
-        if let Some(home) = self.home[r.0 as usize] {
+        if let Some(home) = self.home[r] {
             return Ok(Reg(home));
         }
         match self.free.pop() {
             Some(home) => {
-                self.home[r.0 as usize] = Some(home);
+                self.home[r] = Some(home);
                 Ok(Reg(home))
             }
             None => Err(CodegenError::TooManyRegisters { tile: self.tile.name.clone(), available: self.available }),
@@ -194,7 +195,7 @@ impl Forward<'_> {
     }
 
     fn release(&mut self, dead: &[Reg]) {
-        for r in dead.iter().map(|r| r.0 as usize) {
+        for &r in dead {
             if self.carried[r] == 0
                 && let Some(home) = self.home[r].take()
             {

@@ -123,6 +123,7 @@ fn over_and_over(lanes: usize, elements: usize, times: u32, pointers: &[Ptr], mu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sonar_ir::loops::BufId;
     use sonar_ir::tile_interp::{self, Address};
 
     /// Elements of three iterations with four lanes.
@@ -131,11 +132,10 @@ mod tests {
     /// Runs a tile on the data and as many zeros, and gives both back.
     fn run(tile: &Tile) -> (Vec<f32>, Vec<f32>) {
         let data: Vec<f32> = (0..ELEMENTS).map(|i| (i % 7) as f32).collect();
-        let mut memory = [data, vec![0.0; ELEMENTS]];
-        let pointers = [0, 1].map(|buffer| Address { buffer, element: 0 });
+        let mut memory = vec![data, vec![0.0; ELEMENTS]].into();
+        let pointers = [0, 1].map(|buffer| Address { buffer: BufId(buffer), element: 0 });
         tile_interp::run(tile, &mut memory, &pointers).expect("the tile is valid and stays within its data");
-        let [from, to] = memory;
-        (from, to)
+        (memory[BufId(0)].clone(), memory[BufId(1)].clone())
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::run::model::CompiledPlan;
 use crate::run::pool::Pool;
 use crate::target::Target;
 use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind, Program, Stmt, Var};
-use sonar_ir::plan::{KernelCall, Plan, Slot, SlotKind};
+use sonar_ir::plan::{KernelCall, KernelId, Plan, Slot, SlotId, SlotKind};
 use sonar_ir::tensor::Values;
 use std::time::Instant;
 
@@ -19,11 +19,11 @@ const ELEMENTS: usize = 4;
 /// Seconds of a call of a kernel of a plan that does next to nothing.
 pub(super) fn call(target: &Target) -> Result<f64, CodegenError> {
     let slot = |kind| Slot { shape: vec![ELEMENTS], kind };
-    let call = KernelCall { kernel: 0, args: vec![0, 1], scratch: 0 };
+    let call = KernelCall { kernel: KernelId(0), args: vec![SlotId(0), SlotId(1)], scratch: 0 };
     let plan = Plan {
         name: "calls".into(),
-        kernels: vec![copy()],
-        slots: vec![slot(SlotKind::Input(0)), slot(SlotKind::Output(0))],
+        kernels: vec![copy()].into(),
+        slots: vec![slot(SlotKind::Input(0)), slot(SlotKind::Output(0))].into(),
         calls: vec![call; CALLS],
         arena: 0,
     };
@@ -57,10 +57,10 @@ fn copy() -> Program {
     let body = vec![Stmt::Store { target: element(1), value: Expr::Load(element(0)) }];
     Program {
         name: "copy".into(),
-        buffers: vec![buffer("x", BufferKind::Input), buffer("y", BufferKind::Output)],
-        vars: vec!["i".into()],
+        buffers: vec![buffer("x", BufferKind::Input), buffer("y", BufferKind::Output)].into(),
+        vars: vec!["i".into()].into(),
         setup: vec![],
         body: vec![Stmt::For { var: Var(0), extent: ELEMENTS, kind: LoopKind::Serial, body }],
-        tiles: vec![],
+        tiles: vec![].into(),
     }
 }

@@ -6,8 +6,9 @@ use crate::memory::placement::{BufferPlace, Placement};
 use crate::module::ProgramEntry;
 use crate::run::launch::{Launch, arguments, layout};
 use crate::run::pool::Pool;
+use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::BufferKind;
-use sonar_ir::plan::{Plan, Slot, SlotKind};
+use sonar_ir::plan::{KernelId, Plan, Slot, SlotKind};
 use sonar_ir::tensor::Tensor;
 use std::borrow::Cow;
 
@@ -18,7 +19,7 @@ use std::borrow::Cow;
 pub(crate) fn fill<'v, E: From<CodegenError>>(
     plan: &Plan,
     placement: &Placement,
-    setups: &[Option<ProgramEntry>],
+    setups: &EntityVec<KernelId, Option<ProgramEntry>>,
     value_of: &mut dyn FnMut(&str) -> Result<Cow<'v, Tensor>, E>,
 ) -> Result<AlignedBuffer, E> {
     let mut constants = AlignedBuffer::new(placement.constants);
@@ -42,7 +43,7 @@ pub(crate) fn fill<'v, E: From<CodegenError>>(
         let (offsets, len) = layout(program, BufferKind::Temp);
         let temporaries = AlignedBuffer::new(len);
         offsets.iter().for_each(|&(buffer, offset)| launch.set(buffer, temporaries.at(offset)));
-        for (buffer, place) in buffers.iter().enumerate() {
+        for (buffer, place) in buffers.entries() {
             if let BufferPlace::Constant(offset) = place
                 && program.buffers[buffer].kind == BufferKind::Packed
             {

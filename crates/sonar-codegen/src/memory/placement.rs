@@ -4,8 +4,9 @@ use crate::emit::references::References;
 use crate::error::CodegenError;
 use crate::memory::buffer::aligned;
 use crate::run::launch::{arguments, layout};
-use sonar_ir::loops::{BufferKind, Program};
-use sonar_ir::plan::{KernelCall, Plan, SlotKind};
+use sonar_ir::entity::EntityVec;
+use sonar_ir::loops::{BufId, BufferKind, Program};
+use sonar_ir::plan::{KernelCall, Plan, SlotId, SlotKind};
 use std::collections::HashMap;
 
 /// Where one buffer of a call lies; offsets are in elements.
@@ -29,9 +30,9 @@ pub(crate) enum BufferPlace {
 /// Where every buffer of a plan lies.
 pub(crate) struct Placement {
     /// For each call, the place of each buffer of its kernel's body.
-    pub calls: Vec<Vec<BufferPlace>>,
+    pub calls: Vec<EntityVec<BufId, BufferPlace>>,
     /// Slots whose contents kernels read as they are given, and where they lie among the constants.
-    pub given: Vec<(usize, usize)>,
+    pub given: Vec<(SlotId, usize)>,
     /// Calls whose setup is to be run. The packed weights of other calls are the same as those of one of these.
     pub setups: Vec<usize>,
     /// Elements of the constants.
@@ -42,13 +43,13 @@ pub(crate) struct Placement {
 
 /// Finds a place for everything. A weight that only setups read has none; a weight that calls pack in the same way is packed once.
 pub(crate) fn place_buffers(plan: &Plan) -> Result<Placement, CodegenError> {
-    let kernels: Vec<KernelReferences> = plan.kernels.iter().map(KernelReferences::of).collect();
+    let kernels = plan.kernels.map(|(_, kernel)| KernelReferences::of(kernel));
     let mut result = Placement { calls: Vec::new(), given: Vec::new(), setups: Vec::new(), constants: 0, scratch: 0 };
-    let mut given: HashMap<usize, usize> = HashMap::new();
-    let mut packed: HashMap<(&str, Vec<usize>), usize> = HashMap::new();
+    let mut given: HashMap<SlotId, usize> = HashMap::new();
+    let mut packed: HashMap<(&str, Vec<SlotId>), usize> = HashMap::new();
     for (index, call) in plan.calls.iter().enumerate() {
         let (program, uses) = (&plan.kernels[call.kernel], &kernels[call.kernel]);
-        let mut buffers = vec![BufferPlace::Unused; program.buffers.len()];
+        let mut buffers = EntityVec::filled(BufferPlace::Unused, program.buffers.len());
         for (buffer, &slot) in arguments(program).zip(&call.args).filter(|(buffer, _)| uses.body[*buffer]) {
             buffers[buffer] = match plan.slots[slot].kind {
                 SlotKind::Input(i) => BufferPlace::Input(i),
@@ -83,26 +84,25 @@ pub(crate) fn place_buffers(plan: &Plan) -> Result<Placement, CodegenError> {
 
 /// Which buffers the two parts of a kernel touch.
 struct KernelReferences {
-    setup: Vec<bool>,
-    body: Vec<bool>,
+    setup: EntityVec<BufId, bool>,
+    body: EntityVec<BufId, bool>,
     /// What the setup does, as text: kernels of which it is the same pack weights in the same way, whatever their bodies are.
     packing: String,
 }
 
 impl KernelReferences {
     fn of(program: &Program) -> Self {
-        let touched =
-            |uses: &References<'_>| -> Vec<bool> { (0..program.buffers.len()).map(|buffer| uses.touches(buffer)).collect() };
+        let touched = |uses: &References<'_>| program.buffers.map(|(buffer, _)| uses.touches(buffer));
         let (setup, body) = (References::of(&program.setup), References::of(&program.body));
         KernelReferences { setup: touched(&setup), body: touched(&body), packing: program.setup_text() }
     }
 }
 
 /// The slots that the setup of a call reads, which must be weights.
-fn sources(plan: &Plan, call: &KernelCall, uses: &KernelReferences) -> Result<Vec<usize>, CodegenError> {
+fn sources(plan: &Plan, call: &KernelCall, uses: &KernelReferences) -> Result<Vec<SlotId>, CodegenError> {
     let program = &plan.kernels[call.kernel];
     let read = arguments(program).zip(&call.args).filter(|(buffer, _)| uses.setup[*buffer]);
-    let slots: Vec<usize> = read.map(|(_, &slot)| slot).collect();
+    let slots: Vec<SlotId> = read.map(|(_, &slot)| slot).collect();
     if slots.iter().all(|&slot| matches!(plan.slots[slot].kind, SlotKind::Param(_) | SlotKind::Const(_))) {
         return Ok(slots);
     }

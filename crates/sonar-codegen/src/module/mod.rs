@@ -98,7 +98,7 @@ impl<M: Module> Definitions<M> {
 
     fn loops(&mut self, name: &str, program: &Program, stmts: &[Stmt], divided: bool) -> Result<FuncId, CodegenError> {
         let uses = References::of(stmts);
-        let called = if uses.tiles { program.tiles.as_slice() } else { &[] };
+        let called = if uses.tiles { &*program.tiles } else { &[] };
         let tiles = called.iter().map(|tile| self.tile(tile)).collect::<Result<Vec<_>, _>>()?;
         for function in uses.functions.iter().filter_map(|op| MathFunction::of(*op)) {
             self.declare_math(function)?;

@@ -37,7 +37,8 @@ use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, default
 use cranelift_object::object::SymbolFlags;
 use cranelift_object::object::write::Symbol;
 use cranelift_object::{ObjectBuilder, ObjectModule, ObjectProduct};
-use sonar_ir::plan::Plan;
+use sonar_ir::entity::EntityVec;
+use sonar_ir::plan::{KernelId, Plan};
 use sonar_ir::tensor::Tensor;
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};
@@ -100,7 +101,7 @@ fn pack<'v, E: From<CodegenError>>(
     let (code, setups) = Code::build(&Target::native()?, |definitions| {
         plan.kernels.iter().map(|kernel| definitions.setup(kernel)).collect::<Result<Vec<_>, _>>()
     })?;
-    let setups: Vec<_> = setups.into_iter().map(|id| id.map(|id| code.program_entry(id))).collect();
+    let setups: EntityVec<_, _> = setups.into_iter().map(|id| id.map(|id| code.program_entry(id))).collect();
     constants::fill(plan, placement, &setups, value_of)
 }
 
@@ -115,7 +116,7 @@ fn emit(
 ) -> Result<(Vec<u8>, String, bool), CodegenError> {
     let builder = ObjectBuilder::new(target.isa(true)?, name, default_libcall_names())?;
     let mut definitions = Definitions::new(ObjectModule::new(builder), target, false);
-    let kernels = plan.kernels.iter().map(|kernel| definitions.body(kernel)).collect::<Result<Vec<_>, _>>()?;
+    let kernels = plan.kernels.iter().map(|kernel| definitions.body(kernel)).collect::<Result<EntityVec<_, _>, _>>()?;
     let data = define_constants(&mut definitions.module, &format!("{name}_weights"), constants)?;
     define_run(&mut definitions, plan, placement, &kernels, data)?;
     let run = definitions.define_as(&format!("{name}_run"), Linkage::Export)?;
@@ -187,7 +188,7 @@ fn define_run(
     definitions: &mut Definitions<ObjectModule>,
     plan: &Plan,
     placement: &Placement,
-    kernels: &[FuncId],
+    kernels: &EntityVec<KernelId, FuncId>,
     data: DataId,
 ) -> Result<(), CodegenError> {
     let mut signature = definitions.module.make_signature();
@@ -195,7 +196,7 @@ fn define_run(
     signature.returns.push(AbiParam::new(I32));
     let func = &mut definitions.context.func;
     func.signature = signature;
-    let kernels: Vec<_> = kernels.iter().map(|id| definitions.module.declare_func_in_func(*id, func)).collect();
+    let kernels: EntityVec<KernelId, _> = kernels.iter().map(|id| definitions.module.declare_func_in_func(*id, func)).collect();
     let data = definitions.module.declare_data_in_func(data, func);
     let config = definitions.module.target_config();
     let mut builder = FunctionBuilder::new(func, &mut definitions.builder);

@@ -8,6 +8,7 @@ use crate::run::launch::Launch;
 use crate::run::model::Model;
 use crate::run::pool::Pool;
 use crate::run::timeline::{Share, TracedCall};
+use sonar_ir::loops::BufId;
 use std::time::Instant;
 
 /// What one thread needs to run a model: the arena, temporaries, and a pool of threads. Runs allocate nothing.
@@ -24,7 +25,7 @@ pub struct Context {
 struct Call {
     body: Launch,
     /// Buffers whose addresses change with every run, and the caller's tensor they are in.
-    bindings: Vec<(usize, Tensor)>,
+    bindings: Vec<(BufId, Tensor)>,
 }
 
 /// A tensor of the caller.
@@ -54,7 +55,7 @@ impl Context {
         for call in &code.calls {
             let mut body = Launch::new(call.body, call.extent, call.places.len(), pool.threads());
             let mut bindings = Vec::new();
-            for (buffer, place) in call.places.iter().enumerate() {
+            for (buffer, place) in call.places.entries() {
                 match *place {
                     BufferPlace::Input(i) => bindings.push((buffer, Tensor::Input(i))),
                     BufferPlace::Output(i) => bindings.push((buffer, Tensor::Output(i))),

@@ -8,7 +8,7 @@ use crate::run::launch::{Launch, arguments, layout};
 use crate::run::pool::Pool;
 use crate::sandbox::fault::Fault;
 use crate::target::Target;
-use sonar_ir::loops::{BufferKind, Program};
+use sonar_ir::loops::{BufId, BufferKind, Program};
 
 /// A compiled program with its temporaries and packed weights.
 ///
@@ -21,8 +21,8 @@ use sonar_ir::loops::{BufferKind, Program};
 /// let double = Expr::Binary(sonar_ir::BinaryOp::Add, Arc::new(Expr::Load(element(0))), Arc::new(Expr::Load(element(0))));
 /// let program = Program {
 ///     name: "double".into(),
-///     buffers: vec![buffer("x", BufferKind::Input), buffer("y", BufferKind::Output)],
-///     vars: vec!["i".into()],
+///     buffers: vec![buffer("x", BufferKind::Input), buffer("y", BufferKind::Output)].into(),
+///     vars: vec!["i".into()].into(),
 ///     setup: vec![],
 ///     body: vec![Stmt::For {
 ///         var: Var(0),
@@ -30,7 +30,7 @@ use sonar_ir::loops::{BufferKind, Program};
 ///         kind: LoopKind::Serial,
 ///         body: vec![Stmt::Store { target: element(1), value: double }],
 ///     }],
-///     tiles: vec![],
+///     tiles: vec![].into(),
 /// };
 /// let mut kernel = CompiledKernel::compile(&program, &Target::native()?)?;
 /// let (mut x, mut y) = ([1.5; 8], [0.0; 8]);
@@ -42,7 +42,7 @@ pub struct CompiledKernel {
     setup: Option<Launch>,
     body: Launch,
     /// Index of the buffer and length of each argument.
-    arguments: Vec<(usize, usize)>,
+    arguments: Vec<(BufId, usize)>,
     pool: Pool,
     /// What it does wrong, if it was told to.
     fault: Option<Fault>,

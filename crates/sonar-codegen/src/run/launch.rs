@@ -4,7 +4,8 @@ use crate::memory::buffer::aligned;
 use crate::module::ProgramEntry;
 use crate::run::pool::Pool;
 use crate::run::timeline::Share;
-use sonar_ir::loops::{BufferKind, Program};
+use sonar_ir::entity::Entity;
+use sonar_ir::loops::{BufId, BufferKind, Program};
 
 /// Into how many pieces a parallel loop is cut, if it has as many iterations.
 const PIECES_PER_THREAD: usize = 4;
@@ -37,15 +38,15 @@ impl Launch {
     }
 
     /// Sets the address of a buffer for every thread.
-    pub(crate) fn set(&mut self, buffer: usize, address: *mut f32) {
+    pub(crate) fn set(&mut self, buffer: BufId, address: *mut f32) {
         for table in &mut self.tables {
-            table[buffer] = address;
+            table[buffer.index()] = address;
         }
     }
 
     /// Sets the address of a buffer for one thread.
-    pub(crate) fn set_for(&mut self, thread: usize, buffer: usize, address: *mut f32) {
-        self.tables[thread][buffer] = address;
+    pub(crate) fn set_for(&mut self, thread: usize, buffer: BufId, address: *mut f32) {
+        self.tables[thread][buffer.index()] = address;
     }
 
     /// Runs the program.
@@ -90,18 +91,18 @@ impl Launch {
 }
 
 /// Offsets of the buffers of one kind, laid end to end at multiples of a cache line, and the elements of all together.
-pub(crate) fn layout(program: &Program, kind: BufferKind) -> (Vec<(usize, usize)>, usize) {
+pub(crate) fn layout(program: &Program, kind: BufferKind) -> (Vec<(BufId, usize)>, usize) {
     let mut offsets = Vec::new();
     let mut end = 0;
-    for (i, buffer) in program.buffers.iter().enumerate().filter(|(_, buffer)| buffer.kind == kind) {
-        offsets.push((i, end));
+    for (id, buffer) in program.buffers.entries().filter(|(_, buffer)| buffer.kind == kind) {
+        offsets.push((id, end));
         end += aligned(buffer.len);
     }
     (offsets, end)
 }
 
-/// Indices of the buffers that the caller passes.
-pub(crate) fn arguments(program: &Program) -> impl Iterator<Item = usize> + '_ {
+/// The buffers that the caller passes.
+pub(crate) fn arguments(program: &Program) -> impl Iterator<Item = BufId> + '_ {
     let passed = |kind| matches!(kind, BufferKind::Input | BufferKind::Output);
-    program.buffers.iter().enumerate().filter(move |(_, buffer)| passed(buffer.kind)).map(|(i, _)| i)
+    program.buffers.entries().filter(move |(_, buffer)| passed(buffer.kind)).map(|(id, _)| id)
 }

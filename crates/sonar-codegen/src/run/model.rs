@@ -10,7 +10,9 @@ use crate::memory::placement::{BufferPlace, Placement, place_buffers};
 use crate::module::{Code, ProgramEntry, ProgramFunctions};
 use crate::run::context::Context;
 use crate::target::Target;
-use sonar_ir::plan::{Plan, SlotKind};
+use sonar_ir::entity::EntityVec;
+use sonar_ir::loops::BufId;
+use sonar_ir::plan::{KernelId, Plan, SlotKind};
 use sonar_ir::tensor::{Tensor, Values};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 pub struct CompiledPlan {
     plan: Plan,
     placement: Placement,
-    setups: Vec<Option<ProgramEntry>>,
+    setups: EntityVec<KernelId, Option<ProgramEntry>>,
     shared: Arc<PlanCode>,
 }
 
@@ -45,7 +47,7 @@ pub(crate) struct CallCode {
     /// Iterations that threads may share.
     pub extent: Option<usize>,
     /// Where each buffer lies.
-    pub places: Vec<BufferPlace>,
+    pub places: EntityVec<BufId, BufferPlace>,
 }
 
 /// A model that is ready: code, and weights in the order in which the code reads them. Clones share both.
@@ -64,10 +66,13 @@ impl CompiledPlan {
         sonar_ir::verify::plan(plan)?;
         let placement = place_buffers(plan)?;
         let (code, functions) = Code::build(target, |definitions| {
-            plan.kernels.iter().map(|kernel| definitions.program(kernel)).collect::<Result<Vec<ProgramFunctions>, _>>()
+            plan.kernels
+                .iter()
+                .map(|kernel| definitions.program(kernel))
+                .collect::<Result<EntityVec<KernelId, ProgramFunctions>, _>>()
         })?;
         let parallel = plan.kernels.iter().any(|kernel| parallel_extent(kernel).is_some());
-        let call = |(call, places): (&sonar_ir::plan::KernelCall, &Vec<BufferPlace>)| CallCode {
+        let call = |(call, places): (&sonar_ir::plan::KernelCall, &EntityVec<BufId, BufferPlace>)| CallCode {
             kernel: plan.kernels[call.kernel].name.clone(),
             body: code.program_entry(functions[call.kernel].body),
             extent: parallel_extent(&plan.kernels[call.kernel]),

@@ -49,11 +49,12 @@ fn convolution(kind: LoopKind) -> Program {
             buffer("x", (h * w * c) as usize, BufferKind::Input),
             buffer("w", (9 * c * o) as usize, BufferKind::Input),
             buffer("y", (h * w * o) as usize, BufferKind::Output),
-        ],
+        ]
+        .into(),
         vars: vars(6),
         setup: vec![],
         body: vec![with_kind(body, kind)],
-        tiles: vec![],
+        tiles: vec![].into(),
     }
 }
 
@@ -95,11 +96,12 @@ fn softmax(kind: LoopKind) -> Program {
             buffer("y", 117, BufferKind::Output),
             buffer("row", 2, BufferKind::Temp),
             buffer("exp", 13, BufferKind::Temp),
-        ],
+        ]
+        .into(),
         vars: vars(4),
         setup: vec![],
         body: vec![with_kind(repeat(0, 9, body), kind)],
-        tiles: vec![],
+        tiles: vec![].into(),
     }
 }
 
@@ -112,11 +114,12 @@ fn elementwise(name: &str, extent: usize, kind: LoopKind, value: Expr) -> Progra
             buffer("x", extent, BufferKind::Input),
             buffer("z", extent, BufferKind::Input),
             buffer("y", extent, BufferKind::Output),
-        ],
+        ]
+        .into(),
         vars: vars(1),
         setup: vec![],
         body: vec![with_kind(repeat(0, extent, vec![store]), kind)],
-        tiles: vec![],
+        tiles: vec![].into(),
     }
 }
 
@@ -208,11 +211,11 @@ fn conditions_around_statements() {
     for kind in [LoopKind::Serial, LoopKind::Unrolled] {
         check(&Program {
             name: "pool".into(),
-            buffers: vec![buffer("x", 18, BufferKind::Input), buffer("y", 18, BufferKind::Output)],
+            buffers: vec![buffer("x", 18, BufferKind::Input), buffer("y", 18, BufferKind::Output)].into(),
             vars: vars(3),
             setup: vec![],
             body: vec![repeat(0, 5, vec![with_kind(inner.clone(), kind)])],
-            tiles: vec![],
+            tiles: vec![].into(),
         });
     }
 }
@@ -240,11 +243,12 @@ fn packed() -> Program {
             buffer("w", 30, BufferKind::Input),
             buffer("y", 5, BufferKind::Output),
             buffer("p", 30, BufferKind::Packed),
-        ],
+        ]
+        .into(),
         vars: vars(5),
         setup: vec![repeat(0, 5, vec![repeat(1, 6, vec![pack])])],
         body: vec![repeat(2, 5, vec![product])],
-        tiles: vec![],
+        tiles: vec![].into(),
     }
 }
 

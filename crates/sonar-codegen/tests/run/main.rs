@@ -5,6 +5,7 @@ mod models;
 mod tiles;
 
 use sonar_codegen::{CompiledKernel, Target};
+use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind, Program, Stmt, Var};
 use sonar_ir::{BinaryOp, loops_interp};
 use std::sync::Arc;
@@ -133,6 +134,6 @@ fn repeat(var: u32, extent: usize, body: Vec<Stmt>) -> Stmt {
     Stmt::For { var: Var(var), extent, kind: LoopKind::Serial, body }
 }
 
-fn vars(count: usize) -> Vec<String> {
+fn vars(count: usize) -> EntityVec<Var, String> {
     (0..count).map(|i| format!("i{i}")).collect()
 }

@@ -3,7 +3,7 @@
 use crate::{at, binary, buffer, load, repeat, vars};
 use sonar_codegen::{CodegenError, CompiledPlan, Model, Target};
 use sonar_ir::loops::{BufferKind, LoopKind, Program, Stmt};
-use sonar_ir::plan::{KernelCall, Plan, Slot, SlotKind};
+use sonar_ir::plan::{KernelCall, KernelId, Plan, Slot, SlotId, SlotKind};
 use sonar_ir::{BinaryOp, Tensor, Values};
 
 const N: usize = 100;
@@ -22,11 +22,12 @@ fn kernel(op: BinaryOp) -> Program {
             buffer("y", N, BufferKind::Output),
             buffer("t", 1, BufferKind::Temp),
             buffer("p", N, BufferKind::Packed),
-        ],
+        ]
+        .into(),
         vars: vars(2),
         setup: vec![repeat(1, N, vec![Stmt::Store { target: at(4, &[(1, 1)], 0), value: load(1, &[(1, 1)], 0) }])],
         body: vec![Stmt::For { var: sonar_ir::loops::Var(0), extent: N, kind: LoopKind::Parallel, body: stmts }],
-        tiles: vec![],
+        tiles: vec![].into(),
     }
 }
 
@@ -35,7 +36,7 @@ fn plan() -> Plan {
     let slot = |kind| Slot { shape: vec![N / 10, 10], kind };
     Plan {
         name: "affine".into(),
-        kernels: vec![kernel(BinaryOp::Add), kernel(BinaryOp::Mul)],
+        kernels: vec![kernel(BinaryOp::Add), kernel(BinaryOp::Mul)].into(),
         slots: vec![
             slot(SlotKind::Input(0)),
             slot(SlotKind::Param("a".into())),
@@ -44,11 +45,12 @@ fn plan() -> Plan {
             slot(SlotKind::Arena { offset: 112 }),
             slot(SlotKind::Const(vec![1.0; N])),
             slot(SlotKind::Output(0)),
-        ],
+        ]
+        .into(),
         calls: vec![
-            KernelCall { kernel: 0, args: vec![0, 1, 2], scratch: 224 },
-            KernelCall { kernel: 1, args: vec![2, 3, 4], scratch: 224 },
-            KernelCall { kernel: 0, args: vec![4, 5, 6], scratch: 224 },
+            KernelCall { kernel: KernelId(0), args: [0, 1, 2].map(SlotId).to_vec(), scratch: 224 },
+            KernelCall { kernel: KernelId(1), args: [2, 3, 4].map(SlotId).to_vec(), scratch: 224 },
+            KernelCall { kernel: KernelId(0), args: [4, 5, 6].map(SlotId).to_vec(), scratch: 224 },
         ],
         arena: 240,
     }
@@ -127,7 +129,7 @@ fn weights_outlive_the_code_they_came_from_and_are_kept_once() {
 #[test]
 fn calls_that_pack_a_weight_alike_share_it() {
     let mut plan = plan();
-    plan.calls[2].args[1] = 1;
+    plan.calls[2].args[1] = SlotId(1);
     let model = CompiledPlan::compile(&plan, &Target::native().unwrap(), 1).unwrap().load(&values(vec![N / 10, 10])).unwrap();
     assert_eq!(model.weight_bytes(), 2 * 7 * 64);
     let mut y = vec![0.0; N];
@@ -151,7 +153,7 @@ fn wrong_use_is_an_error() {
 #[test]
 fn a_setup_that_reads_no_weight_is_refused() {
     let mut plan = plan();
-    plan.slots[1].kind = SlotKind::Input(1);
+    plan.slots[SlotId(1)].kind = SlotKind::Input(1);
     let refused = CompiledPlan::compile(&plan, &Target::native().unwrap(), 1).map(|_| ());
     assert!(matches!(refused, Err(CodegenError::Unsupported { .. })), "{refused:?}");
 }
@@ -167,11 +169,11 @@ fn invalid_plans_are_errors() {
     let changes: [fn(&mut Plan); 7] = [
         |plan| plan.arena = 200,
         |plan| plan.calls[0].scratch = 240,
-        |plan| plan.calls[0].kernel = 2,
-        |plan| plan.calls[0].args[0] = 7,
-        |plan| plan.calls[0].args[2] = 1,
-        |plan| plan.slots[5].kind = SlotKind::Const(vec![]),
-        |plan| plan.slots[0].shape = vec![N + 1],
+        |plan| plan.calls[0].kernel = KernelId(2),
+        |plan| plan.calls[0].args[0] = SlotId(7),
+        |plan| plan.calls[0].args[2] = SlotId(1),
+        |plan| plan.slots[SlotId(5)].kind = SlotKind::Const(vec![]),
+        |plan| plan.slots[SlotId(0)].shape = vec![N + 1],
     ];
     for (i, change) in changes.into_iter().enumerate() {
         assert!(matches!(compile(change), Err(CodegenError::Invalid(_))), "change {i}");

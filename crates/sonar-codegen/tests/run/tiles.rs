@@ -2,7 +2,7 @@
 
 use crate::{Random, SPECIAL, at, buffer, check_on, check_with, targets};
 use sonar_codegen::{CodegenError, CompiledKernel, Target};
-use sonar_ir::loops::{BufferKind, Program, Stmt};
+use sonar_ir::loops::{BufferKind, Program, Stmt, TileId};
 use sonar_ir::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
 use sonar_ir::{BinaryOp, UnaryOp};
 
@@ -117,10 +117,10 @@ fn program(tile: Tile, inputs: usize) -> Program {
     Program {
         name: tile.name.clone(),
         buffers: (0..tile.pointers).map(|i| buffer(&format!("p{i}"), 2 * REACH, kind(i))).collect(),
-        vars: vec![],
+        vars: vec![].into(),
         setup: vec![],
-        body: vec![Stmt::Call { tile: 0, args: (0..tile.pointers).map(|i| at(i as u32, &[], REACH as i64)).collect() }],
-        tiles: vec![tile],
+        body: vec![Stmt::Call { tile: TileId(0), args: (0..tile.pointers).map(|i| at(i as u32, &[], REACH as i64)).collect() }],
+        tiles: vec![tile].into(),
     }
 }
 

@@ -231,7 +231,7 @@ fn load() -> Option<f64> {
 fn compare_with_itself(target: &Target, count: usize) -> Result<f64, Failure> {
     let graph = sonar_ir::text::parse_graph(KERNEL).or_exit(Exit::Internal)?;
     let tasks = lower(&graph, &CompileOptions::new(target)).map_err(tune_failure)?.tasks.tasks;
-    let [task] = tasks.as_slice() else { return Err(fail(Exit::Internal, "the kernel is not one task")) };
+    let [task] = &*tasks else { return Err(fail(Exit::Internal, "the kernel is not one task")) };
     let options = sonar_schedule::Options { max_rounding: 0.0, ..sonar_schedule::Options::new(target.lanes()) };
     let (schedule, candidate) = sonar_schedule::default_program(task, &options);
     let job = Job {

@@ -47,10 +47,10 @@ fn winner(args: &ReportArgs, result: &SearchResult) -> Result<Option<Winner>, Fa
     let options = CompileOptions { schedules: &schedules, ..options };
     let compiled = compile(&graph, &options).map_err(tune_failure)?;
     let tasks = &compiled.lowered.tasks;
-    let kernels = tasks.tasks.iter().zip(&compiled.schedules).enumerate().map(|(i, (task, schedule))| {
+    let kernels = tasks.tasks.entries().zip(&compiled.schedules).map(|((id, task), schedule)| {
         let program = sonar_schedule::apply(&task.program, schedule, target.lanes()).map(|p| p.to_string()).unwrap_or_default();
-        let calls = tasks.kernels.iter().filter(|k| k.task == i).count();
-        WinnerKernel { name: format!("{} #{i}", task.program.name), calls, schedule: schedule.to_string(), program }
+        let calls = tasks.kernels.iter().filter(|k| k.task == id).count();
+        WinnerKernel { name: format!("{} {id}", task.program.name), calls, schedule: schedule.to_string(), program }
     });
     let drawn = sonar_rewrite::Options { dump: true, ..Default::default() };
     let rewritten = sonar_rewrite::rewrite(&compiled.lowered.graph, &drawn).or_exit(Exit::Internal)?;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sonar_ir::init;
 use sonar_measure::worker::Overheads;
 use sonar_measure::{Clock, Measurer, Planted, Summary, SystemClock, WorkerMeasurer, WorkerOptions, stats};
+use sonar_schedule::Task;
 use sonar_tune::networks::{NativeModels, NetworkEvent, Stage};
 use sonar_tune::{CompileOptions, NetworkOptions, Target, TaskId, TunedNetwork, Tuner, TunerOptions, tune_network};
 use std::ops::ControlFlow;
@@ -157,20 +158,19 @@ impl Report<'_> {
 
     fn rows(&self) -> Vec<Row<'_>> {
         let TunedNetwork { lowered, tasks, limits, .. } = self.tuned;
-        let row = |(i, &id): (usize, &TaskId)| {
-            let task = &lowered.tasks.tasks[i];
+        let row = |((number, task), &id): ((sonar_schedule::TaskId, &Task), &TaskId)| {
             let (schedule, best) = self.tuner.best(id).unzip();
             Row {
                 name: &task.program.name,
                 flops: task.flops as f64,
-                calls: lowered.tasks.kernels.iter().filter(|kernel| kernel.task == i).count(),
+                calls: lowered.tasks.kernels.iter().filter(|kernel| kernel.task == number).count(),
                 best,
                 schedule: schedule.map(|schedule| schedule.to_string()),
                 trials: self.tuner.trials(id),
                 stop: self.tuner.task_stop(id, limits).map_or("–".to_owned(), |stop| stop.to_string()),
             }
         };
-        tasks.iter().enumerate().map(row).collect()
+        lowered.tasks.tasks.entries().zip(tasks).map(row).collect()
     }
 
     fn overhead(&self) -> Option<Overhead> {

@@ -2,6 +2,7 @@
 
 use super::{Interface, Port};
 use serde_json::{Value, json};
+use sonar_schedule::TaskId;
 
 /// The version of the document's form.
 const SCHEMA: u32 = 1;
@@ -11,12 +12,11 @@ pub fn document(interface: &Interface<'_>) -> Value {
     let Interface { name, target, planned, object, inputs, outputs } = interface;
     let port = |port: &Port| json!({ "name": port.name, "shape": port.shape, "type": "f32" });
     let tasks = &planned.lowered.tasks;
-    let calls = |task: usize| tasks.kernels.iter().filter(|kernel| kernel.task == task).count();
+    let calls = |task: TaskId| tasks.kernels.iter().filter(|kernel| kernel.task == task).count();
     let kernels: Vec<Value> = tasks
         .tasks
-        .iter()
-        .enumerate()
-        .map(|(i, task)| json!({ "name": task.program.name, "calls": calls(i), "flops": task.flops, "bytes": task.bytes }))
+        .entries()
+        .map(|(id, task)| json!({ "name": task.program.name, "calls": calls(id), "flops": task.flops, "bytes": task.bytes }))
         .collect();
     json!({
         "schema": SCHEMA,

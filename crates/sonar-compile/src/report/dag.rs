@@ -1,6 +1,7 @@
 //! Drawings of graphs as SVG: one box a kernel, layered from the inputs down.
 
 use super::chart::escape;
+use sonar_ir::entity::EntityVec;
 use sonar_ir::{Graph, NodeId, Op};
 use std::fmt::Write as _;
 
@@ -11,14 +12,13 @@ const CHARACTER: f64 = 6.4;
 
 /// A graph as a standalone SVG document; parameters and weight expressions are left out.
 pub fn svg(graph: &Graph) -> String {
-    let data = depends_on_input(graph);
-    let shown: Vec<NodeId> = graph.iter().map(|(id, _)| id).filter(|id| data[id.0 as usize]).collect();
-    let mut layer = vec![0usize; graph.nodes.len()];
+    let weight = graph.weights();
+    let shown: Vec<NodeId> = graph.iter().map(|(id, _)| id).filter(|id| !weight[*id]).collect();
+    let mut layer = EntityVec::filled(0usize, graph.nodes.len());
     let mut rows: Vec<Vec<NodeId>> = Vec::new();
     for &id in &shown {
-        let above =
-            graph.node(id).operands.iter().filter(|o| data[o.0 as usize]).map(|o| layer[o.0 as usize] + 1).max().unwrap_or(0);
-        layer[id.0 as usize] = above;
+        let above = graph.node(id).operands.iter().filter(|o| !weight[**o]).map(|o| layer[*o] + 1).max().unwrap_or(0);
+        layer[id] = above;
         if rows.len() <= above {
             rows.resize(above + 1, Vec::new());
         }
@@ -29,25 +29,25 @@ pub fn svg(graph: &Graph) -> String {
     let box_width = longest as f64 * CHARACTER + 12.0;
     let widest = rows.iter().map(Vec::len).max().unwrap_or(1);
     let (width, height) = (widest as f64 * (box_width + GAP.0) + GAP.0, rows.len() as f64 * (HEIGHT + GAP.1) + GAP.1);
-    let mut centre = vec![(0.0, 0.0); graph.nodes.len()];
+    let mut centre = EntityVec::filled((0.0, 0.0), graph.nodes.len());
     for (i, row) in rows.iter().enumerate() {
         let left = (width - row.len() as f64 * (box_width + GAP.0) + GAP.0) / 2.0;
         for (j, id) in row.iter().enumerate() {
             let x = left + j as f64 * (box_width + GAP.0) + box_width / 2.0;
             let y = GAP.1 + i as f64 * (HEIGHT + GAP.1) + HEIGHT / 2.0;
-            centre[id.0 as usize] = (x, y);
+            centre[*id] = (x, y);
         }
     }
     let mut s = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0} {height:.0}" width="{width:.0}" font-family="system-ui, sans-serif" font-size="11" fill="#222"><rect width="{width:.0}" height="{height:.0}" fill="#fff"/>"##
     );
     for &id in &shown {
-        let (x, y) = centre[id.0 as usize];
-        for operand in graph.node(id).operands.iter().filter(|o| data[o.0 as usize]) {
-            let (ox, oy) = centre[operand.0 as usize];
+        let (x, y) = centre[id];
+        for operand in graph.node(id).operands.iter().filter(|o| !weight[**o]) {
+            let (ox, oy) = centre[*operand];
             let (top, bottom) = (oy + HEIGHT / 2.0, y - HEIGHT / 2.0);
             // A long edge swings aside, so that it does not run through the boxes between.
-            let swing = if layer[id.0 as usize] > layer[operand.0 as usize] + 1 { box_width * 0.75 } else { 0.0 };
+            let swing = if layer[id] > layer[*operand] + 1 { box_width * 0.75 } else { 0.0 };
             let _ = write!(
                 s,
                 r##"<path d="M{ox:.1} {top:.1}C{:.1} {:.1} {:.1} {:.1} {x:.1} {bottom:.1}" fill="none" stroke="#888"/>"##,
@@ -60,7 +60,7 @@ pub fn svg(graph: &Graph) -> String {
     }
     for &id in &shown {
         let node = graph.node(id);
-        let (x, y) = centre[id.0 as usize];
+        let (x, y) = centre[id];
         let (first, second) = texts(id);
         let fill = match node.op {
             Op::Input => "#e8f1fa",
@@ -82,15 +82,6 @@ pub fn svg(graph: &Graph) -> String {
     }
     s.push_str("</svg>");
     s
-}
-
-/// Which nodes depend on an input of the graph, rather than on weights alone.
-fn depends_on_input(graph: &Graph) -> Vec<bool> {
-    let mut data = vec![false; graph.nodes.len()];
-    for (id, node) in graph.iter() {
-        data[id.0 as usize] = node.op == Op::Input || node.operands.iter().any(|o| data[o.0 as usize]);
-    }
-    data
 }
 
 /// What a box says: the operator, and for a fused kernel its terms.

@@ -13,7 +13,7 @@ fn buffer(name: &str, len: usize, kind: BufferKind) -> Buffer {
 
 fn program(buffers: Vec<Buffer>, vars: &[&str], body: Vec<Stmt>) -> Program {
     let vars = vars.iter().map(ToString::to_string).collect();
-    Program { name: "test".to_string(), buffers, vars, setup: vec![], body, tiles: vec![] }
+    Program { name: "test".to_string(), buffers: buffers.into(), vars, setup: vec![], body, tiles: EntityVec::new() }
 }
 
 fn access(buffer: u32, index: Affine) -> Access {
@@ -73,7 +73,7 @@ fn filter_with_tile() -> Program {
     ];
     program.tiles.push(Tile { name: "products".to_string(), lanes: 4, tail: 3, pointers: 3, body: sum });
     let args = [(3, 1), (4, 0), (2, 1)].map(|(buffer, element)| access(buffer, Affine::constant(element)));
-    program.body.push(Stmt::Call { tile: 0, args: args.to_vec() });
+    program.body.push(Stmt::Call { tile: TileId(0), args: args.to_vec() });
     program
 }
 
@@ -153,9 +153,9 @@ fn the_canonical_text_does_not_depend_on_names() {
     let program = filter_with_tile();
     let mut renamed = program.clone();
     renamed.name = "other".to_string();
-    renamed.tiles[0].name = "other".to_string();
-    renamed.buffers[0].name = "image".to_string();
-    renamed.vars[0] = "pixel".to_string();
+    renamed.tiles[TileId(0)].name = "other".to_string();
+    renamed.buffers[BufId(0)].name = "image".to_string();
+    renamed.vars[Var(0)] = "pixel".to_string();
     assert_eq!(renamed.canonical_text(), program.canonical_text());
     // Neither does it depend on which variables have which number.
     let mut swapped = filter();
@@ -168,7 +168,7 @@ fn the_canonical_text_does_not_depend_on_names() {
     *Arc::make_mut(weight) = load(1, Affine::var(O, 1));
     assert_eq!(swapped.canonical_text(), filter().canonical_text());
     let mut longer = program.clone();
-    longer.buffers[0].len = 6;
+    longer.buffers[BufId(0)].len = 6;
     assert_ne!(longer.canonical_text(), program.canonical_text());
 }
 
@@ -190,11 +190,11 @@ fn ill_formed_programs_are_refused() {
         assert_eq!(problem.to_string(), expected);
     };
     let store = |buffer, index| Stmt::Store { target: access(buffer, index), value: Expr::Const(0.0) };
-    check(&|p| p.buffers[0].kind = BufferKind::Temp, "argument `w` comes after a buffer that is none");
-    check(&|p| p.vars[0] = "k".to_string(), "the name `k` is used twice");
+    check(&|p| p.buffers[BufId(0)].kind = BufferKind::Temp, "argument `w` comes after a buffer that is none");
+    check(&|p| p.vars[Var(0)] = "k".to_string(), "the name `k` is used twice");
     check(&|p| p.body.push(store(9, Affine::constant(0))), "there is no buffer b9");
-    check(&|p| p.body.push(Stmt::Call { tile: 1, args: vec![] }), "there is no tile t1");
-    check(&|p| p.body.push(Stmt::Call { tile: 0, args: vec![] }), "tile `products` takes 3 pointers, but 0 are passed");
+    check(&|p| p.body.push(Stmt::Call { tile: TileId(1), args: vec![] }), "there is no tile t1");
+    check(&|p| p.body.push(Stmt::Call { tile: TileId(0), args: vec![] }), "tile `products` takes 3 pointers, but 0 are passed");
     check(&|p| p.body.push(store(2, Affine::var(O, 1))), "variable `o` is used outside its loop");
     check(&|p| p.body = vec![serial(O, 5, p.body.clone())], "the parallel loop over `o` is not outermost in the body");
     check(&|p| p.body = vec![serial(O, 5, vec![serial(O, 5, vec![])])], "variable `o` is declared within its own loop");
@@ -211,7 +211,10 @@ fn ill_formed_programs_are_refused() {
         &|p| p.body.push(serial(O, 6, vec![store(2, Affine::var(O, 1))])),
         "`y[o]` may be outside `y`, which has 5 elements (touched: (0, 0) relative to the address)",
     );
-    check(&|p| p.buffers[2].len = 3, "`y[o]` may be outside `y`, which has 3 elements (touched: (0, 0) relative to the address)");
+    check(
+        &|p| p.buffers[BufId(2)].len = 3,
+        "`y[o]` may be outside `y`, which has 3 elements (touched: (0, 0) relative to the address)",
+    );
     check(
         &|p| {
             let Some(Stmt::Call { args, .. }) = p.body.last_mut() else { unreachable!() };

@@ -14,6 +14,7 @@
 //! ```
 
 use super::{Notes, opening, tile};
+use crate::entity::EntityVec;
 use crate::loops::*;
 use crate::scalar::BinaryOp;
 use std::cell::Cell;
@@ -23,13 +24,13 @@ use std::sync::Arc;
 /// What buffers and variables are called; those beyond the lists are called by their number.
 #[derive(Clone, Copy)]
 struct Names<'a> {
-    buffers: &'a [Buffer],
-    vars: &'a [String],
+    buffers: &'a EntityVec<BufId, Buffer>,
+    vars: &'a EntityVec<Var, String>,
     notes: Option<&'a Notes<'a>>,
 }
 
 /// Names for values that are printed outside their program.
-const NUMBERS: Names<'static> = Names { buffers: &[], vars: &[], notes: None };
+const NUMBERS: Names<'static> = Names { buffers: &EntityVec::new(), vars: &EntityVec::new(), notes: None };
 
 impl Program {
     /// The text without anyone's names: the program's and its tiles' are left out, buffers are numbered in their
@@ -48,8 +49,8 @@ impl Program {
         let sizes: String = touched.map(|buffer| format!("{} {}[{}]\n", buffer.kind, buffer.name, buffer.len)).collect();
         // Tiles of the body may stand before those of the setup.
         let mut called = 0;
-        for (i, tile) in self.tiles.iter().enumerate() {
-            let call = format!("call t{i}(");
+        for (id, tile) in self.tiles.entries() {
+            let call = format!("call {id}(");
             if text.contains(&call) {
                 text = text.replace(&call, &format!("call s{called}("));
                 let _ = write!(text, "s{called} = {tile:?}");
@@ -92,8 +93,8 @@ impl Display for Annotated<'_> {
             writeln!(f, "  }}")?;
         }
         names.block(f, &program.body, 1)?;
-        for (i, tile) in program.tiles.iter().enumerate() {
-            tile::write(f, &format!("  t{i} = "), tile, 1, notes)?;
+        for (id, tile) in program.tiles.entries() {
+            tile::write(f, &format!("  {id} = "), tile, 1, notes)?;
         }
         f.write_str("}\n")
     }
@@ -140,18 +141,6 @@ impl Display for Bound {
     }
 }
 
-impl Display for Var {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "i{}", self.0)
-    }
-}
-
-impl Display for BufId {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "b{}", self.0)
-    }
-}
-
 impl Display for BufferKind {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -183,7 +172,7 @@ impl Names<'_> {
         f.write_str(&indent)?;
         match stmt {
             Stmt::For { var, extent, kind, body } => {
-                let name = self.vars.get(var.0 as usize).cloned().unwrap_or_else(|| var.to_string());
+                let name = self.vars.get(*var).cloned().unwrap_or_else(|| var.to_string());
                 opening(f, indent.len(), &format!("{kind} {name} in 0..{extent} {{"), self.notes)?;
                 self.block(f, body, depth + 1)?;
                 writeln!(f, "{indent}}}")
@@ -203,7 +192,7 @@ impl Names<'_> {
             }
             Stmt::Reduce(reduce) => self.reduce(f, reduce, &indent),
             Stmt::Call { tile, args } => {
-                write!(f, "call t{tile}(")?;
+                write!(f, "call {tile}(")?;
                 for (i, arg) in args.iter().enumerate() {
                     f.write_str(if i == 0 { "" } else { ", " })?;
                     self.access(f, arg)?;
@@ -305,7 +294,7 @@ impl Names<'_> {
     }
 
     fn access(self, f: &mut Formatter<'_>, access: &Access) -> fmt::Result {
-        match self.buffers.get(access.buffer.0 as usize) {
+        match self.buffers.get(access.buffer) {
             Some(buffer) => f.write_str(&buffer.name)?,
             None => write!(f, "{}", access.buffer)?,
         }
@@ -336,7 +325,7 @@ impl Names<'_> {
     }
 
     fn var(self, f: &mut Formatter<'_>, var: Var) -> fmt::Result {
-        match self.vars.get(var.0 as usize) {
+        match self.vars.get(var) {
             Some(name) => f.write_str(name),
             None => write!(f, "{var}"),
         }
@@ -349,18 +338,18 @@ fn canonical(program: &Program) -> Program {
     for stmt in program.setup.iter().chain(&program.body) {
         declarations(stmt, &mut order);
     }
-    let mut numbers = vec![None; program.vars.len()];
+    let mut numbers = EntityVec::filled(None, program.vars.len());
     for (number, var) in order.iter().enumerate() {
-        if let Some(slot) = numbers.get_mut(var.0 as usize) {
+        if let Some(slot) = numbers.get_mut(*var) {
             slot.get_or_insert(Var(number as u32));
         }
     }
-    let rename = |var: Var| numbers.get(var.0 as usize).copied().flatten().unwrap_or(var);
+    let rename = |var: Var| numbers.get(var).copied().flatten().unwrap_or(var);
     let block = |body: &[Stmt]| body.iter().map(|stmt| rename_stmt(stmt, &rename)).collect();
     Program {
         name: "_".to_string(),
-        buffers: (0..).zip(&program.buffers).map(|(i, b)| Buffer { name: BufId(i).to_string(), ..b.clone() }).collect(),
-        vars: Vec::new(),
+        buffers: program.buffers.map(|(id, buffer)| Buffer { name: id.to_string(), ..buffer.clone() }),
+        vars: EntityVec::new(),
         setup: block(&program.setup),
         body: block(&program.body),
         tiles: program.tiles.iter().map(|t| crate::tile::Tile { name: "_".to_string(), ..t.clone() }).collect(),

@@ -13,7 +13,7 @@
 //! ```
 
 use super::{Notes, opening};
-use crate::tile::{Addr, Inst, Ptr, Reg, Tile, TileStmt};
+use crate::tile::{Addr, Inst, Tile, TileStmt};
 use std::fmt::{self, Display, Formatter};
 
 /// Writes a tile: `name` before it on the first line, and the lines after that indented by `depth` steps.
@@ -65,18 +65,6 @@ impl Display for Inst {
             Inst::Fma { acc, a, b } => write!(f, "{acc} += {a} * {b}"),
             Inst::FmaBroadcast { acc, addr, b } => write!(f, "{acc} += {addr} * {b}"),
         }
-    }
-}
-
-impl Display for Reg {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "v{}", self.0)
-    }
-}
-
-impl Display for Ptr {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "p{}", self.0)
     }
 }
 

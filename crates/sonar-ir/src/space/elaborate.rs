@@ -1,6 +1,7 @@
 //! Syntax tree to graph, once every decision has a value: calls, choices and repetitions are expanded.
 
 use super::scalars::Scope;
+use crate::entity::Entity;
 use crate::graph::{Dim, Graph, Init, NodeId, Op, TensorType};
 use crate::scalar::BinaryOp;
 use crate::text::ops::{Constant, Given, check_elements, read, read_shape};
@@ -230,7 +231,7 @@ impl<'a> Elaborator<'a> {
             }
         }
         define(def, id, frame)?;
-        let is_new = id.0 as usize >= first_new;
+        let is_new = id.index() >= first_new;
         if let Some(name) = def.hint()
             && is_new
             && frame.entry
@@ -239,7 +240,7 @@ impl<'a> Elaborator<'a> {
             && !self.taken.contains_key(name)
         {
             self.taken.insert(name.to_string(), 1);
-            self.graph.nodes[id.0 as usize].name = Some(name.to_string());
+            self.graph.nodes[id].name = Some(name.to_string());
         }
         Ok(())
     }

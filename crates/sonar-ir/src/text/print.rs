@@ -2,6 +2,7 @@
 
 use super::lexer::quote_unless;
 use super::ops::{init_name, show_attributes, spell};
+use crate::entity::EntityVec;
 use crate::graph::{Graph, Node, NodeId, Op};
 use std::collections::HashSet;
 use std::fmt;
@@ -46,15 +47,15 @@ fn declaration(node: &Node, name: &str, input_keyword: &str) -> String {
     }
 }
 
-fn list(before: &str, ids: &[NodeId], names: &[String]) -> String {
-    let shown: Vec<&str> = ids.iter().map(|id| names[id.0 as usize].as_str()).collect();
+fn list(before: &str, ids: &[NodeId], names: &EntityVec<NodeId, String>) -> String {
+    let shown: Vec<&str> = ids.iter().map(|id| names[*id].as_str()).collect();
     if shown.is_empty() { String::new() } else { format!("{before}{}", shown.join(", ")) }
 }
 
 /// What each node is called, sigil included. A hint that another node has already taken is passed over.
-fn names(graph: &Graph) -> Vec<String> {
+fn names(graph: &Graph) -> EntityVec<NodeId, String> {
     let mut taken: HashSet<&str> = HashSet::new();
-    let mut names = Vec::new();
+    let mut names = EntityVec::new();
     for (id, node) in graph.iter() {
         names.push(match &node.name {
             Some(name) if taken.insert(name) => {

@@ -10,6 +10,7 @@
 //!
 //! An address that none of them proves is refused: code for it could touch memory that is not its own.
 
+use crate::entity::EntityVec;
 use crate::loops::{Affine, Bound, Var};
 
 /// How many points [`Scope::within`] tries at most.
@@ -24,10 +25,13 @@ const ROUNDS: usize = 3;
 /// The variables in scope and what is known about them.
 pub(super) struct Scope {
     /// The extent of each variable that is declared, by its index.
-    extents: Vec<Option<usize>>,
+    extents: EntityVec<Var, Option<usize>>,
     /// What the enclosing guards say.
     facts: Vec<Bound>,
 }
+
+/// The range of each variable.
+type Ranges = EntityVec<Var, Range>;
 
 /// `low..=high`; empty if `low > high`. Multiples of 62-bit numbers by 62-bit numbers fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,17 +43,17 @@ struct Range {
 impl Scope {
     /// No variable of `variables` is declared, and nothing is known.
     pub(super) fn new(variables: usize) -> Self {
-        Scope { extents: vec![None; variables], facts: Vec::new() }
+        Scope { extents: EntityVec::filled(None, variables), facts: Vec::new() }
     }
 
     /// The extent of a variable, if it is declared.
     pub(super) fn extent(&self, var: Var) -> Option<usize> {
-        self.extents.get(var.0 as usize).copied().flatten()
+        self.extents.get(var).copied().flatten()
     }
 
     /// Declares one of the variables, or with `None` forgets it.
     pub(super) fn set_extent(&mut self, var: Var, extent: Option<usize>) {
-        self.extents[var.0 as usize] = extent;
+        self.extents[var] = extent;
     }
 
     /// Adds what holds from now on; [`Scope::retract`] takes it back.
@@ -65,7 +69,7 @@ impl Scope {
     /// Whether `low <= index < high` is proved wherever what is known holds. All variables are declared.
     pub(super) fn within(&self, index: &Affine, low: i128, high: i128) -> bool {
         let allowed = Range { low, high: high - 1 };
-        let loops: Vec<Range> = self.extents.iter().map(|extent| Range::extent(*extent)).collect();
+        let loops: Ranges = self.extents.map(|(_, extent)| Range::extent(*extent));
         if range(index, &loops).is_within(allowed) {
             return true;
         }
@@ -82,13 +86,13 @@ impl Scope {
     }
 
     /// The ranges of the variables, narrowed by what each fact leaves to each of its variables.
-    fn narrow(&self, mut ranges: Vec<Range>) -> Vec<Range> {
+    fn narrow(&self, mut ranges: Ranges) -> Ranges {
         for _ in 0..ROUNDS {
             for fact in &self.facts {
                 for &(var, coefficient) in &fact.expr.terms {
                     let others = range(&fact.expr.clone().plus(var, -coefficient), &ranges);
                     let rest = Range::bound(fact).plus(others.times(-1));
-                    let own = &mut ranges[var.0 as usize];
+                    let own = &mut ranges[var];
                     *own = own.and(rest.divided_by(i128::from(coefficient)));
                 }
             }
@@ -97,13 +101,13 @@ impl Scope {
     }
 
     /// Whether the index is in range at every point where the facts hold, if there are few enough points to try.
-    fn tried(&self, index: &Affine, ranges: &[Range], allowed: Range) -> bool {
+    fn tried(&self, index: &Affine, ranges: &Ranges, allowed: Range) -> bool {
         let (vars, facts) = self.connected(index);
-        let points = vars.iter().map(|var| ranges[var.0 as usize].count()).fold(1, u128::saturating_mul);
-        let mut values = vec![0; ranges.len()];
+        let points = vars.iter().map(|var| ranges[*var].count()).fold(1, u128::saturating_mul);
+        let mut values = EntityVec::filled(0, ranges.len());
         points <= MAX_POINTS
             && every_point(&vars, ranges, &mut values, &|values| {
-                let eval = |affine: &Affine| affine.eval(|var| values[var.0 as usize]);
+                let eval = |affine: &Affine| affine.eval(|var| values[var]);
                 allowed.contains(eval(index)) || !facts.iter().all(|fact| Range::bound(fact).contains(eval(&fact.expr)))
             })
     }
@@ -129,25 +133,30 @@ impl Scope {
 }
 
 /// Whether `holds` for all values that variables take in their ranges.
-fn every_point(vars: &[Var], ranges: &[Range], values: &mut Vec<i64>, holds: &impl Fn(&[i64]) -> bool) -> bool {
+fn every_point(
+    vars: &[Var],
+    ranges: &Ranges,
+    values: &mut EntityVec<Var, i64>,
+    holds: &impl Fn(&EntityVec<Var, i64>) -> bool,
+) -> bool {
     let Some((&var, inner)) = vars.split_first() else {
         return holds(values);
     };
-    let Range { low, high } = ranges[var.0 as usize];
+    let Range { low, high } = ranges[var];
     (low..=high).all(|value| {
-        values[var.0 as usize] = value as i64;
+        values[var] = value as i64;
         every_point(inner, ranges, values, holds)
     })
 }
 
 /// The range of an affine function by those of its variables.
-fn range(affine: &Affine, ranges: &[Range]) -> Range {
+fn range(affine: &Affine, ranges: &Ranges) -> Range {
     let start = Range::point(affine.offset.into());
-    affine.terms.iter().fold(start, |sum, &(var, c)| sum.plus(ranges[var.0 as usize].times(c.into())))
+    affine.terms.iter().fold(start, |sum, &(var, c)| sum.plus(ranges[var].times(c.into())))
 }
 
 /// The range of an affine function by those of its variables and of other functions that it contains multiples of.
-fn combined(index: &Affine, facts: &[(&Affine, Range)], ranges: &[Range]) -> Range {
+fn combined(index: &Affine, facts: &[(&Affine, Range)], ranges: &Ranges) -> Range {
     let Some((&(expr, known), others)) = facts.split_first() else {
         return range(index, ranges);
     };
@@ -225,6 +234,7 @@ impl Range {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entity::Entity;
     use proptest::prelude::*;
 
     const Y: Var = Var(0);
@@ -280,7 +290,7 @@ mod tests {
             for y in 0..extents[0] {
                 for k in 0..extents[1] {
                     for x in 0..extents[2] {
-                        let eval = |affine: &Affine| affine.eval(|var| [y, k, x][var.0 as usize] as i64);
+                        let eval = |affine: &Affine| affine.eval(|var| [y, k, x][var.index()] as i64);
                         let holds = facts.iter().all(|fact| (fact.low..fact.high).contains(&eval(&fact.expr)));
                         expected &= !holds || (low..low + len).contains(&eval(&index));
                     }

@@ -1,6 +1,7 @@
 //! Verifier of the graph IR.
 
 use super::{MAX_ELEMENTS, VerifyError};
+use crate::entity::Entity;
 use crate::graph::{Dim, Graph, Node, NodeId, Op, TensorType};
 use crate::infer::{TypeError, infer};
 use std::collections::BTreeSet;
@@ -86,7 +87,7 @@ fn check(graph: &Graph) -> Result<(), GraphProblem> {
             }
         }
     }
-    match graph.outputs.iter().find(|output| output.0 as usize >= graph.nodes.len()) {
+    match graph.outputs.iter().find(|output| output.index() >= graph.nodes.len()) {
         Some(&output) => Err(GraphProblem::MissingOutput(output)),
         None => Ok(()),
     }
@@ -138,17 +139,20 @@ mod tests {
     fn ill_formed_graphs_are_refused() {
         assert_eq!(graph(&example()), Ok(()));
         assert_eq!(graph(&example().specialise(4)), Ok(()));
-        refused(|g| g.nodes[2].operands[0] = NodeId(3), "%2 reads %3, which does not come before it");
+        refused(|g| g.nodes[NodeId(2)].operands[0] = NodeId(3), "%2 reads %3, which does not come before it");
         refused(|g| g.outputs.push(NodeId(4)), "%4 is returned, but does not exist");
-        refused(|g| _ = g.nodes[2].operands.pop(), "%2: expected 2 operands, found 1");
-        refused(|g| g.nodes[3].ty = TensorType::fixed(&[2]), "%3 has type f32[N,2], but f32[2] is recorded");
-        refused(|g| g.nodes[0].ty.shape.push(Dim::Batch), "%0 has type f32[N,2,N]: the batch may only be the leading axis");
-        refused(|g| g.nodes[1].ty.shape[0] = Dim::Batch, "%1 has type f32[N]: a parameter does not depend on the batch");
-        refused(|g| g.nodes[0].ty.shape[1] = Dim::Fixed(0), "%0 has type f32[N,0]: an extent is 0");
+        refused(|g| _ = g.nodes[NodeId(2)].operands.pop(), "%2: expected 2 operands, found 1");
+        refused(|g| g.nodes[NodeId(3)].ty = TensorType::fixed(&[2]), "%3 has type f32[N,2], but f32[2] is recorded");
+        refused(
+            |g| g.nodes[NodeId(0)].ty.shape.push(Dim::Batch),
+            "%0 has type f32[N,2,N]: the batch may only be the leading axis",
+        );
+        refused(|g| g.nodes[NodeId(1)].ty.shape[0] = Dim::Batch, "%1 has type f32[N]: a parameter does not depend on the batch");
+        refused(|g| g.nodes[NodeId(0)].ty.shape[1] = Dim::Fixed(0), "%0 has type f32[N,0]: an extent is 0");
         let huge = TensorType::fixed(&[1 << 40, 1 << 40]);
-        refused(|g| g.nodes[0].ty = huge, "%0 has type f32[1099511627776,1099511627776]: there are too many elements");
-        refused(|g| g.nodes[0].name = None, "%0 is an input or a parameter without a name");
+        refused(|g| g.nodes[NodeId(0)].ty = huge, "%0 has type f32[1099511627776,1099511627776]: there are too many elements");
+        refused(|g| g.nodes[NodeId(0)].name = None, "%0 is an input or a parameter without a name");
         let twice = "the name `x` of %1 is already that of another input or parameter";
-        refused(|g| g.nodes[1].name = Some("x".to_string()), twice);
+        refused(|g| g.nodes[NodeId(1)].name = Some("x".to_string()), twice);
     }
 }

@@ -1,8 +1,9 @@
 //! Verifier of plans.
 
 use super::{ARENA_ALIGNMENT, VerifyError};
+use crate::entity::EntityVec;
 use crate::loops::{Buffer, BufferKind};
-use crate::plan::{KernelCall, Plan, SlotKind};
+use crate::plan::{KernelCall, KernelId, Plan, SlotId, SlotKind};
 use std::ops::{Range, RangeInclusive};
 use thiserror::Error;
 
@@ -15,7 +16,7 @@ pub enum PlanProblem {
         /// The call.
         call: usize,
         /// The kernel.
-        kernel: usize,
+        kernel: KernelId,
     },
     /// A slot that does not exist.
     #[error("call {call}: there is no slot {slot}")]
@@ -23,7 +24,7 @@ pub enum PlanProblem {
         /// The call.
         call: usize,
         /// The slot.
-        slot: usize,
+        slot: SlotId,
     },
     /// Another number of arguments than the kernel takes.
     #[error("call {call}: the kernel takes {expected} arguments, but {found} are passed")]
@@ -45,7 +46,7 @@ pub enum PlanProblem {
         /// Its length.
         expected: usize,
         /// The slot passed.
-        slot: usize,
+        slot: SlotId,
         /// Its length.
         found: usize,
     },
@@ -55,7 +56,7 @@ pub enum PlanProblem {
         /// The call.
         call: usize,
         /// The slot.
-        slot: usize,
+        slot: SlotId,
     },
     /// A slot is read before it is written.
     #[error("call {call} reads slot {slot} before it is written")]
@@ -63,13 +64,13 @@ pub enum PlanProblem {
         /// The call.
         call: usize,
         /// The slot.
-        slot: usize,
+        slot: SlotId,
     },
     /// A constant with another number of elements than its shape says.
     #[error("slot {slot} has {expected} elements, but the constant has {found}")]
     Constant {
         /// The slot.
-        slot: usize,
+        slot: SlotId,
         /// What its shape says.
         expected: usize,
         /// How many there are.
@@ -77,18 +78,18 @@ pub enum PlanProblem {
     },
     /// A slot that is not aligned or not within the arena.
     #[error("slot {0} is not aligned or not within the arena")]
-    SlotPlace(usize),
+    SlotPlace(SlotId),
     /// Temporaries that are not aligned or not within the arena.
     #[error("the temporaries of call {0} are not aligned or not within the arena")]
     ScratchPlace(usize),
     /// Two slots share memory while both are in use.
     #[error("slots {0} and {1} share memory while both are in use")]
-    Overlap(usize, usize),
+    Overlap(SlotId, SlotId),
     /// A slot shares memory with the temporaries of a call while it is in use.
     #[error("slot {slot} is in use when call {call} uses its memory for temporaries")]
     ScratchOverlap {
         /// The slot.
-        slot: usize,
+        slot: SlotId,
         /// The call.
         call: usize,
     },
@@ -101,15 +102,15 @@ pub fn plan(plan: &Plan) -> Result<(), VerifyError> {
 }
 
 fn check(plan: &Plan) -> Result<(), PlanProblem> {
-    let mut lifetimes: Vec<Option<RangeInclusive<usize>>> = vec![None; plan.slots.len()];
+    let mut lifetimes = EntityVec::filled(None, plan.slots.len());
     for (i, call) in plan.calls.iter().enumerate() {
         check_call(plan, i, call, &mut lifetimes)?;
     }
     let mut slots = Vec::new();
-    for (i, lifetime) in lifetimes.into_iter().enumerate() {
-        let place = slot_place(plan, i)?;
+    for (id, lifetime) in plan.slots.keys().zip(lifetimes) {
+        let place = slot_place(plan, id)?;
         if let (Some(place), Some(lifetime)) = (place, lifetime) {
-            slots.push((i, place, lifetime));
+            slots.push((id, place, lifetime));
         }
     }
     check_overlaps(plan, &slots)
@@ -120,7 +121,7 @@ fn check_call(
     plan: &Plan,
     index: usize,
     call: &KernelCall,
-    lifetimes: &mut [Option<RangeInclusive<usize>>],
+    lifetimes: &mut EntityVec<SlotId, Option<RangeInclusive<usize>>>,
 ) -> Result<(), PlanProblem> {
     let kernel = plan.kernels.get(call.kernel).ok_or(PlanProblem::NoKernel { call: index, kernel: call.kernel })?;
     let is_argument = |buffer: &&Buffer| matches!(buffer.kind, BufferKind::Input | BufferKind::Output);
@@ -155,13 +156,13 @@ fn check_call(
 }
 
 /// The elements of the arena that a slot has, if it is there.
-fn slot_place(plan: &Plan, index: usize) -> Result<Option<Range<usize>>, PlanProblem> {
-    let slot = &plan.slots[index];
+fn slot_place(plan: &Plan, id: SlotId) -> Result<Option<Range<usize>>, PlanProblem> {
+    let slot = &plan.slots[id];
     match &slot.kind {
         SlotKind::Const(data) if data.len() != slot.len() => {
-            Err(PlanProblem::Constant { slot: index, expected: slot.len(), found: data.len() })
+            Err(PlanProblem::Constant { slot: id, expected: slot.len(), found: data.len() })
         }
-        SlotKind::Arena { offset } => place(plan, *offset, slot.len()).map(Some).ok_or(PlanProblem::SlotPlace(index)),
+        SlotKind::Arena { offset } => place(plan, *offset, slot.len()).map(Some).ok_or(PlanProblem::SlotPlace(id)),
         SlotKind::Input(_) | SlotKind::Output(_) | SlotKind::Param(_) | SlotKind::Const(_) => Ok(None),
     }
 }
@@ -178,7 +179,7 @@ fn scratch_len(plan: &Plan, call: &KernelCall) -> usize {
     temporaries.map(|buffer| buffer.len.next_multiple_of(ARENA_ALIGNMENT)).sum()
 }
 
-fn check_overlaps(plan: &Plan, slots: &[(usize, Range<usize>, RangeInclusive<usize>)]) -> Result<(), PlanProblem> {
+fn check_overlaps(plan: &Plan, slots: &[(SlotId, Range<usize>, RangeInclusive<usize>)]) -> Result<(), PlanProblem> {
     for (i, (a, place, lifetime)) in slots.iter().enumerate() {
         for (b, other, others_lifetime) in &slots[i + 1..] {
             let together = lifetime.start() <= others_lifetime.end() && others_lifetime.start() <= lifetime.end();
@@ -219,11 +220,11 @@ mod tests {
             vec![buffer("x", 16, BufferKind::Input), buffer("y", 16, BufferKind::Output), buffer("t", 10, BufferKind::Temp)];
         Program {
             name: "copy".to_string(),
-            buffers,
-            vars: vec!["i".to_string()],
+            buffers: buffers.into(),
+            vars: vec!["i".to_string()].into(),
             setup: vec![],
             body: vec![Stmt::For { var: Var(0), extent: 16, kind: LoopKind::Serial, body: vec![store] }],
-            tiles: vec![],
+            tiles: EntityVec::new(),
         }
     }
 
@@ -239,9 +240,11 @@ mod tests {
         ];
         Plan {
             name: "f".to_string(),
-            kernels: vec![copy()],
-            slots: slots.map(slot).to_vec(),
-            calls: (0..3).map(|i| KernelCall { kernel: 0, args: vec![i, i + 1], scratch: 32 }).collect(),
+            kernels: vec![copy()].into(),
+            slots: slots.map(slot).into_iter().collect(),
+            calls: (0..3)
+                .map(|i| KernelCall { kernel: KernelId(0), args: vec![SlotId(i), SlotId(i + 1)], scratch: 32 })
+                .collect(),
             arena: 48,
         }
     }
@@ -256,19 +259,22 @@ mod tests {
     #[test]
     fn ill_formed_plans_are_refused() {
         assert_eq!(plan(&example()), Ok(()));
-        refused(|p| p.calls[0].kernel = 1, "call 0: there is no kernel 1");
-        refused(|p| p.calls[1].args[0] = 5, "call 1: there is no slot 5");
+        refused(|p| p.calls[0].kernel = KernelId(1), "call 0: there is no kernel k1");
+        refused(|p| p.calls[1].args[0] = SlotId(5), "call 1: there is no slot s5");
         refused(|p| _ = p.calls[1].args.pop(), "call 1: the kernel takes 2 arguments, but 1 are passed");
-        refused(|p| p.slots[0].shape = vec![15], "call 0: `x` has 16 elements, but slot 0 has 15");
-        refused(|p| p.calls[0].args[1] = 4, "call 0 writes slot 4, which may only be read");
-        refused(|p| p.calls[0].args[0] = 2, "call 0 reads slot 2 before it is written");
-        refused(|p| p.calls[2].args[0] = 3, "call 2 reads slot 3 before it is written");
-        refused(|p| p.slots[4].kind = SlotKind::Const(vec![]), "slot 4 has 16 elements, but the constant has 0");
-        refused(|p| p.slots[1].kind = SlotKind::Arena { offset: 8 }, "slot 1 is not aligned or not within the arena");
-        refused(|p| p.slots[2].kind = SlotKind::Arena { offset: 48 }, "slot 2 is not aligned or not within the arena");
+        refused(|p| p.slots[SlotId(0)].shape = vec![15], "call 0: `x` has 16 elements, but slot s0 has 15");
+        refused(|p| p.calls[0].args[1] = SlotId(4), "call 0 writes slot s4, which may only be read");
+        refused(|p| p.calls[0].args[0] = SlotId(2), "call 0 reads slot s2 before it is written");
+        refused(|p| p.calls[2].args[0] = SlotId(3), "call 2 reads slot s3 before it is written");
+        refused(|p| p.slots[SlotId(4)].kind = SlotKind::Const(vec![]), "slot s4 has 16 elements, but the constant has 0");
+        refused(|p| p.slots[SlotId(1)].kind = SlotKind::Arena { offset: 8 }, "slot s1 is not aligned or not within the arena");
+        refused(|p| p.slots[SlotId(2)].kind = SlotKind::Arena { offset: 48 }, "slot s2 is not aligned or not within the arena");
         refused(|p| p.arena = 47, "the temporaries of call 0 are not aligned or not within the arena");
-        refused(|p| p.slots[2].kind = SlotKind::Arena { offset: 0 }, "slots 1 and 2 share memory while both are in use");
-        refused(|p| p.calls[1].scratch = 16, "slot 2 is in use when call 1 uses its memory for temporaries");
+        refused(
+            |p| p.slots[SlotId(2)].kind = SlotKind::Arena { offset: 0 },
+            "slots s1 and s2 share memory while both are in use",
+        );
+        refused(|p| p.calls[1].scratch = 16, "slot s2 is in use when call 1 uses its memory for temporaries");
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use super::bounds::Scope;
 use super::tile::{Footprint, footprints};
 use super::{MAX_ELEMENTS, VerifyError};
+use crate::entity::{Entity, EntityVec};
 use crate::loops::*;
 use crate::scalar::ReduceOp;
+use crate::tile::Ptr;
 use std::collections::BTreeSet;
 use thiserror::Error;
 
@@ -24,8 +26,8 @@ pub enum ProgramProblem {
     #[error("there is no buffer {0}")]
     NoBuffer(BufId),
     /// A tile that does not exist.
-    #[error("there is no tile t{0}")]
-    NoTile(usize),
+    #[error("there is no tile {0}")]
+    NoTile(TileId),
     /// A call with another number of pointers than the tile takes.
     #[error("tile `{tile}` takes {expected} pointers, but {found} are passed")]
     Pointers {
@@ -124,7 +126,7 @@ fn check_declarations(program: &Program) -> Result<(), ProgramProblem> {
 struct Checker<'a> {
     program: &'a Program,
     /// For each tile, that of each of its pointers.
-    footprints: Vec<Vec<Footprint>>,
+    footprints: EntityVec<TileId, EntityVec<Ptr, Footprint>>,
     scope: Scope,
     /// `setup` or `body`.
     part: &'static str,
@@ -156,7 +158,7 @@ impl Checker<'_> {
         }
     }
 
-    fn call(&mut self, tile: usize, args: &[Access]) -> Check {
+    fn call(&mut self, tile: TileId, args: &[Access]) -> Check {
         let footprints = self.footprints.get(tile).cloned().ok_or(ProgramProblem::NoTile(tile))?;
         if footprints.len() != args.len() {
             let name = self.program.tiles[tile].name.clone();
@@ -203,7 +205,7 @@ impl Checker<'_> {
     }
 
     fn with_loop(&mut self, var: Var, extent: usize, check: impl FnOnce(&mut Self) -> Check) -> Check {
-        if var.0 as usize >= self.program.vars.len() {
+        if var.index() >= self.program.vars.len() {
             return Err(ProgramProblem::Undeclared(self.name(var)));
         }
         if self.scope.extent(var).is_some() {
@@ -266,10 +268,10 @@ impl Checker<'_> {
     }
 
     fn buffer(&self, id: BufId) -> Result<&Buffer, ProgramProblem> {
-        self.program.buffers.get(id.0 as usize).ok_or(ProgramProblem::NoBuffer(id))
+        self.program.buffers.get(id).ok_or(ProgramProblem::NoBuffer(id))
     }
 
     fn name(&self, var: Var) -> String {
-        self.program.vars.get(var.0 as usize).cloned().unwrap_or_else(|| var.to_string())
+        self.program.vars.get(var).cloned().unwrap_or_else(|| var.to_string())
     }
 }

@@ -1,6 +1,7 @@
 //! Verifier of tile programs, and what memory they touch.
 
 use super::{MAX_REGISTERS, VerifyError};
+use crate::entity::{Entity, EntityVec};
 use crate::scalar::UnaryOp;
 use crate::tile::{Addr, BitsOp, Inst, Ptr, Reg, Tile, TileStmt};
 use std::collections::BTreeSet;
@@ -117,7 +118,7 @@ fn check_inst(tile: &Tile, inst: &Inst) -> Result<(), TileProblem> {
 }
 
 fn check_addr(tile: &Tile, addr: Addr) -> Result<(), TileProblem> {
-    if addr.ptr.0 as usize >= tile.pointers {
+    if addr.ptr.index() >= tile.pointers {
         return Err(TileProblem::NoPointer(addr.ptr));
     }
     match addr.offset.checked_mul(size_of::<f32>() as i32) {
@@ -193,8 +194,8 @@ pub(super) struct Footprint {
 }
 
 /// The footprint of each pointer of a well-formed tile.
-pub(super) fn footprints(tile: &Tile) -> Vec<Footprint> {
-    let mut traces = vec![Trace::default(); tile.pointers];
+pub(super) fn footprints(tile: &Tile) -> EntityVec<Ptr, Footprint> {
+    let mut traces = EntityVec::filled(Trace::default(), tile.pointers);
     trace(tile, &tile.body, &mut traces);
     traces.into_iter().map(|trace| trace.footprint).collect()
 }
@@ -207,23 +208,23 @@ struct Trace {
     footprint: Footprint,
 }
 
-fn trace(tile: &Tile, body: &[TileStmt], traces: &mut [Trace]) {
+fn trace(tile: &Tile, body: &[TileStmt], traces: &mut EntityVec<Ptr, Trace>) {
     for stmt in body {
         match stmt {
             TileStmt::Loop { trips, body } => {
-                let mut once = vec![Trace::default(); traces.len()];
+                let mut once = EntityVec::filled(Trace::default(), traces.len());
                 trace(tile, body, &mut once);
                 for (trace, once) in traces.iter_mut().zip(once) {
                     trace.repeat(once, i64::from(*trips));
                 }
             }
             TileStmt::Advance { ptr, by } => {
-                let trace = &mut traces[ptr.0 as usize];
+                let trace = &mut traces[*ptr];
                 trace.at = trace.at.saturating_add(i64::from(*by));
             }
             TileStmt::Inst(inst) => {
                 if let Some(addr) = inst.address() {
-                    let trace = &mut traces[addr.ptr.0 as usize];
+                    let trace = &mut traces[addr.ptr];
                     let first = trace.at.saturating_add(i64::from(addr.offset));
                     trace.touch(first, first.saturating_add(elements(tile, inst) - 1));
                     trace.footprint.written |= matches!(inst, Inst::Store { .. } | Inst::StoreFirst { .. });
@@ -352,6 +353,6 @@ mod tests {
         // The inner loop touches 2..26 and leaves the pointer at 30, the second time from 30 - 50 = -20 on.
         let expected =
             [Footprint { touched: Some((-18, 25)), written: false }, Footprint { touched: Some((0, 7)), written: true }];
-        assert_eq!(footprints(&tile), expected);
+        assert_eq!(footprints(&tile).to_vec(), expected);
     }
 }

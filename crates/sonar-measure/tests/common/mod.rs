@@ -30,7 +30,7 @@ pub fn add(addend: f32, nests: usize, repeats: usize) -> Program {
     let body = vec![Stmt::For { var: Var(0), extent: LEN, kind: LoopKind::Serial, body }];
     let buffer = |name: &str, kind| Buffer { name: name.into(), len: LEN, kind };
     let buffers = vec![buffer("x", BufferKind::Input), buffer("y", BufferKind::Output)];
-    Program { name: "add".into(), buffers, vars, setup: vec![], body, tiles: vec![] }
+    Program { name: "add".into(), buffers: buffers.into(), vars: vars.into(), setup: vec![], body, tiles: vec![].into() }
 }
 
 /// A candidate for the task of adding one.

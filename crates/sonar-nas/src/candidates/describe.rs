@@ -13,7 +13,7 @@ pub fn instantiate(space: &Space, assignment: &Assignment) -> Result<Graph, Eval
     let invalid = |reason: String| refusal(space, assignment, &reason);
     let graph = space.instantiate(assignment).map_err(|e| invalid(e.to_string()))?.without_dead_nodes();
     let uses = graph.uses();
-    if graph.inputs().iter().all(|id| uses[id.0 as usize] == 0) {
+    if graph.inputs().iter().all(|id| uses[*id] == 0) {
         return Err(invalid("no path leads from the input to the output".to_string()));
     }
     Ok(graph)

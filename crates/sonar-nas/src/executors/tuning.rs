@@ -213,8 +213,8 @@ impl Tuning {
     ) -> Result<Kernels<'a>, Failure> {
         let lowered = self.lower(candidate, graphs, &mut timed.cost)?;
         let mut weights = Vec::with_capacity(lowered.tasks.tasks.len());
-        for (index, task) in lowered.tasks.tasks.iter().enumerate() {
-            let runs = lowered.tasks.kernels.iter().filter(|kernel| kernel.task == index).count();
+        for (id, task) in lowered.tasks.tasks.entries() {
+            let runs = lowered.tasks.kernels.iter().filter(|kernel| kernel.task == id).count();
             weights.push((self.tuner.add(task)?, runs as f64));
         }
         let kernels = Kernels { candidate, weights };

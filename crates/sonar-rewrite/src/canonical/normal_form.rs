@@ -10,6 +10,7 @@ use crate::report::Report;
 use crate::rules::{Limits, Rule, saturate};
 use crate::segments::{assemble, simplify, split_where};
 use egg::Id;
+use sonar_ir::entity::EntityVec;
 use sonar_ir::graph::{Graph, NodeId, Op};
 use sonar_ir::infer::TypeError;
 use sonar_ir::scalar::BinaryOp;
@@ -63,10 +64,10 @@ pub fn normal_form(graph: &Graph) -> Result<Graph, RewriteError> {
 /// Sums as a tree of additions, which the structural key flattens.
 fn sums_as_additions(graph: &Graph) -> Result<Graph, TypeError> {
     let mut result = Graph::new(graph.name.clone());
-    let mut ids: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
+    let mut ids: EntityVec<NodeId, NodeId> = EntityVec::new();
     for node in &graph.nodes {
         let name = node.name.clone().unwrap_or_default();
-        let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[operand.0 as usize]).collect();
+        let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[*operand]).collect();
         ids.push(match (&node.op, &operands[..]) {
             (Op::Input, _) => result.input(name, node.ty.clone()),
             (Op::Param(init), _) => result.param(name, &node.ty.extents().unwrap_or_default(), *init),
@@ -80,7 +81,7 @@ fn sums_as_additions(graph: &Graph) -> Result<Graph, TypeError> {
             (op, _) => result.push(op.clone(), &operands)?,
         });
     }
-    result.outputs = graph.outputs.iter().map(|output| ids[output.0 as usize]).collect();
+    result.outputs = graph.outputs.iter().map(|output| ids[*output]).collect();
     Ok(result)
 }
 
@@ -146,12 +147,12 @@ fn rank(egraph: &EGraph, node: &ENode) -> (usize, usize, usize) {
 /// The graph without poolings of values that are the same at every place of an image: such a pooling changes nothing.
 fn without_means_of_constants(graph: &Graph) -> Result<Graph, RewriteError> {
     let mut result = Graph::new(graph.name.clone());
-    let mut ids: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
-    let mut uniform: Vec<bool> = Vec::with_capacity(graph.nodes.len());
+    let mut ids: EntityVec<NodeId, NodeId> = EntityVec::new();
+    let mut uniform: EntityVec<NodeId, bool> = EntityVec::new();
     for node in &graph.nodes {
         let name = node.name.clone().unwrap_or_default();
-        let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[operand.0 as usize]).collect();
-        let of_operands: Vec<bool> = node.operands.iter().map(|operand| uniform[operand.0 as usize]).collect();
+        let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[*operand]).collect();
+        let of_operands: Vec<bool> = node.operands.iter().map(|operand| uniform[*operand]).collect();
         let same_type = operands.first().is_some_and(|&x| *result.ty(x) == node.ty);
         uniform.push(match &node.op {
             Op::Param(_) => node.ty.rank() <= 1,
@@ -164,6 +165,6 @@ fn without_means_of_constants(graph: &Graph) -> Result<Graph, RewriteError> {
             op => result.push(op.clone(), &operands)?,
         });
     }
-    result.outputs = graph.outputs.iter().map(|output| ids[output.0 as usize]).collect();
+    result.outputs = graph.outputs.iter().map(|output| ids[*output]).collect();
     Ok(result)
 }

@@ -1,9 +1,10 @@
 //! A graph as e-nodes.
 
 use super::egraph::{EGraph, ENode, add, is_weight};
-use super::sums::{addition, sum, with_operands};
+use super::sums::{addition, sum};
 use egg::Id;
-use sonar_ir::graph::{Graph, Op, TensorType, Term};
+use sonar_ir::entity::EntityVec;
+use sonar_ir::graph::{Graph, NodeId, Op, TensorType, Term};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
 /// Adds a well-formed graph to the e-graph and returns the classes of its outputs.
@@ -13,14 +14,14 @@ use sonar_ir::scalar::{BinaryOp, UnaryOp};
 /// they are written.
 pub fn import(egraph: &mut EGraph, graph: &Graph) -> Vec<Id> {
     let classes = import_all(egraph, graph);
-    graph.outputs.iter().map(|output| egraph.find(classes[output.0 as usize])).collect()
+    graph.outputs.iter().map(|output| egraph.find(classes[*output])).collect()
 }
 
 /// [`import`], but returns the classes of all nodes.
-pub fn import_all(egraph: &mut EGraph, graph: &Graph) -> Vec<Id> {
-    let mut classes: Vec<Id> = Vec::with_capacity(graph.nodes.len());
+pub fn import_all(egraph: &mut EGraph, graph: &Graph) -> EntityVec<NodeId, Id> {
+    let mut classes: EntityVec<NodeId, Id> = EntityVec::new();
     for (id, node) in graph.iter() {
-        let operands: Vec<Id> = node.operands.iter().map(|operand| classes[operand.0 as usize]).collect();
+        let operands: Vec<Id> = node.operands.iter().map(|operand| classes[*operand]).collect();
         let class = match &node.op {
             Op::Input | Op::Param(_) => {
                 let op = egraph.analysis.ops.leaf(id, node.ty.clone(), node.op != Op::Input);
@@ -69,7 +70,7 @@ fn batch_norm(egraph: &mut EGraph, operands: &[Id], eps: f32) -> Id {
 
 fn fused_sum(egraph: &mut EGraph, terms: &[Term], relu: bool, operands: &[Id], ty: &TensorType) -> Id {
     let mut classes = Vec::new();
-    for (term, mine) in with_operands(terms, operands) {
+    for (term, mine) in Term::with_operands(terms, operands) {
         classes.push(match term {
             Term::Add => mine[0],
             Term::Conv2d { attrs, relu } => {

@@ -4,9 +4,7 @@ mod egraph;
 mod import;
 mod sums;
 mod uniform;
-mod weights;
 
 pub use egraph::{Analysis, EGraph, ENode, EOp, add, is_sum, is_weight, nodes, users};
 pub use import::{activated, apply, import, import_all, product};
-pub use sums::{Dense, MAX_TERMS, addends, addition, cancels, kernel, same_sum, sum, terms_of, with_operands};
-pub use weights::weights_of;
+pub use sums::{Dense, MAX_TERMS, addends, addition, cancels, kernel, same_sum, sum, terms_of};

@@ -107,15 +107,6 @@ pub fn terms_of(egraph: &EGraph, class: Id) -> Vec<Vec<Id>> {
     sums.map(|(_, terms)| terms.iter().map(|&id| egraph.find(id)).collect()).collect()
 }
 
-/// Each term with its operands, of the operands of all.
-pub fn with_operands<'a, T>(terms: &'a [Term], operands: &'a [T]) -> impl Iterator<Item = (&'a Term, &'a [T])> {
-    terms.iter().scan(operands, |rest, term| {
-        let (mine, others) = rest.split_at_checked(term.arity())?;
-        *rest = others;
-        Some((term, mine))
-    })
-}
-
 /// A convolution or matrix product: the operator as the term of a kernel, and its operands.
 pub type Dense = (Term, [Id; 2]);
 

@@ -7,7 +7,8 @@ use crate::error::RewriteError;
 use crate::language::{addition, is_weight, sum};
 use crate::rules::Application;
 use egg::Id;
-use sonar_ir::graph::Op;
+use sonar_ir::entity::EntityVec;
+use sonar_ir::graph::{NodeId, Op};
 use sonar_ir::scalar::BinaryOp;
 
 /// How often the whole log is tried.
@@ -65,12 +66,12 @@ fn narrowed<'a>(claim: &Claim<'_>, mut steps: Vec<Step<'a>>) -> Vec<Step<'a>> {
 fn proves(claim: &Claim<'_>, steps: &[Step<'_>]) -> bool {
     let Replay { mut egraph, classes, .. } = replay(claim, steps);
     let simplified = egraph.analysis.simplified;
-    let mut found: Vec<Id> = Vec::new();
+    let mut found: EntityVec<NodeId, Id> = EntityVec::new();
     for node in &claim.target.nodes {
-        let operands: Vec<Id> = node.operands.iter().map(|operand| found[operand.0 as usize]).collect();
+        let operands: Vec<Id> = node.operands.iter().map(|operand| found[*operand]).collect();
         found.push(match &node.op {
             Op::Input | Op::Param(_) => {
-                let Some(leaf) = claim.source.nodes.iter().position(|leaf| leaf.name == node.name) else { return false };
+                let Some(leaf) = claim.source.nodes.find(|leaf| leaf.name == node.name) else { return false };
                 classes[leaf]
             }
             Op::Binary(BinaryOp::Add) if simplified && !operands.iter().all(|&id| is_weight(&egraph, id)) => {
@@ -83,5 +84,5 @@ fn proves(claim: &Claim<'_>, steps: &[Step<'_>]) -> bool {
     egraph.rebuild();
     let outputs = claim.source.outputs.iter().zip(&claim.target.outputs);
     claim.source.outputs.len() == claim.target.outputs.len()
-        && outputs.into_iter().all(|(a, b)| egraph.find(classes[a.0 as usize]) == egraph.find(found[b.0 as usize]))
+        && outputs.into_iter().all(|(a, b)| egraph.find(classes[*a]) == egraph.find(found[*b]))
 }

@@ -1,10 +1,11 @@
 //! The steps of a proof, applied one by one in a fresh e-graph.
 
 use super::claim::{Claim, Step};
-use crate::language::{EGraph, ENode, EOp, add, import_all, is_sum, is_weight, with_operands};
+use crate::language::{EGraph, ENode, EOp, add, import_all, is_sum, is_weight};
 use crate::rules::{Application, Match};
 use egg::Id;
-use sonar_ir::graph::Op;
+use sonar_ir::entity::EntityVec;
+use sonar_ir::graph::{NodeId, Op, Term};
 use std::collections::HashMap;
 
 /// A fresh e-graph after some steps.
@@ -12,7 +13,7 @@ pub struct Replay {
     /// The e-graph.
     pub egraph: EGraph,
     /// The classes of the original graph's nodes.
-    pub classes: Vec<Id>,
+    pub classes: EntityVec<NodeId, Id>,
     /// Both sides of each step: the e-node, and the classes that equal it.
     pub sides: Vec<(ENode, Vec<Id>)>,
 }
@@ -50,7 +51,7 @@ pub fn replay(claim: &Claim<'_>, steps: &[Step<'_>]) -> Replay {
 }
 
 /// The class in a replay for a class of the e-graph that was saturated, by the e-node that it stood for first.
-fn translate(from: &EGraph, id: Id, into: &mut EGraph, leaves: &[Id], known: &mut HashMap<Id, Id>) -> Id {
+fn translate(from: &EGraph, id: Id, into: &mut EGraph, leaves: &EntityVec<NodeId, Id>, known: &mut HashMap<Id, Id>) -> Id {
     let mut stack = vec![id];
     while let Some(&id) = stack.last() {
         let node = from.id_to_node(id);
@@ -58,7 +59,7 @@ fn translate(from: &EGraph, id: Id, into: &mut EGraph, leaves: &[Id], known: &mu
         if known.contains_key(&id) || unknown.is_empty() {
             stack.pop();
             let class = match &**from.analysis.ops.get(node.op) {
-                EOp::Leaf(leaf, ..) => leaves[leaf.0 as usize],
+                EOp::Leaf(leaf, ..) => leaves[*leaf],
                 EOp::Op(op) => place(into, op, &node.operands.iter().map(|operand| known[operand]).collect::<Vec<Id>>()),
             };
             known.entry(id).or_insert(class);
@@ -95,7 +96,8 @@ type Placed = (String, Vec<Id>);
 fn terms(egraph: &EGraph, op: &Op, operands: &[Id]) -> Option<(bool, Vec<Placed>)> {
     let Op::FusedSum { terms, relu } = op else { return None };
     let found = |ids: &[Id]| ids.iter().map(|&id| egraph.find(id)).collect();
-    let mut terms: Vec<Placed> = with_operands(terms, operands).map(|(term, ids)| (format!("{term:?}"), found(ids))).collect();
+    let mut terms: Vec<Placed> =
+        Term::with_operands(terms, operands).map(|(term, ids)| (format!("{term:?}"), found(ids))).collect();
     terms.sort();
     Some((*relu, terms))
 }

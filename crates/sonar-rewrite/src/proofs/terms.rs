@@ -4,6 +4,7 @@ use super::claim::Claim;
 use crate::error::RewriteError;
 use crate::language::{EGraph, ENode, EOp};
 use egg::Id;
+use sonar_ir::entity::Entity;
 use sonar_ir::graph::{Graph, NodeId, Op};
 use std::collections::{HashMap, HashSet};
 
@@ -81,7 +82,7 @@ impl Terms {
                 needed.extend(&node.operands);
             }
         }
-        let mut below: Vec<NodeId> = needed.into_iter().filter(|id| id.0 as usize >= self.leaves.len()).collect();
+        let mut below: Vec<NodeId> = needed.into_iter().filter(|id| id.index() >= self.leaves.len()).collect();
         below.sort_unstable();
         below
     }
@@ -97,6 +98,6 @@ impl Terms {
         let terms = self.graph.nodes.len() - self.leaves.len();
         // Terms are the last lines but two: the graph ends with `return` and a brace.
         let body = &all[all.len() - 2 - terms..];
-        (self.leaves.len()..).map(|i| NodeId(i as u32)).zip(body.iter().map(|line| line.trim().to_string())).take(terms).collect()
+        (self.leaves.len()..).map(NodeId::from_index).zip(body.iter().map(|line| line.trim().to_string())).take(terms).collect()
     }
 }

@@ -1,14 +1,14 @@
 //! Segments back into one graph.
 
 use super::split::Segment;
-use crate::language::weights_of;
+use sonar_ir::entity::EntityVec;
 use sonar_ir::graph::{Graph, NodeId, Op};
 use sonar_ir::infer::TypeError;
 use std::collections::HashMap;
 
 /// The whole graph again: its inputs, parameters and constants, and one graph for each segment.
 pub fn assemble<'a>(simple: &Graph, segments: &[Segment], parts: impl Iterator<Item = &'a Graph>) -> Result<Graph, TypeError> {
-    let is_weight = weights_of(simple);
+    let is_weight = simple.weights();
     let mut graph = Graph::new(simple.name.clone());
     let mut ids: HashMap<NodeId, NodeId> = HashMap::new();
     for (id, node) in simple.iter() {
@@ -16,7 +16,7 @@ pub fn assemble<'a>(simple: &Graph, segments: &[Segment], parts: impl Iterator<I
         let new = match node.op {
             Op::Input => graph.input(name, node.ty.clone()),
             Op::Param(init) => graph.param(name, &node.ty.extents().unwrap_or_default(), init),
-            _ if is_weight[id.0 as usize] => {
+            _ if is_weight[id] => {
                 let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[operand]).collect();
                 graph.push(node.op.clone(), &operands)?
             }
@@ -36,17 +36,17 @@ pub fn assemble<'a>(simple: &Graph, segments: &[Segment], parts: impl Iterator<I
 /// Appends the nodes of a segment, as it is or rewritten, and returns the values of its outputs.
 fn append(part: &Graph, leaves: &[NodeId], into: &mut Graph) -> Result<Vec<NodeId>, TypeError> {
     let leaf: HashMap<String, NodeId> = leaves.iter().enumerate().map(|(i, &id)| (i.to_string(), id)).collect();
-    let mut ids: Vec<NodeId> = Vec::with_capacity(part.nodes.len());
+    let mut ids: EntityVec<NodeId, NodeId> = EntityVec::new();
     for node in &part.nodes {
         let known = node.name.as_ref().and_then(|name| leaf.get(name));
         let id = match (&node.op, known) {
             (Op::Input | Op::Param(_), Some(&id)) => id,
             (op, _) => {
-                let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[operand.0 as usize]).collect();
+                let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[*operand]).collect();
                 into.push(op.clone(), &operands)?
             }
         };
         ids.push(id);
     }
-    Ok(part.outputs.iter().map(|output| ids[output.0 as usize]).collect())
+    Ok(part.outputs.iter().map(|output| ids[*output]).collect())
 }

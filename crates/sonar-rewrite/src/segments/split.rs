@@ -4,8 +4,8 @@
 //! has to be computed anyway (it is used several times, or a convolution reads it), so hardly any rewrite is lost, while
 //! the work becomes linear in the length of the network — and equal segments, of which repeated cells give many, are solved once.
 
-use crate::language::weights_of;
 use crate::rules::Rule;
+use sonar_ir::entity::EntityVec;
 use sonar_ir::graph::{Graph, NodeId, Op};
 use sonar_ir::infer::TypeError;
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
@@ -38,35 +38,35 @@ pub fn split(graph: &Graph, rules: &[Rule]) -> Result<Vec<Segment>, TypeError> {
 /// and the users of the last one. Everything later depends on this last one alone.
 pub fn split_where(
     graph: &Graph,
-    is_boundary: impl Fn(&[bool], &[NodeId], &[NodeId]) -> bool,
+    is_boundary: impl Fn(&EntityVec<NodeId, bool>, &[NodeId], &[NodeId]) -> bool,
 ) -> Result<Vec<Segment>, TypeError> {
-    let is_weight = weights_of(graph);
-    let mut users: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
-    for (id, node) in graph.iter().filter(|(id, _)| !is_weight[id.0 as usize]) {
+    let is_weight = graph.weights();
+    let mut users: EntityVec<NodeId, Vec<NodeId>> = EntityVec::filled(Vec::new(), graph.nodes.len());
+    for (id, node) in graph.iter().filter(|(id, _)| !is_weight[*id]) {
         for &operand in &node.operands {
-            users[operand.0 as usize].push(id);
+            users[operand].push(id);
         }
     }
     let mut segments = Vec::new();
     let mut part: Vec<NodeId> = Vec::new();
     let mut live = 0usize;
     for (id, node) in graph.iter() {
-        if is_weight[id.0 as usize] || node.op == Op::Input {
+        if is_weight[id] || node.op == Op::Input {
             continue;
         }
         let mut operands = node.operands.clone();
         operands.sort_unstable();
         operands.dedup();
         for operand in operands {
-            let users = &users[operand.0 as usize];
+            let users = &users[operand];
             let starts_here = graph.node(operand).op == Op::Input && users.first() == Some(&id);
-            let ends_here = users.last() == Some(&id) && !is_weight[operand.0 as usize];
+            let ends_here = users.last() == Some(&id) && !is_weight[operand];
             // An input is live from its first use to its last.
             live = live + usize::from(starts_here) - usize::from(ends_here);
         }
-        live += usize::from(!users[id.0 as usize].is_empty());
+        live += usize::from(!users[id].is_empty());
         part.push(id);
-        if live == 1 && is_boundary(&is_weight, &part, &users[id.0 as usize]) {
+        if live == 1 && is_boundary(&is_weight, &part, &users[id]) {
             segments.push(segment(graph, &is_weight, &users, std::mem::take(&mut part))?);
         }
     }
@@ -79,7 +79,7 @@ pub fn split_where(
 /// Whether a segment may end with a value that alone carries everything later, the last of `part`. A value of one use may
 /// end it only if nothing worth it can be folded across. An activation ends a segment that computes its operand in a kernel, as
 /// that kernel's epilogue; elsewhere it begins one, as the prologue of those that follow.
-fn is_boundary(graph: &Graph, is_weight: &[bool], part: &[NodeId], users: &[NodeId]) -> bool {
+fn is_boundary(graph: &Graph, is_weight: &EntityVec<NodeId, bool>, part: &[NodeId], users: &[NodeId]) -> bool {
     let (Some(&first), Some(&value)) = (part.first(), part.last()) else { return false };
     let op = |id: NodeId| &graph.node(id).op;
     let is_kernel = |id: NodeId| id >= first && matches!(op(id), Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. });
@@ -108,12 +108,17 @@ fn is_boundary(graph: &Graph, is_weight: &[bool], part: &[NodeId], users: &[Node
 }
 
 /// Whether a sum adds nothing but a constant to one value.
-fn shifts(graph: &Graph, is_weight: &[bool], value: NodeId) -> bool {
-    let variable = graph.node(value).operands.iter().filter(|operand| !is_weight[operand.0 as usize]);
+fn shifts(graph: &Graph, is_weight: &EntityVec<NodeId, bool>, value: NodeId) -> bool {
+    let variable = graph.node(value).operands.iter().filter(|operand| !is_weight[**operand]);
     variable.count() == 1
 }
 
-fn segment(graph: &Graph, is_weight: &[bool], users: &[Vec<NodeId>], part: Vec<NodeId>) -> Result<Segment, TypeError> {
+fn segment(
+    graph: &Graph,
+    is_weight: &EntityVec<NodeId, bool>,
+    users: &EntityVec<NodeId, Vec<NodeId>>,
+    part: Vec<NodeId>,
+) -> Result<Segment, TypeError> {
     let mut local = Local { graph: Graph::new("segment"), leaves: Vec::new(), ids: BTreeMap::new() };
     for &id in &part {
         let node = graph.node(id);
@@ -126,7 +131,7 @@ fn segment(graph: &Graph, is_weight: &[bool], users: &[Vec<NodeId>], part: Vec<N
     let last = part.last().copied();
     let outputs: Vec<NodeId> = part
         .into_iter()
-        .filter(|id| graph.outputs.contains(id) || users[id.0 as usize].last().is_some_and(|user| Some(*user) > last))
+        .filter(|id| graph.outputs.contains(id) || users[*id].last().is_some_and(|user| Some(*user) > last))
         .collect();
     local.graph.outputs = outputs.iter().map(|id| local.ids[id]).collect();
     Ok(Segment { graph: local.graph, leaves: local.leaves, outputs })
@@ -142,7 +147,7 @@ struct Local {
 
 impl Local {
     /// The node for a value from outside. The negative of a weight stays a negative: rules ask for it.
-    fn outside(&mut self, graph: &Graph, is_weight: &[bool], id: NodeId) -> Result<NodeId, TypeError> {
+    fn outside(&mut self, graph: &Graph, is_weight: &EntityVec<NodeId, bool>, id: NodeId) -> Result<NodeId, TypeError> {
         let outer = graph.node(id);
         let is_minus = |id: &NodeId| matches!(graph.node(*id).op, Op::Splat(value, _) if value == -1.0);
         let is_negative = match outer.op {
@@ -150,7 +155,7 @@ impl Local {
             Op::Binary(BinaryOp::Mul) => outer.operands.iter().any(is_minus),
             _ => false,
         };
-        if self.ids.contains_key(&id) || !is_negative || !is_weight[id.0 as usize] || outer.ty.extents().is_none() {
+        if self.ids.contains_key(&id) || !is_negative || !is_weight[id] || outer.ty.extents().is_none() {
             return self.leaf(graph, is_weight, id);
         }
         let mut operands = Vec::new();
@@ -163,7 +168,7 @@ impl Local {
     }
 
     /// An input or a parameter that stands for a value of the whole graph; a splat is a splat.
-    fn leaf(&mut self, graph: &Graph, is_weight: &[bool], id: NodeId) -> Result<NodeId, TypeError> {
+    fn leaf(&mut self, graph: &Graph, is_weight: &EntityVec<NodeId, bool>, id: NodeId) -> Result<NodeId, TypeError> {
         if let Some(&known) = self.ids.get(&id) {
             return Ok(known);
         }
@@ -171,7 +176,7 @@ impl Local {
         let name = self.leaves.len().to_string();
         let new = match (&outer.op, outer.ty.extents()) {
             (Op::Splat(..), _) => self.graph.push(outer.op.clone(), &[])?,
-            (_, Some(shape)) if is_weight[id.0 as usize] => self.graph.param(name, &shape, sonar_ir::Init::Zeros),
+            (_, Some(shape)) if is_weight[id] => self.graph.param(name, &shape, sonar_ir::Init::Zeros),
             _ => self.graph.input(name, outer.ty.clone()),
         };
         if !matches!(outer.op, Op::Splat(..)) {

@@ -473,8 +473,8 @@ fn becomes(expected: &[&str], build: impl Fn(&mut Builder, &mut StdRng) -> NodeI
         let mut b = Builder::new();
         let output = build(&mut b, &mut StdRng::seed_from_u64(seed));
         let rewritten = check(&b.finish(&[output]));
-        let is_weight = crate::language::weights_of(&rewritten.graph);
-        let live = rewritten.graph.iter().filter(|(id, node)| !is_weight[id.0 as usize] && node.op != Op::Input);
+        let is_weight = rewritten.graph.weights();
+        let live = rewritten.graph.iter().filter(|(id, node)| !is_weight[*id] && node.op != Op::Input);
         let names: Vec<String> = live.map(|(_, node)| name(&node.op)).collect();
         assert_eq!(names, expected, "seed {seed}");
     }

@@ -280,13 +280,13 @@ fn recurrent(steps: usize, gates: usize, width: usize) -> Graph {
 }
 
 fn dense_kernels(graph: &Graph) -> usize {
-    let is_weight = crate::language::weights_of(graph);
+    let is_weight = graph.weights();
     let dense = |op: &Op| match op {
         Op::Conv2d(_) | Op::MatMul => true,
         Op::FusedSum { terms, .. } => terms.iter().any(|term| *term != sonar_ir::Term::Add),
         _ => false,
     };
-    graph.iter().filter(|(id, node)| !is_weight[id.0 as usize] && dense(&node.op)).count()
+    graph.iter().filter(|(id, node)| !is_weight[*id] && dense(&node.op)).count()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How much a program computes.
 
-use sonar_ir::loops::{Bound, Expr, Program, Stmt, Var};
+use sonar_ir::entity::EntityVec;
+use sonar_ir::loops::{Bound, Expr, Program, Stmt, TileId, Var};
 use sonar_ir::tile::{Inst, TileStmt};
 
 /// Floating-point operations that one run of a scheduled program executes, those of its tiles included, in which all lanes of
@@ -9,13 +10,13 @@ use sonar_ir::tile::{Inst, TileStmt};
 /// They may be more than the task asks for, where rows are padded to whole vectors; and less, where an algorithm needs less, as
 /// Winograd's does.
 pub fn executed_flops(program: &Program) -> u64 {
-    let calls: Vec<u64> = program.tiles.iter().map(|tile| tile_flops(&tile.body, tile.lanes as u64)).collect();
+    let calls = program.tiles.map(|(_, tile)| tile_flops(&tile.body, tile.lanes as u64));
     flops(&program.body, &calls, &mut Vec::new()).round() as u64
 }
 
 /// Floating-point operations of some statements without calls; a guarded value counts as always there.
 pub(crate) fn of(stmts: &[Stmt]) -> u64 {
-    flops(stmts, &[], &mut Vec::new()).round() as u64
+    flops(stmts, &EntityVec::new(), &mut Vec::new()).round() as u64
 }
 
 /// The share of iterations of loops with these extents for which a bound holds, if each value of its expression between
@@ -33,7 +34,7 @@ pub(crate) fn share(bound: &Bound, extent: impl Fn(Var) -> usize) -> f64 {
 
 /// Floating-point operations of statements inside of loops with these extents, where each call of a tile has as many as `calls`
 /// says.
-pub(crate) fn flops(stmts: &[Stmt], calls: &[u64], loops: &mut Vec<(Var, usize)>) -> f64 {
+pub(crate) fn flops(stmts: &[Stmt], calls: &EntityVec<TileId, u64>, loops: &mut Vec<(Var, usize)>) -> f64 {
     let flops = stmts.iter().map(|stmt| match stmt {
         Stmt::For { var, extent, body, .. } => {
             loops.push((*var, *extent));
@@ -85,7 +86,8 @@ fn operations(expr: &Expr) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Options, default_program, plan, tasks};
+    use crate::{Options, TaskId, default_program, plan, tasks};
+    use sonar_ir::plan::KernelId;
     use sonar_ir::{Graph, Init, Op, TensorType};
 
     #[test]
@@ -99,8 +101,8 @@ mod tests {
         let programs = tasks.tasks.iter().map(|task| default_program(task, &Options::new(16)).1).collect();
         let plan = plan(&tasks, programs);
         // Thirty-two columns are whole vectors: nothing is executed in vain.
-        assert_eq!(executed_flops(&plan.kernels[0]), 2 * 8 * 64 * 32);
-        assert!(!plan.kernels[0].tiles.is_empty());
-        assert_eq!(executed_flops(&tasks.tasks[0].program), tasks.tasks[0].flops);
+        assert_eq!(executed_flops(&plan.kernels[KernelId(0)]), 2 * 8 * 64 * 32);
+        assert!(!plan.kernels[KernelId(0)].tiles.is_empty());
+        assert_eq!(executed_flops(&tasks.tasks[TaskId(0)].program), tasks.tasks[TaskId(0)].flops);
     }
 }

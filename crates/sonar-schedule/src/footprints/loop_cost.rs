@@ -8,8 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use sonar_ir::loops::{Access, BufId, Buffer, Program, Reduce, Stmt, Var};
-use sonar_ir::tile::{Inst, Tile, TileStmt};
+use sonar_ir::entity::EntityVec;
+use sonar_ir::loops::{Access, BufId, Buffer, Program, Reduce, Stmt, TileId, Var};
+use sonar_ir::tile::{Inst, Ptr, Tile, TileStmt};
 
 use crate::footprints::bitset::Bits;
 use crate::footprints::flops;
@@ -39,7 +40,7 @@ pub struct LoopCost {
 ///
 /// ```
 /// use sonar_ir::{Graph, Init, Op, TensorType};
-/// use sonar_schedule::{loop_costs, tasks};
+/// use sonar_schedule::{TaskId, loop_costs, tasks};
 ///
 /// let mut graph = Graph::new("dense");
 /// let x = graph.input("x", TensorType::fixed(&[8, 64]));
@@ -47,7 +48,7 @@ pub struct LoopCost {
 /// let y = graph.push(Op::MatMul, &[x, w]).unwrap();
 /// graph.outputs = vec![y];
 ///
-/// let costs = loop_costs(&tasks(&graph).unwrap().tasks[0].program);
+/// let costs = loop_costs(&tasks(&graph).unwrap().tasks[TaskId(0)].program);
 /// // A row: its 64 elements, all weights, and 32 elements of the result.
 /// assert_eq!((costs[0].runs, costs[0].flops, costs[0].bytes), (8.0, 4096.0, 4 * (64 + 64 * 32 + 32)));
 /// // An element: the row, a column of the weights, and the element.
@@ -59,10 +60,10 @@ pub fn loop_costs(program: &Program) -> Vec<LoopCost> {
     walk.block(&program.body, 1.0);
     let cost = |found: &Found, touches: &[Touch]| found.cost(touches, &program.buffers);
     let mut costs: Vec<LoopCost> = walk.found.iter().map(|found| cost(found, &walk.touches)).collect();
-    for (i, tile) in program.tiles.iter().enumerate() {
-        let mut inside = TileWalk::new(tile, walk.pointers[i].clone());
-        inside.block(&tile.body, walk.calls[i]);
-        let whole = Found { number: TILES, runs: walk.calls[i], flops: walk.flops[i] as f64, touches: 0..inside.touches.len() };
+    for (id, tile) in program.tiles.entries() {
+        let mut inside = TileWalk::new(tile, walk.pointers[id].clone());
+        inside.block(&tile.body, walk.calls[id]);
+        let whole = Found { number: TILES, runs: walk.calls[id], flops: walk.flops[id] as f64, touches: 0..inside.touches.len() };
         costs.extend([&whole].into_iter().chain(&inside.found).map(|found| cost(found, &inside.touches)));
     }
     costs
@@ -95,7 +96,7 @@ struct Found {
 }
 
 impl Found {
-    fn cost(&self, touches: &[Touch], buffers: &[Buffer]) -> LoopCost {
+    fn cost(&self, touches: &[Touch], buffers: &EntityVec<BufId, Buffer>) -> LoopCost {
         let elements = distinct(&touches[self.touches.clone()], self.number, buffers);
         LoopCost { runs: self.runs, flops: self.flops, bytes: 4 * elements }
     }
@@ -105,14 +106,14 @@ impl Found {
 struct Walk<'a> {
     program: &'a Program,
     /// Operations of a call of each tile.
-    flops: Vec<u64>,
+    flops: EntityVec<TileId, u64>,
     loops: Vec<(Var, usize)>,
     numbers: Vec<usize>,
     found: Vec<Found>,
     touches: Vec<Touch>,
     /// How often each tile is called, and its pointers at the first call.
-    calls: Vec<f64>,
-    pointers: Vec<Vec<Touch>>,
+    calls: EntityVec<TileId, f64>,
+    pointers: EntityVec<TileId, EntityVec<Ptr, Touch>>,
 }
 
 impl<'a> Walk<'a> {
@@ -125,8 +126,8 @@ impl<'a> Walk<'a> {
             numbers: Vec::new(),
             found: Vec::new(),
             touches: Vec::new(),
-            calls: vec![0.0; tiles],
-            pointers: vec![Vec::new(); tiles],
+            calls: EntityVec::filled(0.0, tiles),
+            pointers: EntityVec::filled(EntityVec::new(), tiles),
         }
     }
 
@@ -159,7 +160,7 @@ impl<'a> Walk<'a> {
                     self.touches.append(&mut touches);
                 }
                 Stmt::Call { tile, args } => {
-                    let pointers: Vec<Touch> = args.iter().map(|access| self.touch(access, &[])).collect();
+                    let pointers: EntityVec<Ptr, Touch> = args.iter().map(|access| self.touch(access, &[])).collect();
                     if let (Some(called), Some(first)) = (self.program.tiles.get(*tile), self.pointers.get_mut(*tile)) {
                         if first.is_empty() {
                             *first = pointers.clone();
@@ -197,13 +198,13 @@ impl<'a> Walk<'a> {
 /// Collects the loops of a tile whose pointers begin somewhere.
 struct TileWalk<'a> {
     tile: &'a Tile,
-    pointers: Vec<Touch>,
+    pointers: EntityVec<Ptr, Touch>,
     found: Vec<Found>,
     touches: Vec<Touch>,
 }
 
 impl<'a> TileWalk<'a> {
-    fn new(tile: &'a Tile, pointers: Vec<Touch>) -> Self {
+    fn new(tile: &'a Tile, pointers: EntityVec<Ptr, Touch>) -> Self {
         TileWalk { tile, pointers, found: Vec::new(), touches: Vec::new() }
     }
 
@@ -211,14 +212,14 @@ impl<'a> TileWalk<'a> {
         for stmt in body {
             match stmt {
                 TileStmt::Advance { ptr, by } => {
-                    if let Some(pointer) = self.pointers.get_mut(ptr.0 as usize) {
+                    if let Some(pointer) = self.pointers.get_mut(*ptr) {
                         pointer.start += i64::from(*by);
                     }
                 }
                 TileStmt::Inst(inst) => {
                     let width = width(inst, self.tile);
                     let Some(addr) = inst.address() else { continue };
-                    let Some(pointer) = self.pointers.get(addr.ptr.0 as usize) else { continue };
+                    let Some(pointer) = self.pointers.get(addr.ptr) else { continue };
                     self.touches.push(Touch { start: pointer.start + i64::from(addr.offset), width, ..pointer.clone() });
                 }
                 TileStmt::Loop { trips, body } => self.repeat(*trips, body, runs),
@@ -229,7 +230,7 @@ impl<'a> TileWalk<'a> {
     fn repeat(&mut self, trips: u32, body: &[TileStmt], runs: f64) {
         let number = TILES + 1 + self.found.len();
         let runs = runs * f64::from(trips);
-        let moved: Vec<i64> = (0..self.pointers.len()).map(|pointer| moved(body, pointer)).collect();
+        let moved = self.pointers.map(|(pointer, _)| moved(body, pointer));
         for (pointer, &stride) in self.pointers.iter_mut().zip(&moved) {
             pointer.steps.push(Step { number, stride, extent: i64::from(trips) });
         }
@@ -247,9 +248,9 @@ impl<'a> TileWalk<'a> {
 }
 
 /// How far some statements of a tile move a pointer.
-fn moved(body: &[TileStmt], pointer: usize) -> i64 {
+fn moved(body: &[TileStmt], pointer: Ptr) -> i64 {
     let each = body.iter().map(|stmt| match stmt {
-        TileStmt::Advance { ptr, by } if ptr.0 as usize == pointer => i64::from(*by),
+        TileStmt::Advance { ptr, by } if *ptr == pointer => i64::from(*by),
         TileStmt::Loop { trips, body } => i64::from(*trips) * moved(body, pointer),
         TileStmt::Advance { .. } | TileStmt::Inst(_) => 0,
     });
@@ -269,7 +270,7 @@ fn width(inst: &Inst, tile: &Tile) -> i64 {
 type Runs = BTreeMap<Vec<(i64, i64)>, BTreeSet<(i64, i64)>>;
 
 /// How many elements are touched when loops with a number above `fixed` run and the others are in the middle.
-fn distinct(touches: &[Touch], fixed: usize, buffers: &[Buffer]) -> u64 {
+fn distinct(touches: &[Touch], fixed: usize, buffers: &EntityVec<BufId, Buffer>) -> u64 {
     let mut by_buffer: BTreeMap<BufId, Runs> = BTreeMap::new();
     for touch in touches {
         let mut start = touch.start;
@@ -286,7 +287,7 @@ fn distinct(touches: &[Touch], fixed: usize, buffers: &[Buffer]) -> u64 {
         moving.sort_unstable();
         by_buffer.entry(touch.buffer).or_default().entry(moving).or_default().insert((start, touch.width));
     }
-    let len = |buffer: BufId| buffers.get(buffer.0 as usize).map_or(0, |buffer| buffer.len as i64);
+    let len = |buffer: BufId| buffers.get(buffer).map_or(0, |buffer| buffer.len as i64);
     by_buffer.iter().map(|(&buffer, runs)| elements(runs, len(buffer))).sum()
 }
 
@@ -326,7 +327,7 @@ fn gcd(a: i64, b: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Options, default_program, tasks};
+    use crate::{Options, TaskId, default_program, tasks};
     use sonar_ir::graph::Conv2dAttrs;
     use sonar_ir::{Graph, Init, Op, TensorType};
     use std::collections::HashSet;
@@ -334,16 +335,16 @@ mod tests {
     /// What the interpreter of addresses below says that the loops touch, in the order of [`loop_costs`] without tiles.
     fn counted(program: &Program) -> Vec<u64> {
         let mut found = Vec::new();
-        let mut values = vec![0; program.vars.len()];
+        let mut values = EntityVec::filled(0, program.vars.len());
         count(&program.body, program, &mut values, &mut found);
         found
     }
 
     /// Marks what statements touch, guards aside, by running them.
-    fn count(stmts: &[Stmt], program: &Program, values: &mut Vec<i64>, found: &mut Vec<u64>) {
+    fn count(stmts: &[Stmt], program: &Program, values: &mut EntityVec<Var, i64>, found: &mut Vec<u64>) {
         for stmt in stmts {
             if let Stmt::For { var, extent, body, .. } = stmt {
-                values[var.0 as usize] = *extent as i64 / 2;
+                values[*var] = *extent as i64 / 2;
                 let mut touched = HashSet::new();
                 run(body, program, &mut values.clone(), &mut touched);
                 found.push(4 * touched.len() as u64);
@@ -356,19 +357,19 @@ mod tests {
     }
 
     /// Adds an element, if it is there, to those that were touched.
-    fn touch(access: &Access, program: &Program, values: &[i64], touched: &mut HashSet<(BufId, i64)>) {
-        let element = access.index.eval(|var| values[var.0 as usize]);
-        if (0..program.buffers[access.buffer.0 as usize].len as i64).contains(&element) {
+    fn touch(access: &Access, program: &Program, values: &EntityVec<Var, i64>, touched: &mut HashSet<(BufId, i64)>) {
+        let element = access.index.eval(|var| values[var]);
+        if (0..program.buffers[access.buffer].len as i64).contains(&element) {
             touched.insert((access.buffer, element));
         }
     }
 
-    fn run(stmts: &[Stmt], program: &Program, values: &mut Vec<i64>, touched: &mut HashSet<(BufId, i64)>) {
+    fn run(stmts: &[Stmt], program: &Program, values: &mut EntityVec<Var, i64>, touched: &mut HashSet<(BufId, i64)>) {
         for stmt in stmts {
             match stmt {
                 Stmt::For { var, extent, body, .. } => {
                     for value in 0..*extent {
-                        values[var.0 as usize] = value as i64;
+                        values[*var] = value as i64;
                         run(body, program, values, touched);
                     }
                 }
@@ -378,7 +379,7 @@ mod tests {
                         let points: usize = update.loops.iter().map(|l| l.1).product();
                         for mut point in 0..points {
                             for &(var, extent) in &update.loops {
-                                values[var.0 as usize] = (point % extent) as i64;
+                                values[var] = (point % extent) as i64;
                                 point /= extent;
                             }
                             visit::reads(&update.value, &mut |access| touch(access, program, values, touched));
@@ -409,7 +410,7 @@ mod tests {
 
     #[test]
     fn footprints_are_those_of_the_loops_when_they_run() {
-        let program = &tasks(&convolution()).expect("it can be lowered").tasks[0].program;
+        let program = &tasks(&convolution()).expect("it can be lowered").tasks[TaskId(0)].program;
         let bytes: Vec<u64> = loop_costs(program).iter().map(|cost| cost.bytes).collect();
         assert!(program.setup.is_empty() && bytes.len() > 3, "{program}");
         assert_eq!(bytes, counted(program), "{program}");
@@ -422,7 +423,7 @@ mod tests {
         let w = graph.param("w", &[64, 32], Init::He);
         let y = graph.push(Op::MatMul, &[x, w]).expect("the shapes fit");
         graph.outputs = vec![y];
-        let task = &tasks(&graph).expect("it can be lowered").tasks[0];
+        let task = &tasks(&graph).expect("it can be lowered").tasks[TaskId(0)];
         let program = default_program(task, &Options::new(16)).1;
         let costs = loop_costs(&program);
         assert!(!program.tiles.is_empty());

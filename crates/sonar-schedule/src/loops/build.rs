@@ -1,5 +1,6 @@
 //! Building loop programs: buffers, variables and nests, with addresses from shapes.
 
+use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind, Program, Stmt, Update, Var};
 use sonar_ir::{BinaryOp, ReduceOp, UnaryOp};
 
@@ -15,7 +16,14 @@ impl Builder {
     /// An empty program.
     pub(crate) fn new(name: &str) -> Self {
         Builder {
-            program: Program { name: name.to_owned(), buffers: vec![], vars: vec![], setup: vec![], body: vec![], tiles: vec![] },
+            program: Program {
+                name: name.to_owned(),
+                buffers: EntityVec::new(),
+                vars: EntityVec::new(),
+                setup: vec![],
+                body: vec![],
+                tiles: EntityVec::new(),
+            },
         }
     }
 
@@ -53,15 +61,15 @@ impl Builder {
             BufferKind::Temp => 2,
             BufferKind::Packed => 3,
         };
-        let mut order: Vec<usize> = (0..program.buffers.len()).collect();
-        order.sort_by_key(|&i| rank(program.buffers[i].kind));
-        let mut renamed = vec![BufId(0); order.len()];
-        for (new, &old) in order.iter().enumerate() {
-            renamed[old] = BufId(new as u32);
+        let mut order: Vec<BufId> = program.buffers.keys().collect();
+        order.sort_by_key(|&id| rank(program.buffers[id].kind));
+        let mut renamed = EntityVec::filled(BufId(0), order.len());
+        for (new, &old) in program.buffers.keys().zip(&order) {
+            renamed[old] = new;
         }
-        program.buffers = order.iter().map(|&i| program.buffers[i].clone()).collect();
+        program.buffers = order.iter().map(|&id| program.buffers[id].clone()).collect();
         for stmts in [&mut program.setup, &mut program.body] {
-            visit::accesses_mut(stmts, &mut |access| access.buffer = renamed[access.buffer.0 as usize]);
+            visit::accesses_mut(stmts, &mut |access| access.buffer = renamed[access.buffer]);
         }
         program
     }
@@ -79,8 +87,7 @@ pub(crate) struct Axes {
 /// A new buffer; a name that is taken gets a number.
 pub(crate) fn fresh_buffer(program: &mut Program, name: &str, len: usize, kind: BufferKind) -> BufId {
     let name = unique(name, |name| program.buffers.iter().any(|b| b.name == name));
-    program.buffers.push(Buffer { name, len, kind });
-    BufId(program.buffers.len() as u32 - 1)
+    program.buffers.push(Buffer { name, len, kind })
 }
 
 /// A loop for each axis of a shape, and its index; an axis of extent 1 needs no loop and has index 0.
@@ -101,8 +108,7 @@ pub(crate) fn axes(program: &mut Program, names: &[&str], shape: &[usize]) -> Ax
 /// A variable with a name that no other has.
 pub(crate) fn fresh_var(program: &mut Program, name: &str) -> Var {
     let name = unique(name, |name| program.vars.iter().any(|v| v == name));
-    program.vars.push(name);
-    Var(program.vars.len() as u32 - 1)
+    program.vars.push(name)
 }
 
 fn unique(name: &str, taken: impl Fn(&str) -> bool) -> String {

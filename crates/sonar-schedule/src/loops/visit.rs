@@ -1,6 +1,7 @@
 //! Visiting every part of a loop program.
 
-use sonar_ir::loops::{Access, Affine, Bound, Expr, Stmt, Var};
+use sonar_ir::entity::EntityVec;
+use sonar_ir::loops::{Access, Affine, Bound, Expr, Stmt, TileId, Var};
 use std::sync::Arc;
 
 /// Calls `f` for every access below these statements, reads and writes, with whether it is a write.
@@ -84,8 +85,8 @@ fn reads_mut(expr: &mut Expr, f: &mut impl FnMut(&mut Access)) {
     }
 }
 
-/// Calls `f` for the number of the tile of every call below these statements, to change it.
-pub(crate) fn calls_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut usize)) {
+/// Calls `f` for the tile of every call below these statements, to change it.
+pub(crate) fn calls_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut TileId)) {
     for stmt in stmts {
         match stmt {
             Stmt::For { body, .. } | Stmt::If { body, .. } => calls_mut(body, f),
@@ -177,25 +178,25 @@ pub(crate) fn loops(stmts: &[Stmt], f: &mut impl FnMut(Var, usize)) {
 }
 
 /// The extent of every variable of the program, by index; 1 for variables that no loop declares.
-pub(crate) fn extents(stmts: &[Stmt], vars: usize) -> Vec<usize> {
-    fn visit(stmts: &[Stmt], extents: &mut [usize]) {
+pub(crate) fn extents(stmts: &[Stmt], vars: usize) -> EntityVec<Var, usize> {
+    fn visit(stmts: &[Stmt], extents: &mut EntityVec<Var, usize>) {
         for stmt in stmts {
             match stmt {
                 Stmt::For { var, extent, body, .. } => {
-                    extents[var.0 as usize] = *extent;
+                    extents[*var] = *extent;
                     visit(body, extents);
                 }
                 Stmt::If { body, .. } => visit(body, extents),
                 Stmt::Reduce(reduce) => {
                     for (var, extent) in reduce.updates.iter().flat_map(|update| &update.loops) {
-                        extents[var.0 as usize] = *extent;
+                        extents[*var] = *extent;
                     }
                 }
                 Stmt::Store { .. } | Stmt::Call { .. } => {}
             }
         }
     }
-    let mut all = vec![1; vars];
+    let mut all = EntityVec::filled(1, vars);
     visit(stmts, &mut all);
     all
 }

@@ -3,6 +3,7 @@
 //! A reshape is another name for the memory of its operand, a slice can be a part of it, and an operand of a concatenation can
 //! be a part of the whole: such values are **views**, which no kernel computes.
 
+use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::Affine;
 use sonar_ir::{Graph, NodeId, Op};
 
@@ -90,18 +91,18 @@ pub(crate) fn address(offset: i64, strides: &[i64], index: &[Affine]) -> Affine 
 }
 
 /// Which slices are views: those whose operand is in memory as it is, where it can be read by all that read them.
-pub(crate) fn sliced_views(graph: &Graph, readers: &[Vec<NodeId>]) -> Vec<bool> {
-    let mut views = vec![false; graph.nodes.len()];
-    let mut layouts: Vec<Layout> = Vec::with_capacity(graph.nodes.len());
+pub(crate) fn sliced_views(graph: &Graph, readers: &EntityVec<NodeId, Vec<NodeId>>) -> EntityVec<NodeId, bool> {
+    let mut views = EntityVec::filled(false, graph.nodes.len());
+    let mut layouts: EntityVec<NodeId, Layout> = EntityVec::new();
     for (id, node) in graph.iter() {
         let dense = Layout::dense(id, &extents(graph, id));
         let layout = match node.op {
             Op::Slice { axis, start, .. } => {
-                let part = layouts[node.operands[0].0 as usize].part(axis, start);
+                let part = layouts[node.operands[0]].part(axis, start);
                 // A part of a weight is computed once, and then packed.
                 let given = !matches!(graph.node(part.stored).op, Op::Param(_) | Op::Splat(..) | Op::Broadcast(_));
                 if given && readable(graph, readers, &views, id, &part) {
-                    views[id.0 as usize] = true;
+                    views[id] = true;
                     part
                 } else {
                     dense
@@ -109,7 +110,7 @@ pub(crate) fn sliced_views(graph: &Graph, readers: &[Vec<NodeId>]) -> Vec<bool> 
             }
             Op::Reshape(_) => {
                 let operand = node.operands[0];
-                let same = layouts[operand.0 as usize].reshaped(&extents(graph, operand), &extents(graph, id));
+                let same = layouts[operand].reshaped(&extents(graph, operand), &extents(graph, id));
                 same.unwrap_or_else(|| unreachable!("slices with such readers are no views"))
             }
             _ => dense,
@@ -120,20 +121,26 @@ pub(crate) fn sliced_views(graph: &Graph, readers: &[Vec<NodeId>]) -> Vec<bool> 
 }
 
 /// Whether a value can be a view: all that read it can read it as it lies, and it is no output, nor is a reshape of it.
-pub(crate) fn readable(graph: &Graph, readers: &[Vec<NodeId>], views: &[bool], id: NodeId, layout: &Layout) -> bool {
+pub(crate) fn readable(
+    graph: &Graph,
+    readers: &EntityVec<NodeId, Vec<NodeId>>,
+    views: &EntityVec<NodeId, bool>,
+    id: NodeId,
+    layout: &Layout,
+) -> bool {
     let mut stack = vec![(id, layout.clone())];
     while let Some((id, layout)) = stack.pop() {
         if graph.outputs.contains(&id) {
             return false;
         }
         let shape = extents(graph, id);
-        for &reader in &readers[id.0 as usize] {
+        for &reader in &readers[id] {
             match &graph.node(reader).op {
                 Op::Reshape(_) => match layout.reshaped(&shape, &extents(graph, reader)) {
                     Some(layout) => stack.push((reader, layout)),
                     None => return false,
                 },
-                Op::Slice { axis, start, .. } if views[reader.0 as usize] => stack.push((reader, layout.part(*axis, *start))),
+                Op::Slice { axis, start, .. } if views[reader] => stack.push((reader, layout.part(*axis, *start))),
                 // Channels that are planes are read as images of one channel.
                 Op::Transpose(perm)
                     if *perm == [0, 2, 3, 1] && layout.reshaped(&shape, &[shape[0] * shape[1], shape[2], shape[3]]).is_none() =>

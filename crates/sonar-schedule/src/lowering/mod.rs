@@ -5,4 +5,4 @@ pub(crate) mod operators;
 mod partition;
 mod task;
 
-pub use task::{Kernel, Task, TaskKind, Tasks, Value, tasks, unfused_tasks};
+pub use task::{Kernel, Task, TaskId, TaskKind, Tasks, Value, tasks, unfused_tasks};

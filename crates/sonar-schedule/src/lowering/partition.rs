@@ -8,37 +8,39 @@
 //! concatenation are written where the whole will be.
 
 use crate::lowering::layout::{Layout, extents, readable, sliced_views};
+use sonar_ir::entity::EntityVec;
 use sonar_ir::tile::Tile;
 use sonar_ir::{Graph, NodeId, Op, Term};
 
 /// A partition of the live nodes of a graph into kernels.
 pub(crate) struct Partition {
     /// For each node: whether it is computed inside the kernels of its consumers.
-    pub(crate) inlined: Vec<bool>,
+    pub(crate) inlined: EntityVec<NodeId, bool>,
     /// The anchor of the kernel with this root, by node.
-    pub(crate) anchor: Vec<Option<NodeId>>,
+    pub(crate) anchor: EntityVec<NodeId, Option<NodeId>>,
     /// Roots in topological order.
     pub(crate) roots: Vec<NodeId>,
     /// Where each node's value is in memory; of inlined nodes, where it would be.
-    pub(crate) layout: Vec<Layout>,
+    pub(crate) layout: EntityVec<NodeId, Layout>,
     /// The concatenation that each root is written into, with its position among the operands. A concatenation with such operands
     /// has only the others to copy, and without others it is no root.
-    pub(crate) destination: Vec<Option<(NodeId, usize)>>,
+    pub(crate) destination: EntityVec<NodeId, Option<(NodeId, usize)>>,
 }
 
 /// The partition in which every operator that is not free has a kernel of its own.
 pub(crate) fn apart(graph: &Graph) -> Partition {
     let computed = |op: &Op| !matches!(op, Op::Input | Op::Param(_) | Op::Reshape(_));
     let free = |id: NodeId, op: &Op| is_free(op) && !graph.outputs.contains(&id) && needs_no_memory(graph, id);
-    let inlined: Vec<bool> = graph.iter().map(|(id, node)| free(id, &node.op)).collect();
+    let inlined = graph.nodes.map(|(id, node)| free(id, &node.op));
     let own = |(id, node): (NodeId, &sonar_ir::Node)| (computed(&node.op) && !is_elementwise(&node.op)).then_some(id);
-    let anchor: Vec<Option<NodeId>> = graph.iter().map(own).collect();
-    let roots = graph.iter().filter(|(id, node)| computed(&node.op) && !inlined[id.0 as usize]).map(|(id, _)| id).collect();
+    let anchor = graph.nodes.map(own);
+    let roots = graph.iter().filter(|(id, node)| computed(&node.op) && !inlined[*id]).map(|(id, _)| id).collect();
     let count = graph.nodes.len();
-    let (readers, views) = (vec![vec![]; count], vec![false; count]);
-    let nothing_placed = Placement { graph, readers: &readers, views: &views, anchor: &anchor, layout: vec![None; count] };
+    let (readers, views) = (EntityVec::filled(vec![], count), EntityVec::filled(false, count));
+    let nothing_placed =
+        Placement { graph, readers: &readers, views: &views, anchor: &anchor, layout: EntityVec::filled(None, count) };
     let layout = nothing_placed.all_layouts();
-    Partition { inlined, anchor, roots, layout, destination: vec![None; count] }
+    Partition { inlined, anchor, roots, layout, destination: EntityVec::filled(None, count) }
 }
 
 /// The most tensors that a kernel reads because of fusion: a micro-kernel has a pointer for each, and one for the result.
@@ -51,38 +53,36 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
     let consumer = consumers(graph);
     let readers = readers(graph);
     let views = sliced_views(graph, &readers);
-    let mut inlined = vec![false; count];
-    let mut anchor = vec![None; count];
+    let mut inlined = EntityVec::filled(false, count);
+    let mut anchor = EntityVec::filled(None, count);
     // The root of the kernel that each node belongs to, and whether the way from there to the node keeps every element's place.
-    let mut root: Vec<NodeId> = (0..count as u32).map(NodeId).collect();
-    let mut in_epilogue = vec![true; count];
+    let mut root: EntityVec<NodeId, NodeId> = graph.nodes.keys().collect();
+    let mut in_epilogue = EntityVec::filled(true, count);
     // How many tensors the kernel with this root reads.
-    let mut reads = vec![0; count];
+    let mut reads = EntityVec::filled(0, count);
 
     for (id, node) in graph.iter().rev() {
-        let i = id.0 as usize;
-        if views[i] || matches!(node.op, Op::Input | Op::Param(_) | Op::Reshape(_)) {
+        if views[id] || matches!(node.op, Op::Input | Op::Param(_) | Op::Reshape(_)) {
             continue;
         }
         if is_planar(graph, id) {
-            inlined[i] = true;
+            inlined[id] = true;
             continue;
         }
         if is_free(&node.op) {
-            inlined[i] = uses[i] > 0 && !graph.outputs.contains(&id) && needs_no_memory(graph, id);
+            inlined[id] = uses[id] > 0 && !graph.outputs.contains(&id) && needs_no_memory(graph, id);
             continue;
         }
         let operands = node.operands.iter().filter(|operand| !is_free(&graph.node(**operand).op)).count();
-        let fused = match consumer[i] {
-            Some(user) if uses[i] == 1 && reads[root[user.0 as usize].0 as usize] + operands <= MOST_READ => {
-                let u = user.0 as usize;
-                let kernel = root[u].0 as usize;
+        let fused = match consumer[id] {
+            Some(user) if uses[id] == 1 && reads[root[user]] + operands <= MOST_READ => {
+                let kernel = root[user];
                 let keeps_place = is_elementwise(&graph.node(user).op) && graph.ty(user) == &node.ty;
                 if is_elementwise(&node.op) {
                     let wanted_before = is_elementwise(&graph.node(user).op) || !ends_anchor(graph, &uses, &views, id);
                     wanted_before && accepts_prologue(graph, user, id)
                 } else {
-                    let free = anchor[kernel].is_none() && in_epilogue[u] && keeps_place;
+                    let free = anchor[kernel].is_none() && in_epilogue[user] && keeps_place;
                     if free {
                         anchor[kernel] = Some(id);
                     }
@@ -92,17 +92,16 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
             _ => false,
         };
         if fused {
-            let user = consumer[i].unwrap_or(id);
-            let u = user.0 as usize;
-            inlined[i] = true;
-            root[i] = root[u];
+            let user = consumer[id].unwrap_or(id);
+            inlined[id] = true;
+            root[id] = root[user];
             // The value itself is not read any more.
-            reads[root[i].0 as usize] += operands.saturating_sub(1);
+            reads[root[id]] += operands.saturating_sub(1);
             let keeps_place = is_elementwise(&graph.node(user).op) && graph.ty(user) == &node.ty;
-            in_epilogue[i] = in_epilogue[u] && keeps_place;
+            in_epilogue[id] = in_epilogue[user] && keeps_place;
         } else {
-            reads[i] = operands;
-            anchor[i] = (!is_elementwise(&node.op)).then_some(id);
+            reads[id] = operands;
+            anchor[id] = (!is_elementwise(&node.op)).then_some(id);
         }
     }
 
@@ -110,11 +109,12 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
         .iter()
         .filter(|(id, node)| {
             let computed = !matches!(node.op, Op::Input | Op::Param(_) | Op::Reshape(_));
-            computed && !inlined[id.0 as usize] && !views[id.0 as usize]
+            computed && !inlined[*id] && !views[*id]
         })
         .map(|(id, _)| id)
         .collect();
-    let mut placement = Placement { graph, readers: &readers, views: &views, anchor: &anchor, layout: vec![None; count] };
+    let mut placement =
+        Placement { graph, readers: &readers, views: &views, anchor: &anchor, layout: EntityVec::filled(None, count) };
     let destination = placement.place_operands(&mut roots);
     let layout = placement.all_layouts();
     Partition { inlined, anchor, roots, layout, destination }
@@ -123,36 +123,36 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
 /// Where values are, as far as it is known.
 struct Placement<'a> {
     graph: &'a Graph,
-    readers: &'a [Vec<NodeId>],
-    views: &'a [bool],
-    anchor: &'a [Option<NodeId>],
-    layout: Vec<Option<Layout>>,
+    readers: &'a EntityVec<NodeId, Vec<NodeId>>,
+    views: &'a EntityVec<NodeId, bool>,
+    anchor: &'a EntityVec<NodeId, Option<NodeId>>,
+    layout: EntityVec<NodeId, Option<Layout>>,
 }
 
 impl Placement<'_> {
     /// Lets kernels write what they compute where a concatenation wants it, the last concatenation first. One with all its
     /// operands side by side, because a larger one wants them like that, is a view.
-    fn place_operands(&mut self, roots: &mut Vec<NodeId>) -> Vec<Option<(NodeId, usize)>> {
-        let mut destination: Vec<Option<(NodeId, usize)>> = vec![None; self.graph.nodes.len()];
-        let mut is_root = vec![false; self.graph.nodes.len()];
-        roots.iter().for_each(|root| is_root[root.0 as usize] = true);
+    fn place_operands(&mut self, roots: &mut Vec<NodeId>) -> EntityVec<NodeId, Option<(NodeId, usize)>> {
+        let mut destination = EntityVec::filled(None, self.graph.nodes.len());
+        let mut is_root = EntityVec::filled(false, self.graph.nodes.len());
+        roots.iter().for_each(|root| is_root[*root] = true);
         for &whole in roots.iter().rev() {
             let Op::Concat { axis } = self.graph.node(whole).op else { continue };
             let operands = &self.graph.node(whole).operands;
             if let Some(layout) = self.joined(axis, operands)
                 && readable(self.graph, self.readers, self.views, whole, &layout)
             {
-                self.layout[whole.0 as usize] = Some(layout);
-                is_root[whole.0 as usize] = false;
+                self.layout[whole] = Some(layout);
+                is_root[whole] = false;
                 continue;
             }
-            let own = self.layout[whole.0 as usize].clone();
+            let own = self.layout[whole].clone();
             let layout = own.unwrap_or_else(|| Layout::dense(whole, &extents(self.graph, whole)));
             let mut placed: Vec<(NodeId, usize, Layout)> = Vec::new();
             let mut start = 0;
             for (position, &operand) in operands.iter().enumerate() {
                 let part = layout.part(axis, start);
-                let free = is_root[operand.0 as usize] && destination[operand.0 as usize].is_none();
+                let free = is_root[operand] && destination[operand].is_none();
                 let twice = placed.iter().any(|(other, ..)| *other == operand);
                 if free && !twice && self.can_write(operand) && readable(self.graph, self.readers, self.views, operand, &part) {
                     placed.push((operand, position, part));
@@ -163,26 +163,26 @@ impl Placement<'_> {
             if 2 * placed.len() < operands.len() {
                 continue;
             }
-            is_root[whole.0 as usize] = placed.len() < operands.len();
+            is_root[whole] = placed.len() < operands.len();
             for (operand, position, part) in placed {
-                destination[operand.0 as usize] = Some((whole, position));
-                self.layout[operand.0 as usize] = Some(part);
+                destination[operand] = Some((whole, position));
+                self.layout[operand] = Some(part);
             }
         }
-        roots.retain(|root| is_root[root.0 as usize]);
+        roots.retain(|root| is_root[*root]);
         destination
     }
 
     /// The layout of a concatenation whose operands have been placed side by side.
     fn joined(&self, axis: usize, operands: &[NodeId]) -> Option<Layout> {
-        let parts: Option<Vec<&Layout>> = operands.iter().map(|operand| self.layout[operand.0 as usize].as_ref()).collect();
+        let parts: Option<Vec<&Layout>> = operands.iter().map(|operand| self.layout[*operand].as_ref()).collect();
         let extents = operands.iter().map(|&operand| extents(self.graph, operand)[axis]);
         Layout::joined(axis, parts?.into_iter().zip(extents))
     }
 
     /// Whether the kernel with this root can write its result anywhere.
     fn can_write(&self, root: NodeId) -> bool {
-        self.anchor[root.0 as usize].is_none_or(|anchor| {
+        self.anchor[root].is_none_or(|anchor| {
             let op = &self.graph.node(anchor).op;
             let product = matches!(op, Op::Conv2d(_) | Op::MatMul | Op::FusedSum { .. });
             let reduction = matches!(op, Op::MaxPool(_) | Op::AvgPool(_) | Op::Reduce { .. } | Op::GlobalAvgPool);
@@ -193,13 +193,13 @@ impl Placement<'_> {
     }
 
     /// The layouts of all nodes: those that have no place yet are views of their operand, or tensors of their own.
-    fn all_layouts(self) -> Vec<Layout> {
-        let mut layouts: Vec<Layout> = Vec::with_capacity(self.graph.nodes.len());
+    fn all_layouts(self) -> EntityVec<NodeId, Layout> {
+        let mut layouts: EntityVec<NodeId, Layout> = EntityVec::new();
         for ((id, node), placed) in self.graph.iter().zip(self.layout) {
-            let operand = |layouts: &[Layout]| layouts[node.operands[0].0 as usize].clone();
+            let operand = |layouts: &EntityVec<NodeId, Layout>| layouts[node.operands[0]].clone();
             layouts.push(match (&node.op, placed) {
                 (_, Some(layout)) => layout,
-                (Op::Slice { axis, start, .. }, None) if self.views[id.0 as usize] => operand(&layouts).part(*axis, *start),
+                (Op::Slice { axis, start, .. }, None) if self.views[id] => operand(&layouts).part(*axis, *start),
                 (Op::Reshape(_), None) => operand(&layouts)
                     .reshaped(&extents(self.graph, node.operands[0]), &extents(self.graph, id))
                     .unwrap_or_else(|| unreachable!("views with such readers are not made")),
@@ -219,22 +219,22 @@ fn reshaped_from(graph: &Graph, mut id: NodeId) -> NodeId {
 }
 
 /// The nodes that read each node.
-fn readers(graph: &Graph) -> Vec<Vec<NodeId>> {
-    let mut readers: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
+fn readers(graph: &Graph) -> EntityVec<NodeId, Vec<NodeId>> {
+    let mut readers: EntityVec<NodeId, Vec<NodeId>> = EntityVec::filled(Vec::new(), graph.nodes.len());
     for (id, node) in graph.iter() {
         for operand in &node.operands {
-            readers[operand.0 as usize].push(id);
+            readers[*operand].push(id);
         }
     }
     readers
 }
 
 /// The consumer of each node; of several, any one.
-fn consumers(graph: &Graph) -> Vec<Option<NodeId>> {
-    let mut consumer = vec![None; graph.nodes.len()];
+fn consumers(graph: &Graph) -> EntityVec<NodeId, Option<NodeId>> {
+    let mut consumer = EntityVec::filled(None, graph.nodes.len());
     for (id, node) in graph.iter() {
         for operand in &node.operands {
-            consumer[operand.0 as usize] = Some(id);
+            consumer[*operand] = Some(id);
         }
     }
     consumer
@@ -299,13 +299,12 @@ fn needs_no_memory(graph: &Graph, id: NodeId) -> bool {
 }
 
 /// Whether an elementwise node can be the epilogue of an anchor before it, which costs less than being a prologue.
-fn ends_anchor(graph: &Graph, uses: &[usize], views: &[bool], id: NodeId) -> bool {
+fn ends_anchor(graph: &Graph, uses: &EntityVec<NodeId, usize>, views: &EntityVec<NodeId, bool>, id: NodeId) -> bool {
     let node = graph.node(id);
     node.operands.iter().any(|&operand| {
         let before = graph.node(operand);
-        let given =
-            views[operand.0 as usize] || matches!(before.op, Op::Input | Op::Param(_) | Op::Reshape(_)) || is_free(&before.op);
-        let fusable = !given && uses[operand.0 as usize] == 1 && before.ty == node.ty;
+        let given = views[operand] || matches!(before.op, Op::Input | Op::Param(_) | Op::Reshape(_)) || is_free(&before.op);
+        let fusable = !given && uses[operand] == 1 && before.ty == node.ty;
         fusable && (!is_elementwise(&before.op) || ends_anchor(graph, uses, views, operand))
     })
 }
@@ -352,7 +351,7 @@ mod tests {
         g.outputs = vec![sum];
         let parts = partition(&g);
         assert_eq!(parts.roots, vec![sum]);
-        assert_eq!(parts.anchor[sum.0 as usize], Some(conv));
+        assert_eq!(parts.anchor[sum], Some(conv));
     }
 
     #[test]
@@ -366,7 +365,7 @@ mod tests {
         g.outputs = vec![b];
         let parts = partition(&g);
         assert_eq!(parts.roots, vec![between, b]);
-        assert_eq!(parts.anchor[between.0 as usize], Some(a));
+        assert_eq!(parts.anchor[between], Some(a));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The kernels of a graph, and the distinct tasks among them.
 
+use sonar_ir::entity::{EntityVec, entity};
 use sonar_ir::loops::{BufferKind, Program};
 use sonar_ir::{Graph, NodeId, Op};
 
@@ -49,11 +50,16 @@ pub enum Value {
     Internal(usize),
 }
 
+entity! {
+    /// A task of the list that holds it.
+    TaskId, "#"
+}
+
 /// A kernel of the graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kernel {
-    /// Index into [`Tasks::tasks`].
-    pub task: usize,
+    /// What it computes.
+    pub task: TaskId,
     /// What each input buffer is.
     pub inputs: Vec<Value>,
     /// What the output buffer is; for a copy to an output of the graph, [`Value::Internal`] with the length of the output.
@@ -66,7 +72,7 @@ pub struct Tasks {
     /// The graph, without its dead nodes.
     pub graph: Graph,
     /// Distinct computations.
-    pub tasks: Vec<Task>,
+    pub tasks: EntityVec<TaskId, Task>,
     /// Every kernel, in an order in which operands come first.
     pub kernels: Vec<Kernel>,
     /// Lengths of the tensors that are not values of nodes.
@@ -95,7 +101,7 @@ fn lower_with(graph: &Graph, partition: fn(&Graph) -> Partition) -> Result<Tasks
     }
     let graph = graph.without_dead_nodes();
     let parts = partition(&graph);
-    let mut result = Tasks { tasks: vec![], kernels: vec![], internals: vec![], outputs: vec![], graph };
+    let mut result = Tasks { tasks: EntityVec::new(), kernels: vec![], internals: vec![], outputs: vec![], graph };
     for &root in &parts.roots {
         for stage in lower(&result.graph, &parts, root, &mut result.internals) {
             result.add(stage);
@@ -103,7 +109,7 @@ fn lower_with(graph: &Graph, partition: fn(&Graph) -> Partition) -> Result<Tasks
     }
     // An output must be written by a kernel of its own: arguments, and values that are another output already, are copied.
     for &output in &result.graph.outputs.clone() {
-        let stored = parts.layout[output.0 as usize].stored;
+        let stored = parts.layout[output].stored;
         let value = Value::Node(stored);
         let given = matches!(result.graph.node(stored).op, Op::Input | Op::Param(_));
         if given || result.outputs.contains(&value) {
@@ -134,10 +140,8 @@ impl Tasks {
         let weights: Vec<bool> = stage.inputs.iter().map(|&value| self.is_weight(value)).collect();
         let marks: String = weights.iter().map(|&w| if w { 'w' } else { '-' }).collect();
         let key = format!("{}{marks}\n", stage.program.canonical_text());
-        let task = self.tasks.iter().position(|task| task.key == key).unwrap_or_else(|| {
-            self.tasks.push(Task::new(key, stage.program, weights, stage.kind));
-            self.tasks.len() - 1
-        });
+        let task = self.tasks.find(|task| task.key == key);
+        let task = task.unwrap_or_else(|| self.tasks.push(Task::new(key, stage.program, weights, stage.kind)));
         self.kernels.push(Kernel { task, inputs: stage.inputs, output: stage.output });
     }
 

@@ -1,30 +1,28 @@
 //! Scheduled kernels with their memory: what is compiled and run.
 
 use sonar_ir::Op;
+use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::{BufferKind, Program};
-use sonar_ir::plan::{KernelCall, Plan, Slot, SlotKind};
+use sonar_ir::plan::{KernelCall, KernelId, Plan, Slot, SlotId, SlotKind};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::lowering::{Kernel, Tasks, Value};
+use crate::lowering::{Kernel, TaskId, Tasks, Value};
 use crate::memory::arena::{self, ALIGNMENT, Lifetime};
 
 /// Plans the memory of all tensors and temporaries of a graph, given the scheduled program of each task.
 ///
 /// Tensors between kernels live in one arena; a tensor's place is free again after the last kernel that reads it.
-pub fn plan(tasks: &Tasks, programs: Vec<Program>) -> Plan {
-    let mut kernels: Vec<Program> = Vec::new();
-    let mut kernel_of_task = Vec::new();
+pub fn plan(tasks: &Tasks, programs: EntityVec<TaskId, Program>) -> Plan {
+    let mut kernels: EntityVec<KernelId, Program> = EntityVec::new();
+    let mut kernel_of_task: EntityVec<TaskId, KernelId> = EntityVec::new();
     for program in programs {
-        let position = kernels.iter().position(|kernel| same(kernel, &program)).unwrap_or(kernels.len());
-        if position == kernels.len() {
-            kernels.push(program);
-        }
-        kernel_of_task.push(position);
+        let known = kernels.find(|kernel| same(kernel, &program));
+        kernel_of_task.push(known.unwrap_or_else(|| kernels.push(program)));
     }
 
-    let mut slots: Vec<Slot> = Vec::new();
-    let mut slot_of: HashMap<Value, usize> = HashMap::new();
+    let mut slots: EntityVec<SlotId, Slot> = EntityVec::new();
+    let mut slot_of: HashMap<Value, SlotId> = HashMap::new();
     let mut input = 0;
     for (id, node) in tasks.graph.iter() {
         let kind = match &node.op {
@@ -35,21 +33,20 @@ pub fn plan(tasks: &Tasks, programs: Vec<Program>) -> Plan {
             Op::Param(_) => SlotKind::Param(node.name.clone().unwrap_or_default()),
             _ => continue,
         };
-        slot_of.insert(Value::Node(id), slots.len());
-        slots.push(Slot { shape: node.ty.extents().unwrap_or_default(), kind });
+        slot_of.insert(Value::Node(id), slots.push(Slot { shape: node.ty.extents().unwrap_or_default(), kind }));
     }
     for (i, (&value, &node)) in tasks.outputs.iter().zip(&tasks.graph.outputs).enumerate() {
-        slot_of.insert(value, slots.len());
-        slots.push(Slot { shape: tasks.graph.ty(node).extents().unwrap_or_default(), kind: SlotKind::Output(i) });
+        let shape = tasks.graph.ty(node).extents().unwrap_or_default();
+        slot_of.insert(value, slots.push(Slot { shape, kind: SlotKind::Output(i) }));
     }
 
     let mut tensors = Tensors::default();
     for (step, kernel) in tasks.kernels.iter().enumerate() {
         if let Entry::Vacant(entry) = slot_of.entry(kernel.output) {
-            entry.insert(slots.len());
-            tensors.slots.insert(slots.len(), tensors.lifetimes.len());
+            let slot = slots.push(Slot { shape: shape_of(tasks, kernel.output), kind: SlotKind::Arena { offset: 0 } });
+            entry.insert(slot);
+            tensors.slots.insert(slot, tensors.lifetimes.len());
             tensors.lifetimes.push(Lifetime { first: step, last: step, len: tasks.len_of(kernel.output) });
-            slots.push(Slot { shape: shape_of(tasks, kernel.output), kind: SlotKind::Arena { offset: 0 } });
         }
         for value in kernel.inputs.iter().chain([&kernel.output]) {
             if let Some(&tensor) = tensors.slots.get(&slot_of[value]) {
@@ -83,7 +80,7 @@ fn same(a: &Program, b: &Program) -> bool {
 struct Tensors {
     lifetimes: Vec<Lifetime>,
     /// Slots in the arena, with the index of their lifetime.
-    slots: HashMap<usize, usize>,
+    slots: HashMap<SlotId, usize>,
     /// For each call, the index of its temporaries' lifetime.
     scratch: Vec<usize>,
 }

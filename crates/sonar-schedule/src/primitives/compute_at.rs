@@ -1,5 +1,6 @@
 //! Filling a temporary where it is used.
 
+use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::{Access, Affine, BufId, BufferKind, Program, Stmt, Var};
 
 use crate::error::ScheduleError;
@@ -32,7 +33,7 @@ pub fn compute_at(program: &Program, buffer: &str, name: &str) -> Result<Program
     let path = path_to(&rest, at).ok_or_else(|| refuse("its loop is not in the consumer"))?;
     let reads = reads_below(&rest, temp, at).ok_or_else(|| refuse("it is used outside of the loop"))?;
     let extents = visit::extents(&rest, program.vars.len());
-    let dims = dimensions(&fills, temp, program.buffers[temp.0 as usize].len);
+    let dims = dimensions(&fills, temp, program.buffers[temp].len);
     let window = window(&reads, &dims, &path, &extents).ok_or_else(|| refuse("an iteration does not read a window of it"))?;
 
     let layout = Layout::new(&dims, &window);
@@ -51,7 +52,7 @@ pub fn compute_at(program: &Program, buffer: &str, name: &str) -> Result<Program
             body.splice(0..0, fills.drain(..)).for_each(drop);
         }
     });
-    program.buffers[temp.0 as usize].len = layout.len;
+    program.buffers[temp].len = layout.len;
     Ok(program)
 }
 
@@ -158,15 +159,14 @@ fn dimensions(fills: &[Stmt], temp: BufId, len: usize) -> Vec<Dimension> {
 }
 
 /// What one iteration of the loop at the end of `path` reads of each dimension.
-fn window(reads: &[Access], dims: &[Dimension], path: &[Var], extents: &[usize]) -> Option<Vec<Span>> {
+fn window(reads: &[Access], dims: &[Dimension], path: &[Var], extents: &EntityVec<Var, usize>) -> Option<Vec<Span>> {
     let mut starts: Vec<Option<Affine>> = vec![None; dims.len()];
     let mut bounds = vec![(i64::MAX, 0i64); dims.len()];
     for read in reads {
         let digits = digits(&read.index, dims)?;
         for (d, digit) in digits.iter().enumerate() {
             let outer = Affine { terms: digit.terms.iter().filter(|t| path.contains(&t.0)).copied().collect(), offset: 0 };
-            let inner: i64 =
-                digit.terms.iter().filter(|t| !path.contains(&t.0)).map(|&(v, c)| c * (extents[v.0 as usize] as i64 - 1)).sum();
+            let inner: i64 = digit.terms.iter().filter(|t| !path.contains(&t.0)).map(|&(v, c)| c * (extents[v] as i64 - 1)).sum();
             if *starts[d].get_or_insert_with(|| outer.clone()) != outer {
                 return None;
             }
@@ -175,12 +175,12 @@ fn window(reads: &[Access], dims: &[Dimension], path: &[Var], extents: &[usize])
         // The digits are the only ones of the address if each is within its dimension, and the rest below the last stride.
         let last = dims.last().map_or(1, |dim| dim.stride);
         let small = read.index.terms.iter().filter(|t| t.1 < last);
-        let below: i64 = small.map(|&(v, c)| c * (extents[v.0 as usize] as i64 - 1)).sum();
+        let below: i64 = small.map(|&(v, c)| c * (extents[v] as i64 - 1)).sum();
         if dims.is_empty() || below + read.index.offset.rem_euclid(last) >= last {
             return None;
         }
         for (digit, dim) in digits.iter().zip(dims) {
-            let most: i64 = digit.terms.iter().map(|&(v, c)| c * (extents[v.0 as usize] as i64 - 1)).sum::<i64>() + digit.offset;
+            let most: i64 = digit.terms.iter().map(|&(v, c)| c * (extents[v] as i64 - 1)).sum::<i64>() + digit.offset;
             if most >= dim.extent as i64 {
                 return None;
             }

@@ -25,7 +25,7 @@ pub fn fuse(program: &Program, outer: &str, inner: &str) -> Result<Program, Sche
 
 /// [`fuse`] in place; the new loop is called `name`. The program is unchanged if the result is an error.
 pub(crate) fn fuse_into(program: &mut Program, y: Var, x: Var, name: &str) -> Result<Var, ScheduleError> {
-    let names = |v: Var| program.vars[v.0 as usize].clone();
+    let names = |v: Var| program.vars[v].clone();
     let (outer, inner) = (names(y), names(x));
     let mut probe = program.body.clone();
     let checked = visit::at_loop(&mut probe, y, &mut |stmts, i| fusable(&mut stmts[i], x));

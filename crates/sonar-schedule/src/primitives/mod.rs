@@ -62,7 +62,7 @@ pub fn apply_step(program: &Program, step: &Step, lanes: usize) -> Result<Progra
 pub(crate) fn find(program: &Program, name: &str) -> Result<Var, ScheduleError> {
     let mut found = None;
     visit::loops(&program.body, &mut |var, _| {
-        if program.vars[var.0 as usize] == name {
+        if program.vars[var] == name {
             found = Some(var);
         }
     });
@@ -108,7 +108,7 @@ fn rename_below(program: &mut Program, stmts: &mut [Stmt], suffix: &str) {
 }
 
 fn renamed(program: &mut Program, var: Var, suffix: &str) -> Var {
-    let name = format!("{}{suffix}", program.vars[var.0 as usize]);
+    let name = format!("{}{suffix}", program.vars[var]);
     fresh_var(program, &name)
 }
 

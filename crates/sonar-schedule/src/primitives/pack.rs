@@ -1,6 +1,7 @@
 //! Storing a weight in the order in which it is read.
 
-use sonar_ir::loops::{Affine, BufId, Buffer, BufferKind, LoopKind, Program, Stmt};
+use sonar_ir::entity::{Entity, EntityVec};
+use sonar_ir::loops::{Affine, BufId, Buffer, BufferKind, LoopKind, Program, Stmt, Var};
 
 use crate::error::ScheduleError;
 use crate::loops::build::{at, fresh_var, load};
@@ -20,7 +21,7 @@ use crate::primitives::{buffer_named, gcd};
 pub fn pack(program: &Program, name: &str, width: usize) -> Result<Program, ScheduleError> {
     let mut program = program.clone();
     let weight = buffer_named(&program, name, BufferKind::Input, "weight")?;
-    let len = program.buffers[weight.0 as usize].len;
+    let len = program.buffers[weight].len;
     let refuse = |reason: &str| ScheduleError::Illegal { step: "pack", name: name.to_owned(), reason: reason.to_owned() };
 
     let row = row_length(&program, weight, width).ok_or_else(|| refuse("it is not read in panels of this width"))?;
@@ -32,7 +33,7 @@ pub fn pack(program: &Program, name: &str, width: usize) -> Result<Program, Sche
     }
     let (rows, full) = (len / row, row / width);
     let extents = visit::extents(&program.body, program.vars.len());
-    let packed = BufId(program.buffers.len() as u32);
+    let packed = BufId::from_index(program.buffers.len());
     let mut body = program.body.clone();
     let mut legal = true;
     visit::accesses_mut(&mut body, &mut |access| {
@@ -67,7 +68,7 @@ pub fn pack(program: &Program, name: &str, width: usize) -> Result<Program, Sche
 
 /// The number of columns: what every coefficient but those within a row (1 and `width`) is a multiple of.
 fn row_length(program: &Program, weight: BufId, width: usize) -> Option<usize> {
-    let len = program.buffers[weight.0 as usize].len;
+    let len = program.buffers[weight].len;
     let mut row = len as i64;
     let mut read = false;
     visit::accesses(&program.body, &mut |access, _| {
@@ -84,13 +85,12 @@ fn row_length(program: &Program, weight: BufId, width: usize) -> Option<usize> {
 }
 
 /// The address in panels, if it stays within the panel that the loop over panels selects.
-fn panel_index(index: &Affine, row: usize, width: usize, rows: usize, extents: &[usize]) -> Option<Affine> {
+fn panel_index(index: &Affine, row: usize, width: usize, rows: usize, extents: &EntityVec<Var, usize>) -> Option<Affine> {
     let (row, width) = (row as i64, width as i64);
     let (k0, column) = (index.offset.div_euclid(row), index.offset.rem_euclid(row));
     let (first_panel, within) = (column / width, column % width);
-    let panels_end =
-        first_panel + index.terms.iter().filter(|t| t.1 == width).map(|t| extents[t.0.0 as usize] as i64 - 1).sum::<i64>();
-    let reach = within + index.terms.iter().filter(|t| t.1 == 1).map(|t| extents[t.0.0 as usize] as i64 - 1).sum::<i64>();
+    let panels_end = first_panel + index.terms.iter().filter(|t| t.1 == width).map(|t| extents[t.0] as i64 - 1).sum::<i64>();
+    let reach = within + index.terms.iter().filter(|t| t.1 == 1).map(|t| extents[t.0] as i64 - 1).sum::<i64>();
     let full = row / width;
     let narrow = first_panel == full;
     let wide = if narrow { row % width } else { width };

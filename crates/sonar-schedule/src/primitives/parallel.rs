@@ -1,5 +1,6 @@
 //! Running a loop's iterations on several threads.
 
+use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::{Access, BufferKind, LoopKind, Program, Stmt, Var};
 use std::collections::BTreeMap;
 
@@ -39,7 +40,7 @@ fn shared(program: &Program, var: Var) -> Option<String> {
     let mut reads: Vec<Access> = Vec::new();
     let mut early: Option<Access> = None;
     visit::accesses(&program.body, &mut |access, write| {
-        let kind = program.buffers[access.buffer.0 as usize].kind;
+        let kind = program.buffers[access.buffer].kind;
         match (kind, write) {
             (BufferKind::Temp, true) => writes.push(access.clone()),
             (BufferKind::Temp, false) => {
@@ -54,22 +55,22 @@ fn shared(program: &Program, var: Var) -> Option<String> {
         }
     });
     let outputs: Vec<&Access> =
-        writes.iter().filter(|access| program.buffers[access.buffer.0 as usize].kind == BufferKind::Output).collect();
+        writes.iter().filter(|access| program.buffers[access.buffer].kind == BufferKind::Output).collect();
     let clash = (0..outputs.len()).find(|&i| outputs[..=i].iter().any(|other| !apart(outputs[i], other, var, &extents)));
     let stray = reads.iter().find(|read| outputs.iter().any(|write| write.buffer == read.buffer && write.index != read.index));
     let access = clash.map(|i| outputs[i].clone()).or(stray.cloned()).or(early)?;
-    Some(program.buffers[access.buffer.0 as usize].name.clone())
+    Some(program.buffers[access.buffer].name.clone())
 }
 
 /// Whether two writes, or one by itself, never meet in different iterations of `var`.
 ///
 /// The variable moves both by the same stride. What moves an address by less adds up to less than the stride, and what moves it
 /// by more moves it by multiples of something larger than everything before.
-fn apart(a: &Access, b: &Access, var: Var, extents: &[usize]) -> bool {
+fn apart(a: &Access, b: &Access, var: Var, extents: &EntityVec<Var, usize>) -> bool {
     if a.buffer != b.buffer {
         return true;
     }
-    let (stride, extent) = (a.index.coefficient(var).abs(), extents[var.0 as usize] as i64);
+    let (stride, extent) = (a.index.coefficient(var).abs(), extents[var] as i64);
     if a.index.coefficient(var) != b.index.coefficient(var) {
         return false;
     }
@@ -79,7 +80,7 @@ fn apart(a: &Access, b: &Access, var: Var, extents: &[usize]) -> bool {
     // Both lie within one pattern: of terms with one coefficient, the longest, and the distance of their starts.
     let mut reaches: BTreeMap<i64, i64> = BTreeMap::new();
     for &(v, coefficient) in a.index.terms.iter().chain(&b.index.terms).filter(|term| term.0 != var) {
-        let reach = coefficient.abs() * (extents[v.0 as usize] as i64 - 1);
+        let reach = coefficient.abs() * (extents[v] as i64 - 1);
         let longest = reaches.entry(coefficient.abs()).or_insert(0);
         *longest = reach.max(*longest);
     }

@@ -18,7 +18,7 @@ use crate::primitives::{find, rename_below};
 pub fn split(program: &Program, name: &str, factor: usize) -> Result<Program, ScheduleError> {
     let mut program = program.clone();
     let x = find(&program, name)?;
-    let extent = visit::extents(&program.body, program.vars.len())[x.0 as usize];
+    let extent = visit::extents(&program.body, program.vars.len())[x];
     if factor == 0 || factor > extent {
         return Err(ScheduleError::BadFactor { name: name.to_owned(), extent, factor });
     }

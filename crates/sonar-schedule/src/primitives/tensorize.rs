@@ -1,6 +1,7 @@
 //! Replacing an inner nest by micro-kernels.
 
-use sonar_ir::loops::{Access, Affine, LoopKind, Program, Stmt, Var};
+use sonar_ir::entity::EntityVec;
+use sonar_ir::loops::{Access, Affine, LoopKind, Program, Stmt, TileId, Var};
 use sonar_ir::tile::{Ptr, Tile, TileStmt};
 
 use crate::error::ScheduleError;
@@ -87,7 +88,7 @@ fn calls(
         let [Stmt::For { var, extent, kind, body }] = inner else {
             return Err(ScheduleError::NotPerfect { outer: name.to_owned(), inner: name.to_owned() });
         };
-        let label = || program.vars[var.0 as usize].clone();
+        let label = || program.vars[*var].clone();
         if *kind != LoopKind::Serial {
             let reason = "it is parallel or unrolled".to_owned();
             return Err(ScheduleError::Illegal { step: "tensorize", name: label(), reason });
@@ -118,7 +119,7 @@ fn calls(
         if blocks == 1 {
             stmts.push(call(program, kernel, &Affine::default()));
         } else {
-            let label = format!("{}.o", program.vars[cols.0 as usize]);
+            let label = format!("{}.o", program.vars[cols]);
             let block = fresh_var(program, &label);
             let body = vec![call(program, kernel, &Affine::var(block, width as i64))];
             stmts.push(Stmt::For { var: block, extent: blocks, kind: LoopKind::Serial, body });
@@ -144,7 +145,7 @@ pub(super) fn call(program: &mut Program, kernel: MicroKernel, column: &Affine) 
 }
 
 /// Serial loops with nothing in them but a call become loops of its tile, from inside, as deep as tiles may be.
-pub(super) fn absorb(stmts: &mut [Stmt], tiles: &mut Vec<Tile>) {
+pub(super) fn absorb(stmts: &mut [Stmt], tiles: &mut EntityVec<TileId, Tile>) {
     for stmt in stmts {
         match stmt {
             Stmt::For { body, .. } | Stmt::If { body, .. } => absorb(body, tiles),
@@ -166,15 +167,15 @@ fn repeat(tile: &Tile, trips: usize, args: &[Access], var: Var) -> Option<Tile> 
     if depth(&tile.body) >= Tile::MAX_DEPTH {
         return None;
     }
-    let mut moved = vec![0; tile.pointers];
+    let mut moved = EntityVec::filled(0, tile.pointers);
     movement(&tile.body, 1, &mut moved);
     let mut body = tile.body.clone();
-    for (pointer, (access, moved)) in args.iter().zip(moved).enumerate() {
+    for ((ptr, moved), access) in moved.entries().zip(args) {
         let by = access.index.coefficient(var) - moved;
         if by != 0 {
             // An offset in bytes must fit an instruction.
             i32::try_from(by.checked_mul(4)?).ok()?;
-            body.push(TileStmt::Advance { ptr: Ptr(pointer as u32), by: by as i32 });
+            body.push(TileStmt::Advance { ptr, by: by as i32 });
         }
     }
     let body = vec![TileStmt::Loop { trips: u32::try_from(trips).ok()?, body }];
@@ -182,34 +183,31 @@ fn repeat(tile: &Tile, trips: usize, args: &[Access], var: Var) -> Option<Tile> 
 }
 
 /// Adds how far statements move each pointer when they run `times` times.
-fn movement(stmts: &[TileStmt], times: i64, moved: &mut [i64]) {
+fn movement(stmts: &[TileStmt], times: i64, moved: &mut EntityVec<Ptr, i64>) {
     for stmt in stmts {
         match stmt {
             TileStmt::Loop { trips, body } => movement(body, times * i64::from(*trips), moved),
-            TileStmt::Advance { ptr, by } => moved[ptr.0 as usize] += times * i64::from(*by),
+            TileStmt::Advance { ptr, by } => moved[*ptr] += times * i64::from(*by),
             TileStmt::Inst(_) => {}
         }
     }
 }
 
-/// The number of a tile in the program, where equal ones are one.
-fn shared(tiles: &mut Vec<Tile>, tile: Tile) -> usize {
-    tiles.iter().position(|other| other.same_code(&tile)).unwrap_or_else(|| {
-        tiles.push(tile);
-        tiles.len() - 1
-    })
+/// A tile in the program, where equal ones are one.
+fn shared(tiles: &mut EntityVec<TileId, Tile>, tile: Tile) -> TileId {
+    tiles.find(|other| other.same_code(&tile)).unwrap_or_else(|| tiles.push(tile))
 }
 
 /// Removes tiles that nothing calls any more.
 pub(super) fn drop_unused(program: &mut Program) {
-    let mut used = vec![false; program.tiles.len()];
+    let mut used = EntityVec::filled(false, program.tiles.len());
     for stmts in [&mut program.setup, &mut program.body] {
         visit::calls_mut(stmts, &mut |tile| used[*tile] = true);
     }
-    let renamed: Vec<usize> = (0..used.len()).map(|i| used[..i].iter().filter(|&&used| used).count()).collect();
+    let mut kept = EntityVec::new();
+    let renamed = program.tiles.map(|(id, tile)| if used[id] { kept.push(tile.clone()) } else { id });
     for stmts in [&mut program.setup, &mut program.body] {
         visit::calls_mut(stmts, &mut |tile| *tile = renamed[*tile]);
     }
-    let mut used = used.into_iter();
-    program.tiles.retain(|_| used.next().unwrap_or(false));
+    program.tiles = kept;
 }

@@ -25,14 +25,14 @@ pub fn tensorize_across(
     lanes: usize,
 ) -> Result<Program, ScheduleError> {
     let mut program = program.clone();
-    let over = program.vars.iter().position(|name| name == over).ok_or_else(|| ScheduleError::NoLoop(over.to_owned()))?;
+    let over = program.vars.find(|name| name == over).ok_or_else(|| ScheduleError::NoLoop(over.to_owned()))?;
     let rows = if rows == "-" { None } else { Some(find(&program, rows)?) };
     if mr == 0 || unroll == 0 {
         return Err(ScheduleError::BadFactor { name: program.vars[over].clone(), extent: 0, factor: 0 });
     }
     let mut body = std::mem::take(&mut program.body);
     let name = format!("{}_{mr}", program.name);
-    let place = place(&mut body, Var(over as u32), rows).ok_or_else(|| ScheduleError::NoLoop(program.vars[over].clone()))?;
+    let place = place(&mut body, over, rows).ok_or_else(|| ScheduleError::NoLoop(program.vars[over].clone()))?;
     let (stmts, extent) = match (&*place, rows) {
         (Stmt::For { extent, kind: LoopKind::Serial, body, .. }, Some(var)) => (body.as_slice(), Some((var, *extent))),
         (stmt, _) => (std::slice::from_ref(stmt), None),

@@ -86,7 +86,7 @@ pub(crate) struct Filterable {
 pub(crate) fn filterable(program: &Program, m: usize) -> Option<Filterable> {
     let (_, conv) = Conv::find(program)?;
     let tiles = Tiles::new(&conv, m, 1)?;
-    let name = |source: &Source| program.buffers[source.weight.0 as usize].name.clone();
+    let name = |source: &Source| program.buffers[source.weight].name.clone();
     conv.sources.iter().all(|source| source.covers(&tiles, &conv, program)).then(|| Filterable {
         result: [conv.y.1, conv.x.1],
         channels: [conv.channel.1, conv.sources.iter().map(|source| source.channels).sum()],
@@ -167,7 +167,7 @@ impl Conv {
         let (y, x, c) = (self.y.0, self.x.0, self.channel.0);
         let moves = of_image(y) == of_image(ky) && of_image(x) == of_image(kx) && of_image(k) == 1 && of_image(c) == 0;
         let still = [y, x].into_iter().chain(self.images.map(|n| n.0)).all(|v| of_weight(v) == 0) && of_weight(c) == 1;
-        let known = program.buffers[weight.buffer.0 as usize].kind == BufferKind::Input;
+        let known = program.buffers[weight.buffer].kind == BufferKind::Input;
         let fits = update.op == ReduceOp::Sum && moves && still && known && of_image(x) > 0 && of_image(y) > 0;
         fits.then(|| Source {
             image: image.buffer,
@@ -204,7 +204,7 @@ impl Source {
     fn covers(&self, tiles: &Tiles, conv: &Conv, program: &Program) -> bool {
         let reach = |count: usize| (count * tiles.size + 2) as i64;
         let [row, pixel] = self.strides;
-        let image = conv.images.map_or(program.buffers[self.image.0 as usize].len as i64, |n| self.start.coefficient(n.0));
+        let image = conv.images.map_or(program.buffers[self.image].len as i64, |n| self.start.coefficient(n.0));
         let start = self.start.offset;
         reach(tiles.grid[1]) * pixel <= row && reach(tiles.strips * tiles.grid[0]) * row + start <= image
     }

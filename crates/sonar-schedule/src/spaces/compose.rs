@@ -69,7 +69,7 @@ impl Replay {
     }
 
     fn name(&self, var: Var) -> String {
-        self.program.vars[var.0 as usize].clone()
+        self.program.vars[var].clone()
     }
 
     /// Fuses the rows of the main nest with up to `times` loops around them.

@@ -4,7 +4,8 @@
 
 use std::collections::HashMap;
 
-use sonar_ir::loops::{Expr, LoopKind, Program, Stmt};
+use sonar_ir::entity::EntityVec;
+use sonar_ir::loops::{Expr, LoopKind, Program, Stmt, TileId, Var};
 use sonar_ir::machine::Core;
 use sonar_ir::schedule::Schedule;
 use sonar_ir::tile::{Inst, Reg, TileStmt};
@@ -31,7 +32,7 @@ pub fn estimate(task: &Task, schedule: &Schedule, options: &Options) -> Result<f
 /// Seconds of a scheduled program.
 pub fn estimate_program(program: &Program, options: &Options) -> f64 {
     let core = options.core();
-    let tiles = program.tiles.iter().map(|tile| block(&tile.body, &core)).collect();
+    let tiles = program.tiles.map(|(_, tile)| block(&tile.body, &core));
     let extents = visit::extents(&program.body, program.vars.len());
     Scheduled { core, threads: options.threads, tiles, extents }.stmts(&program.body)
 }
@@ -47,9 +48,9 @@ struct Scheduled {
     core: Core,
     threads: usize,
     /// Seconds of a call of each tile.
-    tiles: Vec<f64>,
+    tiles: EntityVec<TileId, f64>,
     /// Iterations of the loop of each variable.
-    extents: Vec<usize>,
+    extents: EntityVec<Var, usize>,
 }
 
 impl Scheduled {
@@ -61,7 +62,7 @@ impl Scheduled {
                 if *kind == LoopKind::Parallel { parallel(all, *extent, self.threads, &self.core) } else { all }
             }
             Stmt::If { bounds, body } => {
-                let share: f64 = bounds.iter().map(|bound| flops::share(bound, |var| self.extents[var.0 as usize])).product();
+                let share: f64 = bounds.iter().map(|bound| flops::share(bound, |var| self.extents[var])).product();
                 cycle + share * self.stmts(body)
             }
             Stmt::Store { value, .. } => cycle * (1.0 + cycles(value)),

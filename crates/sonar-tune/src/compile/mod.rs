@@ -17,6 +17,7 @@ pub use backend::JitBackend;
 
 use crate::error::TuneError;
 use sonar_codegen::{CompiledPlan, Context, Model, ObjectFile, Target};
+use sonar_ir::entity::EntityVec;
 use sonar_ir::fold::{self, Folded};
 use sonar_ir::machine::Machine;
 use sonar_ir::plan::Plan;
@@ -25,7 +26,7 @@ use sonar_ir::verify::{self, VerifyError};
 use sonar_ir::{Graph, Values};
 use sonar_rewrite::cost::Assumptions;
 use sonar_rewrite::{Report, Rewritten, Rule, Soundness, Stage};
-use sonar_schedule::{Task, Tasks};
+use sonar_schedule::{Task, TaskId, Tasks};
 use std::ops::Deref;
 use std::time::Instant;
 
@@ -102,8 +103,8 @@ pub struct Lowered {
 pub struct Planned {
     /// The stages before schedules.
     pub lowered: Lowered,
-    /// The schedule of each of the [`Tasks::tasks`], in their order.
-    pub schedules: Vec<Schedule>,
+    /// The schedule of each task.
+    pub schedules: EntityVec<TaskId, Schedule>,
     /// The kernels and their memory.
     pub plan: Plan,
     /// The passes so far.
@@ -233,7 +234,7 @@ pub fn plan(lowered: Lowered, options: &CompileOptions<'_>) -> Result<Planned, T
             }
             _ => Ok(sonar_schedule::default_program(task, &goal)),
         };
-        lowered.tasks.tasks.iter().map(scheduled).collect::<Result<(Vec<_>, Vec<_>), TuneError>>()
+        lowered.tasks.tasks.iter().map(scheduled).collect::<Result<(EntityVec<_, _>, EntityVec<_, _>), TuneError>>()
     })?;
 
     let plan = passes.time("plan", || {

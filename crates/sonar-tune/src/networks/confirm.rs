@@ -9,6 +9,7 @@ use super::latency::{GoOn, ModelMeasurer};
 use crate::compile::{CompileOptions, Lowered, plan};
 use crate::error::TuneError;
 use crate::schedules::{TaskId, Tuner};
+use sonar_ir::entity::{Entity, EntityVec};
 use sonar_ir::machine::is_gain;
 use sonar_ir::schedule::Schedule;
 use sonar_measure::records::Contender;
@@ -121,7 +122,7 @@ fn profile<M: ModelMeasurer>(
 ) -> Result<Vec<Vec<Vec<f64>>>, TuneError> {
     let kernels = &lowered.tasks.kernels;
     let count = lowered.tasks.tasks.len();
-    let mut calls = vec![0.0; count];
+    let mut calls = EntityVec::filled(0.0, count);
     kernels.iter().for_each(|kernel| calls[kernel.task] += 1.0);
     let mut times: Vec<Vec<Vec<f64>>> =
         (0..count).map(|task| vec![vec![]; selections.iter().map(|s| s[task] + 1).max().unwrap_or(0)]).collect();
@@ -133,12 +134,12 @@ fn profile<M: ModelMeasurer>(
             if go_on() == ControlFlow::Break(()) {
                 return Err(TuneError::Interrupted);
             }
-            let mut sums = vec![0.0; count];
+            let mut sums = EntityVec::filled(0.0, count);
             for (time, kernel) in models.profile(model, RUNS)?.iter().zip(kernels) {
                 sums[kernel.task] += time;
             }
-            for (task, sum) in sums.into_iter().enumerate() {
-                times[task][selection[task]].push(sum / calls[task]);
+            for ((task, sum), times) in sums.entries().zip(&mut times) {
+                times[selection[task.index()]].push(sum / calls[task]);
             }
         }
     }

@@ -77,7 +77,7 @@ fn alone(kernel: &KernelShape<'_>) -> Vec<Task> {
     }
     let Ok(result) = graph.push(kernel.op.clone(), &operands) else { return Vec::new() };
     graph.outputs = vec![result];
-    sonar_schedule::tasks(&graph).map(|tasks| tasks.tasks).unwrap_or_default()
+    sonar_schedule::tasks(&graph).map(|tasks| tasks.tasks.into_iter().collect()).unwrap_or_default()
 }
 
 fn has_time_of_its_own(op: &Op) -> bool {

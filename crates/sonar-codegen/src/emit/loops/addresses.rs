@@ -34,7 +34,7 @@ impl Emitter<'_> {
         if let Some(pointer) = self.scopes.iter().rev().find_map(|scope| scope.pointers.get(moving)) {
             return Ok(*pointer);
         }
-        let Some(mut pointer) = self.buffers.get(moving.0.0 as usize).copied() else {
+        let Some(mut pointer) = self.buffers.get(moving.0).copied() else {
             return Err(self.unsupported(format!("no buffer {}", moving.0.0)));
         };
         for &(var, coefficient) in &moving.1 {

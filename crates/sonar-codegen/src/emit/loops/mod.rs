@@ -22,14 +22,15 @@ use cranelift_codegen::ir::{StackSlotData, StackSlotKind, Value};
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use math::MathFunction;
-use sonar_ir::loops::{Access, Bound, BufId, BufferKind, LoopKind, Program, Reduce, Stmt, Update, Var};
+use sonar_ir::entity::EntityVec;
+use sonar_ir::loops::{Access, Bound, BufId, BufferKind, LoopKind, Program, Reduce, Stmt, TileId, Update, Var};
 use sonar_ir::scalar::ReduceOp;
 use std::collections::HashMap;
 
 /// Functions that a program calls.
 pub(crate) struct Callees {
-    /// One for each of [`Program::tiles`].
-    pub tiles: Vec<FuncRef>,
+    /// The tiles of the program.
+    pub tiles: EntityVec<TileId, FuncRef>,
     /// Functions of the C library that the statements call.
     pub math: Vec<(MathFunction, FuncRef)>,
 }
@@ -65,7 +66,7 @@ pub(crate) fn emit(
         callees,
         builder,
         buffers,
-        bindings: vec![Binding::Unbound; program.vars.len()],
+        bindings: EntityVec::filled(Binding::Unbound, program.vars.len()),
         scopes: Vec::new(),
         guards: 0,
         arguments: None,
@@ -121,8 +122,8 @@ struct Emitter<'a> {
     program: &'a Program,
     callees: &'a Callees,
     builder: FunctionBuilder<'a>,
-    buffers: Vec<Value>,
-    bindings: Vec<Binding>,
+    buffers: EntityVec<BufId, Value>,
+    bindings: EntityVec<Var, Binding>,
     scopes: Vec<Scope>,
     /// How many conditions enclose the current statement.
     guards: usize,
@@ -302,7 +303,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn bind(&mut self, var: Var, binding: Binding) -> Result<(), CodegenError> {
-        match self.bindings.get_mut(var.0 as usize) {
+        match self.bindings.get_mut(var) {
             Some(slot) => {
                 *slot = binding;
                 Ok(())
@@ -312,12 +313,12 @@ impl<'a> Emitter<'a> {
     }
 
     fn binding(&self, var: Var) -> Binding {
-        self.bindings.get(var.0 as usize).copied().unwrap_or(Binding::Unbound)
+        self.bindings.get(var).copied().unwrap_or(Binding::Unbound)
     }
 
     fn load(&mut self, access: &Access) -> Result<Value, CodegenError> {
         let (pointer, displacement) = self.address(access)?;
-        let kind = self.program.buffers[access.buffer.0 as usize].kind;
+        let kind = self.program.buffers[access.buffer].kind;
         let constant = kind == BufferKind::Input || (kind == BufferKind::Packed && !self.packing);
         let flags = MemFlagsData::trusted();
         // A load that may move can be hoisted above the conditions that make its address valid.
@@ -331,7 +332,7 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
-    fn call(&mut self, tile: usize, args: &[Access]) -> Result<(), CodegenError> {
+    fn call(&mut self, tile: TileId, args: &[Access]) -> Result<(), CodegenError> {
         let Some(&callee) = self.callees.tiles.get(tile) else {
             return Err(self.unsupported(format!("no tile {tile}")));
         };

@@ -1,7 +1,8 @@
 //! Where the pointers and loop counters of a tile live: in general registers, or in the red zone.
 
 use iced_x86::Register;
-use sonar_ir::tile::{Tile, TileStmt};
+use sonar_ir::entity::EntityVec;
+use sonar_ir::tile::{Ptr, Tile, TileStmt};
 
 /// The array of pointers, on entry.
 pub(super) const ARGUMENTS: Register = Register::RDI;
@@ -31,7 +32,7 @@ pub(super) enum Home {
 /// The home of every pointer, and of the counter of every loop depth. Two loops of one depth never run at once, so they share a
 /// counter.
 pub(super) struct Homes {
-    pub(super) pointers: Vec<Home>,
+    pub(super) pointers: EntityVec<Ptr, Home>,
     pub(super) counters: Vec<Home>,
     /// A register for spilled pointers, if there are any.
     pub(super) scratch: Option<Register>,
@@ -40,7 +41,7 @@ pub(super) struct Homes {
 /// Gives the general registers to the pointers and counters that are used most often; a use counts once for each iteration of the
 /// loops around it. The others live in the red zone, which has 16 slots: there are at most 12 pointers and 4 counters.
 pub(super) fn assign_homes(tile: &Tile) -> Homes {
-    let mut uses = UseCounts { pointers: vec![0.0; tile.pointers], counters: Vec::new() };
+    let mut uses = UseCounts { pointers: EntityVec::filled(0.0, tile.pointers), counters: Vec::new() };
     uses.count(&tile.body, 0, 1.0);
     let mut items: Vec<(f64, usize)> = uses.pointers.iter().chain(&uses.counters).copied().zip(0..).collect();
     items.retain(|(weight, _)| *weight > 0.0);
@@ -55,12 +56,12 @@ pub(super) fn assign_homes(tile: &Tile) -> Homes {
         };
     }
     let counters = homes.split_off(tile.pointers);
-    Homes { pointers: homes, counters, scratch }
+    Homes { pointers: homes.into(), counters, scratch }
 }
 
 /// How often each pointer and each depth's counter is used.
 pub(super) struct UseCounts {
-    pub(super) pointers: Vec<f64>,
+    pub(super) pointers: EntityVec<Ptr, f64>,
     pub(super) counters: Vec<f64>,
 }
 
@@ -77,10 +78,10 @@ impl UseCounts {
                     self.counters[depth] += weight;
                     self.count(body, depth + 1, weight);
                 }
-                TileStmt::Advance { ptr, .. } => self.pointers[ptr.0 as usize] += weight,
+                TileStmt::Advance { ptr, .. } => self.pointers[*ptr] += weight,
                 TileStmt::Inst(inst) => {
                     if let Some(addr) = inst.address() {
-                        self.pointers[addr.ptr.0 as usize] += weight;
+                        self.pointers[addr.ptr] += weight;
                     }
                 }
             }

@@ -4,6 +4,7 @@ use super::encoding::Width;
 use super::unsupported;
 use crate::emit::registers::register_count;
 use crate::error::CodegenError;
+use sonar_ir::entity::Entity;
 use sonar_ir::scalar::BinaryOp;
 use sonar_ir::tile::{Inst, Ptr, Reg, Tile, TileStmt};
 
@@ -31,7 +32,7 @@ pub(super) fn check(tile: &Tile, block: &[TileStmt], depth: usize) -> Result<(),
 }
 
 fn check_pointer(tile: &Tile, ptr: Ptr) -> Result<(), CodegenError> {
-    if (ptr.0 as usize) < tile.pointers { Ok(()) } else { Err(unsupported(tile, format!("no pointer {}", ptr.0))) }
+    if ptr.index() < tile.pointers { Ok(()) } else { Err(unsupported(tile, format!("no pointer {}", ptr.0))) }
 }
 
 /// Splits what the instruction set lacks: AVX2 cannot broadcast a memory operand within a multiply-add, and a comparison needs a

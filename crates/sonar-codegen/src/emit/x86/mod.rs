@@ -137,7 +137,7 @@ impl Emitter<'_> {
     fn advance(&mut self, ptr: Ptr, by: i32) -> Result<(), CodegenError> {
         let bytes = self.bytes(by)?;
         let code = |near, far| if i8::try_from(bytes).is_ok() { near } else { far };
-        match self.homes.pointers[ptr.0 as usize] {
+        match self.homes.pointers[ptr] {
             Home::Nowhere => Ok(()),
             Home::Register(register) => {
                 let code = code(Code::Add_rm64_imm8, Code::Add_rm64_imm32);
@@ -160,7 +160,7 @@ impl Emitter<'_> {
     /// The memory operand of an address plus `extra` bytes. A spilled pointer is loaded first.
     fn address(&mut self, addr: Addr, extra: i64) -> Result<MemoryOperand, CodegenError> {
         let offset = i64::from(self.bytes(addr.offset)?) + extra;
-        match self.homes.pointers[addr.ptr.0 as usize] {
+        match self.homes.pointers[addr.ptr] {
             Home::Register(register) => Ok(memory(register, offset)),
             Home::Memory(at) => {
                 let scratch = self.scratch_register()?;

@@ -7,6 +7,7 @@ use crate::report::page::{Page, PageKernel, Roof, html};
 use crate::roofline::Roofline;
 use crate::roofline::annotate::{Caches, annotate};
 use sonar_codegen::Target;
+use sonar_ir::entity::Entity;
 
 /// The page of a model that was timed with its kernels.
 pub fn page(subject: &Subject, target: &Target, roofline: &Roofline, result: &Timed) -> Result<String, Failure> {
@@ -20,7 +21,7 @@ pub fn page(subject: &Subject, target: &Target, roofline: &Roofline, result: &Ti
         let Some((_, call)) = planned else { continue };
         let program = &compiled.plan.kernels[call.kernel];
         kernels.push(PageKernel {
-            number: kernel.number,
+            number: kernel.number.index(),
             name: tasks.tasks[kernel.number].program.name.clone(),
             calls: kernel.calls,
             seconds: kernel.seconds,

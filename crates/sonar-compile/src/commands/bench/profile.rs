@@ -4,6 +4,8 @@ use super::Subject;
 use crate::exit::Failure;
 use crate::roofline::Roofline;
 use serde::Serialize;
+use sonar_ir::entity::EntityVec;
+use sonar_schedule::TaskId;
 
 /// Runs of which each kernel's fastest counts, at most.
 const RUNS: usize = 100;
@@ -13,7 +15,7 @@ pub struct KernelTime {
     /// Its name, and its number among the kernels.
     pub name: String,
     /// The number alone.
-    pub number: usize,
+    pub number: TaskId,
     /// How often it is called in one inference.
     pub calls: usize,
     /// The fastest of the runs, calls added up.
@@ -66,11 +68,11 @@ pub fn profile(subject: &mut Subject, runs: usize, roofline: &Roofline) -> Resul
     let calls = subject.ready.profile(runs.min(RUNS))?;
     let compiled = &subject.prepared.compiled;
     let tasks = &compiled.lowered.tasks;
-    let mut kernels: Vec<Option<KernelTime>> = tasks.tasks.iter().map(|_| None).collect();
+    let mut kernels: EntityVec<TaskId, Option<KernelTime>> = tasks.tasks.map(|_| None);
     for ((call, planned), kernel) in calls.iter().zip(&compiled.plan.calls).zip(&tasks.kernels) {
         let task = &tasks.tasks[kernel.task];
         let total = kernels[kernel.task].get_or_insert_with(|| KernelTime {
-            name: format!("{} #{}", call.kernel, kernel.task),
+            name: format!("{} {}", call.kernel, kernel.task),
             number: kernel.task,
             calls: 0,
             seconds: 0.0,
@@ -99,7 +101,7 @@ mod tests {
     fn the_higher_floor_bounds() {
         let kernel = |compute, memory| KernelTime {
             name: "k".to_string(),
-            number: 0,
+            number: TaskId(0),
             calls: 1,
             seconds: 4e-6,
             flops: 200_000,

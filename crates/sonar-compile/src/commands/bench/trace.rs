@@ -6,7 +6,9 @@
 use super::Subject;
 use crate::exit::{Exit, Failure, OrExit};
 use serde_json::{Value, json};
+use sonar_ir::entity::EntityVec;
 use sonar_measure::records::digest;
+use sonar_schedule::TaskId;
 use sonar_tune::{TracedCall, TracedPart};
 
 /// Runs of which the fastest is shown, at most.
@@ -39,7 +41,7 @@ fn document(subject: &Subject, threads: usize, seconds: f64, calls: &[TracedCall
         let name = if thread == 0 { "thread 0, which runs the model".to_string() } else { format!("thread {thread}") };
         events.push(metadata("thread_name", thread, &name));
     }
-    let digests: Vec<String> =
+    let digests: EntityVec<TaskId, String> =
         compiled.schedules.iter().map(|schedule| digest(&schedule.to_string())[..DIGITS].to_string()).collect();
     for (number, (call, kernel)) in calls.iter().zip(&tasks.kernels).enumerate() {
         let task = &tasks.tasks[kernel.task];
@@ -47,7 +49,7 @@ fn document(subject: &Subject, threads: usize, seconds: f64, calls: &[TracedCall
         for part in &call.parts {
             events.push(slice(
                 part,
-                &format!("{} #{}", call.kernel, kernel.task),
+                &format!("{} {}", call.kernel, kernel.task),
                 json!({
                     "kernel": kernel.task, "call": number, "flops": task.flops, "bytes": task.bytes, "schedule": digests[kernel.task],
                     "gflops": task.flops as f64 / took.max(1e-9) / 1e9, "call_us": 1e6 * took, "pieces": part.pieces,

@@ -11,9 +11,11 @@ use crate::roofline::Roofline;
 use crate::roofline::annotate::{Caches, LEGEND, annotate};
 use crate::terminal::output::{out, outln};
 use crate::terminal::side_by_side;
+use sonar_ir::entity::Entity;
 use sonar_ir::loops::Program;
 use sonar_ir::schedule::Schedule;
 use sonar_measure::records::Known;
+use sonar_schedule::TaskId;
 use sonar_schedule::{Options, Task};
 use sonar_tune::TuneError;
 use sonar_tune::recorded::top;
@@ -110,13 +112,13 @@ impl<'a> View<'a> {
     }
 
     fn task(&self, kernel: usize) -> &Task {
-        &self.draft.planned.lowered.tasks.tasks[kernel]
+        &self.draft.planned.lowered.tasks.tasks[TaskId::from_index(kernel)]
     }
 
     /// What a kernel is.
     fn describe(&self, kernel: usize) -> String {
         let task = self.task(kernel);
-        let calls = self.draft.planned.lowered.tasks.kernels.iter().filter(|k| k.task == kernel).count();
+        let calls = self.draft.planned.lowered.tasks.kernels.iter().filter(|k| k.task.index() == kernel).count();
         let [megaflops, kibibytes] = [task.flops as f64 / 1e6, task.bytes as f64 / 1024.0];
         format!("{}, {calls} calls, {megaflops:.3} MFLOP, {kibibytes:.1} KiB", task.program.name)
     }
@@ -133,7 +135,7 @@ impl<'a> View<'a> {
 
     /// A kernel as it is compiled.
     fn compiled(&self, kernel: usize) -> Result<Version, Failure> {
-        self.with_schedule(kernel, "as compiled", self.draft.planned.schedules[kernel].clone())
+        self.with_schedule(kernel, "as compiled", self.draft.planned.schedules[TaskId::from_index(kernel)].clone())
     }
 
     /// A kernel by the choice of a schedule.

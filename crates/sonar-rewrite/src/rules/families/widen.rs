@@ -3,8 +3,8 @@
 
 use super::merge;
 use crate::language::activated;
+use crate::language::sum;
 use crate::language::{EGraph, add, is_sum, is_weight, nodes, users};
-use crate::language::{sum, with_operands};
 use crate::rules::matched::Match;
 use egg::Id;
 use sonar_ir::graph::{Dim, Op, TensorType, Term};
@@ -48,7 +48,7 @@ impl Branch {
         let channels = last(&egraph[class].data.ty)?;
         let mut sources = Vec::new();
         let mut bias = None;
-        for (term, mine) in with_operands(&terms, operands) {
+        for (term, mine) in Term::with_operands(&terms, operands) {
             let fits = |w: &Id| is_weight(egraph, *w) && last(&egraph[*w].data.ty) == Some(channels);
             match (term, mine) {
                 (Term::Add, [b]) if fits(b) && bias.is_none() => bias = Some(egraph.find(*b)),
@@ -343,7 +343,7 @@ fn is_taken_in(egraph: &EGraph, class: Id) -> bool {
             op if is_sum(op) && operands.iter().all(|&id| id == class || is_weight(egraph, id)) => taken_in = true,
             // A kernel that takes in the activation of the class.
             Op::FusedSum { terms, .. }
-                if with_operands(terms, &operands).all(|(term, mine)| {
+                if Term::with_operands(terms, &operands).all(|(term, mine)| {
                     let active = matches!(term, Term::Conv2d { relu: true, .. } | Term::MatMul { relu: true });
                     active || mine[0] != class
                 }) => {}

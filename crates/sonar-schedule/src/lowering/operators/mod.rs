@@ -58,7 +58,7 @@ pub(crate) fn lower(graph: &Graph, parts: &Partition, root: NodeId, internals: &
     let name = kernel_name(graph, parts, root);
     let mut lower =
         Lower { graph, parts, internals, stages: vec![], builder: Builder::new(&name), inputs: vec![], root, anchor: None };
-    match parts.anchor[root.0 as usize] {
+    match parts.anchor[root] {
         None => lower.elementwise(),
         Some(anchor) => lower.anchored(anchor),
     }
@@ -143,13 +143,13 @@ impl Lower<'_> {
     }
 
     fn layout(&self, id: NodeId) -> &Layout {
-        &self.parts.layout[id.0 as usize]
+        &self.parts.layout[id]
     }
 
     /// Whether the value is in memory, rather than computed in this kernel.
     fn in_memory(&self, id: NodeId) -> bool {
-        let inlined = |id: NodeId| self.parts.inlined[id.0 as usize];
-        let anchor = self.parts.anchor[self.root.0 as usize] == Some(id);
+        let inlined = |id: NodeId| self.parts.inlined[id];
+        let anchor = self.parts.anchor[self.root] == Some(id);
         !inlined(id) && !inlined(self.layout(id).stored) && id != self.root && !anchor
     }
 
@@ -211,7 +211,7 @@ impl Lower<'_> {
             None => return,
         };
         for &(outer, _) in axes.loops.iter().rev().skip(1) {
-            let name = format!("{}{}", program.vars[outer.0 as usize], program.vars[inner.0 as usize]);
+            let name = format!("{}{}", program.vars[outer], program.vars[inner]);
             inner = fuse_into(program, outer, inner, &name).unwrap_or(outer);
         }
     }
@@ -239,7 +239,7 @@ impl Lower<'_> {
 }
 
 fn kernel_name(graph: &Graph, parts: &Partition, root: NodeId) -> String {
-    let op = &graph.node(parts.anchor[root.0 as usize].unwrap_or(root)).op;
+    let op = &graph.node(parts.anchor[root].unwrap_or(root)).op;
     match op {
         Op::Conv2d(_) => "conv2d",
         Op::Conv2dGradInput(..) => "conv2d_grad_input",

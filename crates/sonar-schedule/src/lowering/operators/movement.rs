@@ -42,7 +42,7 @@ impl Lower<'_> {
     /// Copies of the operands to where they belong, but of those that are there already: in kernels of their own if some are.
     pub(super) fn concat(&mut self, anchor: NodeId, axis: usize) {
         let operands = self.graph.node(anchor).operands.clone();
-        let is_placed = |position: usize| self.parts.destination[operands[position].0 as usize] == Some((anchor, position));
+        let is_placed = |position: usize| self.parts.destination[operands[position]] == Some((anchor, position));
         let placed: Vec<bool> = (0..operands.len()).map(is_placed).collect();
         if !placed.contains(&true) {
             return self.concat_at_once(anchor, axis);
