@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sonar_ir::entity::EntityVec;
 use sonar_ir::{BinaryOp, Graph, Init, NodeId, Op, Tensor, TensorType, Term, Values, init, interp};
-use sonar_tune::Level;
+use sonar_tune::RewriteLevel;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use support::random::{Operators, random_graph};
 use support::{LEVELS, Variant, run_compiled, targets};
@@ -100,7 +100,7 @@ fn check(part: u64) {
 }
 
 /// Levels of rewriting that keep every operator as it is written.
-const EXACT: [Level; 2] = [Level::Unfused, Level::Written];
+const EXACT: [RewriteLevel; 2] = [RewriteLevel::Unfused, RewriteLevel::Written];
 
 /// Puts a few numbers of one kind into the inputs, except those that are weights of convolutions: there the products with padding
 /// depend on how padding is made.

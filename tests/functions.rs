@@ -5,7 +5,7 @@ mod support;
 
 use sonar_ir::graph::{Conv2dAttrs, PoolAttrs};
 use sonar_ir::{BinaryOp, Graph, Init, NodeId, Op, ReduceOp, Tensor, TensorType, Term, UnaryOp, Values, init, interp};
-use sonar_tune::Level;
+use sonar_tune::RewriteLevel;
 use support::{Variant, run_compiled};
 
 /// Arguments of one run.
@@ -101,7 +101,7 @@ fn check(name: &str, build: impl Fn(&mut Graph) -> NodeId) {
     let expected = &interp::run(&graph, &values).expect("it runs")[0];
     assert!(expected.data.iter().any(|y| y.is_nan()) && expected.data.iter().any(|y| !y.is_nan()), "{name} tests nothing");
     for target in support::targets() {
-        for rewrite in [Level::Unfused, Level::Written, Level::Full] {
+        for rewrite in [RewriteLevel::Unfused, RewriteLevel::Written, RewriteLevel::Full] {
             let variant = Variant { max_rounding: 0.0, ..Variant::new(&target, rewrite, 1) };
             let found = &run_compiled(&graph, &values, &variant)[0];
             for (i, (&found, &right)) in found.data.iter().zip(&expected.data).enumerate() {
@@ -243,7 +243,7 @@ fn tails_keep_their_digits() {
         graph.outputs = vec![y];
         let values = Values::from([("x".to_string(), Tensor::new(vec![arguments.len()], arguments.to_vec()))]);
         for target in support::targets() {
-            for rewrite in [Level::Unfused, Level::Full] {
+            for rewrite in [RewriteLevel::Unfused, RewriteLevel::Full] {
                 let found = &run_compiled(&graph, &values, &Variant::new(&target, rewrite, 1))[0];
                 for (&x, &found) in arguments.iter().zip(&found.data) {
                     let (found, right) = (f64::from(found), function(f64::from(x)));

@@ -135,7 +135,8 @@ fn features(arguments: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(cargo).args(tree).args(arguments).current_dir(root()).output().expect("cargo can be started");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for line in String::from_utf8(output.stdout).expect("cargo writes UTF-8").lines() {
+    // Kinds of dependencies are told apart by lines such as `[dev-dependencies]` and by empty ones.
+    for line in String::from_utf8(output.stdout).expect("cargo writes UTF-8").lines().filter(|line| line.contains('|')) {
         let (package, features) = line.trim_end_matches(" (*)").split_once('|').expect("the format has a bar");
         let package = package.split(" (").next().unwrap_or(package);
         found.entry(package.to_string()).or_default().insert(features.to_string());

@@ -138,7 +138,7 @@ fn searches_that_cannot_begin() {
         let place: &[&str] = if more.contains(&"--out") { &[] } else { &["--out", &out] };
         sonar(&[&["search", &space], place, more].concat()).fails(code, parts);
     };
-    refused(&["--data", &data], 3, &["an epoch of 52 images does not fill a batch of 64"]);
+    refused(&["--data", &data], 3, &["52 training images", "fewer than `batch` = 64"]);
     let small = scratch.file("small.toml", "[training]\nbatch = 8\n");
     refused(&["--data", &data, "--config", &small, "--target", "z80"], 3, &["z80"]);
     refused(&["--data", &data, "--candidates", "0"], 2, &["--candidates", "at least 1"]);

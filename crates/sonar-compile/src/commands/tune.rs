@@ -157,17 +157,19 @@ impl Report<'_> {
     }
 
     fn rows(&self) -> Vec<Row<'_>> {
+        let tuner = self.tuner;
         let TunedNetwork { lowered, tasks, limits, .. } = self.tuned;
-        let row = |((number, task), &id): ((sonar_schedule::TaskId, &Task), &TaskId)| {
-            let (schedule, best) = self.tuner.best(id).unzip();
+        let row = |((number, task), &id)| {
+            let (task, id): (&Task, TaskId) = (task, id);
+            let (schedule, best) = tuner.best(id).unzip();
             Row {
                 name: &task.program.name,
                 flops: task.flops as f64,
                 calls: lowered.tasks.kernels.iter().filter(|kernel| kernel.task == number).count(),
                 best,
                 schedule: schedule.map(|schedule| schedule.to_string()),
-                trials: self.tuner.trials(id),
-                stop: self.tuner.task_stop(id, limits).map_or("–".to_owned(), |stop| stop.to_string()),
+                trials: tuner.trials(id),
+                stop: tuner.task_stop(id, limits).map_or("–".to_owned(), |stop| stop.to_string()),
             }
         };
         lowered.tasks.tasks.entries().zip(tasks).map(row).collect()

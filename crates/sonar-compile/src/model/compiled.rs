@@ -7,7 +7,6 @@ pub use crate::model::failure::tune_failure;
 use crate::model::load::{self, Described};
 use crate::model::records::with_records;
 use crate::model::tensors::{self, Role};
-use crate::terminal::output::save;
 use sonar_codegen::Target;
 use sonar_ir::{Graph, Values, init};
 use sonar_tune::{CallTime, CompileOptions, Compiled, Context, Pass, Planned, TracedCall, recorded};

@@ -222,7 +222,7 @@ mod tests {
         let attributes = Conv2dAttrs { pad: [kernel / 2; 4], ..Conv2dAttrs::default() };
         let y = graph.push(Op::Conv2d(attributes), &[x, w]).expect("the shapes fit");
         graph.outputs = vec![y];
-        tasks(&graph).expect("it can be lowered").tasks.remove(0)
+        tasks(&graph).expect("it can be lowered").tasks[crate::TaskId(0)].clone()
     }
 
     fn leaked(machine: Machine) -> &'static Machine {

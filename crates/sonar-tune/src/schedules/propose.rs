@@ -115,7 +115,7 @@ mod tests {
     fn space() -> ScheduleSpace {
         let text = "graph @product(%x: f32[24,32], param %v: f32[32,40]) {\n  %0 = matmul %x, %v : f32[24,40]\n  return %0\n}\n";
         let graph = sonar_ir::text::parse_graph(text).expect("it is well-formed");
-        let task = sonar_schedule::tasks(&graph).expect("it lowers").tasks.remove(0);
+        let task = sonar_schedule::tasks(&graph).expect("it lowers").tasks[sonar_schedule::TaskId(0)].clone();
         sonar_schedule::space(&task, &sonar_schedule::Options::new(8))
     }
 

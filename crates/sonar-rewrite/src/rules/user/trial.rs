@@ -21,6 +21,8 @@ use thiserror::Error;
 const TRIES: usize = 30_000;
 /// Choices of shapes with a type on both sides that are enough.
 const ENOUGH: usize = 32;
+/// Elements of special values that each value of a rule is tried with in each mixture, at least.
+const SPECIAL: usize = 64;
 /// Extents to choose from.
 const EXTENTS: [usize; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 /// Tensors of trials have fewer elements.
@@ -141,8 +143,11 @@ fn check(rule: &RuleText) -> Result<(), RuleError> {
         }
         let mut counterexample = (0..3).find_map(|seed| differ(rule, &left, &right, seed));
         if let (true, None, (Ok(left), Ok(right))) = (rule.exact, &counterexample, sides(Precision::Single)) {
-            let offset = seen.len() as u64 * special::MIXTURES;
-            counterexample = (0..special::MIXTURES).find_map(|seed| differ_in_bits(rule, &left, &right, offset + seed));
+            // A rule may fit one shape only, of one element: it must meet every special value all the same.
+            let fewest = types.iter().map(elements).min().unwrap_or(1).max(1);
+            let draws = special::MIXTURES * SPECIAL.div_ceil(fewest) as u64;
+            let offset = seen.len() as u64 * special::MIXTURES * SPECIAL as u64;
+            counterexample = (0..draws).find_map(|seed| differ_in_bits(rule, &left, &right, offset + seed));
         }
         if let Some(counterexample) = counterexample {
             return Err(RuleError::Wrong { name: rule.name.clone(), line: rule.line, counterexample });
