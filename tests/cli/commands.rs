@@ -195,6 +195,6 @@ fn a_search_without_valid_networks_or_time_says_so() {
     let config = scratch.file("config.toml", "epochs = 1\ntrials = 1\ncandidates = 2\n[training]\nbatch = 8\n");
     let search = ["search", &space, "--data", &data, "--config", &config, "--out"];
     sonar(&[&search[..], &[&scratch.arg("fast"), "--latency-limit", "0.000001"]].concat())
-        .fails(4, &["no valid candidate", "no finalist is as fast as"]);
+        .fails(4, &["no valid candidate", "none meets `latency-limit`", "the fastest that was timed"]);
     sonar(&[&search[..], &[&scratch.arg("short"), "--time", "1ms"]].concat()).fails(6, &["time limit ended"]);
 }

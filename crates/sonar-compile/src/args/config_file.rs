@@ -18,17 +18,19 @@ pub fn read(path: &Path) -> Result<SearchOptions, Failure> {
     })
 }
 
-/// Training as `[training]` of a configuration file changes it.
-pub fn training(defaults: &TrainConfig, table: toml::Table) -> Result<TrainConfig, Failure> {
+/// Training as `[training]` of the configuration file at `path` changes it.
+pub fn training(path: &Path, defaults: &TrainConfig, table: toml::Table) -> Result<TrainConfig, Failure> {
+    let path = path.display();
     if let Some(key) = ["epochs", "seed"].into_iter().find(|&key| table.contains_key(key)) {
-        let place = format!("`{key}` does not belong into [training]: write it before the first [section], or as --{key}");
+        let place =
+            format!("{path}: `{key}` does not belong into [training]: write it before the first [section], or as --{key}");
         return Err(fail(Exit::BadInput, place));
     }
     let mut settings = toml::Table::try_from(defaults).or_exit(Exit::Internal)?;
     settings.extend(table);
     settings.try_into().map_err(|error: toml::de::Error| {
         let hint = suggestion(error.message()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-        fail(Exit::BadInput, format!("[training] is not a configuration: {}{hint}", error.message()))
+        fail(Exit::BadInput, format!("{path}: [training] is not a configuration: {}{hint}", error.message()))
     })
 }
 

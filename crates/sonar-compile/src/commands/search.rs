@@ -25,7 +25,7 @@ pub fn search(args: &SearchArgs, quiet: bool) -> Result<(), Failure> {
         None => args.options.clone(),
         Some(path) => args.options.clone().or(config_file::read(path)?),
     };
-    let config = configuration(&options)?;
+    let config = configuration(&options, args.config.as_deref().unwrap_or(Path::new("")))?;
     let name = options.space.as_deref().and_then(Path::file_stem).map_or("nas-bench-201".into(), |s| s.to_string_lossy());
     let dir = options.out.clone().unwrap_or_else(|| Path::new("runs").join(&*name));
     run(&config, &dir, args.fresh, args.format, quiet)
@@ -38,8 +38,8 @@ pub fn resume(args: &ResumeArgs, quiet: bool) -> Result<(), Failure> {
     run(&config, &args.run, false, args.format, quiet)
 }
 
-/// The defaults with whatever the options say.
-fn configuration(options: &SearchOptions) -> Result<SearchConfig, Failure> {
+/// The defaults with whatever the options say; `file` is the configuration file that some of them may come from.
+fn configuration(options: &SearchOptions, file: &Path) -> Result<SearchConfig, Failure> {
     let mut config = SearchConfig::default();
     if let Some(path) = &options.space {
         // Errors show the place in the file.
@@ -54,7 +54,7 @@ fn configuration(options: &SearchOptions) -> Result<SearchConfig, Failure> {
         options.clone();
     config.data = data.unwrap_or(config.data);
     if let Some(table) = training {
-        config.training = config_file::training(&config.training, table)?;
+        config.training = config_file::training(file, &config.training, table)?;
     }
     config.threads = threads.unwrap_or(config.threads);
     config.latency_threads = latency_threads.unwrap_or(config.latency_threads);
