@@ -210,6 +210,20 @@ pub enum Expr {
     },
 }
 
+impl Expr {
+    /// The expressions that it is made of, from left to right.
+    pub fn children(&self) -> impl Iterator<Item = &Expr> {
+        let children: [Option<&Arc<Expr>>; 4] = match self {
+            Expr::Const(_) | Expr::Load(_) | Expr::Acc => [None; 4],
+            Expr::Unary(_, a) => [Some(a), None, None, None],
+            Expr::Binary(_, a, b) => [Some(a), Some(b), None, None],
+            Expr::Guard { value, .. } => [Some(value), None, None, None],
+            Expr::Select { left, right, value, otherwise } => [Some(left), Some(right), Some(value), Some(otherwise)],
+        };
+        children.into_iter().flatten().map(|child| &**child)
+    }
+}
+
 impl Affine {
     /// A constant.
     pub fn constant(offset: i64) -> Self {

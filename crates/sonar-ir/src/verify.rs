@@ -12,6 +12,8 @@
 //!   [`MAX_ELEMENTS`] elements;
 //! - a variable is used only below the loop that declares it, and no loop declares it again below that;
 //! - every loop runs at least once, and a parallel one is outermost in the body;
+//! - no iteration of a parallel loop writes an element of an output that another one reads or writes, and each fills the
+//!   temporaries that it reads ([`dependence`]);
 //! - terms of affine functions are sorted by variable, without zeros, and no value of one leaves 62 bits;
 //! - [`Expr::Acc`](crate::loops::Expr::Acc) occurs only in the `finish` of a reduction, and updates combine by sum, max or min;
 //! - the body writes only outputs and temporaries, the setup only packed buffers and temporaries;
@@ -39,11 +41,13 @@ mod bounds;
 mod graph;
 mod plan;
 mod program;
+mod races;
 mod tile;
 
 pub use graph::{GraphProblem, graph};
 pub use plan::{PlanProblem, plan};
 pub use program::{ProgramProblem, program};
+pub use races::dependence;
 pub use tile::{TileProblem, tile};
 
 use thiserror::Error;

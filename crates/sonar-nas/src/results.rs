@@ -158,7 +158,7 @@ impl SearchResult {
             baseline_cost: state.baseline_cost,
             sessions: state.sessions,
             extensions: state.extensions,
-            least_seconds: least_seconds(state),
+            least_seconds: least_seconds(policy, state),
             config,
         }
     }

@@ -1,6 +1,7 @@
 //! Verifier of loop programs.
 
 use super::bounds::Scope;
+use super::races::dependence;
 use super::tile::{Footprint, footprints};
 use super::{MAX_ELEMENTS, VerifyError};
 use crate::entity::{Entity, EntityVec};
@@ -50,6 +51,14 @@ pub enum ProgramProblem {
     /// A parallel loop that is not outermost in the body.
     #[error("the parallel loop over `{0}` is not outermost in the body")]
     NestedParallel(String),
+    /// A parallel loop whose iterations are not independent.
+    #[error("iterations of the parallel loop over `{var}` may depend on each other through `{buffer}`")]
+    Dependent {
+        /// Name of the variable.
+        var: String,
+        /// Name of the buffer.
+        buffer: String,
+    },
     /// An affine function that breaks the rules of its type.
     #[error("`{0}` is not sorted by variable and without zeros, or too large")]
     Affine(Affine),
@@ -97,7 +106,15 @@ fn check(program: &Program) -> Result<(), ProgramProblem> {
     checker.part = "body";
     for stmt in &program.body {
         match stmt {
-            Stmt::For { var, extent, kind: _, body } => checker.with_loop(*var, *extent, |c| c.block(body))?,
+            Stmt::For { var, extent, kind, body } => {
+                checker.with_loop(*var, *extent, |c| c.block(body))?;
+                if *kind == LoopKind::Parallel
+                    && let Some(buffer) = dependence(program, *var, *extent, body)
+                {
+                    let buffer = program.buffers[buffer].name.clone();
+                    return Err(ProgramProblem::Dependent { var: checker.name(*var), buffer });
+                }
+            }
             _ => checker.stmt(stmt)?,
         }
     }

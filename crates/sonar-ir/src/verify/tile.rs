@@ -261,6 +261,60 @@ impl Trace {
     }
 }
 
+/// Elements that instructions access through a pointer: `width` from `start` on, relative to where the pointer starts, and from
+/// there wherever the loops move the pointer.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Touch {
+    pub(super) written: bool,
+    pub(super) start: i64,
+    pub(super) width: i64,
+    /// By how much an iteration of each loop around the instruction moves the pointer, and how many iterations there are.
+    pub(super) steps: Vec<(i64, i64)>,
+}
+
+/// What the instructions of a well-formed tile access through each pointer.
+pub(super) fn touches(tile: &Tile) -> EntityVec<Ptr, Vec<Touch>> {
+    let mut touches = EntityVec::filled(Vec::new(), tile.pointers);
+    let mut pointers = EntityVec::filled((0, Vec::new()), tile.pointers);
+    collect(tile, &tile.body, &mut pointers, &mut touches);
+    touches
+}
+
+/// Adds what a block accesses; `pointers` are where each pointer is, and the steps of the loops around the block.
+fn collect(
+    tile: &Tile,
+    body: &[TileStmt],
+    pointers: &mut EntityVec<Ptr, (i64, Vec<(i64, i64)>)>,
+    touches: &mut EntityVec<Ptr, Vec<Touch>>,
+) {
+    for stmt in body {
+        match stmt {
+            TileStmt::Advance { ptr, by } => pointers[*ptr].0 = pointers[*ptr].0.saturating_add(i64::from(*by)),
+            TileStmt::Loop { trips, body } => {
+                let trips = i64::from(*trips);
+                let mut once = EntityVec::filled(Trace::default(), tile.pointers);
+                trace(tile, body, &mut once);
+                for (pointer, once) in pointers.iter_mut().zip(&once) {
+                    pointer.1.push((once.at, trips));
+                }
+                collect(tile, body, pointers, touches);
+                for (pointer, once) in pointers.iter_mut().zip(&once) {
+                    pointer.1.pop();
+                    // One iteration moved it already.
+                    pointer.0 = pointer.0.saturating_add(once.at.saturating_mul(trips - 1));
+                }
+            }
+            TileStmt::Inst(inst) => {
+                let Some(addr) = inst.address() else { continue };
+                let (at, steps) = &pointers[addr.ptr];
+                let written = matches!(inst, Inst::Store { .. } | Inst::StoreFirst { .. });
+                let start = at.saturating_add(i64::from(addr.offset));
+                touches[addr.ptr].push(Touch { written, start, width: elements(tile, inst), steps: steps.clone() });
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@
 use crate::candidates::CandidateId;
 use crate::policy::Policy;
 use crate::state::State;
+use crate::state::event::StopReason;
 
 /// Share of an epoch of the mean candidate that does not depend on operation counts.
 const FIXED_SHARE: f64 = 0.3;
@@ -108,12 +109,13 @@ pub fn measuring_seconds(state: &State) -> f64 {
 }
 
 /// Seconds of the shortest search that has a result, about: drawing, a first look, one epoch, and the latencies. `None` before it is
-/// known how long things take.
-pub fn least_seconds(state: &State) -> Option<f64> {
+/// known how long things take. A limit that was too short is exceeded.
+pub fn least_seconds(policy: &Policy, state: &State) -> Option<f64> {
     let (_, probe) = state.probe?;
     let spent = state.cost.total() - state.baseline_cost.training;
     let epoch = pace(state)?.mean_epoch().max(probe.epoch);
-    Some(MARGIN * (spent + epoch + closing_seconds(state)))
+    let tried = policy.seconds.filter(|_| state.stop == Some(StopReason::TimeTooShort)).unwrap_or(0.0);
+    Some(MARGIN * (spent + epoch + closing_seconds(state)).max(tried))
 }
 
 /// Predicted seconds of an epoch of a candidate; nothing before the first epoch of any.
