@@ -216,10 +216,13 @@ fn reductions_of_special_values() {
     }
 }
 
+/// A function by its name, what it gives, and arguments that it is tried with.
+type Case = (&'static str, fn(f64) -> f64, &'static [f32]);
+
 /// Results that are small beside the terms they are made of keep their digits.
 #[test]
 fn tails_keep_their_digits() {
-    let cases: [(&str, fn(f64) -> f64, &[f32]); 6] = [
+    let cases: [Case; 6] = [
         ("softplus", |x| x.exp().ln_1p(), &[-20.0, -30.0, -50.0, -80.0, -1.0, 0.0, 3.0, 90.0]),
         ("mish", |x| x * x.exp().ln_1p().tanh(), &[-20.0, -30.0, -50.0, -80.0, -1.0, 3.0]),
         ("silu", |x| x / (1.0 + (-x).exp()), &[-20.0, -50.0, -80.0, 1e-20, 3.0]),

@@ -280,13 +280,11 @@ pub(super) fn touches(tile: &Tile) -> EntityVec<Ptr, Vec<Touch>> {
     touches
 }
 
+/// Where a pointer is, and by how much the loops around it move it how often.
+type Position = (i64, Vec<(i64, i64)>);
+
 /// Adds what a block accesses; `pointers` are where each pointer is, and the steps of the loops around the block.
-fn collect(
-    tile: &Tile,
-    body: &[TileStmt],
-    pointers: &mut EntityVec<Ptr, (i64, Vec<(i64, i64)>)>,
-    touches: &mut EntityVec<Ptr, Vec<Touch>>,
-) {
+fn collect(tile: &Tile, body: &[TileStmt], pointers: &mut EntityVec<Ptr, Position>, touches: &mut EntityVec<Ptr, Vec<Touch>>) {
     for stmt in body {
         match stmt {
             TileStmt::Advance { ptr, by } => pointers[*ptr].0 = pointers[*ptr].0.saturating_add(i64::from(*by)),

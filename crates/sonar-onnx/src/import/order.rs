@@ -42,10 +42,10 @@ pub fn order(graph: &GraphProto) -> Order {
     // The nodes that read results of each node, and how many nodes each one waits for.
     let mut readers = vec![Vec::new(); graph.node.len()];
     let mut waits = vec![0; graph.node.len()];
-    for index in 0..graph.node.len() {
+    for (index, waits) in waits.iter_mut().enumerate() {
         for source in sources(index) {
             readers[source].push(index);
-            waits[index] += 1;
+            *waits += 1;
         }
     }
     let mut ready: BinaryHeap<Reverse<usize>> = (0..graph.node.len()).filter(|&i| waits[i] == 0).map(Reverse).collect();
