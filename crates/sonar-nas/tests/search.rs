@@ -169,18 +169,23 @@ fn a_share_of_the_sample_is_the_neighbourhood_of_the_baseline() {
 
 #[test]
 fn a_latency_limit_is_honoured() {
-    let limit = |ns| {
-        let policy = Policy { objective: Objective::LatencyLimit { ns }, ..policy(Algorithm::Sonar) };
+    let search = |seed, ns| {
+        let policy = Policy { seed, objective: Objective::LatencyLimit { ns }, ..policy(Algorithm::Sonar) };
         let state = search(&policy);
         result(&policy, &state)
     };
-    let found = limit(3e4);
-    assert!(found.front.iter().all(|a| a.latency.median_us <= 30.0));
-    let winner = found.candidates.iter().find(|c| Some(&c.architecture) == found.winner.as_ref()).unwrap();
     let best_possible = all().iter().map(|a| truth(a, 27, 27)).filter(|p| p.cost <= 3e4).map(|p| p.accuracy).fold(0.0, f64::max);
-    let accuracy = winner.curve.last().unwrap().accuracy;
-    assert!(accuracy >= best_possible - 0.02, "{accuracy} of {best_possible}");
-    assert!(matches!(limit(1.0).valid(), Err(SearchError::NoCandidate(_))));
+    let accuracies = (7..12).map(|seed| {
+        let found = search(seed, 3e4);
+        assert!(found.front.iter().all(|a| a.latency.median_us <= 30.0));
+        let winner = found.candidates.iter().find(|c| Some(&c.architecture) == found.winner.as_ref()).unwrap();
+        winner.curve.last().unwrap().accuracy
+    });
+    let accuracies: Vec<f64> = accuracies.collect();
+    // Which of several equals goes on depends on the order in which they were drawn, so one seed says little.
+    let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+    assert!(mean >= best_possible - 0.02, "{accuracies:?}, where {best_possible} can be had");
+    assert!(matches!(search(7, 1.0).valid(), Err(SearchError::NoCandidate(_))));
 }
 
 #[test]
