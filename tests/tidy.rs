@@ -131,7 +131,7 @@ fn every_source_file_says_what_it_is() {
 /// The features of each package in a kind of build.
 fn features(arguments: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
     let cargo = std::env::var_os("CARGO").expect("cargo runs the tests");
-    let tree = ["tree", "--offline", "--locked", "--prefix", "none", "--format", "{p}|{f}"];
+    let tree = ["tree", "--locked", "--prefix", "none", "--format", "{p}|{f}"];
     let output = Command::new(cargo).args(tree).args(arguments).current_dir(root()).output().expect("cargo can be started");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -148,7 +148,8 @@ fn features(arguments: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
 fn all_kinds_of_build_ask_for_the_same_features() {
     let all = features(&["--workspace", "--edges", "normal,build,dev"]);
     let mut kinds: Vec<Vec<&str>> = vec![vec!["--edges", "normal,build"]];
-    let names: Vec<String> = manifests().into_keys().collect();
+    // Nobody builds the crate without code by itself.
+    let names: Vec<String> = manifests().into_keys().filter(|name| name != "workspace-hack").collect();
     kinds.extend(names.iter().map(|name| vec!["--edges", "normal,build,dev", "--package", name]));
     for kind in kinds {
         for (package, features) in features(&kind) {
