@@ -12,8 +12,8 @@ use sonar_ir::BinaryOp;
 
 type Results = Result<Vec<Value>, Refusal>;
 
-/// The most elements of the matrix of one axis: 64 MiB of weights.
-const MAX_MATRIX: usize = 1 << 24;
+/// The most elements of the matrix of one axis: 32 MiB of weights, such as 1920 by 3840.
+const MAX_MATRIX: usize = 1 << 23;
 
 /// How the elements of a result are taken from those of an operand.
 struct Method {
