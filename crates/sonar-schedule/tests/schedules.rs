@@ -73,9 +73,18 @@ fn every_way_to_compute_a_convolution_is_made_of_micro_kernels() {
         let space = space(&tasks.tasks[TaskId(0)], &Options::new(lanes));
         let algorithm = space.position(knobs::ALGORITHM).unwrap();
         assert!(space.knobs()[algorithm].choices.len() > 1);
+        let tile = space.position(knobs::TILE).unwrap();
         for choice in 0..space.knobs()[algorithm].choices.len() {
-            let mut point = sonar_schedule::default_point(&space);
-            point[algorithm] = choice;
+            // The register tile of one algorithm may have too many registers for another, and other knobs may mean nothing to it.
+            let with_tile = |shape: usize| {
+                let mut point = sonar_schedule::default_point(&space);
+                (point[algorithm], point[tile]) = (choice, shape);
+                let refused = space.refused(&point).into_iter().filter_map(|knob| space.position(knob));
+                refused.filter(|knob| ![algorithm, tile].contains(knob)).for_each(|knob| point[knob] = 0);
+                point
+            };
+            let mut shapes = (0..space.knobs()[tile].choices.len()).map(with_tile);
+            let point = shapes.find(|point| space.refused(point).is_empty()).expect("some register tile is legal");
             let schedule = space.schedule(&point);
             let program = apply(&tasks.tasks[TaskId(0)].program, &schedule, lanes).unwrap();
             assert!(only_calls(&program.body) && only_calls(&program.setup), "{schedule}{program}");
