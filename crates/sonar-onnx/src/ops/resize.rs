@@ -14,6 +14,8 @@ type Results = Result<Vec<Value>, Refusal>;
 
 /// The most elements of the matrix of one axis: 32 MiB of weights, such as 1920 by 3840.
 const MAX_MATRIX: usize = 1 << 23;
+/// The most elements of a resized axis.
+const MAX_EXTENT: usize = 1 << 16;
 
 /// How the elements of a result are taken from those of an operand.
 struct Method {
@@ -229,10 +231,10 @@ impl Builder {
         if along.from == along.to && along.scale == 1.0 && along.region == (0.0, 1.0) {
             return Ok(value.clone());
         }
-        if along.from.saturating_mul(along.to) > MAX_MATRIX {
+        if along.to > MAX_EXTENT || along.from.saturating_mul(along.to) > MAX_MATRIX {
             return Err(Refusal::unsupported(format!(
-                "resizing an axis from {} to {} takes a matrix of more than {MAX_MATRIX} weights: resize in two steps, or before \
-                 the model runs",
+                "resizing an axis from {} to {} takes a matrix of more than {MAX_MATRIX} weights or {MAX_EXTENT} rows: resize in two \
+                 steps, or before the model runs",
                 along.from, along.to
             )));
         }
