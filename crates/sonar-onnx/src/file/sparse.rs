@@ -8,7 +8,7 @@ use crate::error::Refusal;
 use std::rc::Rc;
 
 /// The most elements of an expanded tensor. A small file can ask for any number of them.
-const MAX_DENSE: usize = 1 << 26;
+const MAX_DENSE: usize = 1 << 24;
 
 /// The tensor with all its elements. Those that the file does not list are 0.
 ///
