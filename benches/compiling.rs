@@ -8,7 +8,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use sonar_codegen::CompiledPlan;
 use sonar_ir::entity::EntityVec;
-use sonar_ir::fold::fold_params;
+use sonar_ir::graph::fold::fold_params;
 use sonar_ir::text::parse_graph;
 use sonar_rewrite::{Options, rewrite};
 use sonar_schedule::{default_program, plan, tasks};

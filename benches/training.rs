@@ -6,7 +6,8 @@
 mod support;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sonar_ir::{Graph, NodeId, init};
+use sonar_ir::graph::init;
+use sonar_ir::{Graph, NodeId};
 use sonar_train::step::{TrainStep, training_step};
 use sonar_train::{Backend, Optimizer};
 use sonar_tune::JitBackend;

@@ -2,8 +2,9 @@
 
 mod support;
 
+use sonar_ir::graph::{init, interp};
 use sonar_ir::space::Space;
-use sonar_ir::{Graph, Op, init, interp};
+use sonar_ir::{Graph, Op};
 use sonar_onnx::{ImportOptions, export_model, import_model};
 use std::path::Path;
 use support::examples::examples;

@@ -7,8 +7,9 @@ mod support;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use sonar_ir::Graph;
+use sonar_ir::graph::{init, interp};
 use sonar_ir::text::parse_graph;
-use sonar_ir::{Graph, init, interp};
 use sonar_tune::RewriteLevel;
 use support::command::sonar;
 use support::examples::{Directive, Example, examples};

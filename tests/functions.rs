@@ -4,7 +4,8 @@
 mod support;
 
 use sonar_ir::graph::{Conv2dAttrs, PoolAttrs};
-use sonar_ir::{BinaryOp, Graph, Init, NodeId, Op, ReduceOp, Tensor, TensorType, Term, UnaryOp, Values, init, interp};
+use sonar_ir::graph::{init, interp};
+use sonar_ir::{BinaryOp, Graph, Init, NodeId, Op, ReduceOp, Tensor, TensorType, Term, UnaryOp, Values};
 use sonar_tune::RewriteLevel;
 use support::{Variant, run_compiled};
 

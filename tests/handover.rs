@@ -6,8 +6,9 @@
 mod support;
 
 use serde_json::Value;
+use sonar_ir::graph::{init, interp};
 use sonar_ir::space::Space;
-use sonar_ir::{Graph, Tensor, init, interp};
+use sonar_ir::{Graph, Tensor};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;

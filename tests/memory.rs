@@ -2,7 +2,8 @@
 
 mod support;
 
-use sonar_ir::{Graph, init};
+use sonar_ir::Graph;
+use sonar_ir::graph::init;
 use sonar_tune::{CompileOptions, RewriteLevel, Target, compile, lower, plan};
 use support::examples::{Example, examples};
 

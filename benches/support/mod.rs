@@ -4,8 +4,9 @@
 #![allow(dead_code)]
 
 use sonar_codegen::Target;
+use sonar_ir::graph::init;
 use sonar_ir::space::Space;
-use sonar_ir::{Graph, init, text};
+use sonar_ir::{Graph, text};
 use sonar_tune::{CompileOptions, Compiled, Context, compile};
 use std::path::Path;
 use std::time::{Duration, Instant};

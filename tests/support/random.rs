@@ -3,8 +3,8 @@
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use sonar_ir::graph::infer::infer;
 use sonar_ir::graph::{Conv2dAttrs, PoolAttrs};
-use sonar_ir::infer::infer;
 use sonar_ir::{BinaryOp, Dim, Graph, Init, NodeId, Op, ReduceOp, TensorType, Term, UnaryOp};
 
 /// The operators that a random graph may have.

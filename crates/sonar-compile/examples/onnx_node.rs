@@ -7,7 +7,8 @@
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use sonar_codegen::Target;
-use sonar_ir::{Tensor, Values, interp};
+use sonar_ir::graph::interp;
+use sonar_ir::{Tensor, Values};
 use sonar_onnx::proto::{DataType, ModelProto, TensorProto, ValueInfoProto};
 use sonar_onnx::{ImportError, ImportOptions, Imported, Problem, import_model, read_model, read_tensor, values};
 use sonar_tune::CompileOptions;

@@ -6,10 +6,15 @@
 //! - every operand of a node has a smaller [`NodeId`] than the node;
 //! - at most the leading axis of a shape is the symbolic batch [`Dim::Batch`], written `N`;
 //!   [`Graph::specialise`] binds it;
-//! - a node's type is what [`crate::infer::infer`] says, always.
+//! - a node's type is what [`crate::graph::infer::infer`] says, always.
+
+pub mod fold;
+pub mod infer;
+pub mod init;
+pub mod interp;
 
 use crate::entity::{EntityVec, entity};
-use crate::infer::{TypeError, infer};
+use crate::graph::infer::{TypeError, infer};
 use crate::scalar::{BinaryOp, ReduceOp, UnaryOp};
 use serde::{Deserialize, Serialize};
 use std::fmt;

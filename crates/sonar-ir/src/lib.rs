@@ -10,20 +10,14 @@
 //! | [`schedule`] | lists of steps that turn one loop program into another |
 //! | [`plan`] | a whole model: kernels, memory, and the order of calls |
 //!
-//! [`machine`] is no language: it is the record of what a machine can do.
+//! [`machine`] is not a language: it records what a machine can do.
 //!
-//! What each language means is said by its interpreter: [`interp`], [`loops_interp`], [`tile_interp`]. What is well-formed
-//! is said by [`verify`], and what type an operator gives by [`infer`], each the only place that does.
+//! An interpreter says what each language means: [`graph::interp`], [`loops::interp`], [`tile::interp`]. [`verify`] says what is
+//! well-formed, and [`graph::infer`] what type an operator gives. Each is the only place that does.
 
-pub mod canonical;
 pub mod entity;
-pub mod fold;
 pub mod graph;
-pub mod infer;
-pub mod init;
-pub mod interp;
 pub mod loops;
-pub mod loops_interp;
 pub mod machine;
 pub mod plan;
 pub mod print;
@@ -34,7 +28,6 @@ pub mod space;
 pub mod tensor;
 pub mod text;
 pub mod tile;
-pub mod tile_interp;
 pub mod verify;
 
 pub use graph::{Dim, Graph, Init, Node, NodeId, Op, TensorType, Term};

@@ -9,6 +9,8 @@
 //! - [`Expr::Acc`] occurs only in [`Reduce::finish`];
 //! - a buffer of kind [`BufferKind::Input`] is never written.
 
+pub mod interp;
+
 use crate::entity::{EntityVec, entity};
 use crate::scalar::{BinaryOp, ReduceOp, UnaryOp, any_f32};
 use crate::tile::Tile;

@@ -47,15 +47,16 @@
 //! repetition `as $layer` puts `layer0.`, `layer1.`, …; where a tensor is carried through a repetition its own name adds nothing.
 //! Names that would still be equal are numbered.
 
+pub mod canonical;
 mod elaborate;
 mod scalars;
 mod topology;
 
 use crate::graph::Graph;
+use crate::text::error::{Error, Fault, nearest};
 use crate::text::ops::Constant;
 use crate::text::parser::{parse_file, parse_pairs, parse_value};
 use crate::text::syntax::{File, Let, LetValue, Name, Value};
-use crate::text::{Error, Fault, nearest};
 pub(crate) use scalars::Scope;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -194,7 +195,7 @@ impl Space {
     ///
     /// This is the text that NAS-Bench-201's authors use, to the letter. It is not equality of functions: it takes a batch
     /// normalisation of zeros for zeros, and one convolution used twice for two convolutions with separate weights; but it
-    /// tells apart `x` and a sum of `x` with zeros. [`canonical::key`](crate::canonical::key) does neither.
+    /// tells apart `x` and a sum of `x` with zeros. [`canonical::key`](crate::space::canonical::key) does neither.
     pub fn topology(&self, candidate: &Assignment) -> Result<Option<String>, Error> {
         let Some(graph) = self.file.topology else { return Ok(None) };
         let build = || topology::expression(&self.file, graph, &self.globals(candidate)?);

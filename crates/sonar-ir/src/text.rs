@@ -68,8 +68,8 @@
 //!
 //! What `let`, `choose`, `repeat` and calls mean is the matter of [`crate::space`].
 
-mod error;
-mod lexer;
+pub(crate) mod error;
+pub(crate) mod lexer;
 pub(crate) mod ops;
 pub(crate) mod parser;
 mod print;
@@ -77,8 +77,6 @@ mod rule;
 pub(crate) mod syntax;
 
 pub use error::{Error, Span};
-pub(crate) use error::{Fault, nearest};
-pub(crate) use lexer::TensorName;
 pub use rule::{Condition, Pattern, RuleText, parse_rules};
 
 use crate::graph::Graph;

@@ -10,6 +10,8 @@
 //! - `masked` and `fill` instructions appear only if `tail` is in `1..lanes`;
 //! - loops nest at most [`Tile::MAX_DEPTH`] deep, and pointers number at most [`Tile::MAX_POINTERS`].
 
+pub mod interp;
+
 use crate::entity::entity;
 use crate::scalar::{BinaryOp, UnaryOp, any_f32, named_ops};
 use serde::{Deserialize, Serialize};

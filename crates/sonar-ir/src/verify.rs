@@ -2,7 +2,7 @@
 //!
 //! A **graph** is well-formed if
 //! - every operand of a node and every output exists, and operands come before the node;
-//! - every node's type is what [`crate::infer::infer`] says; only the leading axis of a declared type is the batch,
+//! - every node's type is what [`crate::graph::infer::infer`] says; only the leading axis of a declared type is the batch,
 //!   and that of a parameter is not;
 //! - every extent is at least 1, and no tensor has more than [`MAX_ELEMENTS`] elements (the batch counting as 1);
 //! - inputs and parameters have names, and no two share one.

@@ -1,7 +1,7 @@
 //! Which graphs have the same canonical form, and which do not.
 
 use proptest::prelude::*;
-use sonar_ir::canonical::key;
+use sonar_ir::space::canonical::key;
 use sonar_ir::text::parse_graph;
 use sonar_ir::{Graph, Op};
 

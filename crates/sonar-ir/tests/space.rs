@@ -1,7 +1,7 @@
 //! Search spaces: decisions, parameters, names, and the two spaces that are shipped.
 
 use expect_test::{Expect, expect};
-use sonar_ir::canonical;
+use sonar_ir::space::canonical;
 use sonar_ir::space::{Assignment, Space};
 use sonar_ir::text::parse_graph;
 use sonar_ir::{Dim, Graph, NodeId, Op};

@@ -1,7 +1,7 @@
 //! What can be wrong with an ONNX file.
 
 use sonar_files::ReadError;
-use sonar_ir::infer::TypeError;
+use sonar_ir::graph::infer::TypeError;
 use std::error::Error;
 use std::fmt;
 use thiserror::Error;

@@ -2,10 +2,10 @@
 //!
 //! `cargo run --release -p sonar-rewrite --example canonical [cells]`
 
-use sonar_ir::canonical;
 use sonar_ir::entity::EntityVec;
 use sonar_ir::graph::{Graph, NodeId, Op};
 use sonar_ir::space::Space;
+use sonar_ir::space::canonical;
 use sonar_rewrite::canonical_key;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -45,7 +45,7 @@ fn count(what: &str, space: &Space) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The graph in which the batch normalisation of zeros gives zeros.
-fn dead_edges_as_zeros(graph: &Graph) -> Result<Graph, sonar_ir::infer::TypeError> {
+fn dead_edges_as_zeros(graph: &Graph) -> Result<Graph, sonar_ir::graph::infer::TypeError> {
     let mut result = Graph::new(graph.name.clone());
     let mut ids: EntityVec<NodeId, NodeId> = EntityVec::new();
     for node in &graph.nodes {

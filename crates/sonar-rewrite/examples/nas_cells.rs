@@ -4,9 +4,9 @@
 //!
 //! `cargo run --release -p sonar-rewrite --example nas_cells [CELLS [NETWORKS]]`
 
+use sonar_ir::graph::{init, interp};
 use sonar_ir::space::Space;
 use sonar_ir::text::parse_graph;
-use sonar_ir::{init, interp};
 use sonar_rewrite::{Options, Report, StopReason, rewrite};
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! The errors of rewriting.
 
-use sonar_ir::infer::TypeError;
+use sonar_ir::graph::infer::TypeError;
 use sonar_ir::verify::VerifyError;
 use thiserror::Error;
 

@@ -1,9 +1,11 @@
 //! Which architectures share a canonical key.
 
+use sonar_ir::graph::{init, interp};
+use sonar_ir::space::canonical;
 use sonar_ir::space::{Assignment, Space};
 use sonar_ir::tensor::{Tensor, Values};
 use sonar_ir::text::parse_graph;
-use sonar_ir::{Graph, NodeId, canonical, init, interp};
+use sonar_ir::{Graph, NodeId};
 use sonar_rewrite::canonical::normal_form;
 use sonar_rewrite::canonical_key;
 use std::collections::{BTreeMap, HashMap};

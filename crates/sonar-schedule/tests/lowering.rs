@@ -11,7 +11,7 @@ fn unscheduled_programs_agree_with_the_reference() {
     for (name, graph) in graphs() {
         let mut rng = StdRng::seed_from_u64(7);
         let values = random_values(&graph, &mut rng);
-        let expected = sonar_ir::interp::run(&graph, &values).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let expected = sonar_ir::graph::interp::run(&graph, &values).unwrap_or_else(|e| panic!("{name}: {e}"));
         let tasks = sonar_schedule::tasks(&graph).unwrap_or_else(|e| panic!("{name}: {e}"));
         let found = run_tasks(&tasks, &values, &mut |task| task.program.clone());
         for (found, expected) in found.iter().zip(&expected) {

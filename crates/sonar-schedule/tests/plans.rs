@@ -29,7 +29,7 @@ fn run(plan: &Plan, graph: &Graph, values: &Values) -> Vec<Vec<f32>> {
                 SlotKind::Arena { offset } => arena[*offset..offset + slot.len()].to_vec(),
             });
         }
-        sonar_ir::loops_interp::run(program, &mut args).expect("it runs");
+        sonar_ir::loops::interp::run(program, &mut args).expect("it runs");
         // Temporaries destroy what is in their place.
         let temporaries = program.buffers.iter().filter(|b| b.kind == BufferKind::Temp);
         let scratch: usize = temporaries.map(|b| b.len.next_multiple_of(16)).sum();
@@ -46,7 +46,7 @@ fn run(plan: &Plan, graph: &Graph, values: &Values) -> Vec<Vec<f32>> {
 
 fn check(name: &str, graph: &Graph) -> Plan {
     let values = random_values(graph, &mut StdRng::seed_from_u64(5));
-    let expected = sonar_ir::interp::run(graph, &values).expect("the reference runs");
+    let expected = sonar_ir::graph::interp::run(graph, &values).expect("the reference runs");
     let tasks = tasks(graph).expect("it lowers");
     let programs = tasks.tasks.iter().map(|task| default_program(task, &Options::new(16)).1).collect();
     let plan = plan(&tasks, programs);

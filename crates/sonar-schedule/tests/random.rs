@@ -88,7 +88,7 @@ proptest! {
         let mut rng = StdRng::seed_from_u64(seed);
         let graph = random_graph(&mut rng);
         let values = random_values(&graph, &mut rng);
-        let expected = sonar_ir::interp::run(&graph, &values).expect("the reference runs");
+        let expected = sonar_ir::graph::interp::run(&graph, &values).expect("the reference runs");
         let tasks = tasks(&graph).expect("it lowers");
         let lanes = [4, 8, 16][rng.random_range(0..3)];
         let found = run_tasks(&tasks, &values, &mut |task| {

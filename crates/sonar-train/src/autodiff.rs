@@ -15,8 +15,8 @@ mod layer_norm;
 use crate::build::{add, div, extents, filled_like, mul, number, per_channel, scale, sub, unary, unbroadcast};
 use crate::error::TrainError;
 use sonar_ir::entity::EntityVec;
+use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, Node, NodeId, Op};
-use sonar_ir::infer::TypeError;
 use sonar_ir::{BinaryOp, Dim, ReduceOp, UnaryOp};
 
 /// Appends the gradients of `loss` by each of `wrt` and returns them in that order; each has the type of what it is taken by.

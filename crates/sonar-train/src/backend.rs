@@ -1,7 +1,8 @@
 //! How graphs are run: the seam between training and whatever compiles. Training itself knows no machine.
 
 use crate::error::TrainError;
-use sonar_ir::{Graph, NodeId, Tensor, Values, interp};
+use sonar_ir::graph::interp;
+use sonar_ir::{Graph, NodeId, Tensor, Values};
 
 /// Something that turns graphs into executables.
 pub trait Backend {

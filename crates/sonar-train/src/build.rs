@@ -1,8 +1,8 @@
 //! Small words for writing graphs by hand: arithmetic on node ids, copying, and sharing of equal nodes.
 
 use sonar_ir::entity::EntityVec;
+use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, Node, NodeId, Op, TensorType};
-use sonar_ir::infer::TypeError;
 use sonar_ir::{BinaryOp, Dim, ReduceOp, UnaryOp};
 use std::collections::HashMap;
 

@@ -6,6 +6,7 @@
 //! | [`cifar`] | the binary formats of CIFAR-10 and CIFAR-100 |
 //! | `folder` | which files of a folder are a data set |
 //! | `dataset` | images in three parts |
+//! | `part` | the names of the parts |
 //! | [`augment`] | random flips, crops and cut-outs |
 //!
 //! Pixels stay bytes; they are normalised by the training images' mean and deviation when a batch is filled.
@@ -15,9 +16,11 @@ pub mod cifar;
 mod dataset;
 mod folder;
 pub mod idx;
+pub(crate) mod part;
 
 pub use cifar::Variant;
-pub use dataset::{Dataset, Images, Part};
+pub use dataset::{Dataset, Images};
+pub use part::Part;
 
 use crate::error::{DataProblem, TrainError};
 use dataset::Labels;

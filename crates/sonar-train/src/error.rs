@@ -1,8 +1,8 @@
 //! Everything that can go wrong while a network is differentiated, trained or fed.
 
-use crate::data::Part;
+use crate::data::part::Part;
 use sonar_ir::TensorType;
-use sonar_ir::infer::TypeError;
+use sonar_ir::graph::infer::TypeError;
 use std::path::PathBuf;
 use thiserror::Error;
 

@@ -15,8 +15,8 @@ use optimizer::{Optimizer, OptimizerState, blend, declare_state};
 use recompute::recompute_cheap_values;
 use sonar_ir::ReduceOp;
 use sonar_ir::entity::EntityVec;
+use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, Node, NodeId, Op, TensorType};
-use sonar_ir::infer::TypeError;
 use std::collections::HashSet;
 
 /// Share of a running statistic that one batch does not replace.

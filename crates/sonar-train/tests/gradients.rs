@@ -3,9 +3,10 @@
 //! The difference quotient is itself a graph, `(f(x + h·v) − f(x − h·v)) / 2h` for a random direction `v`, run on the reference
 //! interpreter, which computes in double precision and rounds only what a graph returns. It must equal `⟨∇f(x), v⟩`.
 
+use sonar_ir::graph::infer::TypeError;
+use sonar_ir::graph::interp;
 use sonar_ir::graph::{Conv2dAttrs, Graph, NodeId, Op, PoolAttrs, TensorType};
-use sonar_ir::infer::TypeError;
-use sonar_ir::{BinaryOp, Dim, ReduceOp, Tensor, UnaryOp, Values, interp};
+use sonar_ir::{BinaryOp, Dim, ReduceOp, Tensor, UnaryOp, Values};
 use sonar_train::TrainError;
 use sonar_train::autodiff::gradients;
 use sonar_train::rng::Rng;
@@ -126,8 +127,10 @@ fn convolution() {
 fn gradients_of_convolution_are_differentiable_again() {
     for (attrs, x, w) in convolutions() {
         let types = [TensorType::fixed(&x), TensorType::fixed(&w)];
-        let y =
-            sonar_ir::infer::infer(&Op::Conv2d(attrs), &[&types[0], &types[1]]).expect("well typed").extents().expect("bound");
+        let y = sonar_ir::graph::infer::infer(&Op::Conv2d(attrs), &[&types[0], &types[1]])
+            .expect("well typed")
+            .extents()
+            .expect("bound");
         check_op(Op::Conv2dGradInput(attrs, [x[1], x[2]]), &[&y, &w]);
         check_op(Op::Conv2dGradWeight(attrs, [w[0], w[1]]), &[&x, &y]);
     }
@@ -187,7 +190,7 @@ fn pooling() {
             check_op(Op::AvgPool(attrs), &[&x]);
             check_op(Op::MaxPool(attrs), &[&x]);
             let ty = TensorType::fixed(&x);
-            let y = sonar_ir::infer::infer(&Op::AvgPool(attrs), &[&ty]).expect("well typed").extents().expect("bound");
+            let y = sonar_ir::graph::infer::infer(&Op::AvgPool(attrs), &[&ty]).expect("well typed").extents().expect("bound");
             check_op(Op::AvgPoolGrad(attrs, [x[1], x[2]]), &[&y]);
         }
     }

@@ -1,7 +1,8 @@
 //! Training on the reference interpreter: steps, epochs, divergence, checkpoints.
 
 use sonar_ir::graph::{Conv2dAttrs, Graph, NodeId, Op, PoolAttrs, TensorType};
-use sonar_ir::{BinaryOp, Dim, Init, Tensor, UnaryOp, Values, init, interp};
+use sonar_ir::graph::{init, interp};
+use sonar_ir::{BinaryOp, Dim, Init, Tensor, UnaryOp, Values};
 use sonar_train::data::Images;
 use sonar_train::data::augment::Augment;
 use sonar_train::rng::Rng;

@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p sonar-tune --example deploy`
 
-use sonar_ir::{init, text};
+use sonar_ir::graph::init;
+use sonar_ir::text;
 use sonar_tune::{CompileOptions, Target, compile};
 use std::error::Error;
 use std::thread;

@@ -2,7 +2,7 @@
 
 use crate::schedules::Failures;
 use sonar_codegen::CodegenError;
-use sonar_ir::fold::FoldError;
+use sonar_ir::graph::fold::FoldError;
 use sonar_ir::verify::VerifyError;
 use sonar_measure::MeasureError;
 use sonar_rewrite::RewriteError;

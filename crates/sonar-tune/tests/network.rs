@@ -1,7 +1,8 @@
 //! Rewriting with measured costs: kernels that could win are timed, and what is found is remembered.
 
 use sonar_codegen::Target;
-use sonar_ir::{Graph, init, text};
+use sonar_ir::graph::init;
+use sonar_ir::{Graph, text};
 use sonar_measure::{FakeClock, FakeMeasurer, Job, MeasureError, Measurer, Outcome, Records, SystemClock};
 use sonar_tune::networks::NativeModels;
 use sonar_tune::{CompileOptions, RewriteLevel, Tuner, TunerOptions, lower, networks, recorded};

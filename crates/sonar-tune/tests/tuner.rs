@@ -285,7 +285,7 @@ fn a_network_is_never_slower_tuned_than_untuned() {
     let weights: Vec<(TaskId, f64)> = lowered.tasks.tasks.iter().map(|task| (tuner.add(task).unwrap(), 1.0)).collect();
     run(&mut tuner, &weights, trials(20));
     let ids: Vec<TaskId> = weights.iter().map(|weight| weight.0).collect();
-    let params = sonar_ir::init::params(&graph, 1);
+    let params = sonar_ir::graph::init::params(&graph, 1);
     let models = &mut sonar_tune::networks::NativeModels::new(params, 1);
     let go_on = &mut || ControlFlow::Continue(());
     let time = Duration::from_secs(3);

@@ -124,7 +124,7 @@ fn over_and_over(lanes: usize, elements: usize, times: u32, pointers: &[Ptr], mu
 mod tests {
     use super::*;
     use sonar_ir::loops::BufId;
-    use sonar_ir::tile_interp::{self, Address};
+    use sonar_ir::tile::interp::{self, Address};
 
     /// Elements of three iterations with four lanes.
     const ELEMENTS: usize = 3 * UNROLLED as usize * 4;
@@ -134,7 +134,7 @@ mod tests {
         let data: Vec<f32> = (0..ELEMENTS).map(|i| (i % 7) as f32).collect();
         let mut memory = vec![data, vec![0.0; ELEMENTS]].into();
         let pointers = [0, 1].map(|buffer| Address { buffer: BufId(buffer), element: 0 });
-        tile_interp::run(tile, &mut memory, &pointers).expect("the tile is valid and stays within its data");
+        interp::run(tile, &mut memory, &pointers).expect("the tile is valid and stays within its data");
         (memory[BufId(0)].clone(), memory[BufId(1)].clone())
     }
 

@@ -5,9 +5,10 @@ mod models;
 mod tiles;
 
 use sonar_codegen::{CompiledKernel, Target};
+use sonar_ir::BinaryOp;
 use sonar_ir::entity::EntityVec;
+use sonar_ir::loops::interp;
 use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind, Program, Stmt, Var};
-use sonar_ir::{BinaryOp, loops_interp};
 use std::sync::Arc;
 
 /// The targets that this machine runs.
@@ -84,7 +85,7 @@ fn compiled(program: &Program, target: &Target, threads: usize, mut args: Vec<Ve
 /// Compares the compiled program with the interpreter.
 fn compare(program: &Program, target: &Target, args: Vec<Vec<f32>>) {
     let mut expected = args.clone();
-    loops_interp::run(program, &mut expected).unwrap();
+    interp::run(program, &mut expected).unwrap();
     let found = compiled(program, target, 1, args);
     for (buffer, (expected, found)) in expected.iter().zip(&found).enumerate() {
         for (i, (e, f)) in expected.iter().zip(found).enumerate() {

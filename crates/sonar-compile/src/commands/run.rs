@@ -6,7 +6,8 @@ use crate::json::{number, numbers};
 use crate::model::compiled::prepare;
 use crate::terminal::output::outln;
 use serde_json::json;
-use sonar_ir::{Tensor, interp};
+use sonar_ir::Tensor;
+use sonar_ir::graph::interp;
 
 /// Numbers of an output that are printed.
 const SHOWN: usize = 16;

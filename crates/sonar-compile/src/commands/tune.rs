@@ -11,7 +11,7 @@ use crate::terminal::output::{out, outln};
 use crate::terminal::stderr;
 use crate::terminal::table::{Align, render};
 use serde_json::{Value, json};
-use sonar_ir::init;
+use sonar_ir::graph::init;
 use sonar_measure::worker::Overheads;
 use sonar_measure::{Clock, Measurer, Planted, Summary, SystemClock, WorkerMeasurer, WorkerOptions, stats};
 use sonar_schedule::Task;

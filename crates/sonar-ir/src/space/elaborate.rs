@@ -4,9 +4,10 @@ use super::scalars::Scope;
 use crate::entity::Entity;
 use crate::graph::{Dim, Graph, Init, NodeId, Op, TensorType};
 use crate::scalar::BinaryOp;
+use crate::text::error::{Fault, Span, nearest};
+use crate::text::lexer::TensorName;
 use crate::text::ops::{Constant, Given, check_elements, read, read_shape};
 use crate::text::syntax::{Argument, Expr, ExprKind, File, GraphDef, Name, Port, Statement, TensorDef, Type, Value, ValueKind};
-use crate::text::{Fault, Span, TensorName, nearest};
 use std::collections::{HashMap, HashSet};
 
 /// A graph has at most so many nodes.

@@ -1,8 +1,8 @@
 //! The numbers and words of a text: scopes and arithmetic.
 
+use crate::text::error::{Fault, nearest};
 use crate::text::ops::{Constant, Given};
 use crate::text::syntax::{Attribute, Name, Operator, Value, ValueKind};
-use crate::text::{Fault, nearest};
 use std::collections::HashMap;
 
 /// What the `$` names stand for at one place: those of a graph, which hide those of the file.

@@ -7,12 +7,13 @@
 //! It is not equality of functions. It merges cells that are not the same: two convolutions of one tensor have separate weights,
 //! while one convolution used twice has not; and a batch normalisation of zeros is not zero. It also keeps apart cells that are
 //! the same: a sum of zeros and something is another text than that something, and how sums are nested can show in the order of
-//! the terms. [`crate::canonical::key`] does neither.
+//! the terms. [`crate::space::canonical::key`] does neither.
 
 use super::elaborate::chosen;
 use super::scalars::Scope;
+use crate::text::error::{Fault, Span};
+use crate::text::lexer::TensorName;
 use crate::text::syntax::{Argument, Expr, ExprKind, File, GraphDef, Port, Statement};
-use crate::text::{Fault, Span, TensorName};
 use std::collections::HashMap;
 
 /// What is zero.

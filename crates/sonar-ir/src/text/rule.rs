@@ -18,10 +18,10 @@
 //! # Ok::<(), sonar_ir::text::Error>(())
 //! ```
 
+use super::error::{Error, Fault, Span, nearest};
 use super::ops::{Constant, read};
 use super::parser;
 use super::syntax::{Comparand, ConditionDef, Expr, ExprKind, Name, RuleDef, TensorDef};
-use super::{Error, Fault, nearest};
 use crate::graph::Op;
 use crate::scalar::BinaryOp;
 use crate::space::Scope;
@@ -149,7 +149,7 @@ fn index(name: &str, values: &[String]) -> Option<usize> {
     values.iter().position(|value| value == name)
 }
 
-fn unknown(name: &str, span: super::Span, values: &[String]) -> Fault {
+fn unknown(name: &str, span: Span, values: &[String]) -> Fault {
     let fault = Fault::new(span, format!("`%{name}` is not on the left side"));
     match nearest(name, values.iter().map(String::as_str)) {
         Some(near) => fault.help(format!("did you mean `%{near}`?")),

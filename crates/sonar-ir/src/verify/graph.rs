@@ -2,8 +2,8 @@
 
 use super::{MAX_ELEMENTS, VerifyError};
 use crate::entity::Entity;
+use crate::graph::infer::{TypeError, infer};
 use crate::graph::{Dim, Graph, Node, NodeId, Op, TensorType};
-use crate::infer::{TypeError, infer};
 use std::collections::BTreeSet;
 use thiserror::Error;
 

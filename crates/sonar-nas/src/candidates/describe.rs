@@ -22,7 +22,7 @@ pub fn instantiate(space: &Space, assignment: &Assignment) -> Result<Graph, Eval
 /// The graph of an assignment with its structure key.
 pub fn sketch(space: &Space, assignment: &Assignment) -> Result<Sketch, EvaluateError> {
     let graph = instantiate(space, assignment)?;
-    Ok(Sketch { assignment: assignment.clone(), structure: sonar_ir::canonical::key(&graph), graph })
+    Ok(Sketch { assignment: assignment.clone(), structure: sonar_ir::space::canonical::key(&graph), graph })
 }
 
 /// What is known of an architecture before it is trained or timed. Its key takes rewriting.

@@ -7,8 +7,9 @@ use crate::candidates::measured::{Cost, Latency};
 use crate::candidates::{Candidate, CandidateId};
 use crate::error::EvaluateError;
 use crate::executors::{Timed, TuneJob};
+use sonar_ir::Graph;
+use sonar_ir::graph::init;
 use sonar_ir::machine::Machine;
-use sonar_ir::{Graph, init};
 use sonar_measure::{Budget, Summary};
 use sonar_tune::{
     CompileOptions, Context, Limits, Lowered, Pass, StopReason, Target, TaskId, TuneError, Tuner, generate, lower,

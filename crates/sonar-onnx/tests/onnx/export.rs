@@ -3,7 +3,8 @@
 use super::support::*;
 use prost::Message;
 use sonar_ir::graph::Conv2dAttrs;
-use sonar_ir::{Dim, Graph, Init, Op, Tensor, TensorType, Values, init, interp};
+use sonar_ir::graph::{init, interp};
+use sonar_ir::{Dim, Graph, Init, Op, Tensor, TensorType, Values};
 use sonar_onnx::proto::ModelProto;
 use sonar_onnx::{ExportError, ImportOptions, export, export_model, import_model};
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! How the tests write models, run them, and compute what should come out.
 
-use sonar_ir::{Tensor, interp};
+use sonar_ir::Tensor;
+use sonar_ir::graph::interp;
 use sonar_onnx::proto::*;
 use sonar_onnx::{ImportError, ImportOptions, Imported, import_model};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Recognising graphs that compute the same function of their weights, by the laws of linear algebra.
 //!
-//! [`canonical_key`] brings a graph to a normal form in an e-graph and takes the [structural key](sonar_ir::canonical::key) of that.
+//! [`canonical_key`] brings a graph to a normal form in an e-graph and takes the [structural key](sonar_ir::space::canonical::key) of that.
 //! The laws (`LAWS`, beside the rules) all push scales and means inwards, until sums are outermost and flat; per class the flattest sum is taken, and
 //! a convolution before a mean. So graphs share a key if these laws make them one, after a renaming of parameters that keeps
 //! which uses share a parameter. Every law is an equality in real arithmetic: graphs of one key compute one function. Where

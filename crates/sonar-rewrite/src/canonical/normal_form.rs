@@ -11,10 +11,11 @@ use crate::rules::{Limits, Rule, saturate};
 use crate::segments::{assemble, simplify, split_where};
 use egg::Id;
 use sonar_ir::entity::EntityVec;
+use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId, Op};
-use sonar_ir::infer::TypeError;
 use sonar_ir::scalar::BinaryOp;
-use sonar_ir::{canonical, verify};
+use sonar_ir::space::canonical;
+use sonar_ir::verify;
 use std::collections::HashMap;
 use std::time::Duration;
 

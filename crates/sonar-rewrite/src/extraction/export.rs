@@ -3,8 +3,8 @@
 use super::selection::Selection;
 use crate::language::{EGraph, EOp, is_sum, is_weight};
 use egg::Id;
+use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId, Op};
-use sonar_ir::infer::TypeError;
 use sonar_ir::scalar::BinaryOp;
 use std::collections::HashMap;
 

@@ -9,8 +9,8 @@
 
 use super::uniform;
 use egg::{DidMerge, Id, Language};
+use sonar_ir::graph::infer::infer;
 use sonar_ir::graph::{NodeId, Op, TensorType};
-use sonar_ir::infer::infer;
 use sonar_ir::rounding::rounds_on_purpose;
 use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};

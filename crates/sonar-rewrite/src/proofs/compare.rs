@@ -4,7 +4,7 @@ use super::claim::{Claim, Step};
 use crate::error::RewriteError;
 use crate::rules::Soundness;
 use sonar_ir::graph::{Graph, NodeId, Op};
-use sonar_ir::{init, interp};
+use sonar_ir::graph::{init, interp};
 
 /// By how much numbers in double precision may differ, as a share of the largest.
 const ROUNDING: f64 = 1e-9;

@@ -2,8 +2,8 @@
 
 use super::split::Segment;
 use sonar_ir::entity::EntityVec;
+use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId, Op};
-use sonar_ir::infer::TypeError;
 use std::collections::HashMap;
 
 /// The whole graph again: its inputs, parameters and constants, and one graph for each segment.

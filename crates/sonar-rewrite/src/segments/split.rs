@@ -6,8 +6,8 @@
 
 use crate::rules::Rule;
 use sonar_ir::entity::EntityVec;
+use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId, Op};
-use sonar_ir::infer::TypeError;
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 use std::collections::BTreeMap;
 

@@ -11,10 +11,11 @@ use crate::{Cost, KernelShape, Options, RULES, Rule, Soundness, rewrite};
 use egg::Id;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use sonar_ir::graph::interp;
 use sonar_ir::graph::{Dim, Graph, NodeId, Op};
 use sonar_ir::scalar::{BinaryOp, ReduceOp, UnaryOp};
 use sonar_ir::tensor::Tensor;
-use sonar_ir::{interp, text};
+use sonar_ir::text;
 use std::collections::HashMap;
 
 /// Draws of special values for each graph.

@@ -3,8 +3,8 @@
 use super::build::Builder;
 use super::{kernels, patient, random_values};
 use crate::{Options, RULES, Rewritten, Rule, rewrite};
+use sonar_ir::graph::interp;
 use sonar_ir::graph::{Conv2dAttrs, Dim, Graph, NodeId, Op, PoolAttrs};
-use sonar_ir::interp;
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
 /// Rounds what it is added to, to an integer.

@@ -3,6 +3,8 @@
 pub(crate) mod layout;
 pub(crate) mod operators;
 mod partition;
+pub(crate) mod stage;
 mod task;
 
-pub use task::{Kernel, Task, TaskId, TaskKind, Tasks, Value, tasks, unfused_tasks};
+pub use stage::{TaskKind, Value};
+pub use task::{Kernel, Task, TaskId, Tasks, tasks, unfused_tasks};

@@ -2,12 +2,13 @@
 
 use sonar_ir::entity::{EntityVec, entity};
 use sonar_ir::loops::{BufferKind, Program};
-use sonar_ir::{Graph, NodeId, Op};
+use sonar_ir::{Graph, Op};
 
 use crate::error::LowerError;
 use crate::footprints::flops;
-use crate::lowering::operators::{Stage, lower, lower_copy};
+use crate::lowering::operators::{lower, lower_copy};
 use crate::lowering::partition::{Partition, apart, partition};
+use crate::lowering::stage::{Stage, TaskKind, Value};
 
 /// A loop program to find a schedule for; kernels that compute the same thing share one.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,30 +25,6 @@ pub struct Task {
     pub bytes: u64,
     /// What sort of computation it is, for people.
     pub kind: TaskKind,
-}
-
-/// Sorts of computation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TaskKind {
-    /// Sums of products: convolutions, matrix products, their gradients.
-    Contraction,
-    /// Poolings and their gradients.
-    Window,
-    /// Reductions, statistics, softmax.
-    Reduction,
-    /// A function of each element.
-    Elementwise,
-    /// Copies.
-    Movement,
-}
-
-/// A tensor that a kernel reads or writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Value {
-    /// The value of a node of the graph that has memory of its own: no reshape, nor another view.
-    Node(NodeId),
-    /// A tensor between two stages of one node; an index into [`Tasks::internals`].
-    Internal(usize),
 }
 
 entity! {

@@ -42,7 +42,7 @@ pub fn run_program(program: &Program, seed: u64) -> Vec<f32> {
             _ => {}
         }
     }
-    sonar_ir::loops_interp::run(program, &mut args).unwrap_or_else(|e| panic!("{e}\n{program}"));
+    sonar_ir::loops::interp::run(program, &mut args).unwrap_or_else(|e| panic!("{e}\n{program}"));
     args.pop().expect("a program has an output")
 }
 
@@ -68,7 +68,7 @@ pub fn run_tasks(tasks: &Tasks, values: &Values, program_of: &mut dyn FnMut(&Tas
         // A concatenation is written part by part.
         args.push(memory.remove(&kernel.output).unwrap_or_else(|| vec![f32::NAN; tasks.len_of(kernel.output)]));
         sonar_ir::verify::program(&program).unwrap_or_else(|e| panic!("{e}\n{program}"));
-        sonar_ir::loops_interp::run(&program, &mut args).unwrap_or_else(|e| panic!("{e}\n{program}"));
+        sonar_ir::loops::interp::run(&program, &mut args).unwrap_or_else(|e| panic!("{e}\n{program}"));
         memory.insert(kernel.output, args.pop().expect("the output"));
     }
     tasks.outputs.iter().map(|output| memory[output].clone()).collect()
@@ -171,7 +171,7 @@ pub fn graphs() -> Vec<(&'static str, Graph)> {
             let w = s.param(&[k, k, ci / attrs.groups, co]);
             s.op(Op::Conv2d(attrs), &[x, w])
         });
-        let oh = sonar_ir::infer::window(hw, 2 * attrs.pad[0], k, attrs.dilation[0], attrs.stride[0]).expect("it fits");
+        let oh = sonar_ir::graph::infer::window(hw, 2 * attrs.pad[0], k, attrs.dilation[0], attrs.stride[0]).expect("it fits");
         case(name, &|s| {
             let dy = s.input(&[n, oh, oh, co]);
             let w = s.input(&[k, k, ci / attrs.groups, co]);
@@ -304,7 +304,7 @@ pub fn graphs() -> Vec<(&'static str, Graph)> {
         ("pool stride pad", pool(3, 2, 1, false)),
         ("pool include pad", pool(3, 2, 1, true)),
     ] {
-        let oh = sonar_ir::infer::window(7, 2 * attrs.pad[0], attrs.kernel[0], 1, attrs.stride[0]).expect("it fits");
+        let oh = sonar_ir::graph::infer::window(7, 2 * attrs.pad[0], attrs.kernel[0], 1, attrs.stride[0]).expect("it fits");
         case(name, &|s| {
             let x = s.input(&[2, 7, 7, 20]);
             s.op(Op::AvgPool(attrs), &[x])

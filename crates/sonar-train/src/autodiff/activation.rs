@@ -2,8 +2,8 @@
 
 use crate::build::{add, mul, number, scale, sub, unary};
 use sonar_ir::UnaryOp;
+use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId};
-use sonar_ir::infer::TypeError;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
 
 /// The derivative of an activation at `x`. At the ends of the middle part of `hard_swish` it is that of the part further left.

@@ -1,8 +1,8 @@
 //! The gradients of attention, by way of the products and the softmax that it is made of.
 
 use crate::build::{mul, scale, sub, unbroadcast};
+use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId, Op};
-use sonar_ir::infer::TypeError;
 use sonar_ir::{Dim, ReduceOp};
 
 /// Appends the gradients of `y = attention(q, k, v[, mask])` by its operands, in order.

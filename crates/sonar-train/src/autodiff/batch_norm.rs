@@ -10,8 +10,8 @@
 //! Both directions build the statistics from the same expressions, so that sharing of equal nodes leaves one copy.
 
 use crate::build::{add, copy, extents, map_nodes, mul, number, per_channel, scale, sub, unary};
+use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId, Op};
-use sonar_ir::infer::TypeError;
 use sonar_ir::{ReduceOp, UnaryOp};
 
 /// Statistics of each channel (the last axis), of shape `[C]`.

@@ -1,8 +1,8 @@
 //! The gradients of layer normalisation.
 
 use crate::build::{add, mul, number, per_channel, sub, unary};
+use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId, Op};
-use sonar_ir::infer::TypeError;
 use sonar_ir::{ReduceOp, UnaryOp};
 
 /// Appends the gradients of `y = layer_norm(x, gamma, beta)` by its three operands, in order.

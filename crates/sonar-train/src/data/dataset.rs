@@ -2,6 +2,7 @@
 
 use super::augment::{Augment, Distortion};
 use super::hex;
+use crate::data::part::Part;
 use crate::error::DataProblem;
 use crate::rng::Rng;
 use sha2::{Digest, Sha256};
@@ -27,17 +28,6 @@ pub struct Dataset {
     normalised: Vec<[f32; 256]>,
 }
 
-/// What images are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// To learn from.
-    Train,
-    /// To choose between networks by.
-    Validation,
-    /// To judge the chosen ones by; nothing may be decided by it.
-    Test,
-}
-
 /// Images with their labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Images {
@@ -45,17 +35,6 @@ pub struct Images {
     pub pixels: Vec<u8>,
     /// One label for each image.
     pub labels: Vec<u8>,
-}
-
-impl Part {
-    /// Its name in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Part::Train => "training",
-            Part::Validation => "validation",
-            Part::Test => "test",
-        }
-    }
 }
 
 impl Images {

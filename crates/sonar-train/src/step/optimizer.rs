@@ -3,8 +3,8 @@
 use crate::build::{add, declare, div, mul, number, scale, sub, unary};
 use serde::{Deserialize, Serialize};
 use sonar_ir::UnaryOp;
+use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId, Op, TensorType};
-use sonar_ir::infer::TypeError;
 
 /// How weights follow their gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ pub use backend::JitBackend;
 use crate::error::TuneError;
 use sonar_codegen::{CompiledPlan, Context, Model, ObjectFile, Target};
 use sonar_ir::entity::EntityVec;
-use sonar_ir::fold::{self, Folded};
+use sonar_ir::graph::fold::{self, Folded};
 use sonar_ir::machine::Machine;
 use sonar_ir::plan::Plan;
 use sonar_ir::schedule::Schedule;
@@ -136,7 +136,7 @@ impl Deref for Compiled {
 /// let graph = sonar_ir::text::parse_graph(text)?;
 /// let target = Target::native()?;
 /// let compiled = compile(&graph, &CompileOptions { batch: 2, ..CompileOptions::new(&target) })?;
-/// let model = compiled.load(&sonar_ir::init::params(&graph, 1))?;
+/// let model = compiled.load(&sonar_ir::graph::init::params(&graph, 1))?;
 /// let mut output = [0.0; 8];
 /// model.context()?.run(&[&[1.0; 16]], &mut [&mut output])?;
 /// assert!(output.iter().all(|&y| y >= 0.0));

@@ -12,7 +12,7 @@ use crate::report::{dag, egraph};
 use crate::terminal::output::{out, outln, save};
 use kernels::{kernels, refuse_elsewhere};
 use serde_json::json;
-use sonar_ir::canonical;
+use sonar_ir::space::canonical;
 use sonar_rewrite::{Options, RewriteError, canonical_key};
 use std::collections::{HashMap, HashSet};
 

@@ -11,8 +11,8 @@ use crate::language::sum;
 use crate::language::{EGraph, is_sum, is_weight, nodes};
 use crate::rules::matched::Match;
 use egg::Id;
+use sonar_ir::graph::infer::infer;
 use sonar_ir::graph::{Op, TensorType, Term};
-use sonar_ir::infer::infer;
 use sonar_ir::scalar::BinaryOp;
 use sonar_ir::text::{Condition, Pattern, RuleText};
 

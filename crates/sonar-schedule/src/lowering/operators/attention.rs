@@ -5,7 +5,7 @@ use sonar_ir::{BinaryOp, NodeId, ReduceOp, UnaryOp};
 
 use super::Lower;
 use crate::loops::build::{add, at, binary, load, mul, nest, product, unary};
-use crate::lowering::task::TaskKind;
+use crate::lowering::stage::TaskKind;
 
 /// Scores of one head that are in memory at once, at most, if its rows can be divided so.
 const SCORES: usize = 1 << 14;

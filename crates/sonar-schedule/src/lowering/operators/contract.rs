@@ -1,7 +1,7 @@
 //! Convolutions, matrix products and fused sums of them: one reduction with an update for each term.
 
 use sonar_ir::graph::Conv2dAttrs;
-use sonar_ir::infer::window;
+use sonar_ir::graph::infer::window;
 use sonar_ir::loops::{Affine, Expr, Reduce, Stmt, Update};
 use sonar_ir::tile::Tile;
 use sonar_ir::{NodeId, Op, Term, UnaryOp};
@@ -10,7 +10,7 @@ use super::Lower;
 use super::fill::{Image, Placement};
 use super::regions::{Sliding, regions};
 use crate::loops::build::{Axes, add, at, load, mul, nest, product, unary};
-use crate::lowering::task::TaskKind;
+use crate::lowering::stage::TaskKind;
 
 /// Products in one reduction at most; a sum of more is accumulated in several passes, so that a micro-kernel has enough
 /// pointers: two for each product, one for each addend, one for the result.

@@ -7,7 +7,7 @@ use sonar_ir::loops::{Affine, Expr, Reduce, Stmt};
 use super::Lower;
 use super::fill::Placement;
 use crate::loops::build::{at, flat, load, nest, product};
-use crate::lowering::task::{TaskKind, Value};
+use crate::lowering::stage::{TaskKind, Value};
 
 impl Lower<'_> {
     /// `dx[i] = Σ dy[o] · w[k]` over the `o · stride = i + pad - k · dilation`: a convolution at stride 1 of the gradient,

@@ -19,25 +19,15 @@ mod reduce;
 mod regions;
 mod window;
 
-use sonar_ir::loops::{Affine, BufId, BufferKind, Expr, Program, Stmt};
+use sonar_ir::loops::{Affine, BufId, BufferKind, Expr, Stmt};
 use sonar_ir::{Graph, NodeId, Op};
 
 use self::fill::Image;
 use crate::loops::build::{Axes, Builder, load, nest};
 use crate::lowering::layout::{Layout, address};
 use crate::lowering::partition::Partition;
-use crate::lowering::task::{TaskKind, Value};
+use crate::lowering::stage::{Stage, TaskKind, Value};
 use crate::primitives::fuse_into;
-
-/// A program that writes one tensor, and which values it reads.
-pub(crate) struct Stage {
-    pub(crate) program: Program,
-    /// What each input buffer is, in order.
-    pub(crate) inputs: Vec<Value>,
-    /// What the output buffer is.
-    pub(crate) output: Value,
-    pub(crate) kind: TaskKind,
-}
 
 /// The state of lowering one kernel.
 pub(crate) struct Lower<'a> {

@@ -5,7 +5,7 @@ use sonar_ir::loops::{Affine, Expr, Stmt};
 
 use super::Lower;
 use crate::loops::build::{at, nest};
-use crate::lowering::task::TaskKind;
+use crate::lowering::stage::TaskKind;
 
 impl Lower<'_> {
     pub(super) fn transpose(&mut self, anchor: NodeId, perm: &[usize]) {

@@ -6,7 +6,7 @@ use sonar_ir::{BinaryOp, NodeId, ReduceOp, UnaryOp};
 use super::Lower;
 use super::contract::scaled;
 use crate::loops::build::{add, at, binary, flat, load, mul, nest, unary};
-use crate::lowering::task::{TaskKind, Value};
+use crate::lowering::stage::{TaskKind, Value};
 
 impl Lower<'_> {
     /// Stages: the mean of each channel, the reciprocal deviation of each channel, the normalised result.

@@ -6,7 +6,7 @@ use sonar_ir::{NodeId, ReduceOp};
 use super::Lower;
 use super::contract::scaled;
 use crate::loops::build::{at, nest};
-use crate::lowering::task::TaskKind;
+use crate::lowering::stage::TaskKind;
 
 impl Lower<'_> {
     /// Reduces the operand over some axes; the others index the result, in order.

@@ -9,7 +9,7 @@ use super::contract::scaled;
 use super::fill::{Image, Placement};
 use super::regions::{Sliding, regions};
 use crate::loops::build::{Axes, at, binary, flat, load, mul, nest, unary};
-use crate::lowering::task::TaskKind;
+use crate::lowering::stage::TaskKind;
 use std::sync::Arc;
 
 /// Larger than any index of a window element.

@@ -1,8 +1,8 @@
 //! Hand-computed values of every operator, and the identities that tie gradients to what they are gradients of.
 
 use super::*;
+use crate::graph::init;
 use crate::graph::{Dim, Init, PoolAttrs, TensorType};
-use crate::init;
 use proptest::prelude::*;
 
 /// The result of an operator on tensors of these shapes and elements.

@@ -11,7 +11,8 @@ use rand::{RngExt, SeedableRng};
 /// The parameters of a graph as training starts with them.
 ///
 /// ```
-/// use sonar_ir::{Graph, Init, init};
+/// use sonar_ir::graph::init;
+/// use sonar_ir::{Graph, Init};
 ///
 /// let mut graph = Graph::new("f");
 /// graph.param("w", &[3, 3, 8, 16], Init::He);

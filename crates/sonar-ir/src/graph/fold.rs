@@ -1,7 +1,7 @@
 //! Constant folding: what depends on parameters only is computed once, when the weights are known.
 
+use crate::graph::interp::{self, InterpError};
 use crate::graph::{Graph, Init, Node, NodeId, Op};
-use crate::interp::{self, InterpError};
 use crate::tensor::{Tensor, Values};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -34,7 +34,8 @@ pub enum FoldError {
 /// `folded.K` of `main`; names of that form are reserved for it. Nodes that no output needs are left out.
 ///
 /// ```
-/// use sonar_ir::{BinaryOp, Graph, Init, Op, TensorType, fold};
+/// use sonar_ir::graph::fold;
+/// use sonar_ir::{BinaryOp, Graph, Init, Op, TensorType};
 ///
 /// // x + (a + b)
 /// let mut graph = Graph::new("f");
@@ -107,7 +108,7 @@ impl Folded {
 mod tests {
     use super::*;
     use crate::graph::TensorType;
-    use crate::init;
+    use crate::graph::init;
     use crate::scalar::{BinaryOp, UnaryOp};
     use crate::verify;
 

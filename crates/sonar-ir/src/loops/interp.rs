@@ -2,12 +2,12 @@
 //!
 //! Expressions and accumulators are computed in double precision, within the range of single precision, and rounded to `f32`
 //! where they are stored; micro-kernels
-//! run on [`crate::tile_interp`]. Memory that a program must write before it reads it starts as not-a-number.
+//! run on [`crate::tile::interp`]. Memory that a program must write before it reads it starts as not-a-number.
 
 use crate::entity::EntityVec;
 use crate::loops::*;
 use crate::scalar::in_f32_range;
-use crate::tile_interp::{self, Address, TileError};
+use crate::tile::interp::{Address, TileError, run_verified};
 use crate::verify::{self, VerifyError};
 use thiserror::Error;
 
@@ -62,7 +62,7 @@ pub enum LoopsError {
 ///
 /// ```
 /// use sonar_ir::loops::*;
-/// use sonar_ir::loops_interp;
+/// use sonar_ir::loops::interp;
 ///
 /// // for i in 0..3: y[i] = x[2 - i]
 /// let (x, y, i) = (BufId(0), BufId(1), Var(0));
@@ -78,9 +78,9 @@ pub enum LoopsError {
 ///     tiles: vec![].into(),
 /// };
 /// let mut args = [vec![1.0, 2.0, 3.0], vec![0.0; 3]];
-/// loops_interp::run(&program, &mut args)?;
+/// interp::run(&program, &mut args)?;
 /// assert_eq!(args[1], [3.0, 2.0, 1.0]);
-/// # Ok::<(), loops_interp::LoopsError>(())
+/// # Ok::<(), interp::LoopsError>(())
 /// ```
 pub fn run(program: &Program, args: &mut [Vec<f32>]) -> Result<(), LoopsError> {
     verify::program(program)?;
@@ -89,10 +89,10 @@ pub fn run(program: &Program, args: &mut [Vec<f32>]) -> Result<(), LoopsError> {
     for (&buffer, arg) in arguments.iter().zip(&mut *args) {
         std::mem::swap(&mut memory[buffer], arg);
     }
-    let mut machine = Machine { program, memory, vars: EntityVec::filled(0, program.vars.len()) };
-    let result = machine.block(&program.setup).and_then(|()| machine.block(&program.body));
+    let mut interpreter = Interpreter { program, memory, vars: EntityVec::filled(0, program.vars.len()) };
+    let result = interpreter.block(&program.setup).and_then(|()| interpreter.block(&program.body));
     for (&buffer, arg) in arguments.iter().zip(args) {
-        *arg = std::mem::take(&mut machine.memory[buffer]);
+        *arg = std::mem::take(&mut interpreter.memory[buffer]);
     }
     result
 }
@@ -114,7 +114,7 @@ fn check_arguments(program: &Program, args: &[Vec<f32>]) -> Result<Vec<BufId>, L
     Ok(arguments)
 }
 
-struct Machine<'a> {
+struct Interpreter<'a> {
     program: &'a Program,
     /// One for each buffer.
     memory: EntityVec<BufId, Vec<f32>>,
@@ -122,7 +122,7 @@ struct Machine<'a> {
     vars: EntityVec<Var, i64>,
 }
 
-impl Machine<'_> {
+impl Interpreter<'_> {
     fn block(&mut self, body: &[Stmt]) -> Result<(), LoopsError> {
         body.iter().try_for_each(|stmt| self.stmt(stmt))
     }
@@ -158,7 +158,7 @@ impl Machine<'_> {
                 let address = |arg: &Access| Address { buffer: arg.buffer, element: self.index(arg) };
                 let pointers: Vec<Address> = args.iter().map(address).collect();
                 let tile = &self.program.tiles[*tile];
-                tile_interp::run_verified(tile, &mut self.memory, &pointers)
+                run_verified(tile, &mut self.memory, &pointers)
                     .map_err(|error| LoopsError::Tile { tile: tile.name.clone(), error })
             }
         }

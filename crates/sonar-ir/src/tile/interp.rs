@@ -69,7 +69,7 @@ pub(crate) fn run_verified(tile: &Tile, memory: &mut EntityVec<BufId, Vec<f32>>,
     if let Some(address) = pointers.iter().find(|address| address.buffer.index() >= memory.len()) {
         return Err(TileError::NoBuffer(address.buffer));
     }
-    Machine { tile, memory, pointers: pointers.to_vec().into(), registers: EntityVec::new() }.block(&tile.body)
+    Interpreter { tile, memory, pointers: pointers.to_vec().into(), registers: EntityVec::new() }.block(&tile.body)
 }
 
 type Vector = [f32; MAX_LANES];
@@ -77,14 +77,14 @@ type Vector = [f32; MAX_LANES];
 /// Lanes of the widest vector.
 const MAX_LANES: usize = 16;
 
-struct Machine<'a> {
+struct Interpreter<'a> {
     tile: &'a Tile,
     memory: &'a mut EntityVec<BufId, Vec<f32>>,
     pointers: EntityVec<Ptr, Address>,
     registers: EntityVec<Reg, Vector>,
 }
 
-impl Machine<'_> {
+impl Interpreter<'_> {
     fn block(&mut self, body: &[TileStmt]) -> Result<(), TileError> {
         for stmt in body {
             match stmt {

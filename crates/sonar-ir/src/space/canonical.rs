@@ -38,7 +38,8 @@ const MAX_SUMMANDS: usize = 1024;
 /// A name for the class of graphs that have the same canonical form: 32 hexadecimal digits, the same on every machine.
 ///
 /// ```
-/// use sonar_ir::{canonical, text::parse_graph};
+/// use sonar_ir::space::canonical;
+/// use sonar_ir::text::parse_graph;
 /// let a = parse_graph("graph @a(%x: f32[N,4], param %v: f32[4,4], param %w: f32[4,4]) {
 ///     return add(matmul(relu(%x), %v), zeros_like(%x), matmul(%x, %w))
 /// }")?;

@@ -43,7 +43,8 @@ pub enum InterpError {
 /// The outputs of a specialised graph for these inputs and parameters.
 ///
 /// ```
-/// use sonar_ir::{Graph, Op, Tensor, TensorType, UnaryOp, Values, interp};
+/// use sonar_ir::graph::interp;
+/// use sonar_ir::{Graph, Op, Tensor, TensorType, UnaryOp, Values};
 ///
 /// let mut graph = Graph::new("f");
 /// let x = graph.input("x", TensorType::fixed(&[3]));
@@ -294,7 +295,7 @@ fn fused_sum(terms: &[Term], relu: bool, operands: &[&Array], shape: Vec<usize>)
 fn conv2d_shape(attrs: &Conv2dAttrs, x: &Array, w: &Array) -> Vec<usize> {
     let extent = |i: usize| {
         let pads = attrs.pad[i] + attrs.pad[i + 2];
-        crate::infer::window(x.shape[1 + i], pads, w.shape[i], attrs.dilation[i], attrs.stride[i]).unwrap_or(0)
+        crate::graph::infer::window(x.shape[1 + i], pads, w.shape[i], attrs.dilation[i], attrs.stride[i]).unwrap_or(0)
     };
     vec![x.shape[0], extent(0), extent(1), w.shape[3]]
 }
