@@ -1,4 +1,4 @@
-//! Candidates: architectures of a space, and what is known and measured of them.
+//! Candidates: architectures of a space, their descriptions and their measurements.
 
 pub mod describe;
 pub mod draw;
@@ -13,16 +13,16 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CandidateId(pub u32);
 
-/// What is known of an architecture without training or timing it.
+/// What is known about an architecture without training or timing it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
-    /// Equal for two architectures that are the same function.
+    /// Equal for two architectures that compute the same function.
     pub key: String,
-    /// Learnt numbers.
+    /// Number of trained parameters.
     pub parameters: u64,
-    /// Floating-point operations of one inference, a multiplication and an addition counting as two.
+    /// Floating-point operations of one inference. A multiply-add counts as two.
     pub flops: u64,
-    /// Name of each decision with the choice made, in the order of the space.
+    /// The choice made for each decision, with the name of the decision, in the order of the space.
     pub decisions: Vec<(String, String)>,
 }
 
@@ -31,9 +31,9 @@ pub struct Description {
 pub struct Candidate {
     /// Its number.
     pub id: CandidateId,
-    /// Its place in the space.
+    /// Its point in the space.
     pub assignment: Assignment,
-    /// What is known of it.
+    /// What is known without training or timing.
     pub description: Description,
 }
 

@@ -1,4 +1,4 @@
-//! What a search is given: the space, the data, how to train, and how to search.
+//! The configuration of a search: the space, the data, the training, and the search policy.
 
 use crate::error::SearchError;
 use crate::policy::Policy;
@@ -11,23 +11,23 @@ use std::collections::BTreeMap;
 /// The built-in space: NAS-Bench-201.
 pub const NAS_BENCH_201: &str = include_str!("../../../ir-examples/spaces/nas-bench-201.sonar");
 
-/// Everything that a search depends on. The default is a search of six minutes on two processors.
+/// Everything that a search depends on. The default search takes six minutes on two processors.
 ///
-/// The serialised form has the names of the command line and of the configuration file.
+/// The serialised form uses the names of the command line and of the configuration file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct SearchConfig {
     /// The space, in the graph language.
     pub space: String,
-    /// Parameters of the space. Those that describe images (`height`, `width`, `in`, `classes`) follow from the data where
-    /// they are not given.
+    /// Parameters of the space. Those that describe images (`height`, `width`, `in`, `classes`) are taken from the data if they
+    /// are not given.
     #[serde(rename = "set")]
     pub settings: BTreeMap<String, String>,
-    /// The data, as [`load`] takes it.
+    /// The data: an argument of [`load`].
     pub data: String,
-    /// Share of the training images that candidates are judged by.
+    /// Share of the training images that is used to validate candidates.
     pub validation: f64,
-    /// How to train; the number of epochs and the seed are those of the policy.
+    /// How to train. The policy sets the number of epochs and the seed.
     pub training: TrainConfig,
     /// Threads for training.
     pub threads: usize,
@@ -57,7 +57,7 @@ impl Default for SearchConfig {
     }
 }
 
-/// The space of a configuration, fitted to the images of a data set.
+/// The space of a configuration, adapted to the images of a data set.
 pub fn space_for(config: &SearchConfig, data: &Dataset) -> Result<Space, SearchError> {
     let [height, width, channels] = data.image;
     let images = [("height", height), ("width", width), ("in", channels), ("classes", data.classes)];

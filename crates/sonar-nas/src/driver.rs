@@ -1,5 +1,5 @@
-//! The loop of a search: it asks the strategy for the next action, has the evaluator do it, writes down what happened, and tells the
-//! observer.
+//! The main loop of a search. It asks the strategy for the next action, lets the evaluator do it, records what happened, and
+//! tells the observer.
 
 use crate::candidates::draw::{Batch, Drawing, DrawingEnd, MOST};
 use crate::candidates::measured::Cost;
@@ -18,23 +18,23 @@ use crate::strategy::{Action, next, training_end};
 use sonar_ir::space::Assignment;
 use std::ops::ControlFlow;
 
-/// How far a search is, told with every event.
+/// The progress of a search, passed to the observer with every event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// Seconds spent so far, over all sessions.
     pub elapsed: f64,
-    /// Predicted seconds until the end, when enough is known.
+    /// Predicted seconds until the end, if enough is known.
     pub left: Option<f64>,
-    /// Index of the current rung, and how many there are; nothing before the plan.
+    /// Index of the current rung and the number of rungs. `None` before there is a plan.
     pub rung: Option<(usize, usize)>,
-    /// The candidate with the best accuracy so far, the baseline excepted.
+    /// The candidate with the best accuracy so far, not counting the baseline.
     pub best: Option<Best>,
 }
 
 /// The best candidate so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Best {
-    /// Which.
+    /// The candidate.
     pub candidate: CandidateId,
     /// Its accuracy.
     pub accuracy: f64,
@@ -42,14 +42,14 @@ pub struct Best {
     pub latency_ns: Option<f64>,
 }
 
-/// Is told every event once it is on disk, with the state after it; [`ControlFlow::Break`] asks to stop.
+/// Called for every event after it is on disk, with the new state. [`ControlFlow::Break`] asks to stop.
 pub type Observer<'a> = dyn FnMut(&Progress, &Event, &State) -> ControlFlow<()> + 'a;
 
-/// Share of the time that is left in which candidates may be drawn.
+/// Share of the remaining time that drawing candidates may take.
 const DRAWING_SHARE: f64 = 0.2;
 
-/// Runs a search from `state`, which `store` holds, to its end. `clock` gives the seconds since this session began. `watch` is asked
-/// often whether to go on, also in the middle of long steps.
+/// Runs a search to its end. It starts from `state`, which is the content of `store`. `clock` gives the seconds since this
+/// session began. `watch` is called often, also during long steps, and says whether to continue.
 pub fn run(
     policy: &Policy,
     evaluator: &mut dyn Evaluator,
@@ -73,7 +73,7 @@ pub fn run(
     Ok(journal.state)
 }
 
-/// Refuses a policy that asks for the impossible.
+/// Refuses a policy that is impossible.
 pub fn check(policy: &Policy) -> Result<(), SearchError> {
     let wrong = |what: &str| Err(SearchError::Config(what.to_string()));
     if policy.candidates == 0 || policy.epochs == 0 {
@@ -94,7 +94,7 @@ pub fn check(policy: &Policy) -> Result<(), SearchError> {
     Ok(())
 }
 
-/// The state with its store: whatever changes one changes the other.
+/// The state and its store, which always change together.
 struct Journal<'a, 'o> {
     policy: &'a Policy,
     clock: &'a dyn Fn() -> f64,
@@ -104,7 +104,7 @@ struct Journal<'a, 'o> {
     observer: &'a mut Observer<'o>,
     /// When the last event was written.
     mark: f64,
-    /// What went wrong inside a callback.
+    /// The error of a callback.
     fault: Option<SearchError>,
 }
 
@@ -118,13 +118,13 @@ impl Journal<'_, '_> {
         self.keep_all(vec![(event, cost)])
     }
 
-    /// Writes events, adds them to the state and tells the observer. Time since the last event that `events` do not account
-    /// for is added to the last of them as other time.
+    /// Writes events, adds them to the state and tells the observer. Time since the last event that `events` do not account for
+    /// is added to the last of them as other time.
     fn keep_all(&mut self, mut events: Vec<(Event, Cost)>) -> Result<(), SearchError> {
         let now = (self.clock)();
         let known: f64 = events.iter().map(|(_, cost)| cost.total()).sum();
         if let Some((_, cost)) = events.last_mut() {
-            // To the nanosecond, so that the rounding of a clock's large numbers leaves no trace.
+            // Rounded to nanoseconds, because subtracting two large clock values is not exact.
             cost.other += ((now - self.mark - known) * 1e9).round().max(0.0) / 1e9;
         }
         self.store.append(&events)?;
@@ -141,7 +141,7 @@ impl Journal<'_, '_> {
         Ok(())
     }
 
-    /// [`Journal::keep`] for callbacks: continues if all went well and `action` is still what to do.
+    /// [`Journal::keep`] for callbacks. Continues if there was no error and `action` is still the next action.
     fn keep_during(&mut self, action: &Action, event: Event, cost: Cost) -> ControlFlow<()> {
         match self.keep(event, cost) {
             Err(fault) => {
@@ -154,7 +154,7 @@ impl Journal<'_, '_> {
     }
 }
 
-/// Whether the action in flight is still the next one to do. The seconds left may differ.
+/// Whether the running action is still the next one. The seconds left may differ.
 fn goes_on(in_flight: &Action, now: Option<&Action>) -> bool {
     match (in_flight, now) {
         (Action::Tune { to, candidates, .. }, Some(Action::Tune { to: to_now, candidates: candidates_now, .. })) => {
@@ -202,8 +202,8 @@ fn perform(action: &Action, evaluator: &mut dyn Evaluator, journal: &mut Journal
     }
 }
 
-/// Draws candidates: the baseline first, then others until there are `wanted`, or no more, or the time for drawing is over. What is
-/// found is written batch by batch.
+/// Draws candidates: the baseline first, then others until there are `wanted`, or no more, or the time for drawing is over.
+/// Each batch is written at once.
 fn draw(wanted: usize, evaluator: &dyn Evaluator, journal: &mut Journal<'_, '_>) -> Result<(), SearchError> {
     if journal.state.candidates.is_empty()
         && let Some(assignment) = evaluator.baseline()
@@ -310,7 +310,7 @@ fn train(
         if !late() {
             return Err(SearchError::Internal(format!("training {id} from epoch {from} to {to} did nothing")));
         }
-        // The epoch took longer than predicted, and the time limit ended it.
+        // The epoch took longer than predicted, and the time limit stopped it.
         journal.keep(Event::Cut { candidates: vec![id] }, Cost::default())?;
     }
     if journal.state.history(id).status != Status::Alive {
@@ -344,7 +344,7 @@ fn tune(
     Ok(())
 }
 
-/// Ends a candidate, or the search, by what the evaluator says.
+/// Ends a candidate or the search, depending on the error of the evaluator.
 fn fail(candidate: CandidateId, error: EvaluateError, journal: &mut Journal<'_, '_>) -> Result<(), SearchError> {
     match error {
         EvaluateError::Candidate(reason) => journal.keep(Event::Failed { candidate, reason }, Cost::default()),
@@ -356,7 +356,7 @@ fn fatal(error: EvaluateError) -> SearchError {
     SearchError::Evaluator(error.to_string())
 }
 
-/// Lets the evaluator remove what it keeps of candidates, except for the weights of what was a finalist.
+/// Lets the evaluator delete what it keeps for candidates, except the weights of former finalists.
 fn forget(candidates: &[CandidateId], evaluator: &mut dyn Evaluator, state: &State) {
     let finalist = |id: &CandidateId| state.history(*id).reached.is_some_and(|reached| reached.horizon == state.horizon);
     for &id in candidates.iter().filter(|id| !finalist(id)) {
@@ -364,7 +364,7 @@ fn forget(candidates: &[CandidateId], evaluator: &mut dyn Evaluator, state: &Sta
     }
 }
 
-/// How far a search is.
+/// The progress of a search.
 pub fn progress(policy: &Policy, state: &State) -> Progress {
     let elapsed = state.cost.total();
     let left = remaining(policy, state, 0).map(|left| match policy.seconds {

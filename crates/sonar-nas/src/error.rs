@@ -1,4 +1,4 @@
-//! Why a search ends without a result, and why an evaluation does.
+//! Errors of searches and of evaluations.
 
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -6,13 +6,13 @@ use thiserror::Error;
 /// Why a search ends without a result.
 #[derive(Debug, Error)]
 pub enum SearchError {
-    /// The configuration asks for something that cannot be.
+    /// The configuration is impossible.
     #[error("{0}")]
     Config(String),
-    /// Another process works on the run.
+    /// Another process uses the run.
     #[error("{} is in use by another process; wait for it, or choose another directory", .0.display())]
     Locked(PathBuf),
-    /// The run was begun with other settings, which a run cannot change.
+    /// The run was started with other settings, and a run cannot change its settings.
     #[error(
         "{} holds a search with other settings: {}. A search can be given a longer `time` and more `candidates`; for other \
          changes, start over with --fresh, or choose another directory with --out",
@@ -38,18 +38,18 @@ pub enum SearchError {
         /// The version of the format that this program reads.
         expected: i64,
     },
-    /// No room is left for the run.
+    /// There is no space left to write the run.
     #[error("no space left to write {}", .0.display())]
     DiskFull(PathBuf),
     /// The run cannot be written.
     #[error("cannot write {}: {reason}", path.display())]
     NotWritable {
-        /// What was to be written.
+        /// The file to write.
         path: PathBuf,
-        /// What the system says.
+        /// The reason that the system gives.
         reason: String,
     },
-    /// The run's files are not what was written.
+    /// The files of the run are damaged.
     #[error("{} cannot be read: {reason}; start over with --fresh", path.display())]
     Corrupt {
         /// The damaged file.
@@ -63,28 +63,28 @@ pub enum SearchError {
     /// The data set cannot be used.
     #[error(transparent)]
     Data(#[from] sonar_train::TrainError),
-    /// Measuring is not possible.
+    /// Measuring failed.
     #[error(transparent)]
     Measure(#[from] sonar_measure::MeasureError),
-    /// The target cannot be compiled for.
+    /// The compiler does not support the target.
     #[error(transparent)]
     Target(#[from] sonar_tune::TuneError),
-    /// Nothing can be evaluated any more, for a reason outside of the program: files, data, or the machine.
+    /// Nothing can be evaluated any more, for a reason outside the program: files, data, or the machine.
     #[error("{0}")]
     Evaluator(String),
-    /// The search contradicts itself, which is our own fault.
+    /// The search contradicts itself: a bug of this program.
     #[error("internal error: {0}")]
     Internal(String),
     /// Every candidate failed, or none meets the latency limit.
     #[error("no valid candidate: {0}")]
     NoCandidate(String),
-    /// The time limit ended before anything was trained and timed.
+    /// The time limit ended before any candidate was trained and timed.
     #[error(
         "the time ended before any candidate was trained and timed{}",
         needed.map_or(String::new(), |s| format!(": the shortest useful search takes about {s:.0} s here. Give a longer --time to go on"))
     )]
     TimeTooShort {
-        /// Seconds of the shortest search with a result, about.
+        /// Approximate seconds of the shortest search that gives a result.
         needed: Option<f64>,
     },
     /// The caller asked to stop; the run can be resumed.
@@ -93,7 +93,7 @@ pub enum SearchError {
 }
 
 impl SearchError {
-    /// What went wrong in the file system at a path.
+    /// An error of the file system at a path.
     pub fn io(path: &Path, error: &std::io::Error) -> SearchError {
         match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => SearchError::DiskFull(path.to_path_buf()),
@@ -101,13 +101,13 @@ impl SearchError {
         }
     }
 
-    /// What went wrong in a database at a path.
+    /// An error of a database at a path.
     pub fn database(path: &Path, error: &rusqlite::Error) -> SearchError {
         use rusqlite::ErrorCode;
         let path = path.to_path_buf();
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => SearchError::DiskFull(path),
-            // No room for the index of the write-ahead log, in the words of SQLite.
+            // SQLite's error code if there is no space for the index of the write-ahead log.
             _ if error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
                 SearchError::DiskFull(path)
             }
@@ -120,13 +120,13 @@ impl SearchError {
     }
 }
 
-/// Why an evaluation ends early.
+/// Why an evaluation failed.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum EvaluateError {
-    /// The candidate cannot be evaluated; the search goes on without it.
+    /// The candidate cannot be evaluated. The search continues without it.
     #[error("{0}")]
     Candidate(String),
-    /// Nothing can be evaluated any more; the search ends.
+    /// Nothing can be evaluated any more. The search ends.
     #[error("{0}")]
     Fatal(String),
 }

@@ -1,18 +1,18 @@
 //! The joint search of architectures and schedules.
 //!
-//! A search draws candidates from a space of architectures. Each candidate is trained step by step, for an accuracy, and tuned step by
-//! step, for a latency. A strategy decides from everything that has happened so far what to do next. A store keeps everything that
-//! has happened, so that a search that was killed goes on where it stopped.
+//! A search draws candidates from a space of architectures. Each candidate is trained step by step to find its accuracy, and
+//! tuned step by step to find its latency. A strategy looks at everything that has happened and decides what to do next. A
+//! store keeps every event, so a search that was killed continues where it stopped.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`config`], [`policy`] | what a search is given: space, data and training; algorithm, objective and limits |
-//! | [`candidates`] | candidates, their descriptions, and what is measured of them |
-//! | [`state`] | events, the state that they add up to, plans, and the store of events on disk |
+//! | [`config`], [`policy`] | the configuration of a search: space, data and training; algorithm, objective and limits |
+//! | [`candidates`] | candidates, their descriptions and their measurements |
+//! | [`state`] | events, the state they produce, plans, and the store of events on disk |
 //! | [`strategy`] | the pure function from a state to the next action, with rungs and predictions |
 //! | [`executors`] | the interface to training and tuning, the real implementation, and one with a fake clock for tests |
-//! | [`driver`] | the loop that asks the strategy, calls the executor, and writes down the events |
-//! | [`results`], [`pareto`] | what a search has found; dominance, fronts, hypervolume, ranking |
+//! | [`driver`] | the loop that asks the strategy, calls the executor, and records the events |
+//! | [`results`], [`pareto`] | the result of a search; dominance, fronts, hypervolume, ranking |
 //! | [`search`](mod@search) | a whole search, from its configuration to its result |
 
 pub mod candidates;

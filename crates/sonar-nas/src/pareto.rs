@@ -1,29 +1,29 @@
-//! Dominance, fronts, hypervolume, and ranking, for two objectives: accuracy, of which more is better, and a cost
-//! (a latency, or a number of operations), of which less is better. All values are finite.
+//! Dominance, fronts, hypervolume, and ranking for two objectives: accuracy (higher is better) and a cost (a latency or a
+//! number of operations, lower is better). All values are finite.
 
 /// The two objectives of one candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
-    /// The more the better.
+    /// Higher is better.
     pub accuracy: f64,
-    /// The less the better; not negative.
+    /// Lower is better. Not negative.
     pub cost: f64,
 }
 
 impl Point {
-    /// Whether this point is at least as good on both objectives and better on one.
+    /// Whether this point is at least as good in both objectives and better in one.
     pub fn dominates(&self, other: &Point) -> bool {
         self.accuracy >= other.accuracy && self.cost <= other.cost && self != other
     }
 }
 
-/// The Pareto front each point lies on: 0 for the points that none dominates, 1 for those that only points of front 0
-/// dominate, and so on.
+/// The Pareto front of each point. Front 0 holds the points that no point dominates. Front 1 holds the points that only points
+/// of front 0 dominate, and so on.
 pub fn front_indices(points: &[Point]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..points.len()).collect();
     order.sort_by(|&a, &b| points[a].cost.total_cmp(&points[b].cost).then(points[b].accuracy.total_cmp(&points[a].accuracy)));
-    // Taken from the cheapest, a point is dominated only by points before it; its front is one after the last front
-    // on which any of them dominates it.
+    // In order of cost, a point is dominated only by earlier points. Its front is one more than the last front with a point
+    // that dominates it.
     let mut fronts = vec![0; points.len()];
     for (taken, &i) in order.iter().enumerate() {
         let before = order[..taken].iter().filter(|&&j| points[j].dominates(&points[i]));
@@ -32,7 +32,7 @@ pub fn front_indices(points: &[Point]) -> Vec<usize> {
     fronts
 }
 
-/// Indices of the points that none dominates, the cheapest first.
+/// Indices of the points that no point dominates, the cheapest first.
 pub fn front(points: &[Point]) -> Vec<usize> {
     let fronts = front_indices(points);
     let mut front: Vec<usize> = (0..points.len()).filter(|&i| fronts[i] == 0).collect();
@@ -40,8 +40,8 @@ pub fn front(points: &[Point]) -> Vec<usize> {
     front
 }
 
-/// The area that the points dominate, up to a reference point that is worse than they are; a point that is not better than
-/// the reference on both objectives adds nothing.
+/// The area that the points dominate, up to a reference point that should be worse than all of them. A point that is not better
+/// than the reference in both objectives adds nothing.
 pub fn hypervolume(points: &[Point], reference: Point) -> f64 {
     let inside: Vec<Point> =
         points.iter().copied().filter(|p| p.accuracy > reference.accuracy && p.cost < reference.cost).collect();
@@ -56,8 +56,8 @@ pub fn hypervolume(points: &[Point], reference: Point) -> f64 {
     area
 }
 
-/// The order in which an ε-net takes the points: first the most accurate, then always the one farthest from all taken.
-/// Distances are Euclidean with accuracy and the logarithm of the cost both scaled to `0..=1`; costs below 1 count as 1.
+/// The order in which an ε-net takes the points: first the most accurate, then always the point farthest from all points taken.
+/// Distances are Euclidean. Accuracy and the logarithm of the cost are both scaled to `0..=1`; costs below 1 count as 1.
 pub fn epsilon_net(points: &[Point]) -> Vec<usize> {
     let accuracy = scaled(points.iter().map(|p| p.accuracy));
     let cost = scaled(points.iter().map(|p| p.cost.max(1.0).ln()));
@@ -79,7 +79,7 @@ pub fn epsilon_net(points: &[Point]) -> Vec<usize> {
     order
 }
 
-/// Indices of all points, the best first: by Pareto front, and by ε-net within a front.
+/// Indices of all points, the best first: by Pareto front, then by ε-net within a front.
 pub fn rank(points: &[Point]) -> Vec<usize> {
     let fronts = front_indices(points);
     let count = fronts.iter().max().map_or(0, |last| last + 1);
@@ -92,7 +92,7 @@ pub fn rank(points: &[Point]) -> Vec<usize> {
     order
 }
 
-/// Indices of all points, the best first: those within the limit by accuracy, then the others by cost.
+/// Indices of all points, the best first: points within the limit by accuracy, then the others by cost.
 pub fn rank_within(points: &[Point], limit: f64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..points.len()).collect();
     order.sort_by(|&a, &b| {
@@ -106,7 +106,7 @@ pub fn rank_within(points: &[Point], limit: f64) -> Vec<usize> {
     order
 }
 
-/// Values moved and scaled to `0..=1`; all 0 if they are equal.
+/// Values shifted and scaled to `0..=1`, or all 0 if they are equal.
 fn scaled(values: impl Iterator<Item = f64> + Clone) -> Vec<f64> {
     let low = values.clone().fold(f64::INFINITY, f64::min);
     let high = values.clone().fold(f64::NEG_INFINITY, f64::max);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn any_points() -> impl Strategy<Value = Vec<Point>> {
-        // A coarse grid, so that ties and duplicates are frequent.
+        // On a coarse grid, ties and duplicates are frequent.
         prop::collection::vec((0u32..12, 1u32..12), 0..24)
             .prop_map(|pairs| pairs.iter().map(|&(a, p)| Point { accuracy: f64::from(a) / 12.0, cost: f64::from(p) }).collect())
     }

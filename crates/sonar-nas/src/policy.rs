@@ -1,4 +1,4 @@
-//! Algorithms, objectives, and how much of everything is wanted.
+//! Algorithms, objectives, and limits of a search.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -8,20 +8,20 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Algorithm {
-    /// Trains and tunes fully as many candidates of the sample as `sonar` would have finalists, whichever were drawn first;
-    /// under a time limit, as many as fit.
+    /// Fully trains and tunes the first candidates drawn, as many as `sonar` would have finalists. Under a time limit, as many
+    /// as fit.
     Random,
-    /// Trains and tunes the whole sample fully.
+    /// Fully trains and tunes the whole sample.
     BruteForce,
-    /// Architecture search first: successive halving on accuracy and operation count; then tunes the survivors.
+    /// Architecture search first: successive halving on accuracy and operation count. Then tunes the survivors.
     Sequential,
-    /// Successive halving on accuracy and latency, where training and tuning both grow from rung to rung.
+    /// Successive halving on accuracy and latency. Both training and tuning grow from rung to rung.
     Sonar,
-    /// Successive halving on accuracy and the latency of default schedules; then tunes the survivors.
+    /// Successive halving on accuracy and the latency of default schedules. Then tunes the survivors.
     UntunedLatency,
-    /// As `sonar`, but every candidate is tuned fully at once: only training stops early.
+    /// Like `sonar`, but every candidate is fully tuned at once: only training stops early.
     StopTrainingOnly,
-    /// As `sonar`, but every candidate is trained fully at once: only tuning stops early.
+    /// Like `sonar`, but every candidate is fully trained at once: only tuning stops early.
     StopTuningOnly,
 }
 
@@ -29,46 +29,46 @@ pub enum Algorithm {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Objective {
-    /// More accuracy and less latency, neither weighed against the other.
+    /// Higher accuracy and lower latency, without weights.
     Pareto,
-    /// More accuracy among candidates of at most this latency.
+    /// Highest accuracy among candidates within this latency.
     LatencyLimit {
         /// In nanoseconds.
         ns: f64,
     },
 }
 
-/// What a search is to do; everything that decides its course beside what the evaluator measures.
+/// The settings of a search. Together with the results of the evaluator they determine its course.
 ///
 /// The serialised form has the names and units of the command line: `time` in seconds, `latency-limit` in microseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Policy {
-    /// How to decide.
+    /// The algorithm.
     pub algorithm: Algorithm,
-    /// What is better.
+    /// The objective.
     #[serde(rename = "latency-limit", with = "limit_in_microseconds")]
     pub objective: Objective,
-    /// Wall-clock limit of the whole search, over all its sessions; without one, everything below is done in full.
+    /// Wall-clock limit of the whole search, over all its sessions. Without a limit, everything below is done in full.
     #[serde(rename = "time")]
     pub seconds: Option<f64>,
     /// Seed of the sample.
     pub seed: u64,
-    /// Candidates in the sample, at most.
+    /// Largest number of candidates in the sample.
     pub candidates: usize,
-    /// Share of the sample that differs from the baseline in one decision; the rest is drawn from the whole space.
+    /// Share of the sample that differs from the baseline in one decision. The rest is drawn from the whole space.
     pub neighbours: f64,
-    /// Epochs of a finalist, at most.
+    /// Most epochs of a finalist.
     pub epochs: usize,
-    /// Schedules tried for each kernel of a finalist, at most.
+    /// Most schedules tried for each kernel of a finalist.
     pub trials: usize,
-    /// One candidate in so many survives a rung; at least 2.
+    /// One of this many candidates survives a rung. At least 2.
     pub eta: usize,
-    /// Share of a time limit that is meant for tuning.
+    /// Share of a time limit that is planned for tuning.
     pub tuning_share: f64,
 }
 
-/// An objective as its limit in microseconds, or nothing.
+/// An objective, serialised as its limit in microseconds or as null.
 mod limit_in_microseconds {
     use super::Objective;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,4 +1,4 @@
-//! What a search has found, for people and programs. The JSON form is versioned by [`SCHEMA`].
+//! The result of a search, for people and programs. The JSON form has the version [`SCHEMA`].
 
 use crate::candidates::CandidateId;
 use crate::candidates::measured::{Cost, Epoch, Latency};
@@ -17,39 +17,39 @@ use std::collections::BTreeMap;
 /// Version of the JSON form.
 pub const SCHEMA: u32 = 1;
 
-/// What a search has found.
+/// The result of a search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SearchResult {
     /// Version of this form.
     pub schema: u32,
-    /// How the search decided.
+    /// The algorithm of the search.
     pub algorithm: Algorithm,
-    /// What it looked for.
+    /// The objective of the search.
     pub objective: Objective,
     /// Seed of the sample.
     pub seed: u64,
-    /// Why it is over; nothing while it is not.
+    /// Why the search is over. `None` while it is running.
     pub stop: Option<StopReason>,
-    /// The architecture to take if one must be named: the most accurate of the front that is at least as good as the baseline
-    /// on both objectives, or else the most accurate of the front; the baseline only if there is no other.
+    /// The architecture to use if only one is wanted. It is the most accurate of the front that is at least as good as the
+    /// baseline in both objectives, or else the most accurate of the front. It is the baseline only if there is no other.
     pub winner: Option<String>,
-    /// The architectures that none dominates, the fastest first. The baseline is among them where none dominates it.
+    /// The architectures that no other dominates, the fastest first. The baseline is included if no other dominates it.
     pub front: Vec<Architecture>,
-    /// The architecture made by hand, trained, tuned and measured like the finalists.
+    /// The hand-made architecture, trained, tuned and measured like the finalists.
     pub baseline: Option<Architecture>,
-    /// Every candidate, the baseline included, with all that was measured of it.
+    /// Every candidate, including the baseline, with all its measurements.
     pub candidates: Vec<CandidateRecord>,
     /// The rungs as planned.
     pub rungs: Vec<Rung>,
-    /// Seconds by purpose. What the baseline and a first look at the machine's speed took counts as `other`.
+    /// Seconds for each purpose. Time spent on the baseline and on the probe counts as `other`.
     pub cost: TotalCost,
-    /// The part of `cost.other` that the baseline took, by purpose.
+    /// The part of `cost.other` spent on the baseline, for each purpose.
     pub baseline_cost: Cost,
-    /// How many processes have worked on the search.
+    /// Number of processes that have worked on the search.
     pub sessions: usize,
     /// How often the search was given more time or more candidates.
     pub extensions: usize,
-    /// Seconds of the shortest search that has a result, about, if it is known how long things take.
+    /// Approximate seconds of the shortest search that gives a result, if known.
     pub least_seconds: Option<f64>,
     /// The configuration of the search.
     pub config: Value,
@@ -64,13 +64,13 @@ pub struct Architecture {
     pub baseline: bool,
     /// The choice made for each decision of the space.
     pub decisions: BTreeMap<String, String>,
-    /// Share of the validation set that is classified rightly.
+    /// Accuracy on the validation set.
     pub accuracy: f64,
-    /// Epochs of training behind it.
+    /// Number of training epochs.
     pub epochs: usize,
     /// Time of one inference.
     pub latency: LatencyMicros,
-    /// Learnt numbers.
+    /// Number of trained parameters.
     pub parameters: u64,
     /// Floating-point operations of one inference.
     pub flops: u64,
@@ -91,7 +91,7 @@ pub struct LatencyMicros {
     pub trials: usize,
 }
 
-/// Everything measured of one candidate.
+/// All measurements of one candidate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CandidateRecord {
     /// Its name within the search.
@@ -102,13 +102,13 @@ pub struct CandidateRecord {
     pub assignment: Vec<usize>,
     /// The choice made for each decision of the space.
     pub decisions: BTreeMap<String, String>,
-    /// Equal for architectures that are the same function.
+    /// Equal for architectures that compute the same function.
     pub key: String,
-    /// Learnt numbers.
+    /// Number of trained parameters.
     pub parameters: u64,
     /// Floating-point operations of one inference.
     pub flops: u64,
-    /// How it ended.
+    /// How the search ended for it.
     #[serde(flatten)]
     pub status: Status,
     /// Index of the last rung it reached.
@@ -132,7 +132,7 @@ pub struct TotalCost {
 }
 
 impl SearchResult {
-    /// What a state amounts to. A search that is not over has a result too: the front of what it knows.
+    /// The result for a state. A running search has a result too: the front of what is known so far.
     pub fn new(policy: &Policy, config: Value, state: &State) -> SearchResult {
         let known: Vec<(CandidateId, Point)> = state
             .candidates
@@ -163,7 +163,7 @@ impl SearchResult {
         }
     }
 
-    /// The result, unless a search that is over found nothing.
+    /// The result, or an error if the search is over and found nothing.
     pub fn valid(self) -> Result<SearchResult, SearchError> {
         match self.stop {
             Some(StopReason::TimeTooShort) if self.front.is_empty() => {

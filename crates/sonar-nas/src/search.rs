@@ -17,41 +17,41 @@ use sonar_tune::{JitBackend, Target, Tuner, TunerOptions};
 use std::path::Path;
 use std::time::Instant;
 
-/// A search that has ended, or was over before.
+/// A search that has ended, now or in an earlier session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ended {
-    /// What it has found.
+    /// Its result.
     pub result: SearchResult,
-    /// Whether nothing was left to do: the run was over, and was not given more time or candidates.
+    /// Whether there was nothing left to do: the run was over and got no more time or candidates.
     pub was_over: bool,
 }
 
-/// How a search is run.
+/// The surroundings of a search.
 pub struct Session<'a> {
-    /// The run directory. A run that is there goes on.
+    /// The run directory. An existing run is continued.
     pub dir: &'a Path,
-    /// Whether a run that is there is removed first.
+    /// Whether to delete an existing run first.
     pub fresh: bool,
-    /// What estimates of time assume of the machine.
+    /// The machine parameters for time estimates.
     pub machine: &'static Machine,
-    /// What times kernels.
+    /// Times kernels.
     pub measurer: Box<dyn Measurer>,
-    /// Is asked often whether to go on, also in the middle of long steps.
+    /// Called often, also during long steps. Says whether to continue.
     pub watch: &'a Watch<'a>,
-    /// Is told what happens.
+    /// Called for every event.
     pub observer: &'a mut Observer<'a>,
 }
 
-/// Runs a search, or goes on with the one in the run directory. A search that is over gives its result again.
+/// Runs a search, or continues the one in the run directory. A search that is over returns its result again.
 ///
 /// # Errors
-/// Those of [`SearchError`]. After [`SearchError::Interrupted`], the same call goes on where the search was stopped.
+/// See [`SearchError`]. After [`SearchError::Interrupted`], the same call continues where the search was stopped.
 pub fn search(
     config: &SearchConfig,
     Session { dir, fresh, machine, measurer, watch, observer }: Session<'_>,
 ) -> Result<Ended, SearchError> {
     let begun = Instant::now();
-    // A wrong configuration is refused before an old run is removed.
+    // A wrong configuration is refused before an old run is deleted.
     driver::check(&config.policy)?;
     let data = load(&config.data, config.validation)?;
     let space = space_for(config, &data)?;
@@ -113,7 +113,7 @@ pub fn configuration(dir: &Path) -> Result<Option<SearchConfig>, SearchError> {
     parse(dir, snapshot).map(Some)
 }
 
-/// The result of the run in a directory, if there is one. A search that is not over has a result too: what it knows so far. Takes no
+/// The result of the run in a directory, if there is one. A running search has a result too: what is known so far. Takes no
 /// lock.
 pub fn result(dir: &Path) -> Result<Option<SearchResult>, SearchError> {
     let Some((snapshot, state)) = store::read(dir)? else { return Ok(None) };

@@ -1,7 +1,7 @@
-//! Events, and the state that they add up to.
+//! Events, and the state that they produce.
 //!
-//! Whatever a search does ends in an [`Event`] with the seconds that it took. The [`State`] is the fold of all events, and
-//! decisions depend on nothing else: the state after a restart is the state before it.
+//! Every step of a search ends in an [`Event`] with the seconds that it took. The [`State`] is the fold of all events.
+//! Decisions depend on nothing else, so the state after a restart is the same as before it.
 
 pub mod event;
 pub mod history;
@@ -15,49 +15,49 @@ use event::{Event, StopReason};
 use history::{CandidateHistory, Status};
 use plan::{Plan, Rung};
 
-/// What all events so far add up to.
+/// The fold of all events so far.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     /// Every candidate by its id.
     pub candidates: Vec<CandidateHistory>,
     /// The baseline, if there is one.
     pub baseline: Option<CandidateId>,
-    /// How many assignments of the space were looked at.
+    /// Number of assignments of the space drawn so far.
     pub draws: u64,
     /// Why the drawing of candidates ended, if it did.
     pub drawing_end: Option<DrawingEnd>,
-    /// How long things take, looking at which candidate.
+    /// How long things take, with the candidate that was probed.
     pub probe: Option<(CandidateId, Probe)>,
-    /// How much to do.
+    /// The current plan.
     pub plan: Option<Plan>,
-    /// Epochs of the whole training that the learning curves are part of; 0 before the first plan.
+    /// Epochs of a full training, on which the learning curves are based. 0 before the first plan.
     pub horizon: usize,
     /// How often the search was extended.
     pub extensions: usize,
     /// Index of the current rung in the plan.
     pub rung: usize,
-    /// Who entered the current rung, the best of the rung before first.
+    /// The candidates that entered the current rung, the best of the previous rung first.
     pub members: Vec<CandidateId>,
     /// Seconds spent tuning in the current rung.
     pub rung_tuning: f64,
-    /// Whether training ended before its time.
+    /// Whether training ended early.
     pub closed: bool,
-    /// Whether time cut anything.
+    /// Whether the time limit removed anything.
     pub cut: bool,
     /// Whether the finalists' latencies are confirmed.
     pub measured: bool,
     /// Why the search is over, if it is.
     pub stop: Option<StopReason>,
-    /// Seconds spent. What the baseline and the probe took counts as `other`, so that the rest is the cost of searching.
+    /// Seconds spent. Time spent on the baseline and the probe counts as `other`, so that the rest is the cost of searching.
     pub cost: Cost,
-    /// Seconds that the baseline took, by purpose; all of them are in `cost.other` too.
+    /// Seconds spent on the baseline, for each purpose. They are also part of `cost.other`.
     pub baseline_cost: Cost,
-    /// How many processes have worked on the search.
+    /// Number of processes that have worked on the search.
     pub sessions: usize,
 }
 
 impl State {
-    /// Everything known of a candidate.
+    /// Everything known about a candidate.
     pub fn history(&self, id: CandidateId) -> &CandidateHistory {
         &self.candidates[id.index()]
     }
@@ -72,7 +72,7 @@ impl State {
         self.plan.as_ref().is_some_and(|p| self.rung + 1 == p.rungs.len())
     }
 
-    /// Members of the current rung that are still alive: first the baseline if it is one of them, then the best first.
+    /// Members of the current rung that are still alive: first the baseline if it is a member, then the best first.
     pub fn alive(&self) -> Vec<CandidateId> {
         let alive = |id: &&CandidateId| self.history(**id).status == Status::Alive;
         self.members.iter().filter(alive).copied().collect()
@@ -86,7 +86,7 @@ impl State {
     /// Adds an event that took `cost`.
     ///
     /// # Errors
-    /// If the event does not fit the state, which means that the store is damaged.
+    /// If the event does not fit the state: then the store is damaged.
     pub fn apply(&mut self, event: &Event, cost: &Cost) -> Result<(), String> {
         let mut named = event.candidates();
         if let Some(unknown) = named.find(|id| id.index() >= self.candidates.len()) {
@@ -156,7 +156,7 @@ impl State {
         Ok(())
     }
 
-    /// Goes back to before the plan. Descriptions, curves and latencies stay, and what finalists have reached.
+    /// Goes back to before the plan. Descriptions, curves, latencies and results of finalists stay.
     fn extend(&mut self) {
         for history in &mut self.candidates {
             if history.measured.is_some() {
@@ -180,7 +180,7 @@ impl State {
         let first = plan.rungs.first().ok_or("a plan without rungs")?;
         let horizon = plan.rungs.last().map_or(0, |rung| rung.epochs);
         if self.horizon != horizon {
-            // The learning rate falls over the horizon: epochs of a longer training are others.
+            // The learning rate depends on the horizon, so epochs of a longer training are different epochs.
             self.candidates.iter_mut().for_each(|history| history.curve.clear());
             self.horizon = horizon;
         }

@@ -1,8 +1,8 @@
 //! The pure function from a state to the next action.
 //!
-//! An algorithm is a table of rungs (see [`rungs`]) and this function, which walks it. The driver asks again after
-//! every event, so an action that has begun goes on for as long as it is still the answer: that is how an epoch becomes the
-//! last one when time runs short, and why a search that was killed continues with what it was doing.
+//! An algorithm is a table of rungs (see [`rungs`]), and this function walks through it. The driver asks again after every
+//! event, and a running action continues while it is still the answer. So training can end after any epoch when time runs
+//! short, and a search that was killed continues its last action.
 
 pub mod forecast;
 pub mod rungs;
@@ -16,77 +16,77 @@ use crate::state::history::Status;
 use crate::state::plan::{CostMetric, Plan};
 use forecast::{closing_seconds, epoch_seconds, measuring_seconds, remaining, unbegun};
 
-/// What to do next.
+/// The next action.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Draw candidates until there are this many.
     Sample {
-        /// How many, beside the baseline.
+        /// How many, not counting the baseline.
         candidates: usize,
     },
-    /// Find out how long things take.
+    /// Measure how long training and timing take.
     Probe {
-        /// Looking at which candidate.
+        /// The candidate to probe.
         candidate: CandidateId,
     },
-    /// Begin the rungs.
+    /// Start the rungs.
     Begin {
-        /// What to do in them.
+        /// The plan.
         plan: Plan,
     },
     /// Train a candidate.
     Train {
-        /// Which.
+        /// The candidate.
         candidate: CandidateId,
-        /// Up to how many epochs.
+        /// Train up to this many epochs.
         to: usize,
         /// Epochs of a full training.
         horizon: usize,
     },
     /// Tune the kernels of candidates.
     Tune {
-        /// Which, the most promising first.
+        /// The candidates, the most promising first.
         candidates: Vec<CandidateId>,
-        /// Up to how many trials.
+        /// Tune up to this many trials.
         to: usize,
         /// Seconds after which to stop, once every candidate has a latency.
         seconds: Option<f64>,
     },
-    /// Take candidates out of the rung whose turn will not come in time.
+    /// Remove candidates from the rung, because there is not enough time for them.
     Cut {
-        /// Which.
+        /// The candidates.
         candidates: Vec<CandidateId>,
     },
     /// End the rung.
     Promote {
-        /// Who goes on, the best first.
+        /// The candidates that continue, the best first.
         survivors: Vec<CandidateId>,
-        /// Who does not, the best first.
+        /// The candidates that are dropped, the best first.
         dropped: Vec<CandidateId>,
     },
-    /// End all training, because only the finalists' latencies still fit the time limit.
+    /// End all training, because the time left is only enough for the finalists' latencies.
     Close {
-        /// Who goes on, the best first.
+        /// The candidates that continue, the best first.
         survivors: Vec<CandidateId>,
-        /// Who does not.
+        /// The candidates that are dropped.
         dropped: Vec<CandidateId>,
     },
     /// Confirm the latencies of the finalists.
     Measure {
-        /// Which candidates.
+        /// The candidates.
         candidates: Vec<CandidateId>,
     },
     /// End the search.
     Finish {
-        /// Why.
+        /// The reason.
         reason: StopReason,
     },
 }
 
-/// Share of a time limit that is given out; the rest is for what cannot be stopped at once.
+/// Share of a time limit that is distributed. The rest is a reserve for work that cannot stop at once.
 const GIVEN_OUT: f64 = 0.98;
 
-/// What to do next, or nothing if the search is over.
+/// The next action, or `None` if the search is over.
 pub fn next(policy: &Policy, state: &State) -> Option<Action> {
     if state.stop.is_some() {
         return None;
@@ -115,13 +115,13 @@ pub fn next(policy: &Policy, state: &State) -> Option<Action> {
     })
 }
 
-/// When the training that goes on has to end for the time limit, in seconds of the whole search.
+/// The time at which the current training must end because of the time limit, in seconds of the whole search.
 pub fn training_end(policy: &Policy, state: &State) -> Option<f64> {
-    // What is left is for the latencies of the finalists, a first and a confirmed one each.
+    // The rest is for two latencies of each finalist: a first one and a confirmed one.
     Some(policy.seconds? * GIVEN_OUT - 2.0 * measuring_seconds(state))
 }
 
-/// Seconds left to give out under a time limit.
+/// Seconds of the time limit that are left.
 fn left(policy: &Policy, state: &State) -> Option<f64> {
     Some(policy.seconds? * GIVEN_OUT - state.cost.total())
 }
@@ -146,12 +146,13 @@ fn train(policy: &Policy, state: &State) -> Option<Action> {
     Some(Action::Train { candidate, to: rung.epochs, horizon })
 }
 
-/// The fewest members, the least promising, whose leaving makes the rest of the search fit; at least one contender stays.
+/// The smallest number of members to remove, the least promising first, so that the rest of the search fits. At least one
+/// contender stays.
 fn to_cut(policy: &Policy, state: &State, left: f64) -> Vec<CandidateId> {
     let waiting = unbegun(state);
     let most = waiting.len().min(state.contenders().len().saturating_sub(1));
     let fits = |cut: usize| remaining(policy, state, cut).is_none_or(|seconds| seconds <= left);
-    // Fewer members take less time, so the first number that fits is found by bisection.
+    // Fewer members take less time, so bisection finds the first number that fits.
     let (mut fewest, mut enough) = (0, most);
     while fewest < enough {
         let middle = (fewest + enough) / 2;
@@ -175,7 +176,7 @@ fn tune(policy: &Policy, state: &State) -> Option<Action> {
     let seconds = left(policy, state).map(|left| {
         let left = left - measuring_seconds(state);
         let budget = rung.tuning_seconds.unwrap_or(f64::INFINITY) - state.rung_tuning;
-        // In the end tuning may take what training has left over.
+        // In the last rung, tuning may also use time that training left over.
         if state.is_last_rung() { left } else { budget.min(left) }.max(0.0)
     });
     let all_timed = group.iter().all(|&id| state.history(id).trials().is_some());
@@ -197,7 +198,7 @@ fn promote(policy: &Policy, state: &State) -> Option<Action> {
     Some(Action::Promote { survivors, dropped })
 }
 
-/// The end of training: as many finalists as planned, of those that were trained at all.
+/// The end of training: as many finalists as planned, among the candidates that were trained.
 fn close(policy: &Policy, state: &State) -> Action {
     let (trained, untrained): (Vec<_>, Vec<_>) = state.contenders().into_iter().partition(|&id| state.history(id).epochs() > 0);
     if trained.is_empty() {
@@ -219,8 +220,8 @@ fn measure(state: &State) -> Option<Action> {
     (!state.measured && !candidates.is_empty()).then_some(Action::Measure { candidates })
 }
 
-/// Candidates by this cost and by their accuracy after so many epochs, the best first. One of which something is not known comes
-/// after all others.
+/// Candidates ranked by this cost and by their accuracy after this many epochs, the best first. Candidates without both values
+/// come last.
 fn ranked(policy: &Policy, state: &State, candidates: &[CandidateId], (metric, epochs): (CostMetric, usize)) -> Vec<CandidateId> {
     let point = |id: &CandidateId| state.history(*id).point_at(metric, epochs);
     let (known, unknown): (Vec<_>, Vec<_>) = candidates.iter().copied().partition(|id| point(id).is_some());

@@ -1,4 +1,4 @@
-//! What is known of an architecture before it is trained or timed.
+//! Descriptions of architectures: what is known before training or timing.
 
 use crate::candidates::Description;
 use crate::candidates::draw::Sketch;
@@ -25,7 +25,7 @@ pub fn sketch(space: &Space, assignment: &Assignment) -> Result<Sketch, Evaluate
     Ok(Sketch { assignment: assignment.clone(), structure: sonar_ir::space::canonical::key(&graph), graph })
 }
 
-/// What is known of an architecture before it is trained or timed. Its key takes rewriting.
+/// Describes an architecture without training or timing it. Its key is computed after rewriting.
 pub fn describe(space: &Space, sketch: &Sketch) -> Result<Description, EvaluateError> {
     let Sketch { assignment, graph, .. } = sketch;
     let choices = space.decisions().iter().zip(&assignment.0);
@@ -41,7 +41,7 @@ fn refusal(space: &Space, assignment: &Assignment, reason: &str) -> EvaluateErro
     EvaluateError::Candidate(if shown.is_empty() { reason.to_string() } else { format!("{shown}: {reason}") })
 }
 
-/// Number of trained parameters of a graph; running statistics of batch normalisation are not among them.
+/// Number of trained parameters of a graph. Running statistics of batch normalisation do not count.
 pub fn parameters(graph: &Graph) -> u64 {
     let normalisations = graph.nodes.iter().filter(|n| matches!(n.op, Op::BatchNorm { .. }));
     let statistics: BTreeSet<NodeId> = normalisations.flat_map(|n| n.operands[3..].iter().copied()).collect();

@@ -1,8 +1,8 @@
-//! Drawing candidates from a space: assignments in random order, of which every function is taken once.
+//! Draws candidates from a space: assignments in random order, each function once.
 //!
-//! Whether two architectures are the same function is found in two steps. Most repetitions have equal *structure* keys, which are
-//! cheap. Only an architecture of a new structure is described, which takes rewriting: so the number of rewritings is the number of
-//! distinct structures, however many assignments are drawn.
+//! Two steps find architectures that compute the same function. Most repetitions have the same *structure* key, which is cheap
+//! to compute. Only an architecture with a new structure is described, which needs rewriting. So the number of rewritings is
+//! the number of distinct structures, however many assignments are drawn.
 
 use crate::candidates::Description;
 use crate::candidates::order::order;
@@ -12,35 +12,35 @@ use sonar_ir::Graph;
 use sonar_ir::space::Assignment;
 use std::collections::HashSet;
 
-/// A search draws no more candidates than this, whatever it is asked for: all of them are kept in memory.
+/// The most candidates that a search draws. All of them are kept in memory.
 pub const MOST: usize = 1 << 17;
-/// So many draws in a row without a new function show that a space has no more of them, or nearly so.
+/// After this many draws in a row without a new function, the space counts as exhausted.
 const MISSES: usize = 1 << 12;
-/// Assignments that are looked at together.
+/// Number of assignments in a batch.
 const BATCH: usize = 128;
 
 /// The architectures of one space.
 pub trait Architectures {
-    /// How many choices each decision of the space has.
+    /// Number of choices of each decision of the space.
     fn choices(&self) -> Vec<usize>;
 
-    /// The architecture made by hand with which the search compares, if there is one.
+    /// The hand-made architecture that the search compares with, if there is one.
     fn baseline(&self) -> Option<Assignment>;
 
-    /// The graphs of some assignments with their structure keys, in order. An error of kind [`EvaluateError::Candidate`] says that an
-    /// assignment is no valid architecture.
+    /// The graphs of some assignments with their structure keys, in order. An error of kind [`EvaluateError::Candidate`] means
+    /// that the assignment is not a valid architecture.
     fn sketch(&self, assignments: &[Assignment]) -> Vec<Result<Sketch, EvaluateError>>;
 
-    /// What is known of architectures before they are trained or timed, in order.
+    /// Describes architectures before they are trained or timed, in order.
     fn describe(&self, sketches: &[Sketch]) -> Vec<Result<Description, EvaluateError>>;
 }
 
-/// An architecture that was looked at, but not rewritten.
+/// An architecture with its structure key, not rewritten yet.
 #[derive(Clone, Debug)]
 pub struct Sketch {
-    /// Its place in the space.
+    /// Its point in the space.
     pub assignment: Assignment,
-    /// Architectures with equal structures are the same function. The converse does not hold.
+    /// Architectures with equal structures compute the same function. The converse does not hold.
     pub structure: String,
     /// Its graph.
     pub graph: Graph,
@@ -50,13 +50,13 @@ pub struct Sketch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DrawingEnd {
-    /// As many as asked for are drawn.
+    /// As many candidates as requested were drawn.
     Enough,
     /// The space has no more distinct functions, or they are too rare to be found.
     Exhausted,
-    /// The time for drawing is over.
+    /// The time for drawing ran out.
     TimeLimit,
-    /// There are [`MOST`] of them.
+    /// The number of candidates reached [`MOST`].
     Most,
 }
 
@@ -71,17 +71,17 @@ pub struct Drawing {
     first_reason: Option<String>,
 }
 
-/// What a batch of draws has given.
+/// The result of one batch of draws.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// New candidates, in the order in which they were drawn.
     pub found: Vec<(Assignment, Description)>,
-    /// Whether the space holds no more.
+    /// Whether the space has no more candidates.
     pub exhausted: bool,
 }
 
 impl Drawing {
-    /// A drawing that goes on after `draws` draws, of which the architectures `known` came.
+    /// Continues after `draws` draws that gave the architectures `known`.
     pub fn new(
         space: &(impl Architectures + ?Sized),
         (share, seed): (f64, u64),
@@ -105,17 +105,17 @@ impl Drawing {
         }
     }
 
-    /// How many assignments were drawn, those of earlier drawings included.
+    /// How many assignments were drawn, including earlier sessions.
     pub fn draws(&self) -> u64 {
         self.draws
     }
 
-    /// How many assignments were no valid architectures, and why the first of them was none.
+    /// How many assignments were not valid architectures, and the reason for the first of them.
     pub fn invalid(&self) -> (usize, Option<&str>) {
         (self.invalid, self.first_reason.as_deref())
     }
 
-    /// Looks at the next assignments; finds `wanted` candidates at most.
+    /// Tries the next assignments and finds at most `wanted` candidates.
     pub fn batch(&mut self, space: &(impl Architectures + ?Sized), wanted: usize) -> Result<Batch, EvaluateError> {
         let assignments: Vec<Assignment> = self.order.by_ref().take(wanted.min(BATCH)).collect();
         self.draws += assignments.len() as u64;
@@ -139,7 +139,7 @@ impl Drawing {
         Ok(Batch { found, exhausted: assignments.len() < wanted.min(BATCH) || self.misses >= MISSES })
     }
 
-    /// The value, or nothing for what is no valid architecture, which is counted.
+    /// The value, or `None` for an invalid architecture, which is counted.
     fn valid<T>(&mut self, result: Result<T, EvaluateError>) -> Result<Option<T>, EvaluateError> {
         match result {
             Ok(value) => Ok(Some(value)),

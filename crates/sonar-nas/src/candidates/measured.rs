@@ -1,4 +1,4 @@
-//! What is measured of candidates: learning curves, latencies, and the seconds that measuring takes.
+//! Measurements of candidates: learning curves, latencies, and the time spent on measuring.
 
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, AddAssign, Mul};
@@ -6,13 +6,13 @@ use std::ops::{Add, AddAssign, Mul};
 /// One point of a learning curve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
-    /// How many passes over the training set the model has behind it.
+    /// Number of training epochs so far.
     pub epoch: usize,
-    /// Mean loss over the last pass.
+    /// Mean loss over the last epoch.
     pub train_loss: f64,
-    /// Share of the validation set that is classified rightly, in `0..=1`.
+    /// Accuracy on the validation set, in `0..=1`.
     pub accuracy: f64,
-    /// Wall-clock seconds of the last pass and its validation.
+    /// Wall-clock seconds of the last epoch, including validation.
     pub seconds: f64,
 }
 
@@ -25,11 +25,11 @@ pub struct Latency {
     pub low_ns: f64,
     /// Upper end of the confidence interval of the median.
     pub high_ns: f64,
-    /// How many schedules had been tried for each kernel of the model.
+    /// Number of schedules tried so far for each kernel of the model.
     pub trials: usize,
 }
 
-/// Wall-clock seconds by purpose.
+/// Wall-clock seconds for each purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// Training and validation.
@@ -45,7 +45,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// All seconds.
+    /// The total in seconds.
     pub fn total(&self) -> f64 {
         self.training + self.tuning + self.compiling + self.rewriting + self.other
     }
@@ -85,11 +85,11 @@ impl Mul<f64> for Cost {
     }
 }
 
-/// What a first look at one candidate says of all.
+/// What probing one candidate says about all candidates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
-    /// Seconds of one epoch, validation included.
+    /// Seconds of one epoch, including validation.
     pub epoch: f64,
-    /// Seconds from the description to a latency, as [`Evaluator::measure`] takes them for one candidate.
+    /// Seconds from the description to a latency, for one candidate measured by [`Evaluator::measure`].
     pub latency: f64,
 }

@@ -1,7 +1,7 @@
 //! The order in which the assignments of a space are drawn.
 //!
-//! The order is random, follows from a seed, and names no assignment of the whole space twice. It takes constant memory for spaces of
-//! any size.
+//! The order is random but follows from a seed, and it lists no assignment of the whole space twice. It takes constant memory
+//! for spaces of any size.
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -11,8 +11,8 @@ use sonar_ir::space::Assignment;
 /// Rounds of the Feistel network.
 const ROUNDS: u64 = 6;
 
-/// All assignments of a space with these numbers of choices. A `share` of every beginning are neighbours of the baseline (one decision
-/// differs) for as long as there are any; so a neighbour may be named twice.
+/// All assignments of a space with these numbers of choices. Every beginning of the list contains a `share` of neighbours of
+/// the baseline (one decision differs), as long as there are any. So a neighbour may be listed twice.
 pub fn order(
     choices: &[usize],
     baseline: Option<&Assignment>,
@@ -37,7 +37,8 @@ fn neighbours(baseline: &Assignment, choices: &[usize], seed: u64) -> Vec<Assign
     all
 }
 
-/// All assignments, each once. A space with more than 2⁶² of them is drawn from at random: there, repetitions do not occur in practice.
+/// All assignments, each once. A space with more than 2⁶² assignments is sampled at random: repetitions do not occur there in
+/// practice.
 fn whole_space(choices: &[usize], seed: u64) -> Box<dyn Iterator<Item = Assignment> + Send> {
     let choices = choices.to_vec();
     let count = choices.iter().try_fold(1u64, |count, &arity| count.checked_mul(arity as u64)).filter(|&count| count < 1 << 62);
@@ -88,7 +89,8 @@ fn mix(value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Both sequences, each in its order. A `share` of every beginning comes from the first for as long as it has elements.
+/// Mixes two sequences and keeps the order of each. Every beginning takes a `share` from the first one, as long as it has
+/// elements.
 fn mixed(first: Vec<Assignment>, second: impl Iterator<Item = Assignment>, share: f64) -> impl Iterator<Item = Assignment> {
     let (mut first, mut second) = (first.into_iter(), second);
     let mut due = 0.0;

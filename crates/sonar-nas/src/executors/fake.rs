@@ -1,9 +1,9 @@
-//! An evaluator of made-up numbers and a made-up clock: searches in tests take no time, repeat exactly, and can be killed
+//! An evaluator with invented results and an invented clock. Searches in tests take no time, repeat exactly, and can be stopped
 //! at every step.
 //!
-//! The space has four decisions of four choices. A larger choice makes a network more accurate, with less and less effect,
-//! and costs more operations; how well it can be compiled differs from choice to choice, so that operation counts mislead
-//! about latencies. Where the first decision takes its first choice, the second decision has no effect.
+//! The space has four decisions with four choices each. A larger choice makes a network more accurate, with diminishing
+//! returns, and needs more operations. The efficiency of the compiled code differs from choice to choice, so operation counts
+//! do not predict latencies well. If the first decision takes its first choice, the second decision has no effect.
 
 use crate::candidates::draw::{Architectures, Sketch};
 use crate::candidates::measured::{Cost, Epoch, Latency, Probe};
@@ -27,25 +27,25 @@ const TRIAL_SECONDS: f64 = 0.05;
 /// Seconds of one epoch of the largest network.
 const EPOCH_SECONDS: f64 = 4.0;
 
-/// One kernel: a decision and its choice. Candidates with a choice in common have its kernel in common.
+/// One kernel: a decision and its choice. Candidates with the same choice share its kernel.
 type Task = (usize, usize);
 
-/// What the evaluator keeps beyond its process: the trials of each kernel.
+/// What survives the process: the trials of each kernel.
 pub type Disk = Rc<RefCell<BTreeMap<Task, usize>>>;
 
 /// The made-up evaluator.
 pub struct FakeEvaluator {
     /// The architecture to compare with.
     pub baseline: Option<Assignment>,
-    /// Architectures, as in [`all`], whose loss becomes not-a-number in their second epoch.
+    /// Architectures, as in [`all`], whose loss becomes NaN in their second epoch.
     pub diverging: Vec<Assignment>,
     /// Architectures, as in [`all`], that cannot be compiled.
     pub uncompilable: Vec<Assignment>,
     /// Largest error of an accuracy and relative error of a latency.
     pub noise: f64,
-    /// How many times as long epochs take as the probe says.
+    /// The factor by which epochs take longer than the probe says.
     pub slowdown: f64,
-    /// Called before every step that could be the last of the process, with the number of steps before.
+    /// Called before every step at which the process may be killed, with the number of steps before it.
     pub before_step: Box<dyn FnMut(u64)>,
     disk: Disk,
     clock: Rc<Cell<f64>>,
@@ -53,7 +53,7 @@ pub struct FakeEvaluator {
 }
 
 impl FakeEvaluator {
-    /// An evaluator with a clock at 0 and what earlier processes have left on `disk`.
+    /// An evaluator with a clock at 0. `disk` holds what earlier processes stored.
     pub fn new(disk: Disk) -> Self {
         FakeEvaluator {
             baseline: Some(Assignment(vec![2, 1, 2, 1])),
@@ -206,7 +206,7 @@ impl Evaluator for FakeEvaluator {
             if timed.latencies.is_empty() && timed.failures.is_empty() {
                 continue;
             }
-            // A death here loses the round on disk as it loses it in the store.
+            // If the process is killed here, the round is lost on disk, just as it is lost in the store.
             let after = self.disk.replace(before);
             self.step();
             let flow = report(timed);
@@ -247,7 +247,7 @@ pub fn all() -> Vec<Assignment> {
     all
 }
 
-/// The architecture of [`all`] that is the same function.
+/// The architecture of [`all`] that computes the same function.
 pub fn canonical(assignment: &Assignment) -> Assignment {
     let mut canonical = assignment.clone();
     if canonical.0[0] == 0 {
@@ -270,7 +270,7 @@ fn epoch_seconds(assignment: &Assignment) -> f64 {
     EPOCH_SECONDS * (0.3 + 0.7 * flops(assignment) / largest)
 }
 
-/// Approaches its limit exponentially; better networks are slower to learn.
+/// Approaches its limit exponentially. Better networks learn more slowly.
 fn accuracy(assignment: &Assignment, epochs: usize) -> f64 {
     let choices = canonical(assignment).0;
     let capacity: f64 = choices.iter().enumerate().map(|(i, &c)| (c as f64).sqrt() * (0.3 + 0.4 * hash(&[i, c]))).sum();
@@ -278,7 +278,7 @@ fn accuracy(assignment: &Assignment, epochs: usize) -> f64 {
     limit - 0.4 * (-(epochs as f64) / (1.0 + capacity / 2.0)).exp()
 }
 
-/// A kernel's time: its operations at an efficiency of its own, with a default schedule that is up to three times slower.
+/// The time of a kernel: its operations over its efficiency. The default schedule is up to three times slower.
 fn kernel_ns((decision, choice): Task, trials: usize) -> f64 {
     let operations = 2e5 + (choice * choice) as f64 * (1.0 + decision as f64 / 2.0) * 1e5;
     let efficiency = 20.0 + 80.0 * hash(&[decision, choice, 1]);

@@ -1,4 +1,4 @@
-//! The evaluator that really trains and tunes.
+//! The evaluator that really trains and tunes networks.
 
 use crate::candidates::describe::{describe, instantiate, sketch};
 use crate::candidates::draw::{Architectures, Sketch};
@@ -13,8 +13,8 @@ use sonar_train::Backend;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Graphs come from a space, accuracies from training on a data set, latencies from this machine. Of a candidate, nothing but its
-/// lowered form stays in memory between two calls, and that only for a bounded number of candidates.
+/// Graphs come from a space, accuracies from training on a data set, latencies from this machine. Between two calls, only the
+/// lowered forms of a limited number of candidates stay in memory.
 pub struct RealEvaluator {
     /// Where architectures come from.
     pub space: Space,
@@ -80,12 +80,12 @@ impl Evaluator for RealEvaluator {
 
     fn forget(&mut self, candidate: CandidateId, horizon: usize) {
         self.tuning.lowered.remove(candidate);
-        // A checkpoint that cannot be removed takes room and does no other harm.
+        // A checkpoint that cannot be deleted wastes disk space but does no other harm.
         let _ = forget(&self.training.checkpoints, candidate, horizon);
     }
 }
 
-/// The results of a function for all items, in their order, computed on some threads.
+/// Applies a function to all items on several threads. Results are in the order of the items.
 fn in_parallel<T: Sync, R: Send>(items: &[T], threads: usize, function: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = threads.min(items.len()).max(1);
     if threads == 1 {

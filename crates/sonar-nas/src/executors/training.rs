@@ -1,8 +1,9 @@
-//! Candidates in training, and their checkpoints.
+//! Training of candidates, and their checkpoints.
 //!
-//! The checkpoint of a candidate after epoch `e` of a training of `h` epochs is `CANDIDATE-h/epoch-e.ckpt` in the folder of checkpoints.
-//! It is on disk before the epoch is reported. The one before is removed after the report, unless the report was answered with a
-//! break: then the search may not have stored the epoch. So there is a checkpoint of every epoch that the search may resume from.
+//! The checkpoint of a candidate after epoch `e` of a training of `h` epochs is `CANDIDATE-h/epoch-e.ckpt` in the folder of
+//! checkpoints. It is on disk before the epoch is reported. The previous checkpoint is deleted after the report, unless the
+//! callback returned a break: then the search may not have stored the epoch. So there is always a checkpoint of the epoch that
+//! the search may resume from.
 
 use crate::candidates::CandidateId;
 use crate::candidates::measured::{Cost, Epoch};
@@ -17,21 +18,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Seconds of training steps by which the length of an epoch is predicted, about.
+/// Approximate seconds of training steps used to predict the time of an epoch.
 const PROBE_SECONDS: f64 = 0.5;
 
 /// How all candidates are trained.
 pub struct Training {
-    /// On what.
+    /// The data set.
     pub data: Arc<Dataset>,
-    /// How; the number of epochs is that of the job.
+    /// The configuration. The job sets the number of epochs.
     pub config: TrainConfig,
     /// Where checkpoints are kept.
     pub checkpoints: PathBuf,
 }
 
 impl Training {
-    /// Trains as the job says and reports each epoch. Where the checkpoint to resume from is gone, its epochs are trained once more,
+    /// Trains as the job says and reports each epoch. If the checkpoint to resume from is missing, its epochs are trained again
     /// with the same results, and are not reported again.
     pub fn train(
         &self,
@@ -74,7 +75,7 @@ impl Training {
         Ok(())
     }
 
-    /// The predicted seconds of one epoch; and the seconds that the prediction took, of training and of compiling.
+    /// The predicted seconds of one epoch, then the seconds that the prediction took for training and for compiling.
     pub fn probe(&self, graph: &Graph, backend: &dyn Backend) -> Result<(f64, f64, f64), EvaluateError> {
         let begun = Instant::now();
         let trainer = self.trainer(graph, backend, 1).map_err(sort)?;
@@ -88,12 +89,12 @@ impl Training {
     }
 }
 
-/// Where the weights of a candidate are after an epoch of a training of `horizon` epochs, as long as they are kept.
+/// The file with the weights of a candidate after an epoch of a training of `horizon` epochs. It may have been deleted.
 pub fn checkpoint(checkpoints: &Path, id: CandidateId, (epoch, horizon): (usize, usize)) -> PathBuf {
     folder(checkpoints, id, horizon).join(format!("epoch-{epoch}.ckpt"))
 }
 
-/// Removes the checkpoints of a candidate's training of `horizon` epochs.
+/// Deletes the checkpoints of a candidate's training of `horizon` epochs.
 pub fn forget(checkpoints: &Path, id: CandidateId, horizon: usize) -> Result<(), EvaluateError> {
     let folder = folder(checkpoints, id, horizon);
     match fs::remove_dir_all(&folder) {
@@ -102,7 +103,7 @@ pub fn forget(checkpoints: &Path, id: CandidateId, horizon: usize) -> Result<(),
     }
 }
 
-/// Trains and validates one epoch, or returns `None` if `watch` ends it. The loss of an epoch that diverges is not a number.
+/// Trains and validates one epoch, or returns `None` if `watch` stops it. If the epoch diverges, its loss is NaN.
 fn next_epoch(trainer: &mut Trainer, number: usize, watch: &Watch<'_>) -> Result<Option<Epoch>, TrainError> {
     let begun = Instant::now();
     let (train_loss, accuracy) = match trainer.train_epoch_while(watch)? {
@@ -117,7 +118,7 @@ fn folder(checkpoints: &Path, id: CandidateId, horizon: usize) -> PathBuf {
     checkpoints.join(format!("{id}-{horizon}"))
 }
 
-/// Removes the other checkpoints in the folder of a checkpoint.
+/// Deletes the other checkpoints in the folder of a checkpoint.
 fn keep_only(kept: &Path) -> Result<(), EvaluateError> {
     let Some(folder) = kept.parent() else { return Ok(()) };
     let remove_others = || -> std::io::Result<()> {
@@ -136,7 +137,7 @@ fn failed(path: &Path, error: &std::io::Error) -> EvaluateError {
     EvaluateError::Fatal(format!("{}: {error}", path.display()))
 }
 
-/// Whether an error concerns one candidate, or all of them.
+/// Tells errors of one candidate from errors that affect all candidates.
 fn sort(error: TrainError) -> EvaluateError {
     match &error {
         TrainError::NotDifferentiable(_)
@@ -218,7 +219,7 @@ mod tests {
         let asked = std::cell::Cell::new(0);
         let watch = || {
             asked.set(asked.get() + 1);
-            // Four training images are two steps an epoch.
+            // Four training images take two steps per epoch.
             if asked.get() > 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let mut epochs = 0;

@@ -1,4 +1,4 @@
-//! What happens in a search, as it is stored.
+//! The events of a search, as they are stored.
 
 use crate::candidates::draw::DrawingEnd;
 use crate::candidates::measured::{Epoch, Latency, Probe};
@@ -6,99 +6,99 @@ use crate::candidates::{Candidate, CandidateId};
 use crate::state::plan::Plan;
 use serde::{Deserialize, Serialize};
 
-/// Something that has happened and is in the store.
+/// An event in the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Event {
-    /// A process has begun to work on the search; the first, or one that goes on.
+    /// A process has started to work on the search, as the first one or to continue it.
     Opened,
     /// A candidate has entered the sample.
     Drawn {
         /// The candidate; its id is the number of candidates drawn before.
         candidate: Candidate,
-        /// Whether it is the baseline: a row to compare with, trained and tuned like the finalists but never ranked.
+        /// Whether it is the baseline: trained and tuned like the finalists for comparison, but never ranked.
         baseline: bool,
     },
-    /// Candidates were drawn; those found are in events before this one.
+    /// Candidates were drawn. Earlier events hold those that were found.
     Sampled {
-        /// How many assignments of the space were looked at so far.
+        /// Number of assignments of the space drawn so far.
         draws: u64,
         /// Why the drawing ended; `None` while it goes on.
         end: Option<DrawingEnd>,
     },
-    /// The user gave the search more time or asked for more candidates. What was measured stays known.
+    /// The user gave the search more time or more candidates. Measurements stay known.
     Extended {
-        /// Candidates in the sample from now on, at most.
+        /// The new limit on the number of candidates in the sample.
         candidates: usize,
-        /// Time limit from now on, in seconds.
+        /// The new time limit, in seconds.
         seconds: Option<f64>,
     },
-    /// It is known how long things take.
+    /// The durations of training and timing are known.
     Probed {
-        /// Looking at which candidate.
+        /// The candidate that was probed.
         candidate: CandidateId,
-        /// How long.
+        /// The durations.
         probe: Probe,
     },
-    /// It is known how much to do.
+    /// There is a plan.
     Planned {
-        /// What to do.
+        /// The plan.
         plan: Plan,
     },
-    /// A candidate has one more epoch behind it.
+    /// A candidate has finished one more epoch.
     Trained {
-        /// Which.
+        /// The candidate.
         candidate: CandidateId,
-        /// The new end of its learning curve.
+        /// The new point of its learning curve.
         epoch: Epoch,
     },
     /// Kernels have been tuned.
     Tuned {
-        /// Candidates for which this was done.
+        /// The candidates that were tuned.
         group: Vec<CandidateId>,
         /// New latencies.
         latencies: Vec<(CandidateId, Latency)>,
-        /// Candidates that cannot be compiled or timed, each with the reason.
+        /// Candidates that cannot be compiled or timed, with the reason.
         failures: Vec<(CandidateId, String)>,
     },
     /// A candidate cannot be trained, or its training diverged.
     Failed {
-        /// Which.
+        /// The candidate.
         candidate: CandidateId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Candidates leave the rung before their turn, because time would not suffice for them.
+    /// Candidates leave the rung early, because there is not enough time for them.
     Cut {
-        /// Which.
+        /// The candidates.
         candidates: Vec<CandidateId>,
     },
     /// A rung is over.
     Promoted {
-        /// Who goes on, the best first.
+        /// The candidates that continue, the best first.
         survivors: Vec<CandidateId>,
-        /// Who does not, the best first.
+        /// The candidates that are dropped, the best first.
         dropped: Vec<CandidateId>,
     },
-    /// Training is over before its time: what is left of the limit goes to the finalists' latencies.
+    /// Training ends early: the time left is needed for the finalists' latencies.
     Closed {
-        /// Who goes on, the best first.
+        /// The candidates that continue, the best first.
         survivors: Vec<CandidateId>,
-        /// Who does not.
+        /// The candidates that are dropped.
         dropped: Vec<CandidateId>,
     },
     /// The finalists' latencies have been confirmed end to end.
     Measured {
-        /// Which candidates.
+        /// The candidates.
         group: Vec<CandidateId>,
         /// The latencies.
         latencies: Vec<(CandidateId, Latency)>,
-        /// Candidates that cannot be timed, each with the reason.
+        /// Candidates that cannot be timed, with the reason.
         failures: Vec<(CandidateId, String)>,
     },
     /// The search is over.
     Finished {
-        /// Why.
+        /// The reason.
         reason: StopReason,
     },
 }
@@ -107,13 +107,13 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopReason {
-    /// Everything planned is done.
+    /// Everything in the plan is done.
     Completed,
-    /// The time limit cut something planned.
+    /// The time limit removed a part of the plan.
     TimeLimit,
     /// No candidate is left.
     NoCandidate,
-    /// The time limit left no candidate with an epoch behind it.
+    /// Within the time limit, no candidate finished an epoch.
     TimeTooShort,
 }
 
@@ -138,7 +138,7 @@ impl Event {
         }
     }
 
-    /// The one candidate that the event is about, if it is about one.
+    /// The candidate that the event is about, if there is exactly one.
     pub fn subject(&self) -> Option<CandidateId> {
         match self {
             Event::Drawn { candidate, .. } => Some(candidate.id),
@@ -149,7 +149,7 @@ impl Event {
         }
     }
 
-    /// All candidates named that must have been drawn before.
+    /// All candidates in the event that must have been drawn before.
     pub(super) fn candidates(&self) -> impl Iterator<Item = CandidateId> {
         type Pair<'a, T> = &'a [(CandidateId, T)];
         let none: (&[CandidateId], Pair<'_, Latency>, Pair<'_, String>) = (&[], &[], &[]);

@@ -1,4 +1,4 @@
-//! Everything known of one candidate.
+//! Everything known about one candidate.
 
 use crate::candidates::Candidate;
 use crate::candidates::measured::{Epoch, Latency};
@@ -6,67 +6,67 @@ use crate::pareto::Point;
 use crate::state::plan::CostMetric;
 use serde::{Deserialize, Serialize};
 
-/// Where a candidate is in the search.
+/// The status of a candidate in the search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 pub enum Status {
-    /// Still in it, or among the finalists at its end.
+    /// Still in the search, or a finalist at its end.
     Alive,
     /// Others were better.
     Dropped,
-    /// Time did not suffice.
+    /// There was not enough time.
     Cut,
     /// It could not be evaluated.
     Failed {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Everything known of one candidate.
+/// Everything known about one candidate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CandidateHistory {
     /// The candidate.
     pub candidate: Candidate,
-    /// Where it is in the search.
+    /// Its status in the search.
     pub status: Status,
     /// The last rung it entered.
     pub rung: usize,
-    /// Learning curve; epoch `i + 1` at index `i`.
+    /// Learning curve: epoch `i + 1` is at index `i`.
     pub curve: Vec<Epoch>,
     /// Tuning curve, with growing numbers of trials.
     pub tuning: Vec<Latency>,
     /// The confirmed latency of a finalist.
     pub measured: Option<Latency>,
-    /// What it reached as a finalist, before the search was extended.
+    /// Its result as a finalist before the search was extended.
     pub reached: Option<Reached>,
 }
 
-/// What a finalist has reached.
+/// The result of a finalist.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reached {
     /// Its accuracy.
     pub accuracy: f64,
-    /// Epochs of training behind it.
+    /// Number of training epochs.
     pub epochs: usize,
-    /// Epochs of the whole training that these are part of.
+    /// Epochs of the full training that these belong to.
     pub horizon: usize,
     /// Its confirmed latency.
     pub latency: Latency,
 }
 
 impl CandidateHistory {
-    /// Epochs it has behind it.
+    /// Number of training epochs so far.
     pub fn epochs(&self) -> usize {
         self.curve.len()
     }
 
-    /// Trials of its kernels so far; `None` if it was never timed.
+    /// Trials of its kernels so far, or `None` if it was never timed.
     pub fn trials(&self) -> Option<usize> {
         self.tuning.last().map(|l| l.trials)
     }
 
-    /// The best knowledge of its latency.
+    /// The best estimate of its latency.
     pub fn latency(&self) -> Option<Latency> {
         self.measured.or(self.tuning.last().copied())
     }
@@ -76,7 +76,7 @@ impl CandidateHistory {
         self.point_at(metric, usize::MAX)
     }
 
-    /// Its accuracy after so many epochs, or after all of its epochs if these are fewer, and its cost, if both are known.
+    /// Its accuracy after this many epochs (or after all its epochs, if it has fewer) and its cost, if both are known.
     pub fn point_at(&self, metric: CostMetric, epochs: usize) -> Option<Point> {
         let cost = match metric {
             CostMetric::Latency => self.latency()?.median_ns,
@@ -86,8 +86,8 @@ impl CandidateHistory {
         Some(Point { accuracy: self.curve[last].accuracy, cost })
     }
 
-    /// What it has reached: as a finalist, now or before the search was extended, whichever is more accurate; otherwise what it has
-    /// now, if it is still in the search.
+    /// Its result. For a finalist, now or before an extension, the more accurate of the two. Otherwise its current result, if
+    /// it is still in the search.
     pub fn reached(&self, horizon: usize) -> Option<Reached> {
         let latency = self.latency();
         let now = self.curve.last().zip(latency).map(|(epoch, latency)| Reached {

@@ -1,8 +1,8 @@
-//! What a search is going to do: a list of rungs.
+//! The plan of a search: a list of rungs.
 
 use serde::{Deserialize, Serialize};
 
-/// What a search does, as far as it can be said before.
+/// The plan of a search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// From the whole sample to the finalists.
@@ -14,19 +14,19 @@ pub struct Plan {
 /// One step of selection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rung {
-    /// Members, without the baseline.
+    /// Number of members, without the baseline.
     pub size: usize,
     /// Epochs that each member gets.
     pub epochs: usize,
-    /// Trials that each member's kernels get; nothing if members are not timed at all.
+    /// Trials that each member's kernels get, or `None` if members are not timed.
     pub trials: Option<usize>,
-    /// What members are ranked on beside accuracy.
+    /// The cost by which members are ranked, together with accuracy.
     pub cost_metric: CostMetric,
     /// Seconds after which tuning ends in this rung, if there is a time limit.
     pub tuning_seconds: Option<f64>,
 }
 
-/// What a candidate costs whoever uses it.
+/// The cost of using a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CostMetric {

@@ -1,12 +1,12 @@
-//! The run directory: everything that has happened in a search, on disk before anyone is told of it.
+//! The run directory. Every event of a search is on disk before anyone is told about it.
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `run.db` | SQLite: the configuration, and one row for each [`Event`] with its seconds |
-//! | `run.lock` | locked for as long as a process works on the search; the system releases it when the process ends, however it ends |
+//! | `run.lock` | locked while a process works on the search; the system releases the lock when the process ends, also after a crash |
 //! | `checkpoints/` | weights of candidates in training, kept by the evaluator |
 //!
-//! The database is in write-ahead mode and every commit is synchronised to disk.
+//! The database uses write-ahead mode, and every commit is synchronised to disk.
 
 use crate::candidates::measured::Cost;
 use crate::error::SearchError;
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// Version of the database's tables and of the events in them.
 const SCHEMA: i64 = 2;
 
-/// The settings that a run may change, and only upwards.
+/// The settings that a run may increase. No other setting may change.
 const GROWING: [&str; 2] = ["time", "candidates"];
 
 const TABLES: &str = "
@@ -46,9 +46,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the run directory `dir`, creates what is missing, and rebuilds the state of the search in it. `config` is stored with
-    /// a new run. It must equal the stored one of an old run, except for more `time` (seconds) or `candidates`: then the stored
-    /// configuration changes and the search is extended. With `fresh`, an old run is removed first.
+    /// Opens the run directory `dir`, creates missing files, and rebuilds the state of the search. A new run stores `config`.
+    /// For an old run, `config` must equal the stored one, except that `time` (seconds) or `candidates` may be larger: then the
+    /// stored configuration changes and the search is extended. With `fresh`, an old run is deleted first.
     pub fn open(dir: &Path, config: &Value, fresh: bool) -> Result<(Store, State), SearchError> {
         fs::create_dir_all(dir).map_err(|e| SearchError::io(dir, &e))?;
         let lock = lock(dir)?;
@@ -77,7 +77,7 @@ impl Store {
         Ok((store, state))
     }
 
-    /// Writes events with their seconds, all or none; they are on disk when this returns.
+    /// Writes events with their seconds, all or none. They are on disk when this returns.
     pub fn append(&mut self, events: &[(Event, Cost)]) -> Result<(), SearchError> {
         let write = |connection: &mut Connection| {
             let transaction = connection.transaction()?;
@@ -87,13 +87,13 @@ impl Store {
         write(&mut self.connection).map_err(|e| SearchError::database(&self.path, &e))
     }
 
-    /// Limits the database to this many pages, as a full disk would.
+    /// Limits the database to this many pages, to simulate a full disk.
     pub fn limit_pages(&mut self, pages: u32) -> Result<(), SearchError> {
         let limited = self.connection.pragma_update(None, "max_page_count", pages);
         limited.map_err(|e| SearchError::database(&self.path, &e))
     }
 
-    /// Stores a configuration in place of the old one, with the event that says so.
+    /// Replaces the stored configuration and adds the event of the extension.
     fn extend(&mut self, config: &Value) -> Result<(), SearchError> {
         let candidates = config["candidates"].as_u64().unwrap_or_default() as usize;
         let event = Event::Extended { candidates, seconds: config["time"].as_f64() };
@@ -118,8 +118,7 @@ impl Store {
     }
 }
 
-/// The configuration and the state kept in a run directory, if there is a run. Takes no lock: a search may be looked at while
-/// it is running.
+/// The configuration and the state in a run directory, if there is a run. Takes no lock, so it works while a search is running.
 pub fn read(dir: &Path) -> Result<Option<(Value, State)>, SearchError> {
     let path = database(dir);
     if !path.exists() {
@@ -133,12 +132,12 @@ pub fn read(dir: &Path) -> Result<Option<(Value, State)>, SearchError> {
     Ok(Some((read_config(&connection, &path)?, replay(&connection, &path)?)))
 }
 
-/// Where an evaluator keeps the weights of candidates in training.
+/// The folder where an evaluator stores the weights of candidates in training.
 pub fn checkpoints(dir: &Path) -> PathBuf {
     dir.join("checkpoints")
 }
 
-/// Where an evaluator keeps the records of measured kernels.
+/// The file where an evaluator stores the records of measured kernels.
 pub fn records(dir: &Path) -> PathBuf {
     dir.join("records.db")
 }
@@ -158,7 +157,7 @@ fn lock(dir: &Path) -> Result<File, SearchError> {
     }
 }
 
-/// Removes what searches write, and nothing else that may be in the directory.
+/// Deletes the files that searches write. Other files in the directory stay.
 fn remove_run(dir: &Path) -> Result<(), SearchError> {
     let gone = |path: &Path, result: std::io::Result<()>| match result {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(SearchError::io(path, &e)),
@@ -200,7 +199,7 @@ fn replay(connection: &Connection, path: &Path) -> Result<State, SearchError> {
     Ok(state)
 }
 
-/// Version of the tables in a database; 0 if there are none yet.
+/// Version of the tables in a database, or 0 if there are no tables yet.
 fn version(connection: &Connection, path: &Path) -> Result<i64, SearchError> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0));
     match version.map_err(|e| SearchError::database(path, &e))? {
@@ -237,11 +236,11 @@ fn read_config(connection: &Connection, path: &Path) -> Result<Value, SearchErro
 struct Change {
     /// Its key and both values, for messages.
     text: String,
-    /// Whether it is one that may grow, and it does.
+    /// Whether this setting may increase, and it does.
     grows: bool,
 }
 
-/// The settings in which two configurations differ, with keys such as `training.batch`.
+/// The settings that differ between two configurations, with keys such as `training.batch`.
 fn differences(prefix: &str, old: &Value, new: &Value) -> Vec<Change> {
     let (Value::Object(old), Value::Object(new)) = (old, new) else { return vec![change(prefix, old, new)] };
     let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
@@ -257,7 +256,7 @@ fn differences(prefix: &str, old: &Value, new: &Value) -> Vec<Change> {
 }
 
 fn change(key: &str, old: &Value, new: &Value) -> Change {
-    // Without a limit, the time is infinite.
+    // No limit means infinite time.
     let number = |value: &Value| if value.is_null() { Some(f64::INFINITY) } else { value.as_f64() };
     let grows = GROWING.contains(&key) && number(old).zip(number(new)).is_some_and(|(old, new)| new > old);
     let shown = |value: &Value| match value {

@@ -1,7 +1,7 @@
-//! Predictions: how long the rest of a search takes, and what fits into the time that is left.
+//! Predictions: how long the rest of a search takes, and how much fits into the time left.
 //!
-//! All predictions rest on one number, the pace: seconds per unit of work. The work of an epoch is a fixed share (loading data, small
-//! operators) and a share proportional to the operation count of the candidate.
+//! All predictions are based on one number, the pace: seconds per unit of work. The work of an epoch has a fixed part (loading
+//! data, small operators) and a part that is proportional to the operation count of the candidate.
 
 use crate::candidates::CandidateId;
 use crate::policy::Policy;
@@ -10,13 +10,13 @@ use crate::state::event::StopReason;
 
 /// Share of an epoch of the mean candidate that does not depend on operation counts.
 const FIXED_SHARE: f64 = 0.3;
-/// By how much more than predicted the shortest search is said to take.
+/// Safety factor for the predicted time of the shortest search.
 const MARGIN: f64 = 1.25;
-/// Share of the time limit that plans may use, because predictions err.
+/// Share of the time limit that plans may use, because predictions are not exact.
 pub const PLANNED_SHARE: f64 = 0.95;
 
-/// Predicted seconds until the end if the last `cut` members of the current rung that have not begun it leave; nothing if
-/// too little is known. Without a time limit, tuning is predicted from what it took so far.
+/// Predicted seconds until the end, if the last `cut` members of the current rung that have not started it leave. `None` if too
+/// little is known. Without a time limit, the time of tuning is predicted from the tuning so far.
 pub fn remaining(policy: &Policy, state: &State, cut: usize) -> Option<f64> {
     let rung = state.current()?;
     let pace = pace(state)?;
@@ -40,8 +40,8 @@ pub fn remaining(policy: &Policy, state: &State, cut: usize) -> Option<f64> {
     Some(seconds + following(policy, state, next, pace.mean_epoch())?)
 }
 
-/// Predicted seconds from the end of the current rung to the end of the search if `entering` candidates, whose epochs take
-/// `epoch` seconds each, go on. In the last rung, those who were in it go on to the confirmation of their latencies.
+/// Predicted seconds from the end of the current rung to the end of the search, if `entering` candidates continue whose epochs
+/// take `epoch` seconds each. In the last rung, all its members continue to the confirmation of their latencies.
 fn following(policy: &Policy, state: &State, entering: usize, epoch: f64) -> Option<f64> {
     let rungs = &state.plan.as_ref()?.rungs;
     let latency = state.probe.map_or(0.0, |(_, probe)| probe.latency);
@@ -70,8 +70,8 @@ fn following(policy: &Policy, state: &State, entering: usize, epoch: f64) -> Opt
     Some(seconds)
 }
 
-/// How many of the contenders, ranked the best first, go on from a rung that is not the last: one in η, and under a time
-/// limit as many more as there are seconds left for.
+/// How many contenders, ranked with the best first, survive a rung that is not the last: one in η. Under a time limit, more
+/// survive if there is time for them.
 pub fn survivors(policy: &Policy, state: &State, ranked: &[CandidateId], left: Option<f64>) -> usize {
     let least = ranked.len().div_ceil(policy.eta.max(2));
     let (Some(left), Some(pace)) = (left, pace(state)) else { return least };
@@ -82,7 +82,7 @@ pub fn survivors(policy: &Policy, state: &State, ranked: &[CandidateId], left: O
     (least..=ranked.len()).take_while(|&keep| keep == least || fits(keep)).last().unwrap_or(least)
 }
 
-/// Members of the current rung, without the baseline, that have had no epoch in it but are to have some.
+/// Members of the current rung, without the baseline, that need epochs in it and have had none.
 pub fn unbegun(state: &State) -> Vec<CandidateId> {
     let Some(plan) = &state.plan else { return Vec::new() };
     let before = if state.rung == 0 { 0 } else { plan.rungs[state.rung - 1].epochs };
@@ -94,22 +94,22 @@ pub fn unbegun(state: &State) -> Vec<CandidateId> {
     state.contenders().into_iter().filter(waits).collect()
 }
 
-/// Seconds that must be left when training ends: half the last rung's tuning, and a compilation of each finalist.
+/// Seconds that must be left when training ends: half of the last rung's tuning, and one compilation of each finalist.
 pub fn closing_seconds(state: &State) -> f64 {
     let Some(last) = state.plan.as_ref().and_then(|p| p.rungs.last()) else { return 0.0 };
     let latency = state.probe.map_or(0.0, |(_, probe)| probe.latency);
     last.tuning_seconds.unwrap_or(0.0) / 2.0 + measuring_seconds(state) + (last.size + 1) as f64 * latency
 }
 
-/// Seconds that must be left when tuning ends: a timing of each finalist.
+/// Seconds that must be left when tuning ends: one timing of each finalist.
 pub fn measuring_seconds(state: &State) -> f64 {
     let Some(last) = state.plan.as_ref().and_then(|p| p.rungs.last()) else { return 0.0 };
     let latency = state.probe.map_or(0.0, |(_, probe)| probe.latency);
     (last.size + 1) as f64 * latency
 }
 
-/// Seconds of the shortest search that has a result, about: drawing, a first look, one epoch, and the latencies. `None` before it is
-/// known how long things take. A limit that was too short is exceeded.
+/// Approximate seconds of the shortest search that gives a result: drawing, a probe, one epoch, and the latencies. `None`
+/// before the probe. A search with a shorter limit exceeds it.
 pub fn least_seconds(policy: &Policy, state: &State) -> Option<f64> {
     let (_, probe) = state.probe?;
     let spent = state.cost.total() - state.baseline_cost.training;
@@ -118,12 +118,12 @@ pub fn least_seconds(policy: &Policy, state: &State) -> Option<f64> {
     Some(MARGIN * (spent + epoch + closing_seconds(state)).max(tried))
 }
 
-/// Predicted seconds of an epoch of a candidate; nothing before the first epoch of any.
+/// Predicted seconds of an epoch of a candidate. `None` before the first epoch of any candidate.
 pub fn epoch_seconds(state: &State, id: CandidateId) -> Option<f64> {
     Some(pace(state)?.epoch(state, id))
 }
 
-/// How long epochs take.
+/// The speed of training.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// Seconds of one unit of work.
@@ -144,7 +144,7 @@ impl Pace {
     }
 }
 
-/// The pace over the probe and all epochs so far; nothing before the first.
+/// The pace over the probe and all epochs so far. `None` before the first one.
 pub fn pace(state: &State) -> Option<Pace> {
     let flops: f64 = state.candidates.iter().map(|t| t.candidate.description.flops as f64).sum();
     let mean_flops = (flops / state.candidates.len().max(1) as f64).max(1.0);
@@ -166,14 +166,14 @@ fn work(state: &State, id: CandidateId, mean_flops: f64) -> f64 {
     FIXED_SHARE * mean_flops + (1.0 - FIXED_SHARE) * state.history(id).candidate.description.flops as f64
 }
 
-/// Seconds per trial of one candidate's kernels, over all tuning so far, a first latency counting as a trial.
+/// Seconds per trial of one candidate's kernels, over all tuning so far. A first latency counts as a trial.
 fn seconds_per_trial(state: &State) -> Option<f64> {
     let cost = state.cost + state.baseline_cost;
     let trials: usize = state.candidates.iter().filter_map(|t| t.trials()).map(|trials| trials + 1).sum();
     (trials > 0).then(|| (cost.tuning + cost.compiling + cost.rewriting) / trials as f64)
 }
 
-/// Trials that are still to do, a first latency counting as one.
+/// Trials still to do. A first latency counts as one.
 fn missing(trials: Option<usize>, to: usize) -> usize {
     match trials {
         Some(trials) => to.saturating_sub(trials),

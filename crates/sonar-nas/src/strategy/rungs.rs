@@ -1,15 +1,16 @@
 //! Rungs, and how a plan is fitted into a time limit.
 //!
-//! A search is a list of rungs. At each rung the members are trained to a number of epochs and tuned to a number of trials, and the
-//! best one in η goes on. Without a time limit the rungs follow from the policy alone. With one, the number of candidates and the
-//! epochs of a finalist shrink together until the predicted training fits into the limit, after the share of tuning is taken off.
+//! A search is a list of rungs. In each rung, the members are trained to a number of epochs and tuned to a number of trials.
+//! Then the best one in η continues. Without a time limit, the policy alone determines the rungs. With a time limit, the share
+//! of tuning is subtracted first. Then the number of candidates and the epochs of a finalist shrink together until the
+//! predicted training fits.
 
 use crate::policy::{Algorithm, Policy};
 use crate::state::State;
 use crate::state::plan::{CostMetric, Plan, Rung};
 use crate::strategy::forecast::{PLANNED_SHARE, pace};
 
-/// The factor by which the number of candidates or of epochs shrinks while a plan does not fit.
+/// The factor by which the number of candidates or epochs shrinks while a plan does not fit.
 const SHRINK: f64 = 0.9;
 
 /// The rungs of an algorithm with `n` candidates in the sample and `epochs` for a finalist.
@@ -47,7 +48,7 @@ pub fn rungs(policy: &Policy, n: usize, epochs: usize) -> Vec<Rung> {
     }
 }
 
-/// The plan for a sampled state; under a time limit the state must have been probed.
+/// The plan for a state after drawing. Under a time limit, the state must have been probed.
 pub fn plan(policy: &Policy, state: &State) -> Plan {
     let drawn = state.candidates.len() - usize::from(state.baseline.is_some());
     let wanted = policy.candidates.min(drawn).max(1);
@@ -75,7 +76,7 @@ pub fn plan(policy: &Policy, state: &State) -> Plan {
     let predicted = |rungs: &[Rung]| training(rungs) + first_latencies(rungs) + measuring(rungs) + tuning;
 
     let fewest = fewest(policy).min(wanted);
-    // A search that is extended does not train for fewer epochs than before.
+    // An extended search does not train for fewer epochs than before.
     let shortest = state.horizon.clamp(1, policy.epochs) as f64;
     let mut n = wanted as f64;
     let mut epochs = policy.epochs as f64;
@@ -94,12 +95,12 @@ pub fn plan(policy: &Policy, state: &State) -> Plan {
     Plan { rungs: fitting, seconds }
 }
 
-/// The fewest candidates that a search makes do with under a time limit.
+/// The smallest number of candidates under a time limit.
 pub fn fewest(policy: &Policy) -> usize {
     2 * policy.eta
 }
 
-/// Epochs that candidates have had before the plan, as far as they are epochs of a training of the same length.
+/// Epochs that candidates already have, if they belong to a training of the same length.
 fn trained_before(state: &State, rungs: &[Rung]) -> f64 {
     if rungs.last().is_none_or(|last| last.epochs != state.horizon) {
         return 0.0;
@@ -107,8 +108,8 @@ fn trained_before(state: &State, rungs: &[Rung]) -> f64 {
     state.candidates.iter().map(|history| history.epochs()).sum::<usize>() as f64
 }
 
-/// Gives each rung its part of the seconds for tuning, in proportion to the trials that it adds. To this it adds the seconds of the
-/// first latency of each member, in the first rung whose members are timed.
+/// Distributes the seconds for tuning over the rungs, in proportion to the trials that each rung adds. In the first rung whose
+/// members are timed, it adds the seconds of the first latency of each member.
 fn share_tuning(rungs: &mut [Rung], seconds: f64, first_latency: f64) {
     let mut before = None;
     let weights: Vec<f64> = rungs
