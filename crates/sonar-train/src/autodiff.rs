@@ -1,11 +1,11 @@
-//! Reverse-mode differentiation, graph to graph: the gradient is more nodes of the same graph, to be compiled by the same passes.
+//! Reverse-mode differentiation of graphs. The gradient is added as nodes of the same graph, so the same passes compile it.
 //!
-//! Nodes are visited from the loss backwards; each hands the gradient that has gathered on it (its *adjoint*, of its own shape) to its
-//! operands by the rule of its operator. Only nodes between the wanted values and the loss get an adjoint, so nothing is computed that
-//! no gradient needs.
+//! Nodes are visited from the loss backwards. Each node has an *adjoint*: the sum of the gradients that arrived at it, with its
+//! own shape. The rule of its operator passes the adjoint on to its operands. Only nodes between the wanted values and the loss
+//! get an adjoint, so nothing is computed that no gradient needs.
 //!
-//! Where a derivative does not exist, a subgradient is taken: `relu` has slope 0 at 0, `max` and `min` of two numbers pass the gradient
-//! to the second where they tie, and a `max` or `min` reduction shares it equally between the elements that tie.
+//! If a derivative does not exist, a subgradient is used. `relu` has slope 0 at 0. `max` and `min` of two equal numbers pass
+//! the gradient to the second one. A `max` or `min` reduction divides it equally between equal elements.
 
 mod activation;
 mod attention;
@@ -19,9 +19,10 @@ use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, Node, NodeId, Op};
 use sonar_ir::{BinaryOp, Dim, ReduceOp, UnaryOp};
 
-/// Appends the gradients of `loss` by each of `wrt` and returns them in that order; each has the type of what it is taken by.
+/// Appends the gradients of `loss` with respect to each node of `wrt` and returns them in that order. Each has the type of its
+/// node.
 ///
-/// The batch must be bound and `loss` must be a single number. A value on which the loss does not depend has gradient zero.
+/// The batch must be bound and `loss` must be a single number. If the loss does not depend on a value, the gradient is zero.
 ///
 /// ```
 /// use sonar_ir::{BinaryOp, Graph, Op, TensorType};
@@ -75,8 +76,8 @@ pub fn gradients(graph: &mut Graph, loss: NodeId, wrt: &[NodeId]) -> Result<Vec<
     wrt.iter().map(|&id| Ok(zero_or(graph, id)?)).collect()
 }
 
-/// The share of each operand of `node` (whose id is `y`) in the gradient `dy` of its result; `None` where it has none, or where nobody
-/// wants it.
+/// The gradient of each operand of `node` (whose id is `y`), given the gradient `dy` of its result. `None` if the operand has
+/// no gradient or nobody needs it.
 fn pull_back(
     graph: &mut Graph,
     y: NodeId,
@@ -88,7 +89,7 @@ fn pull_back(
     let x = operands[0];
     let x_shape = graph.ty(x).shape.clone();
     let x_extents = extents(graph, x);
-    // Image height and width, or kernel height and width, of an operand that shape inference has checked to be of rank 4.
+    // Height and width of an image or a kernel. Shape inference has checked that the operand has rank 4.
     let image_hw = |graph: &Graph, id| {
         let e = extents(graph, id);
         [e[1], e[2]]
@@ -212,7 +213,7 @@ fn when(wanted: bool, make: impl FnOnce() -> Result<NodeId, TypeError>) -> Resul
     if wanted { make().map(Some) } else { Ok(None) }
 }
 
-/// `da = dy·bᵀ` and `db = aᵀ·dy`; a right side of rank 2 gathers over every leading index of the left.
+/// `da = dy·bᵀ` and `db = aᵀ·dy`. If `b` has rank 2, its gradient is summed over all leading indices of `a`.
 fn matmul(graph: &mut Graph, [a, b]: [NodeId; 2], dy: NodeId, needs: [bool; 2]) -> Result<[Option<NodeId>; 2], TypeError> {
     let da = if needs[0] {
         let bt = swap_last(graph, b)?;
@@ -238,7 +239,7 @@ fn swap_last(graph: &mut Graph, x: NodeId) -> Result<NodeId, TypeError> {
     graph.push(Op::Transpose(perm), &[x])
 }
 
-/// All axes but the last made one.
+/// Joins all axes but the last into one.
 fn as_matrix(graph: &mut Graph, x: NodeId) -> Result<NodeId, TypeError> {
     let extents = extents(graph, x);
     if extents.len() == 2 {
@@ -249,7 +250,8 @@ fn as_matrix(graph: &mut Graph, x: NodeId) -> Result<NodeId, TypeError> {
     graph.push(Op::Reshape(vec![Dim::Fixed(rows), Dim::Fixed(columns)]), &[x])
 }
 
-/// Gradients of `gamma·(x − mean)·rstd + beta` by x, gamma, beta, mean and variance, where the statistics are operands.
+/// Gradients of `gamma·(x − mean)·rstd + beta` with respect to x, gamma, beta, mean and variance, if the statistics are
+/// operands.
 fn batch_norm_given(graph: &mut Graph, operands: &[NodeId], eps: f32, dy: NodeId) -> Result<[NodeId; 5], TypeError> {
     let [x, gamma, mean, variance] = [operands[0], operands[1], operands[3], operands[4]];
     let rstd = batch_norm::reciprocal_deviation(graph, variance, eps)?;
@@ -273,7 +275,7 @@ fn apply_unary(graph: &mut Graph, op: UnaryOp, x: NodeId, y: NodeId, dy: NodeId)
         UnaryOp::Neg => return unary(graph, UnaryOp::Neg, dy).map(Some),
         UnaryOp::Step => return Ok(None),
         UnaryOp::Log => return div(graph, dy, x).map(Some),
-        // The result is above 0 just where the operand is, and is kept anyway if a convolution reads it.
+        // The result is positive exactly where the operand is, and it is kept anyway if a convolution reads it.
         UnaryOp::Relu => return graph.push(Op::Binary(BinaryOp::Gate), &[dy, y]).map(Some),
         UnaryOp::Abs => {
             let above = unary(graph, UnaryOp::Step, x)?;
@@ -325,7 +327,7 @@ fn apply_unary(graph: &mut Graph, op: UnaryOp, x: NodeId, y: NodeId, dy: NodeId)
     mul(graph, dy, slope).map(Some)
 }
 
-/// Gradients by both operands, still of the result's shape.
+/// Gradients with respect to both operands, still with the shape of the result.
 fn apply_binary(
     graph: &mut Graph,
     op: BinaryOp,
@@ -348,7 +350,7 @@ fn apply_binary(
             let da = graph.push(Op::Binary(BinaryOp::Gate), &[dy, difference])?;
             [Some(da), Some(sub(graph, dy, da)?)]
         }
-        // What decides has no slope.
+        // The gate operand has no slope.
         BinaryOp::Gate => [when(needs[0], || graph.push(Op::Binary(BinaryOp::Gate), &[dy, b]))?, None],
     })
 }
@@ -358,7 +360,7 @@ fn sum_last(graph: &mut Graph, x: NodeId) -> Result<NodeId, TypeError> {
     graph.push(Op::Reduce { op: ReduceOp::Sum, axes: vec![axis], keep: true }, &[x])
 }
 
-/// Gradient of `y = reduce(x)`: `dy` spread over the reduced axes, in proportion to what each element had in the result.
+/// Gradient of `y = reduce(x)`: `dy` broadcast over the reduced axes, weighted by the influence of each element.
 fn reduction(graph: &mut Graph, op: ReduceOp, axes: &[usize], x: NodeId, y: NodeId, dy: NodeId) -> Result<NodeId, TypeError> {
     let shape = graph.ty(x).shape.clone();
     let kept: Vec<Dim> = shape.iter().enumerate().map(|(i, &d)| if axes.contains(&i) { Dim::Fixed(1) } else { d }).collect();

@@ -1,4 +1,4 @@
-//! How graphs are run: the seam between training and whatever compiles. Training itself knows no machine.
+//! The interface between training and the compiler. Training itself does not depend on a machine.
 
 use crate::error::TrainError;
 use sonar_ir::graph::interp;
@@ -6,17 +6,17 @@ use sonar_ir::{Graph, NodeId, Tensor, Values};
 
 /// Something that turns graphs into executables.
 pub trait Backend {
-    /// Compiles a graph whose batch is bound and which has no parameters.
+    /// Compiles a graph with a bound batch and without parameters.
     fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>, TrainError>;
 }
 
 /// A compiled graph.
 pub trait Executable {
-    /// Runs it once. `inputs` and `outputs` are in the graph's order, row-major, and of exactly the graph's sizes.
+    /// Runs the graph once. `inputs` and `outputs` are in the graph's order, row-major, and have exactly the graph's sizes.
     fn run(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), TrainError>;
 }
 
-/// The reference interpreter as a backend: slow, and right by definition.
+/// The reference interpreter as a backend: slow, and correct by definition.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Interpreter;
 

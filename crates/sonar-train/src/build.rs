@@ -1,4 +1,4 @@
-//! Small words for writing graphs by hand: arithmetic on node ids, copying, and sharing of equal nodes.
+//! Helpers to build graphs by hand: arithmetic on node ids, copying, and sharing of equal nodes.
 
 use sonar_ir::entity::EntityVec;
 use sonar_ir::graph::infer::TypeError;
@@ -6,17 +6,17 @@ use sonar_ir::graph::{Graph, Node, NodeId, Op, TensorType};
 use sonar_ir::{BinaryOp, Dim, ReduceOp, UnaryOp};
 use std::collections::HashMap;
 
-/// Extents of a value of a graph whose batch is bound.
+/// Extents of a value of a graph with a bound batch.
 pub(crate) fn extents(graph: &Graph, id: NodeId) -> Vec<usize> {
     graph.ty(id).shape.iter().map(|d| d.fixed().unwrap_or(1)).collect()
 }
 
-/// The number of a rank-0 constant.
+/// A rank-0 constant.
 pub(crate) fn number(graph: &mut Graph, value: f64) -> Result<NodeId, TypeError> {
     graph.push(Op::Splat(value as f32, vec![]), &[])
 }
 
-/// A constant of one value and the shape of another node.
+/// A constant tensor with the shape of another node.
 pub(crate) fn filled_like(graph: &mut Graph, value: f32, like: NodeId) -> Result<NodeId, TypeError> {
     let shape = graph.ty(like).shape.clone();
     graph.push(Op::Splat(value, shape), &[])
@@ -74,15 +74,15 @@ pub(crate) fn unbroadcast(graph: &mut Graph, x: NodeId, shape: &[Dim]) -> Result
     if graph.ty(sum).shape == shape { Ok(sum) } else { graph.push(Op::Reshape(shape.to_vec()), &[sum]) }
 }
 
-/// Appends an input or parameter that looks like `node`, under the op given.
+/// Appends an input or parameter with the given operator.
 pub(crate) fn declare(graph: &mut Graph, op: Op, name: &str, ty: TensorType) -> NodeId {
     let id = NodeId(graph.nodes.len() as u32);
     graph.nodes.push(Node { op, operands: vec![], ty, name: Some(name.to_string()) });
     id
 }
 
-/// Rebuilds a graph node by node: `rule` is given the new graph, the old node and its operands there, and says which new node
-/// stands for the old one.
+/// Rebuilds a graph node by node. `rule` gets the new graph, the old node and its operands in the new graph. It returns the new
+/// node that replaces the old one.
 pub(crate) fn map_nodes(
     graph: &Graph,
     mut rule: impl FnMut(&mut Graph, NodeId, &Node, &[NodeId]) -> Result<NodeId, TypeError>,
@@ -97,14 +97,14 @@ pub(crate) fn map_nodes(
     Ok(mapped)
 }
 
-/// The same node in another graph, over the operands given.
+/// Copies a node into another graph, with the given operands.
 pub(crate) fn copy(graph: &mut Graph, node: &Node, operands: &[NodeId]) -> NodeId {
     graph.nodes.push(Node { operands: operands.to_vec(), ..node.clone() })
 }
 
-/// The same function with equal operator applications computed once.
+/// The same function, in which equal nodes are computed once.
 pub(crate) fn share_equal_nodes(graph: &Graph) -> Result<Graph, TypeError> {
-    // Operators hold floats, so they have no hash; their debug form tells all of their attributes.
+    // Operators contain floats, so they have no hash. Their debug text contains all of their attributes.
     let mut seen: HashMap<(String, Vec<NodeId>), NodeId> = HashMap::new();
     map_nodes(graph, |shared, _, node, operands| {
         if matches!(node.op, Op::Input | Op::Param(_)) {

@@ -1,15 +1,15 @@
-//! Data sets of labelled images: where they come from, how they are divided, and how they become batches.
+//! Data sets of labelled images: loading, division into parts, and batches.
 //!
 //! | module | what it gives |
 //! |---|---|
-//! | [`idx`] | the format of MNIST and its relatives |
+//! | [`idx`] | the format of MNIST and similar data sets |
 //! | [`cifar`] | the binary formats of CIFAR-10 and CIFAR-100 |
-//! | `folder` | which files of a folder are a data set |
+//! | `folder` | finds the files of a data set in a folder |
 //! | `dataset` | images in three parts |
 //! | `part` | the names of the parts |
 //! | [`augment`] | random flips, crops and cut-outs |
 //!
-//! Pixels stay bytes; they are normalised by the training images' mean and deviation when a batch is filled.
+//! Pixels are stored as bytes. Filling a batch normalises them with the mean and the standard deviation of the training images.
 
 pub mod augment;
 pub mod cifar;
@@ -29,19 +29,20 @@ use folder::Files;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The name of the data set that is part of the program.
+/// The name of the built-in data set.
 pub const FASHION_MNIST: &str = "fashion-mnist";
 
 /// The share of the images of a single CIFAR batch that become test images.
 const TEST_SHARE: f64 = 1.0 / 6.0;
 
-/// Loads a data set: [`FASHION_MNIST`], or a folder of IDX files, of CIFAR-10 or of CIFAR-100 batches, or one such batch.
+/// Loads a data set: [`FASHION_MNIST`], a folder of IDX files, a folder of CIFAR-10 or CIFAR-100 batches, or one such batch.
 ///
-/// Files may be packed by gzip. `validation` is the share of the training images that is set apart for validation, equally from all
-/// classes and always the same. A single batch has no test images of its own; a sixth of its images become them.
+/// Files may be compressed with gzip. `validation` is the share of the training images that is used for validation. It takes
+/// the same share of every class and always the same images. A single batch has no test images, so a sixth of its images become
+/// test images.
 ///
 /// # Errors
-/// A file cannot be read, or is not what its name says; the error names the file.
+/// A file cannot be read, or its content does not match its name. The error names the file.
 pub fn load(name: &str, validation: f64) -> Result<Dataset, TrainError> {
     if name == FASHION_MNIST {
         return fashion_mnist(validation);
@@ -75,7 +76,7 @@ pub fn load(name: &str, validation: f64) -> Result<Dataset, TrainError> {
     }
 }
 
-/// The file that a problem of a whole data set is in.
+/// The file that causes a problem of a whole data set.
 fn file_of<'a>(problem: &DataProblem, folder: &'a Path, train: &'a [PathBuf; 2], test: &'a [PathBuf; 2]) -> &'a Path {
     match problem {
         DataProblem::Label { part: Part::Test, .. } => &test[1],
@@ -103,7 +104,7 @@ fn batch(path: &Path, title: &str, validation: f64) -> Result<Dataset, TrainErro
     Dataset::with_labels(title, cifar::IMAGE, labels, train, test, validation).map_err(at)
 }
 
-/// The subset of Fashion-MNIST that is part of the program: 10,000 training and 2,000 test images.
+/// The built-in subset of Fashion-MNIST: 10,000 training and 2,000 test images.
 fn fashion_mnist(validation: f64) -> Result<Dataset, TrainError> {
     macro_rules! embedded {
         ($file:literal) => {
@@ -123,13 +124,13 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The bytes of a file, unpacked if they are gzip data.
+/// The bytes of a file, decompressed if they are gzip data.
 fn read_file(path: &Path) -> Result<Vec<u8>, TrainError> {
     let bytes = std::fs::read(path).map_err(|source| TrainError::Io { action: "read", path: path.into(), source })?;
     unpack(bytes).map_err(|problem| TrainError::Data { path: path.into(), problem })
 }
 
-/// The bytes themselves, or what they unpack to if they are gzip data.
+/// The bytes, decompressed if they are gzip data.
 fn unpack(bytes: Vec<u8>) -> Result<Vec<u8>, DataProblem> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes);

@@ -1,4 +1,4 @@
-//! Everything that can go wrong while a network is differentiated, trained or fed.
+//! Errors of differentiation, training and data sets.
 
 use crate::data::part::Part;
 use sonar_ir::TensorType;
@@ -6,7 +6,7 @@ use sonar_ir::graph::infer::TypeError;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why a gradient, a training step, a data set or a checkpoint could not be had.
+/// Why a gradient, a training step, a data set or a checkpoint is not available.
 #[derive(Debug, Error)]
 pub enum TrainError {
     /// An operator has no derivative rule.
@@ -15,16 +15,16 @@ pub enum TrainError {
     /// Only a single number can be differentiated.
     #[error("the loss must be a single number, found {0}")]
     NotScalar(TensorType),
-    /// Differentiation counts elements, so every extent must be known.
+    /// Differentiation needs the number of elements, so every extent must be known.
     #[error("the batch must be bound before differentiation, found {0}")]
     SymbolicBatch(TensorType),
     /// The graph is not a classifier that can be trained.
     #[error("this network cannot be trained: {0}")]
     Model(String),
-    /// The settings contradict the data or one another.
+    /// The settings contradict the data or each other.
     #[error("{0}")]
     Config(String),
-    /// A node could not be built; the network is unusual in a way that no other variant names.
+    /// A node could not be built, for a reason that no other variant covers.
     #[error(transparent)]
     Type(#[from] TypeError),
     /// The backend could not compile or run a graph.
@@ -33,14 +33,14 @@ pub enum TrainError {
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried: `read` or `write`.
+        /// The action: `read` or `write`.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file is not the data that it should be.
+    /// A file does not contain the expected data.
     #[error("{}: {problem}", path.display())]
     Data {
         /// The file or folder.
@@ -58,7 +58,7 @@ pub enum TrainError {
     },
 }
 
-/// What is wrong with a data file or a folder of them.
+/// Problems of a data file or of a folder of data files.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DataProblem {
     /// No file has the name of a known format.
@@ -68,10 +68,10 @@ pub enum DataProblem {
         holding(holds)
     )]
     Unknown {
-        /// Names of the first few files, empty if there is none.
+        /// Names of the first few files, or empty if there are no files.
         holds: String,
     },
-    /// The files are pickled objects of Python.
+    /// The files contain pickled Python objects.
     #[error("this is the version for Python: expected the binary version, such as cifar-10-binary.tar.gz, unpacked")]
     Python,
     /// The folder holds pictures.
@@ -83,20 +83,20 @@ pub enum DataProblem {
     /// A folder holds data sets of different formats.
     #[error("the folder mixes data sets of different formats: give each a folder of its own")]
     Mixed,
-    /// Two files claim to be the same.
+    /// Two files have the same role.
     #[error("there are two files of {what}, {first} and {second}: give each data set a folder of its own")]
     Two {
-        /// What they hold.
+        /// The content of both files.
         what: &'static str,
-        /// The name of one.
+        /// The name of the first file.
         first: String,
-        /// The name of the other.
+        /// The name of the second file.
         second: String,
     },
-    /// A file of the data set is not there.
+    /// A file of the data set is missing.
     #[error("there are no {what}: expected {expected}, or the same packed as {expected}.gz")]
     Missing {
-        /// What it would hold.
+        /// The content of the missing file.
         what: &'static str,
         /// Its usual name.
         expected: String,
@@ -104,41 +104,41 @@ pub enum DataProblem {
     /// A single file of an IDX data set was given.
     #[error("this is one of the four files of an IDX data set: give the folder that holds them")]
     OneFile,
-    /// The length of a single file is not that of any batch.
+    /// A single file does not have the length of a batch.
     #[error(
         "not a data set: a file must be one binary batch of CIFAR-10 or CIFAR-100, which are records of 3073 or 3074 bytes; this one \
          has {found} bytes"
     )]
     NoBatch {
-        /// What the file has.
+        /// The length of the file.
         found: u64,
     },
     /// The gzip stream is damaged.
     #[error("damaged gzip data")]
     Gzip,
-    /// The first bytes are those of another format.
+    /// The first bytes do not belong to this format.
     #[error("not an IDX file: its first bytes are {found:02x?}, expected [00, 00, 08, ..]")]
     NotIdx {
-        /// What the file has.
+        /// The first bytes of the file.
         found: [u8; 4],
     },
-    /// The elements are no bytes.
+    /// The elements are not bytes.
     #[error("its elements have the IDX type {found:#04x}: only bytes, type 0x08, are read")]
     Elements {
         /// The type.
         found: u8,
     },
-    /// The file has the number of axes of something else.
+    /// The number of axes is wrong.
     #[error("expected {what} with {expected} axes, found {found}")]
     Axes {
-        /// What the file should hold.
+        /// The expected content of the file.
         what: &'static str,
-        /// How many axes that has.
+        /// The expected number of axes.
         expected: &'static str,
-        /// How many the file has.
+        /// The number of axes of the file.
         found: usize,
     },
-    /// None of the axes is one of channels.
+    /// No axis can be the channels.
     #[error("no axis holds the channels: the extents are {extents:?}, and the second or the last must be 1, 3 or 4")]
     Channels {
         /// The extents of the file.
@@ -147,23 +147,23 @@ pub enum DataProblem {
     /// The length contradicts the header.
     #[error("expected {expected} bytes by its header, found {found}")]
     Length {
-        /// What the header says.
+        /// The number of bytes according to the header.
         expected: u64,
-        /// What the file has.
+        /// The number of bytes in the file.
         found: u64,
     },
-    /// The file ends within a record.
+    /// The file ends in the middle of a record.
     #[error("expected records of {record} bytes, found {found} bytes, which is no whole number of them")]
     Records {
         /// Bytes of one record.
         record: u64,
-        /// What the file has.
+        /// The number of bytes in the file.
         found: u64,
     },
-    /// The header promises more than can be addressed.
+    /// The header describes more data than fits into memory.
     #[error("the header describes more data than fits into memory")]
     TooLarge,
-    /// Images and labels do not pair up.
+    /// The numbers of images and labels differ.
     #[error("found {images} images but {labels} labels")]
     Count {
         /// Number of images.
@@ -171,15 +171,15 @@ pub enum DataProblem {
         /// Number of labels.
         labels: usize,
     },
-    /// A label does not name a class.
+    /// A label is not a class.
     #[error(
         "label {label} of {} image {index}, counted from 0, is out of range: {classes} classes have labels {first} to {}",
         part.name(), usize::from(*first) + classes - 1
     )]
     Label {
-        /// Which images.
+        /// The part that the image belongs to.
         part: Part,
-        /// Which of the images in the file.
+        /// Index of the image in the file.
         index: usize,
         /// Its label.
         label: u8,
@@ -188,7 +188,7 @@ pub enum DataProblem {
         /// How many labels there are.
         classes: usize,
     },
-    /// Test images have another shape than training images.
+    /// Test images and training images have different shapes.
     #[error("expected images of {expected:?} (height, width, channels) as the training images are, found {found:?}")]
     Shape {
         /// Shape of the training images.
@@ -196,26 +196,26 @@ pub enum DataProblem {
         /// Shape found.
         found: [usize; 3],
     },
-    /// There is nothing to learn from.
+    /// There are no images.
     #[error("there are no images")]
     Empty,
 }
 
-/// What a folder holds, for a message.
+/// The content of a folder, for a message.
 fn holding(names: &str) -> String {
     if names.is_empty() { "; the folder is empty".to_string() } else { format!("; this folder holds {names}") }
 }
 
-/// What is wrong with a checkpoint.
+/// Problems of a checkpoint.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CheckpointProblem {
-    /// The file is no checkpoint, or one of another version.
+    /// The file is not a checkpoint, or has another version.
     #[error("not a checkpoint of this version")]
     Format,
     /// The file is truncated or damaged.
     #[error("the checkpoint is truncated or damaged")]
     Damaged,
-    /// The checkpoint is of another network, data set or configuration.
+    /// The checkpoint belongs to another network, data set or configuration.
     #[error("the checkpoint belongs to another training run")]
     OtherRun,
 }

@@ -5,11 +5,11 @@
 //! | [`autodiff`] | the gradient of a graph, as a graph |
 //! | [`step`] | a whole training step (forward, backward, update) as one graph, and the graph that evaluates |
 //! | [`step::optimizer`] | update rules |
-//! | [`backend`] | the interface to what runs graphs: the reference interpreter is here, compiled code elsewhere |
+//! | [`backend`] | the interface to the code that runs graphs, and the reference interpreter |
 //! | [`data`] | data sets, their file formats, and batches |
 //! | [`trainer`] | epochs, learning curves, checkpoints |
 //!
-//! All random numbers follow from seeds. A run that was interrupted and resumed gives the same bits as one that was not.
+//! All random numbers follow from seeds. A run that was interrupted and resumed gives the same bits as an uninterrupted run.
 
 pub mod autodiff;
 pub mod backend;

@@ -1,11 +1,11 @@
-//! Random numbers that are the same for ever: a training run must replay bit for bit, also under another version of a library.
+//! Random numbers that never change: a training run must repeat bit for bit, also after an update of a library.
 
 /// The SplitMix64 generator (Steele, Lea and Flood, 2014).
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// A generator whose stream is given by all of `keys` together, in order.
+    /// A generator whose numbers depend on all of `keys`, in order.
     ///
     /// ```
     /// use sonar_train::rng::Rng;
@@ -29,7 +29,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// Uniform in `0..bound`; 0 for a bound of 0. The bias of at most `bound / 2⁶⁴` does not matter here.
+    /// Uniform in `0..bound`, or 0 if `bound` is 0. The bias of at most `bound / 2⁶⁴` does not matter here.
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next_u64()) * bound as u128) >> 64) as usize
     }

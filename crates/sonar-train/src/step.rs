@@ -1,9 +1,11 @@
-//! From a classifier to the graphs that train and judge it.
+//! From a classifier to the graphs that train and evaluate it.
 //!
-//! The classifier is an ordinary inference graph: one image input, one output of logits `[N, classes]`, parameters. A parameter that a
-//! `batch_norm` node takes as mean or variance is a running statistic: it is not learnt by gradient but follows the batches.
+//! The classifier is an ordinary inference graph: one image input, one output of logits `[N, classes]`, parameters. If a
+//! `batch_norm` node uses a parameter as mean or variance, the parameter is a running statistic. Running statistics are not
+//! trained by gradients but updated from the batches.
 //!
-//! Both graphs have no parameters: whatever training changes is an input, so that a step is a pure function from state to state.
+//! Both graphs have no parameters. Everything that training changes is an input, so a step is a pure function from state to
+//! state.
 
 pub mod optimizer;
 mod recompute;
@@ -19,7 +21,7 @@ use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, Node, NodeId, Op, TensorType};
 use std::collections::HashSet;
 
-/// Share of a running statistic that one batch does not replace.
+/// The share of a running statistic that remains after one batch.
 const STATISTICS_KEPT: f64 = 0.9;
 
 /// A whole step of training as one graph.
@@ -28,25 +30,25 @@ pub struct TrainStep {
     /// Inputs: the images, `train.labels` `[B, classes]` (one-hot), `train.learning_rate` `[]`, then [`state`](Self::state).
     /// Outputs: the mean cross-entropy `[]`, the logits `[B, classes]`, then the new state in the same order.
     pub graph: Graph,
-    /// What a step reads and replaces: all parameters of the classifier in its order (running statistics among them), then what the
-    /// optimiser remembers.
+    /// The tensors that a step reads and replaces: all parameters of the classifier in its order (including running
+    /// statistics), then the state of the optimiser.
     pub state: Vec<StateTensor>,
-    /// How many of the state tensors, from the first, are parameters of the classifier.
+    /// The first `params` tensors of the state are parameters of the classifier.
     pub params: usize,
 }
 
 /// One tensor of the state of training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateTensor {
-    /// Its name among the inputs of the step; that of the parameter, if it is one.
+    /// Its name among the inputs of the step. A parameter keeps its own name.
     pub name: String,
     /// Its extents.
     pub shape: Vec<usize>,
-    /// Where it starts; `None` for parameters, which have their own initialisation.
+    /// Its initial value. `None` for parameters, which have their own initialisation.
     pub start: Option<f32>,
 }
 
-/// What can be said about a classifier without binding its batch.
+/// The properties of a classifier that do not depend on the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signature {
     /// Height, width and channels of an image.
@@ -55,7 +57,7 @@ pub struct Signature {
     pub classes: usize,
 }
 
-/// The signature of a classifier, or what keeps it from being one.
+/// The signature of a classifier, or the reason why the graph is not a classifier.
 pub fn signature(model: &Graph) -> Result<Signature, TrainError> {
     let wrong = |what: String| Err(TrainError::Model(what));
     let [input] = model.inputs()[..] else {
@@ -98,7 +100,7 @@ pub fn training_step(model: &Graph, batch: usize, optimizer: &Optimizer) -> Resu
         return Err(TrainError::Model("it has no parameters to learn".into()));
     }
 
-    // Inputs come first, so that their ids survive every sharing of equal nodes below.
+    // Inputs come first, so their ids stay the same when equal nodes are shared below.
     let mut graph = Graph::new(format!("{}.train", model.name));
     let image = declare_like(&mut graph, model.node(model.inputs()[0]));
     let labels = declare(&mut graph, Op::Input, "train.labels", model.ty(model.outputs[0]).clone());
@@ -109,7 +111,7 @@ pub fn training_step(model: &Graph, batch: usize, optimizer: &Optimizer) -> Resu
     let optimizer_inputs: Vec<NodeId> = optimizer_state.iter().map(|s| declare_state(&mut graph, s)).collect();
     let state = describe_state(&graph, &params, &optimizer_state)?;
 
-    // The next value of every parameter, in order: at first of the running statistics only.
+    // The next value of every parameter, in order. At first only the running statistics are set.
     let mut next = params.clone();
     let logits = inline(&mut graph, &model, image, &params, |graph, node, operands| {
         let Op::BatchNorm { eps } = node.op else { return Ok(copy(graph, node, operands)) };
@@ -128,7 +130,7 @@ pub fn training_step(model: &Graph, batch: usize, optimizer: &Optimizer) -> Resu
     graph.outputs = vec![loss, logits];
     graph.outputs.extend(&next);
 
-    // Equal branches must be one before differentiation, or each would be differentiated on its own.
+    // Equal branches are merged before differentiation. Otherwise each branch would be differentiated separately.
     let mut graph = share_equal_nodes(&graph)?;
     let loss = graph.outputs[0];
     let slopes = gradients(&mut graph, loss, &weights)?;
@@ -142,7 +144,7 @@ pub fn training_step(model: &Graph, batch: usize, optimizer: &Optimizer) -> Resu
     Ok(TrainStep { graph, state, params: params.len() })
 }
 
-/// The live part of a classifier with its batch bound.
+/// The classifier without dead nodes and with its batch bound.
 fn bound(model: &Graph, batch: usize) -> Result<Graph, TrainError> {
     signature(model)?;
     let model = model.without_dead_nodes().specialise(batch);
@@ -172,7 +174,7 @@ fn statistics_of(model: &Graph) -> Result<Vec<bool>, TrainError> {
     Ok(is_statistic)
 }
 
-/// The names, shapes and starts of all that a step changes; names of inputs must differ.
+/// The names, shapes and initial values of all tensors that a step changes. Names of inputs must be unique.
 fn describe_state(graph: &Graph, params: &[NodeId], optimizer_state: &[OptimizerState]) -> Result<Vec<StateTensor>, TrainError> {
     let mut names = HashSet::new();
     if let Some(twice) = graph.nodes.iter().find(|n| !names.insert(name(n))) {
@@ -191,8 +193,8 @@ fn cross_entropy(graph: &mut Graph, logits: NodeId, labels: NodeId, batch: usize
     scale(graph, sum, -1.0 / batch as f64)
 }
 
-/// Appends the body of a model, with `image` and `params` in place of its input and parameters, and returns its output.
-/// `rule` appends what stands for a node, given the node and its operands.
+/// Appends the body of a model, with `image` and `params` in place of its input and parameters, and returns its output. `rule`
+/// gets a node and its operands and appends its replacement.
 fn inline(
     graph: &mut Graph,
     model: &Graph,

@@ -1,8 +1,8 @@
 //! The trainer: epoch after epoch of one network on one data set, with a learning curve and checkpoints.
 //!
-//! An epoch depends on the configuration, the state before it and its number, and on nothing else: the order of images is a permutation
-//! drawn from `(seed, epoch)`, the distortion of an image is drawn from `(seed, epoch, image)`, and the learning rate is a function of
-//! the step. So a run that is resumed from a checkpoint gives the same bits as one that never stopped, on the same backend.
+//! An epoch depends only on the configuration, the state before it and its number. The order of images is a permutation drawn
+//! from `(seed, epoch)`. The augmentation of an image is drawn from `(seed, epoch, image)`. The learning rate is a function of
+//! the step. So a run that is resumed from a checkpoint gives the same bits as an uninterrupted run on the same backend.
 
 mod checkpoint;
 pub mod config;
@@ -24,9 +24,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A run with a loss above this has diverged. For comparison: guessing costs `ln(classes)`.
+/// A run with a loss above this value has diverged. For comparison: guessing has a loss of `ln(classes)`.
 const DIVERGED_LOSS: f32 = 1e4;
-/// The moving average of the weights decays by `step / (step + this)` at first, until that reaches the configured decay.
+/// At first, the moving average of the weights decays by `step / (step + this)`, until that reaches the configured decay.
 const EMA_WARM_UP: f64 = 9.0;
 
 /// A training run.
@@ -36,7 +36,7 @@ const EMA_WARM_UP: f64 = 9.0;
 /// use sonar_train::data::{Dataset, Images};
 /// use sonar_train::{Interpreter, Outcome, TrainConfig, Trainer};
 ///
-/// // Two classes of images with one pixel: dark and bcorrect.
+/// // Two classes of images with one pixel: dark and bright.
 /// let images = Images { pixels: vec![10, 240, 20, 250], labels: vec![0, 1, 0, 1] };
 /// let data = Dataset::new("pixels", [1, 1, 1], images.clone(), images, 0.0)?;
 ///
@@ -62,9 +62,9 @@ pub struct Trainer {
     step: Box<dyn Executable>,
     evaluation: Box<dyn Executable>,
     state: Vec<Vec<f32>>,
-    /// Where a step writes the new state; the two are swapped afterwards.
+    /// A step writes the new state here. Then `state` and `next` are swapped.
     next: Vec<Vec<f32>>,
-    /// The averaged parameters.
+    /// The moving average of the parameters.
     average: Vec<Vec<f32>>,
     curve: Vec<Epoch>,
     divergence: Option<Divergence>,
@@ -74,7 +74,7 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// A new run of a classifier `model` (an inference graph, see [`crate::step`]) from its initial weights.
+    /// Starts a run of a classifier `model` (an inference graph, see [`crate::step`]) from its initial weights.
     pub fn new(model: &Graph, data: Arc<Dataset>, config: TrainConfig, backend: &dyn Backend) -> Result<Trainer, TrainError> {
         check(model, &data, &config)?;
         let layout = training_step(model, config.batch, &config.optimizer)?;
@@ -107,14 +107,14 @@ impl Trainer {
         })
     }
 
-    /// Trains one epoch. The last images that do not fill a batch are left out.
+    /// Trains one epoch. Images at the end that do not fill a batch are left out.
     ///
-    /// After an error or a divergence the state is that of some step of the epoch: only a checkpoint leads back.
+    /// After an error or a divergence, the state is somewhere inside the epoch. Only a checkpoint can restore it.
     pub fn train_epoch(&mut self) -> Result<Outcome, TrainError> {
         self.train_epoch_while(&|| ControlFlow::Continue(()))
     }
 
-    /// Trains one epoch as [`train_epoch`](Self::train_epoch) does, but asks `watch` before each step whether to go on.
+    /// Like [`train_epoch`](Self::train_epoch), but calls `watch` before each step to know whether to continue.
     pub fn train_epoch_while(&mut self, watch: &dyn Fn() -> ControlFlow<()>) -> Result<Outcome, TrainError> {
         if let Some(divergence) = self.divergence {
             return Ok(Outcome::Diverged(divergence));
@@ -159,8 +159,8 @@ impl Trainer {
         Ok(Outcome::Completed(completed))
     }
 
-    /// Predicts the seconds of one epoch and its validation, by timing some steps and some batches of validation images: as many
-    /// as fit into `seconds`, at least two of each after a first one that is not timed. The run cannot be continued afterwards.
+    /// Predicts the seconds of one epoch and its validation. It times as many steps and validation batches as fit into
+    /// `seconds`, at least two of each after a first one that is not timed. The run cannot be continued afterwards.
     pub fn probe(mut self, seconds: f64) -> Result<f64, TrainError> {
         let order = Rng::new(&[self.config.seed, 0]).permutation(self.data.part(Part::Train).len());
         let images = self.config.images_per_epoch.unwrap_or(usize::MAX).min(order.len());
@@ -182,8 +182,8 @@ impl Trainer {
         Ok(step * batches.len() as f64 + evaluation * validation.len() as f64)
     }
 
-    /// Evaluates the network on a part of the data; batch normalisation uses the running statistics.
-    /// The accuracy on the validation images is noted in the last epoch of the curve.
+    /// Evaluates the network on a part of the data. Batch normalisation uses the running statistics. The accuracy on the
+    /// validation images is stored in the last epoch of the curve.
     pub fn evaluate(&mut self, part: Part) -> Result<Evaluation, TrainError> {
         let start = Instant::now();
         let count = self.data.part(part).len();
@@ -204,13 +204,13 @@ impl Trainer {
         Ok(Evaluation { accuracy, loss: loss / count as f64, images: count, seconds: start.elapsed().as_secs_f64() })
     }
 
-    /// Writes the run to a file and replaces an older one. After a crash, either the old or the new file is there.
+    /// Writes the run to a file and replaces an older one. After a crash, either the old or the new file exists.
     pub fn save(&self, path: &Path) -> Result<(), TrainError> {
         let numbers: Vec<&[f32]> = self.state.iter().chain(&self.average).map(Vec::as_slice).collect();
         checkpoint::write(path, &Header::new(&self.run, &self.curve, self.divergence, &numbers), &numbers)
     }
 
-    /// Continues a run that was saved by a trainer of the same network, data and configuration.
+    /// Continues a run that was saved with the same network, data and configuration.
     pub fn restore(&mut self, path: &Path) -> Result<(), TrainError> {
         let mut saved = checkpoint::read(path)?;
         let lengths = self.state.iter().chain(&self.average).map(Vec::len);
@@ -235,13 +235,13 @@ impl Trainer {
         self.curve.len() >= self.config.epochs || self.divergence.is_some()
     }
 
-    /// The parameters of the classifier by name, running statistics among them: what inference needs.
+    /// The parameters that inference needs, by name, including running statistics.
     pub fn weights(&self) -> Values {
         let params = self.layout.state.iter().zip(&self.average);
         params.map(|(tensor, data)| (tensor.name.clone(), Tensor::new(tensor.shape.clone(), data.clone()))).collect()
     }
 
-    /// The data set it learns from.
+    /// The data set.
     pub fn data(&self) -> &Dataset {
         &self.data
     }
@@ -254,7 +254,7 @@ impl Trainer {
         self.evaluation.run(&inputs, &mut [&mut self.logits])
     }
 
-    /// Runs one step on the images and labels in place; returns the loss.
+    /// Runs one step on the images and labels in the input buffers. Returns the loss.
     fn take_step(&mut self, learning_rate: f32) -> Result<f32, TrainError> {
         let (learning_rate, mut loss) = ([learning_rate], [0.0]);
         let given = [self.images.as_slice(), &self.labels, &learning_rate];
@@ -266,7 +266,7 @@ impl Trainer {
         Ok(loss[0])
     }
 
-    /// Adds the parameters after step `step` of the run, from 0, to their average.
+    /// Adds the parameters after step `step` of the run (counted from 0) to their average.
     fn take_average(&mut self, step: usize) {
         let kept = self.config.ema_decay.min(step as f64 / (step as f64 + EMA_WARM_UP)) as f32;
         for (average, now) in self.average.iter_mut().zip(&self.state) {
@@ -276,14 +276,14 @@ impl Trainer {
         }
     }
 
-    /// How many images of a batch the current logits classify correctly.
+    /// Number of images of a batch that the current logits classify correctly.
     fn count_correct(&self, part: Part, batch: &[u32]) -> usize {
         let labels = &self.data.part(part).labels;
         let rows = self.logits.chunks_exact(self.data.classes);
         batch.iter().zip(rows).filter(|&(&i, row)| largest(row) == Some(usize::from(labels[i as usize]))).count()
     }
 
-    /// The summed cross-entropy of the images of a batch by the current logits.
+    /// The sum of the cross-entropies of a batch with the current logits.
     fn cross_entropy(&self, part: Part, batch: &[u32]) -> f64 {
         let labels = &self.data.part(part).labels;
         let rows = self.logits.chunks_exact(self.data.classes);
@@ -296,7 +296,7 @@ impl Trainer {
     }
 }
 
-/// A digest of everything that determines a run. Operators hold floats and have no hash, so their debug form is hashed.
+/// A digest of everything that determines a run. Operators contain floats and have no hash, so their debug text is hashed.
 fn identity(model: &Graph, data: &Dataset, config: &TrainConfig) -> Result<String, TrainError> {
     let config = serde_json::to_string(config).map_err(|e| TrainError::Config(e.to_string()))?;
     let mut hash = Sha256::new();
@@ -307,7 +307,7 @@ fn identity(model: &Graph, data: &Dataset, config: &TrainConfig) -> Result<Strin
     Ok(hex(&hash.finalize()))
 }
 
-/// The first of the largest numbers; `None` if any is not a number.
+/// The index of the first largest number. `None` if any number is NaN.
 fn largest(row: &[f32]) -> Option<usize> {
     if row.iter().any(|v| v.is_nan()) {
         return None;
@@ -315,8 +315,8 @@ fn largest(row: &[f32]) -> Option<usize> {
     (0..row.len()).reduce(|best, i| if row[i] > row[best] { i } else { best })
 }
 
-/// Mean seconds of a call. Calls `run` with 0, 1, … below `count` again and again until `limit` seconds have passed; at least three
-/// times, of which the first is not timed. 0 if `count` is 0.
+/// Mean seconds of a call. Calls `run` with 0, 1, … below `count` repeatedly until `limit` seconds have passed, and at least
+/// three times. The first call is not timed. Returns 0 if `count` is 0.
 fn time_repeated(limit: f64, count: usize, mut run: impl FnMut(usize) -> Result<(), TrainError>) -> Result<f64, TrainError> {
     if count == 0 {
         return Ok(0.0);
@@ -334,10 +334,11 @@ fn time_repeated(limit: f64, count: usize, mut run: impl FnMut(usize) -> Result<
     Ok(start.elapsed().as_secs_f64() / calls as f64)
 }
 
-/// Processor seconds of this process so far, on systems with `/proc`. Its clock ticks a hundred times a second on every Linux.
+/// CPU seconds of this process so far, on systems with `/proc`. Its clock has a hundred ticks per second on every Linux.
 fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is a name in parentheses, which may hold any character. User and system time are fields 12 and 13 after it.
+    // The second field is a name in parentheses and may contain any character. User and system time are fields 12 and 13 after
+    // it.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(ticks as f64 / 100.0)

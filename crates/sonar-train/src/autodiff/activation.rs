@@ -1,4 +1,4 @@
-//! Slopes of the activations that are their operand times a gate.
+//! Derivatives of the activations of the form operand times gate.
 
 use crate::build::{add, mul, number, scale, sub, unary};
 use sonar_ir::UnaryOp;
@@ -6,7 +6,7 @@ use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, PI};
 
-/// The derivative of an activation at `x`. At the ends of the middle part of `hard_swish` it is that of the part further left.
+/// The derivative of an activation at `x`. At the two kinks of `hard_swish` it is the left derivative.
 pub(crate) fn slope(graph: &mut Graph, op: UnaryOp, x: NodeId) -> Result<NodeId, TypeError> {
     match op {
         // Φ(x) + x·φ(x)
@@ -51,7 +51,7 @@ pub(crate) fn slope(graph: &mut Graph, op: UnaryOp, x: NodeId) -> Result<NodeId,
     }
 }
 
-/// `s + moved·s·(1 − s)` with `s` the logistic function of `v`.
+/// `s + moved·s·(1 − s)`, where `s` is the logistic function of `v`.
 fn gated(graph: &mut Graph, v: NodeId, moved: NodeId) -> Result<NodeId, TypeError> {
     let gate = unary(graph, UnaryOp::Sigmoid, v)?;
     let one = number(graph, 1.0)?;

@@ -1,14 +1,14 @@
-//! The gradients of attention, by way of the products and the softmax that it is made of.
+//! The gradients of attention, computed from its products and its softmax.
 
 use crate::build::{mul, scale, sub, unbroadcast};
 use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId, Op};
 use sonar_ir::{Dim, ReduceOp};
 
-/// Appends the gradients of `y = attention(q, k, v[, mask])` by its operands, in order.
+/// Appends the gradients of `y = attention(q, k, v[, mask])` with respect to its operands, in order.
 ///
-/// With weights `p = softmax(scale · q·kᵀ + mask)` of each head: `dv = pᵀ·dy`, `ds = p · (dp − Σ p·dp)` where `dp = dy·vᵀ`,
-/// `dq = scale · ds·k`, `dk = scale · dsᵀ·q`, and the mask's is `ds`.
+/// With weights `p = softmax(scale · q·kᵀ + mask)` of each head: `dv = pᵀ·dy`, `ds = p · (dp − Σ p·dp)` where `dp = dy·vᵀ`, `dq
+/// = scale · ds·k` and `dk = scale · dsᵀ·q`. The gradient of the mask is `ds`.
 pub(crate) fn gradients(
     graph: &mut Graph,
     operands: &[NodeId],
@@ -71,13 +71,13 @@ fn join(graph: &mut Graph, x: NodeId) -> Result<NodeId, TypeError> {
     graph.push(Op::Reshape(shape), &[x])
 }
 
-/// The last two axes exchanged.
+/// Swaps the last two axes.
 fn turned(graph: &mut Graph, x: NodeId) -> Result<NodeId, TypeError> {
     let axis = graph.ty(x).rank() - 2;
     swapped(graph, x, axis)
 }
 
-/// An axis exchanged with the next.
+/// Swaps an axis with the next one.
 fn swapped(graph: &mut Graph, x: NodeId, axis: usize) -> Result<NodeId, TypeError> {
     let mut perm: Vec<usize> = (0..graph.ty(x).rank()).collect();
     perm.swap(axis, axis + 1);

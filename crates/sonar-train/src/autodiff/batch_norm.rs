@@ -1,5 +1,5 @@
-//! Batch normalisation in training form, written so that each direction needs only reductions to one number per channel and a
-//! single elementwise pass over the image.
+//! Batch normalisation in training form. Each direction needs only reductions to one number per channel and a single
+//! elementwise pass over the image.
 //!
 //! With the mean and the biased variance of each channel over the `M` other positions, `rstd = 1/√(variance + eps)`:
 //!
@@ -7,7 +7,7 @@
 //! - backward, with `S1 = Σ dy` and `S2 = Σ dy·(x − mean)`: `dbeta = S1`, `dgamma = rstd·S2`, and
 //!   `dx = dy·scale + x·slope + offset` with `slope = −scale·rstd²·S2/M` and `offset = −scale·S1/M − slope·mean`.
 //!
-//! Both directions build the statistics from the same expressions, so that sharing of equal nodes leaves one copy.
+//! Both directions build the statistics from the same expressions, so sharing equal nodes leaves one copy.
 
 use crate::build::{add, copy, extents, map_nodes, mul, number, per_channel, scale, sub, unary};
 use sonar_ir::graph::infer::TypeError;
@@ -22,8 +22,8 @@ pub(crate) struct Statistics {
     pub variance: NodeId,
 }
 
-/// Appends the statistics of `x`. The variance is the mean of squared differences: the mean of squares minus the square of the mean
-/// would be one pass fewer, but can be negative in single precision.
+/// Appends the statistics of `x`. The variance is the mean of squared differences. The mean of squares minus the square of the
+/// mean would save one pass, but can be negative in single precision.
 pub(crate) fn statistics(graph: &mut Graph, x: NodeId) -> Result<Statistics, TypeError> {
     let mean = per_channel(graph, ReduceOp::Mean, x)?;
     let centred = sub(graph, x, mean)?;
@@ -32,7 +32,7 @@ pub(crate) fn statistics(graph: &mut Graph, x: NodeId) -> Result<Statistics, Typ
     Ok(Statistics { mean, variance })
 }
 
-/// Appends the gradients of `y = batch_norm_train(x, gamma, beta)` by its three operands, in order.
+/// Appends the gradients of `y = batch_norm_train(x, gamma, beta)` with respect to its three operands, in order.
 pub(crate) fn gradients(graph: &mut Graph, [x, gamma]: [NodeId; 2], eps: f32, dy: NodeId) -> Result<[NodeId; 3], TypeError> {
     let count: usize = extents(graph, x).iter().rev().skip(1).product();
     let share = 1.0 / count as f64;
@@ -61,7 +61,7 @@ pub(crate) fn gradients(graph: &mut Graph, [x, gamma]: [NodeId; 2], eps: f32, dy
     Ok([dx, dgamma, sum])
 }
 
-/// The same function with every `batch_norm_train` written as statistics, `scale` and `shift`.
+/// The same function with every `batch_norm_train` expressed by statistics, `scale` and `shift`.
 pub(crate) fn expand(graph: &Graph) -> Result<Graph, TypeError> {
     map_nodes(graph, |expanded, _, node, operands| match node.op {
         Op::BatchNormTrain { eps } => normalise(expanded, [operands[0], operands[1], operands[2]], eps),

@@ -5,10 +5,10 @@ use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId, Op};
 use sonar_ir::{ReduceOp, UnaryOp};
 
-/// Appends the gradients of `y = layer_norm(x, gamma, beta)` by its three operands, in order.
+/// Appends the gradients of `y = layer_norm(x, gamma, beta)` with respect to its three operands, in order.
 ///
-/// With `x̂ = (x − mean) · rstd` and `g = dy · gamma`, and means over the last axis: `dx = (g − mean(g) − x̂ · mean(g · x̂)) · rstd`,
-/// `dgamma = Σ dy · x̂` and `dbeta = Σ dy` over all axes but the last.
+/// With `x̂ = (x − mean) · rstd` and `g = dy · gamma`, and means over the last axis: `dx = (g − mean(g) − x̂ · mean(g · x̂)) ·
+/// rstd`, `dgamma = Σ dy · x̂` and `dbeta = Σ dy` over all axes but the last.
 pub(crate) fn gradients(graph: &mut Graph, [x, gamma]: [NodeId; 2], eps: f32, dy: NodeId) -> Result<[NodeId; 3], TypeError> {
     let mean = mean_of_rows(graph, x)?;
     let centred = sub(graph, x, mean)?;

@@ -1,9 +1,9 @@
-//! Random distortions of training images: horizontal flip, crop from a padded image, and cut-out.
+//! Random augmentation of training images: horizontal flip, crop from a padded image, and cut-out.
 
 use crate::rng::Rng;
 use serde::{Deserialize, Serialize};
 
-/// Which distortions training images get.
+/// The augmentation of training images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
@@ -11,12 +11,12 @@ pub struct Augment {
     pub flip: bool,
     /// Images are padded by this many black pixels on each side and cropped to their size at a random place.
     pub crop: usize,
-    /// Side of a square at a random place that is set to the mean; 0 for none. (DeVries and Taylor, 2017)
+    /// Side of a square at a random place that is set to the mean, or 0 for none. (DeVries and Taylor, 2017)
     pub cutout: usize,
 }
 
 impl Augment {
-    /// No distortion.
+    /// No augmentation.
     pub const NONE: Augment = Augment { flip: false, crop: 0, cutout: 0 };
 }
 
@@ -27,21 +27,21 @@ impl Default for Augment {
     }
 }
 
-/// What happens to one image.
+/// The augmentation of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Distortion {
     flip: bool,
-    /// How far the image moves down and to the right.
+    /// Pixels by which the image moves down and to the right.
     shift: [isize; 2],
     /// Rows `[0]..[1]` and columns `[2]..[3]` that are cut out.
     hole: [usize; 4],
 }
 
 impl Distortion {
-    /// The image as it is.
+    /// The unchanged image.
     pub(super) const NONE: Distortion = Distortion { flip: false, shift: [0; 2], hole: [0; 4] };
 
-    /// A random distortion of an image of this shape.
+    /// A random augmentation of an image of this shape.
     pub(super) fn draw(augment: &Augment, [height, width, _]: [usize; 3], rng: &mut Rng) -> Distortion {
         let flip = augment.flip && rng.below(2) == 1;
         let mut shift = || rng.below(2 * augment.crop + 1) as isize - augment.crop as isize;
@@ -60,8 +60,8 @@ impl Distortion {
         Distortion { flip, shift, hole }
     }
 
-    /// Writes the distorted image, each byte by its channel's table. Pixels from outside are black (byte 0); a hole is 0 after
-    /// normalisation, the mean.
+    /// Writes the augmented image. Each byte is converted by the table of its channel. Pixels from outside are black (byte 0).
+    /// A hole is 0 after normalisation, which is the mean.
     pub(super) fn apply(&self, [height, width, channels]: [usize; 3], source: &[u8], tables: &[[f32; 256]], out: &mut [f32]) {
         let [top, bottom, left, right] = self.hole;
         for (i, pixel) in out.chunks_exact_mut(channels).enumerate() {

@@ -9,12 +9,12 @@ pub const IMAGE: [usize; 3] = [32, 32, 3];
 
 const PLANE: usize = 32 * 32;
 
-/// Which of the two data sets.
+/// One of the two data sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
     /// Ten classes. A record begins with its label.
     Cifar10,
-    /// A hundred classes. A record begins with the coarse label, which is not used, and the fine one.
+    /// A hundred classes. A record begins with the coarse label, which is ignored, then the fine label.
     Cifar100,
 }
 
@@ -27,7 +27,7 @@ impl Variant {
         }
     }
 
-    /// Labels before the pixels of a record. The last one counts.
+    /// Number of labels before the pixels of a record. The last one is used.
     fn labels(self) -> usize {
         match self {
             Variant::Cifar10 => 1,
@@ -40,7 +40,7 @@ impl Variant {
         self.labels() + 3 * PLANE
     }
 
-    /// Names of the batches of training images, and of the one of test images.
+    /// File names of the training batches and of the test batch.
     pub(super) fn files(self) -> (&'static [&'static str], &'static str) {
         match self {
             Variant::Cifar10 => (
@@ -51,13 +51,13 @@ impl Variant {
         }
     }
 
-    /// The variant whose records a file of so many bytes consists of.
+    /// The variant of a file of this many bytes: its record size divides the length.
     pub(super) fn of_length(bytes: usize) -> Option<Variant> {
         [Variant::Cifar10, Variant::Cifar100].into_iter().find(|variant| bytes.is_multiple_of(variant.record()))
     }
 }
 
-/// Reads batches, one after the other.
+/// Reads batches one after the other.
 pub(super) fn read(paths: &[impl AsRef<Path>], variant: Variant, part: Part) -> Result<Images, TrainError> {
     let mut all = Images::default();
     for path in paths.iter().map(AsRef::as_ref) {
@@ -68,7 +68,7 @@ pub(super) fn read(paths: &[impl AsRef<Path>], variant: Variant, part: Part) -> 
     Ok(all)
 }
 
-/// The images of a batch, with channels fastest. `part` is only for the message of a wrong label.
+/// The images of a batch, with channels as the last axis. `part` is only for error messages about labels.
 pub fn parse(bytes: &[u8], variant: Variant, part: Part) -> Result<Images, DataProblem> {
     if bytes.is_empty() {
         return Err(DataProblem::Empty);

@@ -1,4 +1,4 @@
-//! Labelled images in three parts, and how they become batches.
+//! Labelled images in three parts, and batches of them.
 
 use super::augment::{Augment, Distortion};
 use super::hex;
@@ -7,21 +7,21 @@ use crate::error::DataProblem;
 use crate::rng::Rng;
 use sha2::{Digest, Sha256};
 
-/// Seeds every division of data: all candidates of all runs must be judged by the same images.
+/// Seed of every division of data. All candidates of all runs must be judged by the same images.
 const DIVISION_SEED: u64 = 0x0050_4c49_5453;
 
 /// Labelled images in three parts.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// What it is called in reports.
+    /// Its name in reports.
     pub name: String,
     /// Height, width and channels of an image.
     pub image: [usize; 3],
     /// Number of classes; labels are `0..classes`.
     pub classes: usize,
-    /// What the files call class 0: 0 or 1.
+    /// The number of class 0 in the files: 0 or 1.
     pub first_label: u8,
-    /// A digest of all of it, part of what identifies a training run.
+    /// A digest of all images and labels. It is part of the identity of a training run.
     pub fingerprint: String,
     parts: [Images; 3],
     /// For each channel, the normalised value of each byte.
@@ -31,24 +31,24 @@ pub struct Dataset {
 /// Images with their labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Images {
-    /// All pixels: image by image, rows from the top, channels fastest.
+    /// All pixels: image by image, rows from the top, channels as the last axis.
     pub pixels: Vec<u8>,
     /// One label for each image.
     pub labels: Vec<u8>,
 }
 
 impl Images {
-    /// How many images there are.
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// Some of the images, in the order given; `size` is the number of bytes of one.
+    /// Some of the images, in the order given. `size` is the number of bytes of one image.
     fn select(&self, indices: &[usize], size: usize) -> Images {
         Images {
             pixels: indices.iter().flat_map(|&i| &self.pixels[i * size..(i + 1) * size]).copied().collect(),
@@ -58,19 +58,19 @@ impl Images {
 }
 
 impl Dataset {
-    /// A data set from its training and test images of shape `image`; see [`load`](super::load) for `validation`.
+    /// A data set from training and test images of shape `image`. See [`load`](super::load) for `validation`.
     ///
-    /// There are as many classes as distinct training labels. Labels begin at 0 or at 1 and leave no gap; where they begin at 1,
+    /// There are as many classes as distinct training labels. Labels begin at 0 or at 1 and have no gaps. If they begin at 1,
     /// label 1 is class 0.
     ///
     /// # Errors
-    /// Images and labels do not pair up, there is none, or a label is out of range.
+    /// The numbers of images and labels differ, there are no images, or a label is out of range.
     pub fn new(name: &str, image: [usize; 3], train: Images, test: Images, validation: f64) -> Result<Dataset, DataProblem> {
         let labels = Labels::of(&train, &test)?;
         Dataset::with_labels(name, image, labels, train, test, validation)
     }
 
-    /// The same, where it is known which labels there are.
+    /// The same for known labels.
     pub(super) fn with_labels(
         name: &str,
         image: [usize; 3],
@@ -108,14 +108,14 @@ impl Dataset {
         &self.parts[part as usize]
     }
 
-    /// Number of numbers of an image.
+    /// Number of elements of an image.
     pub fn image_size(&self) -> usize {
         self.image.iter().product()
     }
 
-    /// Writes images of a part, normalised, one after the other to `out`; what is left of `out` becomes 0.
+    /// Writes normalised images of a part to `out`, one after the other. The rest of `out` becomes 0.
     ///
-    /// With `augment` and a seed, image `i` is distorted as `(seed, i)` says, whatever else is in the batch.
+    /// With `augment` and a seed, the augmentation of image `i` depends only on `(seed, i)`, not on the rest of the batch.
     pub fn fill_images(&self, part: Part, indices: &[u32], augment: Option<(&Augment, [u64; 2])>, out: &mut [f32]) {
         let size = self.image_size();
         let pixels = &self.part(part).pixels;
@@ -130,7 +130,7 @@ impl Dataset {
         rest.fill(0.0);
     }
 
-    /// Writes the labels of images of a part to `out`, one-hot; what is left of `out` becomes 0.
+    /// Writes the one-hot labels of images of a part to `out`. The rest of `out` becomes 0.
     pub fn fill_labels(&self, part: Part, indices: &[u32], out: &mut [f32]) {
         out.fill(0.0);
         for (&index, row) in indices.iter().zip(out.chunks_exact_mut(self.classes)) {
@@ -139,7 +139,7 @@ impl Dataset {
     }
 }
 
-/// Which labels there are: `first..first + classes`.
+/// The labels of a data set: `first..first + classes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Labels {
     pub first: u8,
@@ -147,7 +147,7 @@ pub(super) struct Labels {
 }
 
 impl Labels {
-    /// The labels of training images, and a check that there are no others.
+    /// The range of the training labels, and a check that no label is outside of it.
     fn of(train: &Images, test: &Images) -> Result<Labels, DataProblem> {
         let mut present = [false; 256];
         train.labels.iter().for_each(|&label| present[usize::from(label)] = true);
@@ -163,7 +163,7 @@ impl Labels {
     }
 }
 
-/// Divides images into a share, rounded for each class, and the rest; both keep the order of the images.
+/// Divides images into a share, rounded for each class, and the rest. Both keep the order of the images.
 pub(super) fn divide(images: &Images, share: f64, size: usize) -> (Images, Images) {
     let mut by_class: Vec<Vec<usize>> = vec![Vec::new(); 256];
     for (i, &label) in images.labels.iter().enumerate() {
@@ -181,7 +181,7 @@ pub(super) fn divide(images: &Images, share: f64, size: usize) -> (Images, Image
     (images.select(&taken, size), images.select(&left, size))
 }
 
-/// For each channel, the table `byte → (byte − mean) / deviation` over all images; a constant channel becomes 0.
+/// For each channel, the table `byte → (byte − mean) / deviation` over all images. A constant channel becomes 0.
 fn normalise(images: &Images, channels: usize) -> Vec<[f32; 256]> {
     let mut counts = vec![[0u64; 256]; channels];
     for pixel in images.pixels.chunks_exact(channels) {

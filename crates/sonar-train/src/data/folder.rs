@@ -1,4 +1,4 @@
-//! Which files of a folder are a data set: they are known by their names, in a folder or in the one that a published archive makes in it.
+//! Finds the files of a data set by their names, in a folder or in the subfolder that a published archive creates in it.
 
 use super::cifar::Variant;
 use super::idx;
@@ -6,17 +6,17 @@ use crate::error::{DataProblem, TrainError};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Folders that archives and download programs make.
+/// Subfolders that archives and download programs create.
 const INNER: [&str; 8] =
     ["raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", "EMNIST/raw", "gzip", "cifar-10-batches-bin", "cifar-100-binary"];
 
-/// Files of the versions for Python, which are no plain data.
+/// Files of the Python versions, which are not plain data.
 const PYTHON: [&str; 4] = ["data_batch_1", "cifar-10-batches-py", "cifar-100-python", "batches.meta"];
 
-/// Endings of picture files.
+/// File extensions of pictures.
 const PICTURES: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "webp", "ppm"];
 
-/// How many names of a folder are told.
+/// How many file names an error message lists.
 const TOLD: usize = 3;
 
 /// The files of a data set.
@@ -31,7 +31,7 @@ pub(super) enum Files {
     },
     /// Files of records.
     Cifar {
-        /// What a record is.
+        /// The format of a record.
         variant: Variant,
         /// Training batches.
         train: Vec<PathBuf>,
@@ -74,7 +74,7 @@ pub(super) fn find(path: &Path) -> Result<Files, TrainError> {
     Err(at(DataProblem::Unknown { holds: told.join(", ") }))
 }
 
-/// The names in a folder, in order.
+/// The file names in a folder, sorted.
 fn names(folder: &Path) -> Result<Vec<String>, TrainError> {
     let failed = |source| TrainError::Io { action: "read", path: folder.into(), source };
     let entries = std::fs::read_dir(folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -83,7 +83,7 @@ fn names(folder: &Path) -> Result<Vec<String>, TrainError> {
     Ok(names)
 }
 
-/// A picture in a folder, or in a folder in it.
+/// A picture in a folder or in one of its subfolders.
 fn picture(folder: &Path, entries: &[String]) -> Option<PathBuf> {
     let is_picture = |name: &str| PICTURES.iter().any(|end| name.to_ascii_lowercase().ends_with(&format!(".{end}")));
     let of_folder = |inner: &String| {
@@ -93,7 +93,7 @@ fn picture(folder: &Path, entries: &[String]) -> Option<PathBuf> {
     entries.iter().find(|name| is_picture(name)).map(PathBuf::from).or_else(|| entries.iter().find_map(of_folder))
 }
 
-/// The four IDX files, if any of them is there.
+/// The four IDX files, or `None` if there is none of them.
 fn idx_files(folder: &Path, names: &[String]) -> Option<Result<Files, DataProblem>> {
     let mut roles: [Vec<&String>; 4] = Default::default();
     for name in names.iter().filter(|name| folder.join(name).is_file()) {
@@ -106,7 +106,7 @@ fn idx_files(folder: &Path, names: &[String]) -> Option<Result<Files, DataProble
     }
     let mut files = Vec::new();
     for (role, found) in idx::ROLES.iter().zip(&roles) {
-        // A file and its packed form are the same; the first one is the plain one.
+        // A file and its compressed form are the same. The plain file comes first.
         let plain = |name: &str| name.strip_suffix(".gz").unwrap_or(name).to_string();
         match found.as_slice() {
             [] => return Some(Err(DataProblem::Missing { what: role.what(), expected: role.file() })),
@@ -123,7 +123,7 @@ fn idx_files(folder: &Path, names: &[String]) -> Option<Result<Files, DataProble
     Some(Ok(Files::Idx { train: [train_images, train_labels], test: [test_images, test_labels] }))
 }
 
-/// The batches of a variant of CIFAR, if any of them is there.
+/// The batches of a variant of CIFAR, or `None` if there is none of them.
 fn cifar_files(folder: &Path, names: &[String], variant: Variant) -> Option<Result<Files, DataProblem>> {
     let find = |name: &str| {
         let packed = format!("{name}.gz");

@@ -1,17 +1,17 @@
-//! The IDX format of MNIST and its relatives: two zero bytes, a byte for the type of the elements (`0x08` for bytes), a byte for the
-//! number of axes, the extents as big-endian numbers of 32 bits, and the elements.
+//! The IDX format of MNIST and similar data sets. A file holds two zero bytes, a byte for the element type (`0x08` for bytes),
+//! a byte for the number of axes, the extents as 32-bit big-endian numbers, and the elements.
 //!
-//! Labels have one axis. Grey images have three; images with channels have four: `[image, row, column, channel]` or
-//! `[image, channel, row, column]`.
+//! Labels have one axis. Grey images have three; images with channels have four: `[image, row, column, channel]` or `[image,
+//! channel, row, column]`.
 
 use super::{Images, read_file, unpack};
 use crate::error::{DataProblem, TrainError};
 use std::path::Path;
 
-/// The type of elements that is read.
+/// The only supported element type.
 const BYTES: u8 = 0x08;
 
-/// What a file of a data set holds.
+/// The content of a file of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     TrainImages,
@@ -24,7 +24,7 @@ pub(super) enum Role {
 pub(super) const ROLES: [Role; 4] = [Role::TrainImages, Role::TrainLabels, Role::TestImages, Role::TestLabels];
 
 impl Role {
-    /// What it is in a message.
+    /// Its description in a message.
     pub(super) fn what(self) -> &'static str {
         match self {
             Role::TrainImages => "training images",
@@ -46,8 +46,9 @@ impl Role {
     }
 }
 
-/// What a file holds by its name: `train-images-idx3-ubyte`, with `-`, `_` or `.` between the words, `t10k` or `test` for test images,
-/// `.gz` behind it, and the name of the data set before it, as in `emnist-letters-train-labels-idx1-ubyte.gz`.
+/// The role of a file, by its name: `train-images-idx3-ubyte`, with `-`, `_` or `.` between the words, and `t10k` or `test` for
+/// test images. `.gz` may follow, and the name of the data set may come first, as in
+/// `emnist-letters-train-labels-idx1-ubyte.gz`.
 pub(super) fn role(name: &str) -> Option<Role> {
     let name = name.strip_suffix(".gz").unwrap_or(name);
     let mut words = name.rsplit(['-', '_', '.']);
@@ -64,7 +65,7 @@ pub(super) fn role(name: &str) -> Option<Role> {
     }
 }
 
-/// Reads a file of images and one of labels: the shape of an image, and the images.
+/// Reads a file of images and a file of labels. Returns the shape of an image, and the images.
 pub fn read(images: &Path, labels: &Path) -> Result<([usize; 3], Images), TrainError> {
     let at = |path: &Path, problem| TrainError::Data { path: path.into(), problem };
     let (image, pixels) = parse_images(&read_file(images)?).map_err(|p| at(images, p))?;
@@ -72,18 +73,19 @@ pub fn read(images: &Path, labels: &Path) -> Result<([usize; 3], Images), TrainE
     combine(image, pixels, labels_read).map_err(|p| at(labels, p))
 }
 
-/// Images with labels from the bytes of two files, plain or packed.
+/// Images with labels from the bytes of two files, plain or compressed.
 pub(super) fn pair(images: &[u8], labels: &[u8]) -> Result<([usize; 3], Images), DataProblem> {
     let (image, pixels) = parse_images(&unpack(images.to_vec())?)?;
     combine(image, pixels, parse_labels(&unpack(labels.to_vec())?)?)
 }
 
-/// Whether bytes are those of an IDX file, as far as its first four bytes tell.
+/// Whether the first four bytes are those of an IDX file.
 pub(super) fn is_idx(bytes: &[u8]) -> bool {
     matches!(bytes, [0, 0, BYTES, 1 | 3 | 4, ..])
 }
 
-/// Height, width and channels of each image, and all pixels with channels fastest, from the bytes of an IDX file of images.
+/// Height, width and channels of each image, and all pixels with channels as the last axis, from the bytes of an IDX file of
+/// images.
 ///
 /// ```
 /// let file = [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 10, 20];
@@ -133,7 +135,7 @@ pub fn format_labels(labels: &[u8]) -> Vec<u8> {
     format(&[labels.len()], labels)
 }
 
-/// The extents and the elements.
+/// The extents and the elements of an IDX file.
 fn parse(bytes: &[u8]) -> Result<(Vec<usize>, Vec<u8>), DataProblem> {
     let length = |expected: usize| DataProblem::Length { expected: expected as u64, found: bytes.len() as u64 };
     let Some((&[zero, also_zero, kind, rank], rest)) = bytes.split_first_chunk::<4>() else { return Err(length(4)) };

@@ -1,13 +1,13 @@
 //! The parts of a data set.
 
-/// What images are for.
+/// The purpose of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// To learn from.
+    /// For training.
     Train,
-    /// To choose between networks by.
+    /// For choosing between networks.
     Validation,
-    /// To judge the chosen ones by; nothing may be decided by it.
+    /// For the final evaluation. No decision may depend on it.
     Test,
 }
 

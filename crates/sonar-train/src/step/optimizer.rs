@@ -1,4 +1,4 @@
-//! Update rules as graph: given a weight, its gradient and what the rule remembers, the nodes of their new values.
+//! Update rules as graphs: from a weight, its gradient and the optimiser's state to their new values.
 
 use crate::build::{add, declare, div, mul, number, scale, sub, unary};
 use serde::{Deserialize, Serialize};
@@ -6,39 +6,39 @@ use sonar_ir::UnaryOp;
 use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId, Op, TensorType};
 
-/// How weights follow their gradients.
+/// The update rule of the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Optimizer {
-    /// Stochastic gradient descent with momentum: `g += decay·w; m = momentum·m + g; w -= rate·d`, where `d` is `m`, or with Nesterov's
-    /// look-ahead `g + momentum·m`.
+    /// Stochastic gradient descent with momentum: `g += decay·w; m = momentum·m + g; w -= rate·d`. Here `d` is `m`, or `g +
+    /// momentum·m` with Nesterov momentum.
     Sgd {
-        /// Share of the last step that is kept.
+        /// The momentum: the factor of the previous step.
         momentum: f64,
-        /// Whether the step looks ahead.
+        /// Whether to use Nesterov momentum.
         nesterov: bool,
-        /// Strength of the pull of every weight towards zero.
+        /// The weight decay.
         weight_decay: f64,
     },
     /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
     AdamW {
-        /// Decay of the mean of gradients, and of the mean of their squares.
+        /// Decay rates of the mean of gradients and of the mean of squared gradients.
         betas: [f64; 2],
-        /// Added to the root of the second mean.
+        /// Added to the square root of the mean of squared gradients.
         eps: f64,
-        /// Strength of the pull of every weight towards zero, times the rate.
+        /// The weight decay. It is multiplied by the learning rate.
         weight_decay: f64,
     },
 }
 
 impl Default for Optimizer {
-    /// The recipe of NAS-Bench-201 (Dong and Yang, 2020); weight decay acts on all weights, scales and shifts included.
+    /// The recipe of NAS-Bench-201 (Dong and Yang, 2020). Weight decay acts on all weights, including scales and shifts.
     fn default() -> Self {
         Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 }
     }
 }
 
-/// What an optimiser remembers from one step to the next, beside the weights.
+/// A tensor that an optimiser keeps from one step to the next, in addition to the weights.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OptimizerState {
     /// Unique name of the tensor.
@@ -50,7 +50,8 @@ pub(crate) struct OptimizerState {
 }
 
 impl Optimizer {
-    /// What is next_state for weights of these names and shapes: first what belongs to all, then the tensors of each weight in turn.
+    /// The optimiser state for weights with these names and shapes: first the common tensors, then the tensors of each weight
+    /// in turn.
     pub(crate) fn state(&self, weights: Vec<(&str, Vec<usize>)>) -> Vec<OptimizerState> {
         let prefixes: &[&str] = match self {
             Optimizer::Sgd { .. } => &["momentum"],
@@ -68,8 +69,8 @@ impl Optimizer {
         state
     }
 
-    /// Appends the update of all weights. `memories` are the nodes of [`Optimizer::memories`]; returned are the new weights and the new
-    /// memories, each in its order.
+    /// Appends the update of all weights. `state` are the nodes of [`Optimizer::state`]. Returns the new weights and the new
+    /// optimiser state, each in its order.
     pub(crate) fn update(
         &self,
         graph: &mut Graph,
@@ -87,7 +88,7 @@ impl Optimizer {
                     let kept = scale(graph, m, momentum)?;
                     let next = add(graph, kept, g)?;
                     let step = if nesterov {
-                        // `g + momentum·next`, by the two momenta, so that the decayed gradient is needed once only.
+                        // `g + momentum·next`, computed as `(1 + momentum)·next − kept` so that the decayed gradient is used only once.
                         let ahead = scale(graph, next, 1.0 + momentum)?;
                         sub(graph, ahead, kept)?
                     } else {
@@ -126,7 +127,7 @@ impl Optimizer {
     }
 }
 
-/// Appends the input that holds a memory.
+/// Appends the input of an optimiser state tensor.
 pub(crate) fn declare_state(graph: &mut Graph, state: &OptimizerState) -> NodeId {
     declare(graph, Op::Input, &state.name, TensorType::fixed(&state.shape))
 }

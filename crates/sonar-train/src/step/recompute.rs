@@ -1,9 +1,9 @@
-//! What is cheaper to compute again than to keep.
+//! Recomputes values that are cheaper to compute again than to store.
 //!
-//! A value with several consumers is normally written to memory once and read by each. Where it is a short elementwise expression of a
-//! single tensor of its own size that is in memory anyway (and of numbers per channel), reading that tensor and computing again moves no
-//! more bytes, and the value itself is never written. Batch normalisation in training lives on this: `x − mean` and `x·scale + shift` each
-//! have several consumers.
+//! A value with several consumers is normally written to memory once and read by each consumer. But it can be a short
+//! elementwise expression of a single tensor of the same size that is in memory anyway (and of numbers per channel). Then each
+//! consumer can read that tensor and compute the value again. This moves no more bytes, and the value itself is never written.
+//! It is important for batch normalisation in training: `x − mean` and `x·scale + shift` both have several consumers.
 //!
 //! `f(a), g(a)` with `a = x − m --> f(x − m), g(x − m)`
 
@@ -11,10 +11,10 @@ use crate::build::copy;
 use sonar_ir::entity::EntityVec;
 use sonar_ir::graph::{Graph, Node, NodeId, Op};
 
-/// Longest expression, in operators, that is computed again.
+/// Maximum length, in operators, of an expression that is recomputed.
 const LONGEST: usize = 4;
 
-/// The same function, in which every value that is cheap in this sense has a copy for each of its uses.
+/// The same function, with one copy of every cheap value for each of its uses.
 pub(crate) fn recompute_cheap_values(graph: &Graph) -> Graph {
     let lengths = cheap_lengths(graph);
     let mut result = Graph::new(graph.name.clone());
@@ -27,14 +27,14 @@ pub(crate) fn recompute_cheap_values(graph: &Graph) -> Graph {
     result
 }
 
-/// Appends a node with fresh copies of those of its operands that are computed again.
+/// Appends a node with fresh copies of its recomputed operands.
 fn place(result: &mut Graph, graph: &Graph, renamed: &EntityVec<NodeId, Option<NodeId>>, node: &Node) -> NodeId {
     let operand = |&o: &NodeId| renamed[o].unwrap_or_else(|| place(result, graph, renamed, graph.node(o)));
     let operands: Vec<NodeId> = node.operands.iter().map(operand).collect();
     copy(result, node, &operands)
 }
 
-/// For each node that is to be computed again at each use, the number of operators that this takes.
+/// For each node to recompute, the number of operators that this takes.
 fn cheap_lengths(graph: &Graph) -> EntityVec<NodeId, Option<usize>> {
     let uses = graph.uses();
     let mut computed_in_place = EntityVec::filled(true, graph.nodes.len());
@@ -52,7 +52,7 @@ fn cheap_lengths(graph: &Graph) -> EntityVec<NodeId, Option<usize>> {
     }
 
     let mut lengths: EntityVec<NodeId, Option<usize>> = EntityVec::filled(None, graph.nodes.len());
-    // The one tensor in memory that a cheap node is an expression of; any other node stands for itself.
+    // The one tensor in memory that a cheap node depends on. Any other node is its own source.
     let mut source: EntityVec<NodeId, NodeId> = graph.nodes.keys().collect();
     for (id, node) in graph.iter().filter(|(_, node)| is_elementwise(&node.op)) {
         let same_size = node.operands.iter().filter(|&&o| *graph.ty(o) == node.ty && !is_constant(graph, o));

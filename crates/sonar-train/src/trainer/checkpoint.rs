@@ -1,6 +1,7 @@
-//! Checkpoints: one file that holds all of a training run's state, written so that it is either the old one or the new one, never half.
+//! Checkpoints: one file with the whole state of a training run. After a crash, the file is either the old one or the new one,
+//! never half of one.
 //!
-//! Layout: eight bytes of magic, the length of the header (u64, little-endian), the header (JSON), the state's numbers
+//! Layout: eight bytes of magic, the length of the header (u64, little-endian), the header (JSON), the numbers of the state
 //! (f32, little-endian, tensor after tensor), and the SHA-256 of everything before it.
 
 use crate::error::{CheckpointProblem, TrainError};
@@ -14,21 +15,21 @@ use std::path::{Path, PathBuf};
 const MAGIC: &[u8; 8] = b"SONARCK2";
 const DIGEST: usize = 32;
 
-/// Everything that a run needs to go on as if it had not stopped.
+/// Everything that a run needs to continue as if it had not stopped.
 pub(crate) struct Checkpoint {
     pub header: Header,
     /// One vector for each state tensor.
     pub state: Vec<Vec<f32>>,
 }
 
-/// What is known beside the numbers.
+/// The data of a checkpoint except the tensors.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Header {
-    /// Which network, data and configuration this is of.
+    /// The identity of the run: network, data and configuration.
     pub run: String,
     /// One entry for each completed epoch.
     pub curve: Vec<Epoch>,
-    /// Where the run broke down, if it did.
+    /// Where the run diverged, if it did.
     pub divergence: Option<Divergence>,
     /// Number of elements of each state tensor.
     lengths: Vec<usize>,
@@ -45,7 +46,7 @@ impl Header {
     }
 }
 
-/// Writes a checkpoint in place of the one at `path`, if any. The new file is complete and on disk before it takes the name.
+/// Writes a checkpoint and replaces an older one at `path`. The new file is complete and on disk before it gets this name.
 pub(crate) fn write(path: &Path, header: &Header, state: &[&[f32]]) -> Result<(), TrainError> {
     let json = serde_json::to_vec(header).map_err(|e| TrainError::Io { action: "write", path: path.into(), source: e.into() })?;
     let mut bytes = Vec::with_capacity(8 + 8 + json.len() + 4 * header.lengths.iter().sum::<usize>() + DIGEST);
@@ -60,7 +61,7 @@ pub(crate) fn write(path: &Path, header: &Header, state: &[&[f32]]) -> Result<()
     name.push(".new");
     let temporary = PathBuf::from(name);
     replace(path, &temporary, &bytes).map_err(|source| {
-        // The write has failed already; a left-over file would only fill the disk further.
+        // Writing has already failed. A leftover file would only waste disk space.
         let _ = std::fs::remove_file(&temporary);
         TrainError::Io { action: "write", path: path.into(), source }
     })

@@ -1,4 +1,4 @@
-//! How a network is trained, and whether that fits the network and the data.
+//! The configuration of training, and a check that it fits the network and the data.
 
 use crate::data::augment::Augment;
 use crate::data::{Dataset, Part};
@@ -8,11 +8,11 @@ use crate::step::signature;
 use serde::{Deserialize, Serialize};
 use sonar_ir::Graph;
 
-/// How a network is trained.
+/// The configuration of training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TrainConfig {
-    /// Number of epochs over which the learning rate falls to 0. A run may be stopped and resumed anywhere before.
+    /// Number of epochs over which the learning rate falls to 0. A run may be stopped before that and resumed.
     pub epochs: usize,
     /// Images in a step.
     pub batch: usize,
@@ -20,16 +20,16 @@ pub struct TrainConfig {
     pub learning_rate: f64,
     /// The update rule.
     pub optimizer: Optimizer,
-    /// Seed of initial weights, orders of images, and distortions.
+    /// Seed of initial weights, order of images, and augmentation.
     pub seed: u64,
-    /// Random distortions of training images.
+    /// Random augmentation of training images.
     pub augment: Augment,
     /// Decay of the exponential moving average of weights and running statistics over the steps (Polyak and Juditsky, 1992), at
-    /// least 0 and below 1. The averaged weights are the ones that are evaluated and kept: while the learning rate is high, they
-    /// are much steadier than the weights themselves. With 0 they are the weights. The decay grows to this value over the first
+    /// least 0 and below 1. The averaged weights are evaluated and kept: while the learning rate is high, they are much more
+    /// stable than the weights themselves. With 0, the average equals the weights. The decay grows to this value over the first
     /// steps.
     pub ema_decay: f64,
-    /// Number of images of an epoch; all training images if `None` or if there are fewer. Each epoch draws its own.
+    /// Number of images in an epoch. All training images if `None` or if there are fewer. Each epoch draws its own images.
     pub images_per_epoch: Option<usize>,
 }
 
@@ -50,7 +50,7 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// The learning rate of a step (from 0) of an epoch (from 0) of `steps`: half a cosine from
+    /// The learning rate of a step (from 0) of an epoch (from 0) with `steps` steps: half a cosine from
     /// [`learning_rate`](Self::learning_rate) to 0 (Loshchilov and Hutter, 2017, without restarts).
     pub fn learning_rate_at(&self, epoch: usize, step: usize, steps: usize) -> f64 {
         let progress = (epoch as f64 + step as f64 / steps.max(1) as f64) / self.epochs.max(1) as f64;
@@ -58,7 +58,7 @@ impl TrainConfig {
     }
 }
 
-/// Whether a network fits data and configuration.
+/// Checks that a network fits the data and the configuration.
 pub fn check(model: &Graph, data: &Dataset, config: &TrainConfig) -> Result<(), TrainError> {
     let refuse = |what: String| Err(TrainError::Config(what));
     let signature = signature(model)?;

@@ -1,4 +1,4 @@
-//! What a training run reports: epochs, evaluations, and how an epoch ended.
+//! The results of a training run: epochs, evaluations, and how an epoch ended.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ pub struct Epoch {
     pub number: usize,
     /// Learning rate of its last step.
     pub learning_rate: f64,
-    /// Mean loss of its steps. The loss of a step is taken before its update.
+    /// Mean loss of its steps. The loss of a step is computed before its update.
     pub loss: f64,
     /// Share of its images that were classified correctly, each before the update of its step.
     pub accuracy: f64,
@@ -18,11 +18,11 @@ pub struct Epoch {
     pub validation: Option<f64>,
     /// Seconds that the epoch took.
     pub seconds: f64,
-    /// Processor seconds of the whole process during the epoch, on systems that report them.
+    /// CPU seconds of the whole process during the epoch, on systems that report them.
     pub cpu_seconds: Option<f64>,
 }
 
-/// Where a run diverged: its loss was not a number, infinite, or far too large.
+/// Where a run diverged: its loss was NaN, infinite, or far too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Divergence {
     /// Number of the epoch, from 1.
@@ -36,22 +36,22 @@ pub struct Divergence {
 pub enum Outcome {
     /// It was completed.
     Completed(Epoch),
-    /// The run diverged in this epoch or earlier, and cannot go on. This is a property of the network, not an error.
+    /// The run diverged in this epoch or earlier, and cannot continue. This is a property of the network, not an error.
     Diverged(Divergence),
-    /// The caller stopped it between two steps. Only a checkpoint leads back to the state before the epoch.
+    /// The caller stopped it between two steps. Only a checkpoint can restore the state before the epoch.
     Stopped,
 }
 
-/// How well a network classifies a part of the data.
+/// The accuracy and loss of a network on a part of the data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Share of the images that are classified correctly. The class of an image is that of its largest logit; the first of equal
-    /// ones counts.
+    /// Share of the images that are classified correctly. The class of an image is the index of its largest logit, the first
+    /// one if several are equal.
     pub accuracy: f64,
     /// Mean cross-entropy.
     pub loss: f64,
     /// Number of images.
     pub images: usize,
-    /// Seconds that it took.
+    /// Seconds that the evaluation took.
     pub seconds: f64,
 }
