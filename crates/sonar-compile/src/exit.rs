@@ -1,4 +1,4 @@
-//! Exit codes, and which error gives which.
+//! Exit codes of errors.
 
 use crate::terminal::stderr::{self, Label, label};
 use miette::MietteHandlerOpts;
@@ -7,9 +7,9 @@ use std::fmt;
 /// How a command ends, as a process exit code. Scripts rely on these numbers: they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Our own fault.
+    /// A bug of this program.
     Internal = 1,
-    /// The command line makes no sense.
+    /// The command line is wrong.
     Usage = 2,
     /// A file is missing, malformed, or asks for something that is not supported.
     BadInput = 3,
@@ -17,22 +17,22 @@ pub enum Exit {
     NoCandidate = 4,
     /// Compiled code and the reference disagree.
     Mismatch = 5,
-    /// The budget ended before there was a result.
+    /// The budget ran out before there was a result.
     Budget = 6,
-    /// Stopped from outside, after saving.
+    /// Stopped by the user or the system, after saving.
     Interrupted = 130,
 }
 
-/// An error with the exit code it stands for.
+/// An error with its exit code.
 #[derive(Debug)]
 pub struct Failure {
     /// The code.
     pub exit: Exit,
-    /// What to print; a diagnostic with source text where there is one.
+    /// The message, with a piece of source text if there is one.
     pub report: Report,
 }
 
-/// What is printed for an error.
+/// The message for an error.
 #[derive(Debug)]
 pub enum Report {
     /// A message with its chain of causes.
@@ -50,17 +50,17 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Errors that point into a source text are drawn in the width of the terminal, and in colours if it has any.
+/// Prints errors with source text in the width of the terminal, and in colour if it supports colours.
 pub fn set_look() {
     let (colour, columns) = (stderr::has_colour(), stderr::columns());
-    // It can be set once, which is here.
+    // The hook can be set only once, and this is the only place.
     let _ = miette::set_hook(Box::new(move |_| {
         let options = MietteHandlerOpts::new().color(colour).unicode(true).terminal_links(false).width(columns);
         Box::new(options.build())
     }));
 }
 
-/// A message and its causes, but for those that the message before them already ends with.
+/// A message and its causes. A cause is left out if the message before it already ends with it.
 fn chain(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
         "" => cause,

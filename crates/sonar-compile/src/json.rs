@@ -1,4 +1,5 @@
-//! Numbers in JSON. JSON has none that are not finite: these are written as the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
+//! Numbers in JSON. JSON has no NaN and no infinities, so these are written as the strings `"NaN"`, `"Infinity"` and
+//! `"-Infinity"`.
 
 use serde_json::Value;
 use sonar_ir::scalar::name_if_not_finite;

@@ -1,4 +1,4 @@
-//! Which record of a machine the commands estimate with.
+//! The machine parameters that the commands use for estimates.
 
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::terminal::stderr;
@@ -8,19 +8,19 @@ use sonar_measure::machine::{Loaded, here};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-/// What `--machine` says: a file, or `usual`.
+/// The value of `--machine`: a file, or `usual`.
 static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
 
-/// Takes note of what `--machine` says, before any command runs.
+/// Stores the value of `--machine`. Called before any command runs.
 pub fn choose(option: Option<PathBuf>) {
     if let Some(option) = option {
-        // There is one command line, and so nothing was chosen before.
+        // There is only one command line, so nothing was stored before.
         let _ = CHOSEN.set(option);
     }
 }
 
-/// The record to make code for a target with: what `--machine` says; else that of this machine, if the target is this machine, or
-/// the usual one of its vectors.
+/// The machine parameters for compiling for a target: `--machine` if given. Otherwise those of this machine if it is the
+/// target, else the usual ones for the target's vector length.
 pub fn of_target(target: &Target) -> Result<&'static Machine, Failure> {
     match CHOSEN.get() {
         Some(_) => this(target.lanes()),
@@ -29,7 +29,7 @@ pub fn of_target(target: &Target) -> Result<&'static Machine, Failure> {
     }
 }
 
-/// The record of the machine that code runs on: what `--machine` says, or that of this machine. It is read or measured once.
+/// The parameters of the machine that runs the code: `--machine` if given, or this machine. Read or measured only once.
 pub fn this(lanes: usize) -> Result<&'static Machine, Failure> {
     static THIS: OnceLock<Machine> = OnceLock::new();
     if THIS.get().is_none() {
@@ -40,7 +40,7 @@ pub fn this(lanes: usize) -> Result<&'static Machine, Failure> {
     THIS.get().ok_or_else(|| fail(Exit::Internal, "the record of this machine is missing"))
 }
 
-/// The same with where it came from, for `doctor`, and measured `anew` if that is wanted. What is wrong with its file is told.
+/// The same with its origin, for `doctor`. It is measured again if `anew`. Problems with its file are reported.
 pub fn record(lanes: usize, anew: bool) -> Result<Loaded, Failure> {
     let given = |machine| Loaded { machine, file: None, measured: false, warning: None };
     match CHOSEN.get() {
@@ -56,7 +56,7 @@ pub fn record(lanes: usize, anew: bool) -> Result<Loaded, Failure> {
     }
 }
 
-/// The record of a file: by itself, as `doctor --format json` prints it under `machine`, or within that document.
+/// Reads a file with machine parameters: alone, or as part of the output of `doctor --format json`, under `machine`.
 fn read(path: &PathBuf) -> Result<Machine, Failure> {
     let refuse = |reason: String| fail(Exit::BadInput, format!("--machine {}: {reason}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;

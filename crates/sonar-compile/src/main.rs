@@ -2,14 +2,14 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`args`] | what can be said on the command line |
+//! | [`args`] | the command line |
 //! | [`commands`] | one function for each command |
-//! | [`machine`] | which record of a machine estimates of time read |
-//! | [`model`] | files become graphs, and graphs become models that run |
+//! | [`machine`] | machine parameters for time estimates |
+//! | [`model`] | from files to graphs, and from graphs to models that run |
 //! | [`emit`] | files for programs without Sonar |
-//! | [`roofline`] | what the machine allows, and how close a kernel comes to it |
+//! | [`roofline`] | the limits of the machine, and how close a kernel comes to them |
 //! | [`report`] | HTML pages and their pictures |
-//! | [`terminal`] | what is written to standard output and standard error |
+//! | [`terminal`] | standard output and standard error |
 //! | [`exit`] | exit codes, and how errors are printed |
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]

@@ -13,9 +13,9 @@ pub enum BenchFormat {
     Text,
     /// One JSON document, with every sample.
     Json,
-    /// One line for each model, or with --profile for each kernel.
+    /// One line for each model, or for each kernel with --profile.
     Csv,
-    /// Tables for a page.
+    /// Markdown tables.
     Markdown,
 }
 
@@ -24,34 +24,36 @@ pub enum BenchFormat {
 pub struct BenchArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// More models, timed in turns with the first and compared with it
+    /// More models, timed in turns with the first model and compared with it
     #[arg(value_name = "OTHERS")]
     pub others: Vec<PathBuf>,
     #[command(flatten)]
     pub target: TargetArgs,
-    /// Runs before the first timed one
+    /// Untimed runs before the first timed one
     #[arg(long, default_value_t = 20)]
     pub warmup: usize,
     /// Number of timed runs
     #[arg(long, default_value_t = 200, value_parser = parse_count)]
     pub runs: usize,
-    /// Time each kernel, too, and compare it with what the measured arithmetic and bandwidth of the machine allow
+    /// Also time each kernel, and compare it with the limits of the machine's measured arithmetic and bandwidth
     #[arg(long)]
     pub profile: bool,
-    /// Write a page about the kernels: their time, rooflines, schedules, loops and code, in one HTML file
+    /// Write one HTML page about the kernels: their time, rooflines, schedules, loops and code
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Write when each thread ran which kernel in the fastest of the runs, as a trace for Perfetto or Chrome
+    /// Write a trace of the fastest run for Perfetto or Chrome: which thread ran which kernel, and when
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// For other programs: for each line `W N` on standard input, run W times, then N times, and print these N times in nanoseconds
+    /// For other programs: for each line `W N` on standard input, run W times untimed, then N times, and print these N times in
+    /// nanoseconds
     #[arg(long)]
     pub serve: bool,
     #[command(flatten)]
     pub data: DataArgs,
     /// Where to write outputs: FILE, or NAME=FILE for one of several (repeatable) [default: not written]
     ///
-    /// A `.npy` file takes one output, a `.npz` file all of them by name. Any other file is raw, in the form of raw inputs.
+    /// A `.npy` file takes one output. A `.npz` file takes all outputs by name. Any other file is raw, in the same format as
+    /// raw inputs.
     #[arg(long, value_name = "[NAME=]FILE")]
     pub output: Vec<String>,
     /// How to print the result

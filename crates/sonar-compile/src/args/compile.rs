@@ -1,4 +1,4 @@
-//! Options of `compile` and `export`, which write a model into files.
+//! Options of `compile` and `export`, which write a model to files.
 
 use super::values::parse_count;
 use super::{Format, ModelArgs, TargetArgs};
@@ -27,16 +27,18 @@ pub struct CompileArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub target: TargetArgs,
-    /// Files to write, for programs without Sonar (repeatable)
+    /// Files to write, for use in programs without Sonar (repeatable)
     #[arg(long, value_enum, value_delimiter = ',')]
     pub emit: Vec<Emit>,
-    /// Where to write them: DIR/STEM, to which endings are added [default: the name of MODEL without its ending, in this folder]
+    /// Where to write the files: DIR/STEM, without file extension [default: the name of MODEL without its extension, in this
+    /// folder]
     #[arg(short, long, value_name = "DIR/STEM")]
     pub out: Option<PathBuf>,
-    /// What the names of the functions begin with [default: STEM, with `_` for what a name in C cannot hold]
+    /// Prefix of the function names [default: STEM, with `_` instead of characters that a C name cannot contain]
     #[arg(long, value_name = "NAME", alias = "name")]
     pub symbol_prefix: Option<String>,
-    /// Weights: a raw f32 file in the order of the parameters, or a `.npz` file [default: those of an ONNX file, or random]
+    /// Weights: a raw f32 file in the order of the parameters, or a `.npz` file [default: the weights of the ONNX file, or
+    /// random]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Seed of random weights
@@ -55,10 +57,11 @@ pub struct ExportArgs {
     /// The ONNX file to write
     #[arg(short, long)]
     pub output: PathBuf,
-    /// Images in one inference [default: left open as N; 1 where an ONNX file leaves it open]
+    /// Images in one inference [default: stays symbolic as N; 1 if an ONNX file has a symbolic batch]
     #[arg(long, value_parser = parse_count)]
     pub batch: Option<usize>,
-    /// Weights: a raw f32 file in the order of the parameters, or a `.npz` file [default: those of an ONNX file, or random]
+    /// Weights: a raw f32 file in the order of the parameters, or a `.npz` file [default: the weights of the ONNX file, or
+    /// random]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Seed of random weights

@@ -1,4 +1,4 @@
-//! Configuration files of `search`: TOML, with the long names of the flags as keys.
+//! Configuration files of `search`: TOML. The keys are the long names of the flags.
 
 use super::SearchOptions;
 use crate::exit::{Exit, Failure, OrExit, fail};
@@ -6,7 +6,7 @@ use crate::model::load;
 use sonar_train::TrainConfig;
 use std::path::Path;
 
-/// How unlike two names may be, from 0 to 1, if one is a slip of the hand for the other.
+/// How similar two names must be, from 0 to 1, to count as a typing error of one another.
 const ALIKE: f64 = 0.7;
 
 /// Reads a file.
@@ -18,7 +18,7 @@ pub fn read(path: &Path) -> Result<SearchOptions, Failure> {
     })
 }
 
-/// Training as `[training]` of the configuration file at `path` changes it.
+/// The training configuration: the defaults with the changes of `[training]` in the configuration file at `path`.
 pub fn training(path: &Path, defaults: &TrainConfig, table: toml::Table) -> Result<TrainConfig, Failure> {
     let path = path.display();
     if let Some(key) = ["epochs", "seed"].into_iter().find(|&key| table.contains_key(key)) {
@@ -34,7 +34,7 @@ pub fn training(path: &Path, defaults: &TrainConfig, table: toml::Table) -> Resu
     })
 }
 
-/// Of the names that a message about an unknown one lists, the one that is most like it.
+/// An error message about an unknown name lists the known names. This returns the most similar one.
 fn suggestion(message: &str) -> Option<&str> {
     // unknown field `a`, expected one of `b`, `c`
     let mut names = message.strip_prefix("unknown ")?.split('`').skip(1).step_by(2);

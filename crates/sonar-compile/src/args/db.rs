@@ -15,59 +15,59 @@ pub struct DbArgs {
 /// The subcommands of `db`.
 #[derive(Debug, Subcommand)]
 pub enum DbAction {
-    /// Print the best schedules on record: of one task, of a model, or a list of all tasks
+    /// Print the best recorded schedules: of one task, of a model, or a list of all tasks
     Top(Box<TopArgs>),
-    /// Add the trials of other files of records; those that are known are not added again
+    /// Add the trials of other record files; trials that exist already are not added again
     Merge {
-        /// Files of records
+        /// Record files
         #[arg(required = true)]
         files: Vec<PathBuf>,
         #[command(flatten)]
         records: RecordsArg,
     },
-    /// Remove all trials but the best, and all of other versions of the compiler; and make the file smaller
+    /// Remove all trials except the best ones, remove trials of other compiler versions, and shrink the file
     Prune {
-        /// How many schedules of each task are kept
+        /// Schedules to keep for each task
         #[arg(long, default_value_t = 8)]
         keep: usize,
-        /// Do not ask before all trials are removed
+        /// Do not ask before removing all trials
         #[arg(long)]
         force: bool,
         #[command(flatten)]
         records: RecordsArg,
     },
-    /// Write all trials, one line of JSON each
+    /// Write all trials as JSON, one per line
     Export {
-        /// The file to write [default: printed]
+        /// The file to write [default: standard output]
         #[arg(short, long)]
         output: Option<PathBuf>,
         #[command(flatten)]
         records: RecordsArg,
     },
-    /// Add trials that `export` wrote
+    /// Add trials that were written by `export`
     Import {
-        /// Files with a trial on each line
+        /// Files with one trial per line
         #[arg(required = true)]
         files: Vec<PathBuf>,
         #[command(flatten)]
         records: RecordsArg,
     },
-    /// Save what can be read of a damaged file into a new one
+    /// Copy the readable part of a damaged file into a new one
     Recover {
         /// The damaged file; it is not changed
         file: PathBuf,
-        /// The file to write, which must not exist
+        /// The file to write; it must not exist
         #[arg(short, long)]
         output: PathBuf,
     },
-    /// Read everything and compare it with its checksums
+    /// Read everything and verify the checksums
     Check {
         #[command(flatten)]
         records: RecordsArg,
     },
 }
 
-/// Which records.
+/// The tuning records to use.
 #[derive(Debug, Args, Clone)]
 pub struct RecordsArg {
     /// Tuning records [default: one database for this machine]
@@ -78,7 +78,7 @@ pub struct RecordsArg {
 /// Options of `db top`.
 #[derive(Debug, Args)]
 pub struct TopArgs {
-    /// A task, by the beginning of its name in the records [default: all]
+    /// A task, given by the beginning of its name in the records [default: all tasks]
     #[arg(conflicts_with = "model")]
     pub task: Option<String>,
     /// The tasks of a model: a `.sonar` model or space, or an ONNX file
@@ -95,7 +95,7 @@ pub struct TopArgs {
     pub set: Vec<String>,
     #[command(flatten)]
     pub target: TargetArgs,
-    /// Schedules of each task
+    /// Schedules to print for each task
     #[arg(short = 'k', long, default_value_t = 5)]
     pub count: usize,
     /// How to print the result

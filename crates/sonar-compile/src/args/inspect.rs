@@ -14,7 +14,7 @@ pub enum Stage {
     Egraph,
     /// The graph after equality saturation.
     Rewritten,
-    /// What can be decided about each kernel's schedule: knobs, their choices, and how many points are legal.
+    /// The schedule space of each kernel: knobs, their choices, and the number of legal points.
     Space,
     /// The scheduled loop programs.
     Loops,
@@ -29,9 +29,9 @@ pub enum Stage {
 /// A choice among the schedules of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// What the analytic model finds best.
+    /// The best schedule of the analytic model.
     Default,
-    /// The best on record.
+    /// The best record.
     Best,
     /// The record of this rank, counted from 1.
     Rank(usize),
@@ -65,22 +65,24 @@ pub struct InspectArgs {
     /// With the stages `egraph` and `rewritten`: print a checked proof that the rewritten graph equals the original
     #[arg(long)]
     pub explain: bool,
-    /// Print the number of candidates of a space, and of distinct ones, instead
+    /// Instead, print the number of candidates of a space, and the number of distinct ones
     #[arg(long)]
     pub count: bool,
-    /// Only this kernel, by its number
+    /// Only the kernel with this number
     #[arg(long)]
     pub kernel: Option<usize>,
-    /// Also draw the stage `graph`, `egraph` or `rewritten` into this SVG file
+    /// Also draw the stage `graph`, `egraph` or `rewritten` to this SVG file
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
-    /// With the stages `schedule`, `loops`, `clif` and `asm`: the kernel under this schedule, a file or steps with `;` between them
+    /// With the stages `schedule`, `loops`, `clif` and `asm`: show the kernel with this schedule, given as a file or as steps
+    /// separated by `;`
     #[arg(long, value_name = "FILE|STEPS", requires = "kernel", conflicts_with_all = ["record", "diff"])]
     pub schedule: Option<String>,
-    /// The kernel as on record: `best`, or the rank of a record, 1 for the best; or `default`, as without records
+    /// Show the kernel with a recorded schedule: `best`, or the rank of a record (1 is the best); or `default` for the schedule
+    /// without records
     #[arg(long, value_name = "RECORD", requires = "kernel", conflicts_with = "diff")]
     pub record: Option<Pick>,
-    /// The kernel in two columns, each `default`, `best`, or the rank of a record
+    /// Show the kernel in two columns, each `default`, `best`, or the rank of a record
     #[arg(long, num_args = 2, value_names = ["A", "B"], requires = "kernel")]
     pub diff: Option<Vec<Pick>>,
     /// How to print a count

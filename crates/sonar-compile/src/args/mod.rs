@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The command line.
 
 mod bench;
 mod compile;
@@ -24,7 +24,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use values::parse_count;
 
-/// Finds the neural networks that are best on accuracy and on measured latency after tuning, on this machine.
+/// Finds the neural networks with the best trade-off between accuracy and measured latency on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "sonar-compile", version, propagate_version = true, max_term_width = 100)]
 #[command(
@@ -35,28 +35,28 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Print more about what is done; twice for everything
+    /// Print more details; use it twice for all details
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Print no progress
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// What estimates of time assume of the machine: a JSON file, as `doctor --format json` prints it, or `usual` for a common
-    /// processor [default: this machine, measured once, or for another target the usual one]
+    /// Machine parameters for time estimates: a JSON file in the format of `doctor --format json`, or `usual` for a common
+    /// processor [default: this machine, measured once; for another target, `usual`]
     #[arg(long, global = true, value_name = "FILE", env = "SONAR_MACHINE", hide_env_values = true)]
     pub machine: Option<PathBuf>,
 }
 
 impl Cli {
-    /// Reads the command line of the process, or ends it with a message.
+    /// Reads the command line of the process, or exits with a message.
     pub fn read() -> Cli {
         let matches = with_negative_numbers(Cli::command()).get_matches();
         Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }
 
-/// A command that takes `-1` behind an option for its value rather than for another option, so that what is said of it is that it is
-/// out of range.
+/// Lets the options of a command take negative values such as `-1`. Then the error message says that the value is out of range,
+/// and not that there is no such option.
 fn with_negative_numbers(command: clap::Command) -> clap::Command {
     let negative = |arg: clap::Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
     command.mut_args(negative).mut_subcommands(with_negative_numbers)
@@ -65,19 +65,19 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Search a space for the best networks, or go on with an earlier run of the same search
+    /// Search a space for the best networks, or continue an earlier run of the same search
     Search(SearchArgs),
-    /// Go on with a run with its own settings
+    /// Continue a run with its own settings
     Resume(ResumeArgs),
     /// Make a model faster: search the schedules of its kernels and record them
     Tune(TuneArgs),
-    /// Compile a model and print what came of it, or write it into files for other programs
+    /// Compile a model and print a summary, or write it to files for other programs
     Compile(CompileArgs),
     /// Run a model once, on given or random inputs
     Run(RunArgs),
     /// Time compiled models
     Bench(BenchArgs),
-    /// Print a stage of a model between its text and its machine code, or count the networks of a space
+    /// Print an intermediate stage of a model, or count the networks of a space
     Inspect(InspectArgs),
     /// Check a model or a space for errors without compiling it
     Check(ModelArgs),
@@ -87,7 +87,7 @@ pub enum Command {
     Report(ReportArgs),
     /// Print, merge, prune, export, import, check or recover tuning records
     Db(DbArgs),
-    /// Print what this machine is and whether it measures well
+    /// Print a description of this machine and whether its timings are reliable
     Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions {
@@ -112,10 +112,10 @@ pub enum Format {
 /// Options of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Compare a kernel with itself so many times, and print how often a difference is found
+    /// Compare a kernel with itself this many times, and print how often a difference is reported
     #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "50", value_parser = parse_count)]
     pub aa: Option<usize>,
-    /// Measure anew what estimates of time assume of this machine, and keep that
+    /// Measure the machine parameters for time estimates again, and store them
     #[arg(long, conflicts_with = "machine")]
     pub measure: bool,
     /// How to print the result

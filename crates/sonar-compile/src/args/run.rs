@@ -15,14 +15,15 @@ pub struct RunArgs {
     pub data: DataArgs,
     /// Where to write outputs: FILE, or NAME=FILE for one of several (repeatable) [default: printed]
     ///
-    /// A `.npy` file takes one output, a `.npz` file all of them by name. Any other file is raw, in the form of raw inputs.
+    /// A `.npy` file takes one output. A `.npz` file takes all outputs by name. Any other file is raw, in the same format as
+    /// raw inputs.
     #[arg(long, value_name = "[NAME=]FILE")]
     pub output: Vec<String>,
     /// Seed of random weights and input
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Compare with the reference interpreter. If an output differs by more than this share of its largest number, the exit code is 5.
-    /// That is another number than --tolerance
+    /// Compare with the reference interpreter. The exit code is 5 if an output has an error larger than this, relative to its
+    /// largest number. This is not the same as --tolerance
     #[arg(long = "check", value_name = "TOLERANCE", num_args = 0..=1, default_missing_value = "1e-4", value_parser = parse_error)]
     pub check_tolerance: Option<f64>,
     /// How to print the result

@@ -12,10 +12,11 @@ use std::time::Duration;
 pub struct SearchArgs {
     #[command(flatten)]
     pub options: SearchOptions,
-    /// TOML file with any of the options above, by their long names without `--`; flags and the environment win over it
+    /// TOML file with any of the options above, by their long names without `--`; flags and environment variables take
+    /// precedence
     #[arg(long, env = "SONAR_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Delete an earlier run in the same directory, and begin again
+    /// Delete an earlier run in the same directory, and start again
     #[arg(long)]
     pub fresh: bool,
     /// How to print the result
@@ -23,27 +24,27 @@ pub struct SearchArgs {
     pub format: Format,
 }
 
-/// What a search can be told on the command line and in a configuration file.
+/// Settings of a search, on the command line or in a configuration file.
 #[derive(Debug, Default, Clone, Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SearchOptions {
     /// Search space: a `.sonar` file [default: the built-in NAS-Bench-201 space, reduced]
     pub space: Option<PathBuf>,
-    /// Images: `fashion-mnist` (a part of it, built in), a folder of IDX files, or one of the binary batches of CIFAR-10 or CIFAR-100
-    /// [default: fashion-mnist]
+    /// Images: `fashion-mnist` (a built-in part of it), a folder of IDX files, or one of the binary batches of CIFAR-10 or
+    /// CIFAR-100 [default: fashion-mnist]
     #[arg(long, env = "SONAR_DATA")]
     pub data: Option<String>,
-    /// How to search: sonar, random, brute-force, sequential [default: sonar]
+    /// Search algorithm: sonar, random, brute-force, sequential [default: sonar]
     #[arg(long)]
     pub algorithm: Option<String>,
-    /// How long it may take, such as 90s, 10m or 2h [default: 6m]
+    /// Time limit, such as 90s, 10m or 2h [default: 6m]
     #[arg(long, value_parser = parse_duration)]
     #[serde(deserialize_with = "duration")]
     pub time: Option<Duration>,
-    /// Seed of everything random [default: 0]
+    /// Seed of all random numbers [default: 0]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Threads for training [default: as many as the machine has]
+    /// Threads for training [default: all threads of the machine]
     #[arg(long, value_parser = parse_threads)]
     #[serde(deserialize_with = "threads")]
     pub threads: Option<usize>,
@@ -57,31 +58,31 @@ pub struct SearchOptions {
     /// Run directory [default: runs/SPACE]
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Search the most accurate network that takes at most this time, rather than the whole front
+    /// Search for the most accurate network within this latency, instead of the whole front
     #[arg(long, value_name = "MICROSECONDS", value_parser = parse_positive)]
     #[serde(deserialize_with = "positive")]
     pub latency_limit: Option<f64>,
-    /// Architectures to draw from the space, at most [default: 96]
+    /// Most architectures to draw from the space [default: 96]
     #[arg(long, value_parser = parse_count)]
     #[serde(deserialize_with = "count")]
     pub candidates: Option<usize>,
-    /// Epochs that the best architectures are trained for, at most [default: 9]
+    /// Most epochs of training for the best architectures [default: 9]
     #[arg(long, value_parser = parse_count)]
     #[serde(deserialize_with = "count")]
     pub epochs: Option<usize>,
-    /// Schedules to time for each kernel of the best architectures, at most [default: 64]
+    /// Most schedules to time for each kernel of the best architectures [default: 64]
     #[arg(long)]
     pub trials: Option<usize>,
     /// Set a parameter of the space, such as channels=16 (repeatable)
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
-    /// How candidates are trained; in a configuration file only.
+    /// The training configuration; only in a configuration file.
     #[arg(skip)]
     pub training: Option<toml::Table>,
 }
 
 impl SearchOptions {
-    /// These options, and those of `other` where nothing is said here.
+    /// These options, completed by those of `other`.
     pub fn or(self, other: SearchOptions) -> SearchOptions {
         SearchOptions {
             space: self.space.or(other.space),
@@ -97,7 +98,7 @@ impl SearchOptions {
             candidates: self.candidates.or(other.candidates),
             epochs: self.epochs.or(other.epochs),
             trials: self.trials.or(other.trials),
-            // The last setting of a parameter counts.
+            // The last setting of a parameter wins.
             set: other.set.into_iter().chain(self.set).collect(),
             training: self.training.or(other.training),
         }

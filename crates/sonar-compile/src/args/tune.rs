@@ -14,22 +14,22 @@ pub struct TuneArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub target: TargetArgs,
-    /// How long it may take, such as 30s, 5m or 2h
+    /// Time limit, such as 30s, 5m or 2h
     #[arg(long, value_parser = parse_duration, default_value = "60s")]
     pub time: Duration,
-    /// Schedules to time for each kernel, at most
+    /// Most schedules to time for each kernel
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub trials: u32,
-    /// Leave a kernel after so many schedules in a row that are not faster by more than 1% [default: never]
+    /// Stop tuning a kernel after this many schedules in a row without a gain of more than 1% [default: never]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub patience: Option<u32>,
     /// Seed of the search
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Where the data of a timed kernel are: `warm`, where the run before left them, or `cold`, outside the caches of a core
+    /// Where a timed kernel finds its data: `warm`, where the previous run left them, or `cold`, outside the caches of a core
     #[arg(long, default_value_t = Cache::default())]
     pub cache: Cache,
-    /// Faults to plant into candidates, for tests of the search; `none` leaves some of them sound
+    /// Faults to inject into candidates, for tests of the search; `none` leaves some candidates correct
     #[arg(long, hide = true, value_parser = parse_fault, value_delimiter = ',')]
     pub plant: Vec<Planting>,
     /// How to print the result
@@ -37,7 +37,7 @@ pub struct TuneArgs {
     pub format: Format,
 }
 
-/// What is planted into a candidate: a fault, or nothing.
+/// What to inject into a candidate: a fault, or nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Planting(pub Option<Fault>);
 

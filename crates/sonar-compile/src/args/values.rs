@@ -1,9 +1,9 @@
-//! Values on the command line that have a syntax of their own.
+//! Parsers for values on the command line.
 
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 
-/// The most threads that can be asked for.
+/// The largest number of threads that is accepted.
 const MAX_THREADS: usize = 1024;
 
 /// Reads a whole number of at least 1.
@@ -21,13 +21,13 @@ pub fn parse_threads(text: &str) -> Result<usize, String> {
     if threads <= MAX_THREADS { Ok(threads) } else { Err(format!("must be at most {MAX_THREADS}")) }
 }
 
-/// Reads a number above zero, such as a latency.
+/// Reads a positive number, such as a latency.
 pub fn parse_positive(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
     number.ok_or_else(|| "expected a number above zero".to_string())
 }
 
-/// Reads a largest relative error.
+/// Reads a maximum relative error.
 pub fn parse_error(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
     number.ok_or_else(|| "expected a number of at least 0, such as 1e-4".to_string())
@@ -63,7 +63,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is not a length of time above zero"))
 }
 
-/// Reads `NAME=EXTENTS`; the name may hold any character.
+/// Reads `NAME=EXTENTS`. The name may contain any character.
 pub fn parse_shape(text: &str) -> Result<(String, Vec<usize>), String> {
     let form = || "expected NAME=EXTENTS, such as image=1,3,224,224".to_string();
     let (name, extents) = text.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(form)?;

@@ -1,4 +1,4 @@
-//! `check`: whether a model or a space is right, and all that stands in the way of an ONNX file.
+//! `check`: checks a model or a space for errors. For an ONNX file it lists all problems.
 
 use crate::args::ModelArgs;
 use crate::exit::{Exit, Failure, OrExit};
@@ -7,7 +7,7 @@ use crate::terminal::output::outln;
 use sonar_ir::{Graph, NodeId};
 use sonar_onnx::Imported;
 
-/// Runs the subcommand: reads and verifies a model, or a space at its first and its baseline architecture.
+/// Runs the subcommand: reads and verifies a model, or the first and the baseline architecture of a space.
 pub fn check(args: &ModelArgs) -> Result<(), Failure> {
     if load::is_onnx(&args.model)? {
         return check_onnx(args);
@@ -24,7 +24,7 @@ pub fn check(args: &ModelArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Imports an ONNX file, which fails with every problem of it, and says what it is.
+/// Imports an ONNX file and describes it. The error lists every problem of the file.
 fn check_onnx(args: &ModelArgs) -> Result<(), Failure> {
     let Imported { graph, inputs, outputs, .. } = load::onnx(args, 1)?;
     let parameters: usize = graph.params().into_iter().map(|id| shape(&graph, id).iter().product::<usize>()).sum();
@@ -38,7 +38,7 @@ fn check_onnx(args: &ModelArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Extents of a value of an imported graph, which are all bound.
+/// Extents of a value of an imported graph. All of them are bound.
 fn shape(graph: &Graph, id: NodeId) -> Vec<usize> {
     graph.ty(id).extents().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! `compile`: what came of a model, and how long each pass took.
+//! `compile`: a summary of the compiled model, with the time of each pass.
 
 use crate::args::{CompileArgs, Format};
 use crate::emit::{self, Interface, names};
@@ -45,7 +45,7 @@ fn hand_over(args: &CompileArgs) -> Result<(), Failure> {
     report(args, &described.graph, &target, &planned, object.weight_bytes, &passes, &files)
 }
 
-/// Prints what came of a model.
+/// Prints a summary of the compiled model.
 fn report(
     args: &CompileArgs,
     graph: &Graph,

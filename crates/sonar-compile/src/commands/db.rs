@@ -1,4 +1,4 @@
-//! `db`: looks at the records, brings files of them together, keeps them small, and saves the readable part of a damaged file.
+//! `db`: shows, merges and prunes records, and recovers the readable part of a damaged file.
 
 use crate::args::{DbAction, DbArgs, Format, ModelArgs, RecordsArg, TopArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
@@ -41,7 +41,7 @@ pub fn db(args: &DbArgs) -> Result<(), Failure> {
     }
 }
 
-/// The records, which must be there: no command but one that adds to them makes a file.
+/// The records, which must exist. Only commands that add records create a file.
 fn existing(records: &RecordsArg) -> Result<Records, Failure> {
     open_records(records.records.as_deref(), false)?.ok_or_else(|| fail(Exit::BadInput, "there are no records yet"))
 }
@@ -55,7 +55,7 @@ fn recovering(file: &Path, error: MeasureError) -> Failure {
 }
 
 fn merge(files: &[std::path::PathBuf], records: &RecordsArg) -> Result<(), Failure> {
-    // All of them are opened before any is read.
+    // All files are opened before any is read.
     let open = |file: &std::path::PathBuf| match file.is_file() {
         true => Records::open(file).map_err(records_failure),
         false => Err(fail(Exit::BadInput, format!("there is no file {}", file.display()))),
@@ -69,7 +69,7 @@ fn merge(files: &[std::path::PathBuf], records: &RecordsArg) -> Result<(), Failu
     Ok(())
 }
 
-/// Removes all trials but the best. What would leave none is asked first.
+/// Removes all trials except the best. Asks first if nothing would be left.
 fn prune(keep: usize, force: bool, records: &Records) -> Result<(), Failure> {
     let keys = records.keys().map_err(records_failure)?;
     let kept = |key: &Key| -> Result<bool, MeasureError> {
@@ -153,7 +153,7 @@ fn top(args: &TopArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where trials of a task of a model are recorded, whatever the state of the caches was.
+/// The key of a model's task, for any state of the caches.
 struct Wanted(Key);
 
 impl Wanted {
@@ -180,7 +180,7 @@ fn tasks_of_model(args: &TopArgs) -> Result<Vec<Wanted>, Failure> {
     Ok(tasks.iter().map(|task| Wanted(key(task))).collect())
 }
 
-/// The time of a schedule with its interval, in microseconds.
+/// The time of a schedule and its confidence interval, in microseconds.
 fn time(known: &Known) -> (String, String) {
     let Some(summary) = Summary::of(&known.samples) else { return ("–".into(), String::new()) };
     let (low, high) = summary.interval;

@@ -1,4 +1,4 @@
-//! `doctor`: what this machine is, and whether its timings can be trusted.
+//! `doctor`: describes this machine, and tells whether its timings are reliable.
 
 use crate::args::{DoctorArgs, Format};
 use crate::exit::{Exit, Failure, OrExit, fail};
@@ -17,9 +17,9 @@ use sonar_tune::{CompileOptions, lower};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long the machine is watched.
+/// How long the machine is observed.
 const WATCH: Duration = Duration::from_millis(1500);
-/// The part of it over which the clock frequency counts as steady.
+/// The part of it during which the clock frequency is assumed constant.
 const WINDOW: Duration = Duration::from_millis(75);
 /// The kernel that is compared with itself.
 const KERNEL: &str = "graph @same(%x: f32[1,16,16,32]) {
@@ -28,35 +28,35 @@ const KERNEL: &str = "graph @same(%x: f32[1,16,16,32]) {
 }
 ";
 
-/// What was found out about the machine.
+/// The facts found about the machine.
 #[derive(Serialize)]
 struct Findings {
     target: String,
     lanes: usize,
     cores: usize,
     peak_gflops: f64,
-    /// What every estimate of time assumes of the machine.
+    /// The machine parameters for time estimates.
     machine: Machine,
-    /// Where that is kept.
+    /// The file that stores them.
     machine_file: Option<PathBuf>,
-    /// Whether it was measured just now.
+    /// Whether they were measured just now.
     machine_measured: bool,
     timer_resolution_ns: f64,
-    /// Whether a thread can be kept on one processor.
+    /// Whether a thread can be pinned to one processor.
     pinning: bool,
-    /// Slowest over fastest of equal pieces of work, but for the slowest twentieth.
+    /// The ratio of the slowest to the fastest of equal pieces of work, without the slowest twentieth.
     jitter: f64,
-    /// The same, of the fastest piece in each of a number of windows: what a changing clock frequency does.
+    /// The same ratio for the fastest piece of each time window: the effect of a changing clock frequency.
     frequency_drift: f64,
-    /// Share of processor time that the host took away while the machine was watched.
+    /// Share of CPU time that the host took away (steal) while the machine was observed.
     steal: Option<f64>,
-    /// Processors that other programs kept busy meanwhile.
+    /// Number of processors that other programs used at the same time.
     others: Option<f64>,
     load: Option<f64>,
-    /// Share of comparisons of a kernel with itself that found a difference.
+    /// Share of the comparisons of a kernel with itself that reported a difference.
     #[serde(skip_serializing_if = "Option::is_none")]
     aa_false: Option<f64>,
-    /// Whether any of it makes timings doubtful.
+    /// Whether any of this makes timings unreliable.
     noisy: bool,
     warnings: Vec<String>,
 }
@@ -76,7 +76,7 @@ fn examine(args: &DoctorArgs) -> Result<Findings, Failure> {
     let Loaded { machine, file, measured, .. } = machine::record(native.lanes(), args.measure)?;
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let timer_resolution_ns = timer_resolution();
-    // On a thread of its own, so that no other is kept there.
+    // On a separate thread, so that no other thread gets pinned.
     let pinning = std::thread::spawn(pin_to_one_processor).join().unwrap_or(false);
     let before = Ticks::now();
     let pieces = watch();
@@ -129,7 +129,7 @@ fn examine(args: &DoctorArgs) -> Result<Findings, Failure> {
     })
 }
 
-/// The smallest step of the clock that was seen, in nanoseconds.
+/// The smallest observed step of the clock, in nanoseconds.
 fn timer_resolution() -> f64 {
     let mut least = f64::INFINITY;
     for _ in 0..1000 {
@@ -143,7 +143,7 @@ fn timer_resolution() -> f64 {
     least
 }
 
-/// Seconds that equal pieces of work take, in windows one after another.
+/// Seconds of equal pieces of work, grouped by time window.
 fn watch() -> Vec<Vec<f64>> {
     let begin = Instant::now();
     let mut windows = Vec::new();
@@ -162,7 +162,7 @@ fn watch() -> Vec<Vec<f64>> {
     windows
 }
 
-/// Slowest over fastest, but for the slowest twentieth.
+/// The ratio of the slowest to the fastest, without the slowest twentieth.
 fn spread(times: impl Iterator<Item = f64>) -> f64 {
     let mut times: Vec<f64> = times.collect();
     times.sort_by(f64::total_cmp);
@@ -172,12 +172,12 @@ fn spread(times: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// The same of the fastest piece of each window, which no interruption has met.
+/// The same ratio for the fastest piece of each window, which was not interrupted.
 fn drift(windows: &[Vec<f64>]) -> f64 {
     spread(windows.iter().map(|pieces| pieces.iter().copied().fold(f64::INFINITY, f64::min)))
 }
 
-/// Processor time so far, in ticks of the kernel.
+/// CPU time so far, in clock ticks.
 struct Ticks {
     busy: f64,
     steal: f64,
@@ -186,12 +186,12 @@ struct Ticks {
 }
 
 impl Ticks {
-    /// Nothing where the system is another.
+    /// The current times. `None` on systems other than Linux.
     fn now() -> Option<Ticks> {
         let stat = std::fs::read_to_string("/proc/stat").ok()?;
         let all: Vec<f64> = stat.lines().next()?.split_whitespace().skip(1).filter_map(|t| t.parse().ok()).collect();
         let [user, nice, system, _idle, _wait, hard, soft, steal, ..] = all.as_slice() else { return None };
-        // The name of the program may hold anything, but its end is the last parenthesis.
+        // The name of the program may contain any character, but it ends at the last parenthesis.
         let own = std::fs::read_to_string("/proc/self/stat").ok()?;
         let fields: Vec<&str> = own.rsplit_once(')')?.1.split_whitespace().collect();
         let own = |field: usize| fields.get(field)?.parse::<f64>().ok();
@@ -216,7 +216,7 @@ impl Ticks {
         self.steal / self.all
     }
 
-    /// How many of so many processors others kept busy.
+    /// How many of `cores` processors were busy with other programs.
     fn others(&self, cores: usize) -> f64 {
         ((self.busy - self.own) / self.all * cores as f64).max(0.0)
     }
@@ -227,7 +227,7 @@ fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
-/// Enters one kernel under two names, again and again; returns how often they are called different.
+/// Compares one kernel with itself under two names, repeatedly. Returns the share of reported differences.
 fn compare_with_itself(target: &Target, count: usize) -> Result<f64, Failure> {
     let graph = sonar_ir::text::parse_graph(KERNEL).or_exit(Exit::Internal)?;
     let tasks = lower(&graph, &CompileOptions::new(target)).map_err(tune_failure)?.tasks.tasks;

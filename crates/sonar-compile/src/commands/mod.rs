@@ -1,4 +1,4 @@
-//! One module a subcommand: each a function from its options to what it prints.
+//! One module per subcommand. Each is a function from its options to its output.
 
 pub mod bench;
 pub mod check;

@@ -1,4 +1,4 @@
-//! `run`: one inference, checked against the interpreter if asked.
+//! `run`: one inference, optionally checked against the interpreter.
 
 use crate::args::{Format, RunArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
@@ -9,7 +9,7 @@ use serde_json::json;
 use sonar_ir::Tensor;
 use sonar_ir::graph::interp;
 
-/// Numbers of an output that are printed.
+/// Number of elements of an output that are printed.
 const SHOWN: usize = 16;
 
 /// Runs the subcommand.

@@ -38,11 +38,11 @@ pub fn resume(args: &ResumeArgs, quiet: bool) -> Result<(), Failure> {
     run(&config, &args.run, false, args.format, quiet)
 }
 
-/// The defaults with whatever the options say; `file` is the configuration file that some of them may come from.
+/// The defaults changed by the options. `file` is the configuration file that some options may come from.
 fn configuration(options: &SearchOptions, file: &Path) -> Result<SearchConfig, Failure> {
     let mut config = SearchConfig::default();
     if let Some(path) = &options.space {
-        // Errors show the place in the file.
+        // Errors show the position in the file.
         load::space(path, &options.set)?;
         config.space = load::text(path)?;
         config.settings.clear();
@@ -78,7 +78,7 @@ fn run(config: &SearchConfig, dir: &Path, fresh: bool, format: Format, quiet: bo
     let worker = WorkerMeasurer::new(WorkerOptions::current_executable(config.latency_threads).or_exit(Exit::Internal)?);
     interrupt::saves();
     let mut teller = Teller::new(quiet);
-    // A target that does not exist is refused by the search.
+    // The search refuses a target that does not exist.
     let machine = Target::parse(&config.target).map_or(Ok(Machine::usual(1)), |target| machine::of_target(&target))?;
     let mut observer = |progress: &Progress, event: &Event, state: &State| {
         teller.tell(progress, event, state);
@@ -99,7 +99,7 @@ fn run(config: &SearchConfig, dir: &Path, fresh: bool, format: Format, quiet: bo
     Ok(())
 }
 
-/// The exit code of a failed search, and what a file of data that is none seems to be.
+/// The exit code of a failed search. If a data file has an unknown format, the message suggests what it is.
 pub fn failure(error: SearchError) -> Failure {
     if let SearchError::Data(error) = error {
         return data_failure(error);
@@ -114,7 +114,7 @@ pub fn failure(error: SearchError) -> Failure {
     fail(exit, error)
 }
 
-/// A failure to read data, with what the file seems to be.
+/// An error in reading data, with a guess about the file.
 pub fn data_failure(error: TrainError) -> Failure {
     let hint = match &error {
         TrainError::Data { path, problem: DataProblem::NotIdx { .. } | DataProblem::NoBatch { .. } | DataProblem::Empty } => {

@@ -1,4 +1,4 @@
-//! `tune`: searches the schedules of one model's kernels, and records what it finds.
+//! `tune`: searches schedules for the kernels of one model, and records them.
 
 use crate::args::{Format, TuneArgs};
 use crate::exit::{Exit, Failure, OrExit, fail};
@@ -67,14 +67,14 @@ pub fn tune(args: &TuneArgs, quiet: bool) -> Result<(), Failure> {
     report.print()
 }
 
-/// What is told while it goes, and remembered for the end.
+/// Reports the progress, and collects data for the end.
 struct Watch<'a> {
     clock: SystemClock,
     args: &'a TuneArgs,
     live: bool,
     trials: usize,
     overheads: Overheads,
-    /// Trials of which the overhead is known from before the search of schedules.
+    /// Number of overheads that were recorded before the schedule search.
     before: usize,
 }
 
@@ -111,16 +111,16 @@ impl Watch<'_> {
     }
 }
 
-/// Milliseconds of a trial of the search beside running its kernel.
+/// Milliseconds of a trial of the search, without running its kernel.
 struct Overhead {
-    /// With the search itself.
+    /// The mean, including the search itself.
     mean: f64,
     median: f64,
-    /// 19 of 20 trials take no longer.
+    /// 95% of the trials take at most this long.
     most: f64,
 }
 
-/// What is printed in the end.
+/// The output at the end.
 struct Report<'a> {
     args: &'a TuneArgs,
     name: &'a str,

@@ -1,4 +1,4 @@
-//! The header by which programs in C and C++ call a model.
+//! The header with which C and C++ programs call a model.
 
 use super::{Interface, Port};
 use std::fmt::Write;
@@ -85,7 +85,7 @@ fn describe(text: &mut String, upper: &str, what: &str, index: usize, port: &Por
     );
 }
 
-/// Text that cannot end the comment it stands in.
+/// Text that cannot end the surrounding comment.
 fn comment(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().replace("*/", "* /")
 }

@@ -1,4 +1,4 @@
-//! Shared libraries, by way of the system's C compiler.
+//! Shared libraries, linked with the system's C compiler.
 
 use super::{Interface, save};
 use crate::exit::{Exit, Failure, fail};
@@ -6,12 +6,12 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 
-/// Links the object to a shared library, which needs no other library unless it calls mathematical functions.
+/// Links the object to a shared library. It depends on another library only if it calls mathematical functions.
 pub fn shared_library(interface: &Interface<'_>, path: &Path) -> Result<(), Failure> {
     let object = path.with_extension(format!("{}.o", std::process::id()));
     save(&object, &interface.object.bytes)?;
     let linked = link(interface, &object, path);
-    // The object was needed for the linker only; a file that cannot be removed does no harm.
+    // Only the linker needed the object. If it cannot be deleted, that does no harm.
     let _ = std::fs::remove_file(&object);
     linked
 }
@@ -46,14 +46,14 @@ fn link(interface: &Interface<'_>, object: &Path, path: &Path) -> Result<(), Fai
     }
 }
 
-/// The C compiler for an architecture, with its first arguments: that of the environment, or the usual name.
+/// The C compiler for an architecture, with its first arguments: from the environment, or the usual name.
 fn compiler(triple: &str) -> Vec<String> {
     let given = std::env::var("CC").unwrap_or_default();
     if !given.trim().is_empty() {
         return given.split_whitespace().map(String::from).collect();
     }
     let architecture = triple.split('-').next().unwrap_or_default();
-    // A triple names RISC-V with its extensions, a compiler does not.
+    // A triple for RISC-V includes the extensions, but the name of a compiler does not.
     let architecture = architecture.strip_suffix("gc").unwrap_or(architecture);
     if architecture == std::env::consts::ARCH { vec!["cc".into()] } else { vec![format!("{architecture}-linux-gnu-gcc")] }
 }

@@ -1,10 +1,10 @@
-//! The manifest: what is in an object file, for programs to read.
+//! The manifest: describes the content of an object file for programs.
 
 use super::{Interface, Port};
 use serde_json::{Value, json};
 use sonar_schedule::TaskId;
 
-/// The version of the document's form.
+/// The version of the document's format.
 const SCHEMA: u32 = 1;
 
 /// The document.

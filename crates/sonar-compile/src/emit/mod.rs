@@ -1,4 +1,4 @@
-//! Files that hand a model over to programs without Sonar: objects, libraries, a header, a manifest.
+//! Files for using a model in programs without Sonar: objects, libraries, a header, a manifest.
 
 mod header;
 mod link;
@@ -13,23 +13,23 @@ use sonar_ir::{Graph, NodeId};
 use sonar_tune::Planned;
 use std::path::{Path, PathBuf};
 
-/// What a program must know of a model in an object file.
+/// The interface of a model in an object file.
 pub struct Interface<'a> {
-    /// What its functions' names begin with.
+    /// The prefix of its function names.
     pub name: String,
-    /// For which machine.
+    /// The target machine.
     pub target: &'a Target,
-    /// What it was made from.
+    /// The planned model.
     pub planned: &'a Planned,
     /// The file.
     pub object: &'a ObjectFile,
-    /// In the order in which pointers to them are passed.
+    /// The inputs, in the order of their pointers.
     pub inputs: Vec<Port>,
-    /// In the same way.
+    /// The outputs, in the order of their pointers.
     pub outputs: Vec<Port>,
 }
 
-/// A tensor that crosses the boundary: 32-bit numbers, row-major.
+/// An input or output tensor: 32-bit floating point, row-major.
 pub struct Port {
     /// Its name, if it has one.
     pub name: Option<String>,
@@ -58,7 +58,7 @@ impl Port {
     }
 }
 
-/// Writes the files that are asked for, and tells which they are.
+/// Writes the requested files and returns their paths.
 pub fn write(interface: &Interface<'_>, kinds: &[Emit], stem: &Path) -> Result<Vec<PathBuf>, Failure> {
     let file_name = names::file_name(stem)?;
     if let Some(folder) = stem.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -88,7 +88,7 @@ pub fn write(interface: &Interface<'_>, kinds: &[Emit], stem: &Path) -> Result<V
     Ok(files)
 }
 
-/// What the name of a file of this kind ends in.
+/// The file extension of this kind.
 fn ending(kind: Emit) -> &'static str {
     match kind {
         Emit::Object => "o",

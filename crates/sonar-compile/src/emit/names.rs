@@ -1,6 +1,6 @@
-//! Names of the files that hand a model over, and of the functions in them.
+//! Names of the written files, and of the functions in them.
 //!
-//! Functions take their names from the file: whoever exports models calls all graphs the same, but two files of one program have
+//! Functions are named after the file. Exporters often give all graphs the same name, but two files of one program have
 //! different names.
 
 use super::ending;
@@ -8,12 +8,12 @@ use crate::args::{CompileArgs, Emit};
 use crate::exit::{Exit, Failure, fail};
 use std::path::{Path, PathBuf};
 
-/// What goes before a name that could not stand alone.
+/// Prefix for a name that is not valid alone.
 const BEFORE: &str = "model_";
 
-/// The path of the files without their endings: that of `--out`, else the name of the model's file, in this folder.
+/// The path of the files without extension: `--out`, or else the name of the model's file, in the current folder.
 ///
-/// An ending that one of the files would get is left out, so `--emit shared-lib --out net.so` writes `net.so`.
+/// An extension that one of the files would get is removed, so `--emit shared-lib --out net.so` writes `net.so`.
 pub fn stem(args: &CompileArgs) -> Result<PathBuf, Failure> {
     let Some(out) = &args.out else {
         let model = args.model.model.file_stem().map(PathBuf::from);
@@ -42,7 +42,7 @@ fn no_stem(path: &Path) -> Failure {
     fail(Exit::Usage, message)
 }
 
-/// What the names of the functions begin with: that of `--symbol-prefix`, else what the files are called, as an identifier.
+/// The prefix of the function names: `--symbol-prefix`, or else the name of the files as an identifier.
 pub fn prefix(args: &CompileArgs, stem: &Path) -> Result<String, Failure> {
     match &args.symbol_prefix {
         None => Ok(identifier(&file_name(stem)?)),
@@ -54,8 +54,9 @@ pub fn prefix(args: &CompileArgs, stem: &Path) -> Result<String, Failure> {
     }
 }
 
-/// A name in C, as like the given one as can be: other characters than letters, digits and `_` become `_`, and what does not begin with
-/// a letter begins with `model_`. A keyword stays as it is, since only longer names are made of it: `for` becomes `for_run`.
+/// A C identifier that is as similar as possible to the given name. Characters other than letters, digits and `_` become `_`,
+/// and a name that does not begin with a letter gets the prefix `model_`. A keyword stays unchanged, because it is only part of
+/// longer names: `for` becomes `for_run`.
 fn identifier(name: &str) -> String {
     let identifier: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if identifier.starts_with(|c: char| c.is_ascii_alphabetic()) { identifier } else { format!("{BEFORE}{identifier}") }

@@ -14,31 +14,31 @@ use sonar_tune::{CallTime, CompileOptions, Compiled, Context, Pass, Planned, Tra
 use std::path::Path;
 use std::time::Instant;
 
-/// A model before machine code, for any target.
+/// A model before code generation, for any target.
 pub struct Draft {
-    /// The model as described.
+    /// The model from the file.
     pub described: Described,
-    /// For which machine.
+    /// The target.
     pub target: Target,
-    /// All that machine code is made from.
+    /// The plan, which is the input of code generation.
     pub planned: Planned,
 }
 
-/// The machine code of a model, with what it came from.
+/// A compiled model, with its source.
 pub struct Prepared {
-    /// The model as described; weights that it comes with are taken.
+    /// The model from the file. Its weights have been moved out.
     pub described: Described,
     /// The machine code.
     pub compiled: Compiled,
-    /// What it took to get here: reading, the passes of compilation, and, when they are loaded, the weights.
+    /// The time so far: reading, the passes of compilation, and loading the weights if they are loaded.
     pub passes: Vec<Pass>,
 }
 
-/// A model that runs: weights in place, and memory for what it reads and writes.
+/// A model that is ready to run: with its weights, and memory for inputs and outputs.
 pub struct Ready {
-    /// Where it runs.
+    /// The compiled model with its memory.
     pub context: Context,
-    /// Weights and inputs by name, as the interpreter takes them.
+    /// Weights and inputs by name, for the interpreter.
     pub values: Values,
     /// Values of the inputs.
     pub inputs: Vec<Vec<f32>>,
@@ -55,7 +55,7 @@ pub fn target(options: &TargetArgs) -> Result<Target, Failure> {
     .or_exit(Exit::BadInput)
 }
 
-/// The target of `--target` and `--cpu`, if this machine can run its code.
+/// The target of `--target` and `--cpu`. An error if this machine cannot run its code.
 pub fn runnable_target(options: &TargetArgs) -> Result<Target, Failure> {
     let target = target(options)?;
     if !target.runs_here() {
@@ -67,8 +67,7 @@ pub fn runnable_target(options: &TargetArgs) -> Result<Target, Failure> {
     Ok(target)
 }
 
-/// Checks the model that the options name, and takes it through all passes before machine code, with the best schedules on
-/// record.
+/// Checks the model of the options and runs all passes before code generation, with the best recorded schedules.
 pub fn draft(model: &ModelArgs, options: &TargetArgs) -> Result<Draft, Failure> {
     if options.threads == 0 || options.batch == 0 {
         return Err(fail(Exit::Usage, "--threads and --batch must be at least 1"));
@@ -89,7 +88,7 @@ pub fn draft(model: &ModelArgs, options: &TargetArgs) -> Result<Draft, Failure> 
     Ok(Draft { described, target, planned })
 }
 
-/// Checks the model that the options name and compiles it for this machine.
+/// Checks the model of the options and compiles it for this machine.
 pub fn prepare(model: &ModelArgs, options: &TargetArgs) -> Result<Prepared, Failure> {
     runnable_target(options)?;
     let Draft { described, target, planned } = draft(model, options)?;
@@ -109,14 +108,14 @@ fn compile_options<'a>(target: &'a Target, options: &TargetArgs) -> Result<Compi
     })
 }
 
-/// Reading, and the passes of compilation so far.
+/// Reading and all compilation passes so far.
 pub fn passes(described: &Described, planned: &Planned) -> Vec<Pass> {
     let read = Pass { name: "read", seconds: described.seconds };
     [read].into_iter().chain(planned.passes.iter().cloned()).collect()
 }
 
-/// The parameters of a graph whose batch is bound: those of a file of their own, else the `given` ones that the model comes
-/// with, else random ones from `seed`.
+/// The parameters of a graph whose batch is bound: from a weights file, else the `given` ones of the model, else random ones
+/// from `seed`.
 pub fn weights(graph: &Graph, given: Option<Values>, seed: u64, file: Option<&Path>) -> Result<Values, Failure> {
     let mut values = given.unwrap_or_else(|| init::randomise(graph, seed));
     if let Some(path) = file {
@@ -137,8 +136,8 @@ fn replace(values: &mut Values, names: &[String], data: Vec<Vec<f32>>) {
 }
 
 impl Prepared {
-    /// Loads weights and makes arguments, once. Weights are as [`weights`] finds them; inputs are those of files, else random
-    /// from `seed`.
+    /// Loads weights and makes arguments, once. [`weights`] says where the weights come from. Inputs come from files, or are
+    /// random with `seed`.
     pub fn load(&mut self, seed: u64, inputs: &[String], weights_file: Option<&Path>) -> Result<Ready, Failure> {
         let graph = &self.compiled.lowered.graph;
         let mut values = weights(graph, self.described.weights.take(), seed, weights_file)?;
@@ -157,14 +156,14 @@ impl Prepared {
         Ok(Ready { context, values, inputs, outputs })
     }
 
-    /// Writes the outputs of a run into files.
+    /// Writes the outputs of a run to files.
     pub fn save(&self, files: &[String], outputs: &[Vec<f32>]) -> Result<(), Failure> {
         let graph = &self.compiled.lowered.graph;
         let ports = tensors::ports(graph, &graph.outputs, self.described.outputs.as_deref());
         tensors::write(files, &ports, outputs)
     }
 
-    /// Seconds of all passes together: when the model is loaded, what it took until it was ready to run.
+    /// Seconds of all passes. After loading, this is the time until the model was ready to run.
     pub fn seconds(&self) -> f64 {
         self.passes.iter().map(|pass| pass.seconds).sum()
     }
@@ -178,14 +177,14 @@ impl Ready {
         self.context.run(&inputs, &mut outputs).or_exit(Exit::Internal)
     }
 
-    /// The shortest time of each kernel call in a number of runs.
+    /// The shortest time of each kernel call in `runs` runs.
     pub fn profile(&mut self, runs: usize) -> Result<Vec<CallTime>, Failure> {
         let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
         let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();
         self.context.profile(&inputs, &mut outputs, runs).or_exit(Exit::Internal)
     }
 
-    /// Runs once and tells which thread worked when on which call.
+    /// Runs once and returns which thread worked when on which call.
     pub fn trace(&mut self) -> Result<Vec<TracedCall>, Failure> {
         let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
         let mut outputs: Vec<&mut [f32]> = self.outputs.iter_mut().map(Vec::as_mut_slice).collect();

@@ -1,4 +1,4 @@
-//! Which exit code an error of tuning or of the records gives, and what is said of it.
+//! Exit codes and messages for errors of tuning and of the records.
 
 use crate::exit::{Exit, Failure, OrExit, fail};
 use sonar_codegen::CodegenError;
@@ -24,12 +24,12 @@ pub fn tune_failure(error: TuneError) -> Failure {
     }
 }
 
-/// A failure of the records, with what to do about it.
+/// An error of the records, with advice.
 pub fn records_failure(error: MeasureError) -> Failure {
     fail(Exit::BadInput, advice(&error))
 }
 
-/// What is wrong with the records, and what to do.
+/// The problem of the records, with advice.
 pub fn advice(error: &MeasureError) -> String {
     match error {
         MeasureError::Corrupt { .. } | MeasureError::Unreadable { .. } => {

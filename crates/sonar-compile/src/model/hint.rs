@@ -1,12 +1,12 @@
-//! What a file seems to be that was not understood.
+//! Guesses the format of a file that could not be read.
 
 use sonar_files::{read_head, seems};
 use std::path::Path;
 
-/// Bytes that are looked at.
+/// Number of bytes that are examined.
 const HEAD: usize = 1024;
 
-/// What the file at a path seems to be and what to do then, as the end of a message. Nothing if there is no sign.
+/// A guess about the format of the file at a path, with advice, as the end of a message. Empty if there is no guess.
 pub fn behind(path: &Path) -> String {
     let size = path.metadata().ok().filter(|metadata| metadata.is_file()).map(|metadata| metadata.len());
     let found = size.and_then(|size| seems(&read_head(path, HEAD).ok()?, size));

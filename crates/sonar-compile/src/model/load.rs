@@ -11,24 +11,24 @@ use sonar_tune::RewriteLevel;
 use std::path::Path;
 use std::time::Instant;
 
-/// The largest description that is read, in bytes.
+/// The largest description that is accepted, in bytes.
 const MAX_TEXT: u64 = 64 << 20;
 
-/// A model as a file describes it.
+/// A model from a file.
 pub struct Described {
-    /// The function.
+    /// The graph.
     pub graph: Graph,
-    /// The values of its parameters, if the file holds them, as ONNX files do.
+    /// The values of its parameters, if the file contains them, as ONNX files do.
     pub weights: Option<Values>,
-    /// What an ONNX file calls the inputs.
+    /// The input names of an ONNX file.
     pub inputs: Option<Vec<String>>,
-    /// What an ONNX file calls the outputs.
+    /// The output names of an ONNX file.
     pub outputs: Option<Vec<String>>,
-    /// How long it took to read, in seconds.
+    /// Seconds of reading it.
     pub seconds: f64,
 }
 
-/// The model that the arguments name; `batch` is bound where an ONNX file leaves it open, and stays open in a `.sonar` file.
+/// The model of the arguments. `batch` replaces a symbolic batch of an ONNX file. In a `.sonar` file the batch stays symbolic.
 pub fn model(args: &ModelArgs, batch: usize) -> Result<Described, Failure> {
     let start = Instant::now();
     let mut described = if is_onnx(&args.model)? {
@@ -41,14 +41,14 @@ pub fn model(args: &ModelArgs, batch: usize) -> Result<Described, Failure> {
     Ok(described)
 }
 
-/// Whether a file is an ONNX file: its name says so, or its first byte does, which announces the version of the format and is
-/// in no text.
+/// Whether a file is an ONNX file, by its name or by its first byte. That byte introduces the format version and occurs in no
+/// text.
 pub fn is_onnx(path: &Path) -> Result<bool, Failure> {
     const VERSION_FIELD: u8 = 0x08;
     if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
         return Ok(true);
     }
-    // What is no file, such as a pipe, can be read only once.
+    // Something else than a file, such as a pipe, can be read only once.
     if !path.is_file() {
         return Ok(false);
     }
@@ -56,7 +56,7 @@ pub fn is_onnx(path: &Path) -> Result<bool, Failure> {
     Ok(first == [VERSION_FIELD])
 }
 
-/// Imports an ONNX file. Options that it leaves no room for are refused.
+/// Imports an ONNX file. Options that do not apply to it are refused.
 pub fn onnx(args: &ModelArgs, batch: usize) -> Result<Imported, Failure> {
     if args.arch.is_some() || !args.set.is_empty() {
         return Err(fail(Exit::Usage, "--arch and --set choose in a space; an ONNX file is one model"));
@@ -64,7 +64,7 @@ pub fn onnx(args: &ModelArgs, batch: usize) -> Result<Imported, Failure> {
     let path = args.model.display();
     let options = ImportOptions { shapes: args.shapes.iter().cloned().collect(), batch };
     let imported = sonar_onnx::import(&args.model, &options).map_err(|error| match error {
-        // This names the file itself.
+        // This error contains the file name.
         ImportError::Read(error) => fail(Exit::BadInput, error),
         error => fail(Exit::BadInput, format!("{path}: {error}")),
     })?;
@@ -75,7 +75,7 @@ pub fn onnx(args: &ModelArgs, batch: usize) -> Result<Imported, Failure> {
     Ok(imported)
 }
 
-/// Reads a text file. Files that are no text are refused with what they seem to be.
+/// Reads a text file. The error for a file that is not text guesses its format.
 pub fn text(path: &Path) -> Result<String, Failure> {
     let bytes = sonar_files::read(path, MAX_TEXT).or_exit(Exit::BadInput)?;
     match sonar_files::seems(&bytes, bytes.len() as u64) {
@@ -85,7 +85,7 @@ pub fn text(path: &Path) -> Result<String, Failure> {
     String::from_utf8(bytes).map_err(|_| fail(Exit::BadInput, format!("{} is not a text in UTF-8", path.display())))
 }
 
-/// A failure that shows the place in the source.
+/// An error that shows the position in the source.
 pub fn source(error: sonar_ir::text::Error, path: &Path) -> Failure {
     Failure {
         exit: Exit::BadInput,
@@ -93,7 +93,7 @@ pub fn source(error: sonar_ir::text::Error, path: &Path) -> Failure {
     }
 }
 
-/// The built-in rules of rewriting, and those of the file of `--rules`, each of which is checked.
+/// The built-in rewrite rules and those of the file of `--rules`. Each rule of the file is checked.
 pub fn rules(options: &TargetArgs) -> Result<Vec<Rule>, Failure> {
     let mut rules = RULES.to_vec();
     if let Some(path) = &options.rules {
@@ -109,13 +109,13 @@ pub fn rules(options: &TargetArgs) -> Result<Vec<Rule>, Failure> {
     Ok(rules)
 }
 
-/// `NAME=VALUE` pairs of `--set`.
+/// The `NAME=VALUE` pairs of `--set`.
 pub fn settings(set: &[String]) -> Result<Vec<(&str, &str)>, Failure> {
     let pair = |s: &String| format!("`--set {s}`: expected NAME=VALUE, such as c=16");
     set.iter().map(|s| s.split_once('=').ok_or_else(|| fail(Exit::Usage, pair(s)))).collect()
 }
 
-/// The space that a file describes; a plain model is a space without decisions.
+/// The space in a file. A plain model is a space without decisions.
 pub fn space(path: &Path, set: &[String]) -> Result<Space, Failure> {
     let text = text(path)?;
     if let Some(found) = sonar_files::seems(text.as_bytes(), text.len() as u64).filter(|found| *found != Seems::Sonar) {
@@ -124,7 +124,7 @@ pub fn space(path: &Path, set: &[String]) -> Result<Space, Failure> {
     Space::parse_with(&text, &settings(set)?).map_err(|e| source(e, path))
 }
 
-/// The graph that the arguments name in a `.sonar` file.
+/// The graph of the arguments in a `.sonar` file.
 pub fn graph(args: &ModelArgs) -> Result<Graph, Failure> {
     if let Some((name, _)) = args.shapes.first() {
         return Err(fail(Exit::Usage, format!("--shape {name}: shapes are given to ONNX files; `.sonar` files have --batch")));

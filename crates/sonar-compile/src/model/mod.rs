@@ -1,4 +1,4 @@
-//! From what the command line says to a model that runs: files become graphs, graphs become machine code with weights.
+//! From the command line to a model that runs: files become graphs, graphs become machine code with weights.
 
 pub mod compiled;
 pub mod failure;

@@ -1,4 +1,4 @@
-//! The tuning records: where they are, and what is done where they cannot be used.
+//! The tuning records: where they are, and what happens if they cannot be used.
 
 use super::failure::{advice, records_failure, tune_failure};
 use crate::exit::{Exit, Failure, fail};
@@ -6,7 +6,7 @@ use sonar_measure::{MeasureError, Records};
 use sonar_tune::TuneError;
 use std::path::{Path, PathBuf};
 
-/// The records of a file, or those of this machine. Nothing if there are none and they are not to be created.
+/// The records of a file, or those of this machine. `None` if there are none and `create` is false.
 pub fn open_records(path: Option<&Path>, create: bool) -> Result<Option<Records>, Failure> {
     if path.is_none() && default_records().is_none() && create {
         return Err(fail(Exit::Usage, "there is no home directory for the records: name a file with --records"));
@@ -14,10 +14,10 @@ pub fn open_records(path: Option<&Path>, create: bool) -> Result<Option<Records>
     open(path, create)?.map_err(records_failure)
 }
 
-/// Does something with the best schedules on record, if there are records.
+/// Does some work with the recorded schedules, if there are records.
 ///
-/// Where the user named the file, it must be usable. The records of this machine need not: if they are locked, damaged or do not fit,
-/// that is told, and it is done without them.
+/// A file that the user named must be usable. The records of this machine are optional: if they are locked, damaged or do not
+/// fit, a warning is printed and the work is done without them.
 pub fn with_records<T>(path: Option<&Path>, work: impl Fn(Option<&Records>) -> Result<T, TuneError>) -> Result<T, Failure> {
     let records = match open(path, false)? {
         Ok(records) => records,
@@ -43,7 +43,7 @@ fn warn(advice: String) {
     tracing::warn!("{advice}; without records, kernels get the schedules that are estimated to be the best");
 }
 
-/// Whether an error may come from what is on record.
+/// Whether the records may have caused an error.
 fn is_of_records(error: &TuneError) -> bool {
     matches!(error, TuneError::Measure(_) | TuneError::Misfit(_) | TuneError::Schedule(_))
 }
@@ -62,7 +62,7 @@ fn open(path: Option<&Path>, create: bool) -> Result<Result<Option<Records>, Mea
     Ok(Records::open(&path).map(Some))
 }
 
-/// One file for this machine and user, in the place that the XDG base directory specification gives.
+/// One file per machine and user, in the location of the XDG base directory specification.
 fn default_records() -> Option<PathBuf> {
     let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     let data = data.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")))?;

@@ -1,7 +1,8 @@
-//! Tensors in files: what `--input`, `--weights` and `--output` name.
+//! Tensors in files: the arguments of `--input`, `--weights` and `--output`.
 //!
-//! The file decides its form: `.npy` holds one tensor, `.npz` tensors by name, and everything else raw numbers, each 32-bit
-//! floating point, little-endian, the last axis fastest. A raw file without a name holds all tensors one after the other.
+//! The file name determines the format. `.npy` holds one tensor, `.npz` holds tensors by name. Any other file is raw: 32-bit
+//! floating point, little-endian, the last axis fastest. A raw file without a tensor name holds all tensors one after the
+//! other.
 
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::terminal::output::save;
@@ -11,10 +12,10 @@ use sonar_ir::{Graph, NodeId};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The most bytes of a file of tensors.
+/// The largest accepted tensor file, in bytes.
 const MAX_FILE: u64 = 64 << 30;
 
-/// A tensor that a model takes or gives.
+/// An input, parameter or output of a model.
 pub struct Port {
     /// Its name.
     pub name: String,
@@ -22,7 +23,7 @@ pub struct Port {
     pub shape: Vec<usize>,
 }
 
-/// What the tensors of an option are to the model.
+/// The role of the tensors of an option.
 #[derive(Clone, Copy)]
 pub enum Role {
     /// `--input`
@@ -34,7 +35,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The option, and the word for one such tensor.
+    /// The name of the option, and the word for such a tensor.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Role::Input => ("--input", "input"),
@@ -44,7 +45,7 @@ impl Role {
     }
 }
 
-/// Values of a graph as ports, under names of their own or those of the nodes.
+/// Values of a graph as ports, with the given names or those of the nodes.
 pub fn ports(graph: &Graph, ids: &[NodeId], names: Option<&[String]>) -> Vec<Port> {
     let mut taken = BTreeSet::new();
     let port = |(i, &id): (usize, &NodeId)| {
@@ -62,7 +63,7 @@ impl Port {
     }
 }
 
-/// The values of all ports from files, `FILE` or `NAME=FILE` each; nothing if there are no files.
+/// The values of all ports from files, each given as `FILE` or `NAME=FILE`. `None` if there are no files.
 pub fn read(options: &[String], ports: &[Port], role: Role) -> Result<Option<Vec<Vec<f32>>>, Failure> {
     if options.is_empty() {
         return Ok(None);
@@ -87,7 +88,7 @@ pub fn read_all(path: &Path, ports: &[Port], role: Role) -> Result<Vec<Vec<f32>>
     Ok(read_file(path, None, ports, role)?.into_iter().map(|(_, data)| data).collect())
 }
 
-/// Writes the values of ports into files, `FILE` or `NAME=FILE` each.
+/// Writes the values of ports to files, each given as `FILE` or `NAME=FILE`.
 pub fn write(options: &[String], ports: &[Port], data: &[Vec<f32>]) -> Result<(), Failure> {
     for text in options {
         let (port, path) = choice(text, ports, Role::Output)?;
@@ -110,7 +111,7 @@ pub fn write(options: &[String], ports: &[Port], data: &[Vec<f32>]) -> Result<()
     Ok(())
 }
 
-/// The port and the file that `FILE` or `NAME=FILE` names. Names and paths may hold `=` themselves.
+/// The port and the file in `FILE` or `NAME=FILE`. Names and paths may contain `=` too.
 fn choice<'a>(text: &'a str, ports: &[Port], role: Role) -> Result<(Option<usize>, &'a Path), Failure> {
     let named = |(at, _): (usize, &str)| Some((ports.iter().position(|port| port.name == text[..at])?, &text[at + 1..]));
     if let Some((port, path)) = text.match_indices('=').find_map(named) {
@@ -126,7 +127,7 @@ fn choice<'a>(text: &'a str, ports: &[Port], role: Role) -> Result<(Option<usize
     }
 }
 
-/// The tensors of a file: of the chosen port, or of all in their order.
+/// The tensors of a file: of the chosen port, or of all ports in order.
 fn read_file(path: &Path, port: Option<usize>, ports: &[Port], role: Role) -> Result<Vec<(usize, Vec<f32>)>, Failure> {
     let bytes = sonar_files::read(path, MAX_FILE).or_exit(Exit::BadInput)?;
     let hint = || match seems(&bytes, bytes.len() as u64) {
@@ -171,7 +172,7 @@ fn read_file(path: &Path, port: Option<usize>, ports: &[Port], role: Role) -> Re
     Ok(chosen.map(|index| (index, numbers.by_ref().take(ports[index].elements()).collect())).collect())
 }
 
-/// The tensors of a `.npz` file. An array that no port is called after is told and left.
+/// The tensors of a `.npz` file. An array that belongs to no port is reported and skipped.
 fn from_archive(
     path: &Path,
     arrays: &[(String, Array)],
@@ -202,7 +203,7 @@ fn from_archive(
     Ok(tensors)
 }
 
-/// The numbers of an array that has the shape of a port.
+/// The numbers of an array, which must have the shape of the port.
 fn checked(path: &Path, array: &Array, port: &Port, role: Role) -> Result<Vec<f32>, Failure> {
     let (shown, word) = (path.display(), role.words().1);
     let Port { name, shape } = port;
@@ -236,7 +237,7 @@ fn names(ports: &[Port]) -> String {
     ports.iter().map(|port| format!("`{}`", port.name)).collect::<Vec<_>>().join(", ")
 }
 
-/// The ending of a file's name, in small letters.
+/// The file extension in lower case.
 fn extension(path: &Path) -> Option<String> {
     path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase())
 }

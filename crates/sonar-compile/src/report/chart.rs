@@ -1,9 +1,9 @@
-//! Charts as standalone SVG: axes with round ticks, lines, points, and a legend. No style sheet and no script is needed to show one.
+//! Charts as standalone SVG: axes with round ticks, lines, points, and a legend. They need no style sheet and no script.
 
 use super::labels;
 use std::fmt::Write as _;
 
-/// A chart of one or more series over common axes.
+/// A chart of one or more series with common axes.
 #[derive(Clone, Debug)]
 pub struct Chart {
     /// Above the plot.
@@ -12,7 +12,7 @@ pub struct Chart {
     pub x_label: String,
     /// Beside the vertical axis.
     pub y_label: String,
-    /// Whether the horizontal axis is logarithmic; points at or below 0 are then left out.
+    /// Whether the horizontal axis is logarithmic. Points at or below 0 are then left out.
     pub x_log: bool,
     /// The same for the vertical axis.
     pub y_log: bool,
@@ -23,7 +23,7 @@ pub struct Chart {
 /// Points of one colour.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// In the legend; an empty name is not listed.
+    /// Name in the legend. An empty name is not listed.
     pub name: String,
     /// A CSS colour.
     pub colour: &'static str,
@@ -48,7 +48,7 @@ pub enum Style {
     Steps,
 }
 
-/// A point, with what is shown when the pointer rests on it and an optional horizontal interval.
+/// A point, with a tool tip and an optional horizontal interval.
 #[derive(Clone, Debug, Default)]
 pub struct Point {
     /// Horizontal value.
@@ -59,13 +59,13 @@ pub struct Point {
     pub tip: String,
     /// Ends of an interval around `x`.
     pub x_interval: Option<(f64, f64)>,
-    /// Beside the point, where there is room for it.
+    /// Label beside the point, if there is room for it.
     pub label: String,
     /// Radius of a dot [default: 4].
     pub radius: Option<f64>,
 }
 
-/// Colours that stay apart for colour-blind readers (Okabe and Ito).
+/// Colours that colour-blind readers can distinguish (Okabe and Ito).
 pub const PALETTE: [&str; 7] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A"];
 
 const WIDTH: f64 = 720.0;
@@ -127,7 +127,7 @@ impl Axis {
     }
 }
 
-/// A number with as many digits as a reader needs.
+/// A number with a sensible number of digits.
 pub fn number(v: f64) -> String {
     let text = match v.abs() {
         a if a >= 1e6 || (a > 0.0 && a < 1e-3) => return format!("{v:.1e}"),
@@ -139,7 +139,7 @@ pub fn number(v: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
 }
 
-/// Text that is safe inside XML.
+/// Text escaped for XML.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

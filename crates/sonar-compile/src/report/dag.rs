@@ -1,4 +1,4 @@
-//! Drawings of graphs as SVG: one box a kernel, layered from the inputs down.
+//! Drawings of graphs as SVG: one box per kernel, in layers from the inputs down.
 
 use super::chart::escape;
 use sonar_ir::entity::EntityVec;
@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 
 const HEIGHT: f64 = 34.0;
 const GAP: (f64, f64) = (16.0, 26.0);
-/// Width of a character; a little more than it is on average.
+/// Width of a character, a little more than the average.
 const CHARACTER: f64 = 6.4;
 
-/// A graph as a standalone SVG document; parameters and weight expressions are left out.
+/// A graph as a standalone SVG document. Parameters and weight expressions are left out.
 pub fn svg(graph: &Graph) -> String {
     let weight = graph.weights();
     let shown: Vec<NodeId> = graph.iter().map(|(id, _)| id).filter(|id| !weight[*id]).collect();
@@ -46,7 +46,7 @@ pub fn svg(graph: &Graph) -> String {
         for operand in graph.node(id).operands.iter().filter(|o| !weight[**o]) {
             let (ox, oy) = centre[*operand];
             let (top, bottom) = (oy + HEIGHT / 2.0, y - HEIGHT / 2.0);
-            // A long edge swings aside, so that it does not run through the boxes between.
+            // A long edge is curved sideways, so that it does not cross the boxes between.
             let swing = if layer[id] > layer[*operand] + 1 { box_width * 0.75 } else { 0.0 };
             let _ = write!(
                 s,
@@ -84,7 +84,7 @@ pub fn svg(graph: &Graph) -> String {
     s
 }
 
-/// What a box says: the operator, and for a fused kernel its terms.
+/// The text of a box: the operator, and for a fused kernel its terms.
 fn label(graph: &Graph, id: NodeId) -> String {
     use sonar_ir::Term;
     let node = graph.node(id);

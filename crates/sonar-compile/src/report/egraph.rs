@@ -1,4 +1,4 @@
-//! Drawings of e-graphs as SVG: a dashed box a class, a line for each way to compute it; beside it the graph before and after.
+//! Drawings of e-graphs as SVG: a dashed box per class, a line per e-node, and the graphs before and after beside it.
 
 use super::chart::escape;
 use super::dag;
@@ -6,16 +6,16 @@ use sonar_rewrite::report::egraph_dump::{DumpedClass, EGraphDump};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
-/// Height of a line, of a class's head, and width of a character.
+/// Height of a line, height of a class's title, and width of a character.
 const LINE: f64 = 16.0;
 const HEAD: f64 = 17.0;
 const CHARACTER: f64 = 6.3;
 const GAP: (f64, f64) = (22.0, 44.0);
-/// The most classes of which all are drawn, and the most lines of a class.
+/// Up to this many classes, all are drawn. The second number is the most lines of a class.
 const MAX_CLASSES: usize = 60;
 const MAX_LINES: usize = 8;
 
-/// A drawing of each e-graph between the graph before and the graph after, one below the other, as a standalone SVG document.
+/// One standalone SVG document with all e-graphs, one below the other, each between the graph before and the graph after.
 pub fn svg(views: &[EGraphDump]) -> String {
     let mut body = String::new();
     let (mut width, mut y) = (0f64, 0.0);
@@ -46,14 +46,14 @@ pub fn svg(views: &[EGraphDump]) -> String {
     )
 }
 
-/// Width and height, which the view box says.
+/// Width and height from the view box.
 fn size(svg: &str) -> (f64, f64) {
     let numbers = svg.split("viewBox=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default();
     let mut numbers = numbers.split(' ').skip(2).filter_map(|number| number.parse().ok());
     (numbers.next().unwrap_or(0.0), numbers.next().unwrap_or(0.0))
 }
 
-/// One e-graph. Constant classes are left out; of a large one, all but what the two best graphs compute.
+/// One e-graph. Constant classes are left out. Of a large e-graph, only the classes of the two best graphs are drawn.
 fn one(view: &EGraphDump) -> String {
     let data = || view.classes.iter().filter(|class| !class.is_weight);
     let large = data().count() > MAX_CLASSES;
@@ -76,7 +76,7 @@ fn one(view: &EGraphDump) -> String {
     let mut corner = vec![(0.0, 0.0); classes.len()];
     let mut y = 12.0;
     for row in &mut rows {
-        // Near what it reads.
+        // Near its operands.
         let middle = |i: usize| {
             let above: Vec<f64> = classes[i]
                 .nodes
@@ -160,7 +160,7 @@ fn head(class: &DumpedClass) -> String {
     format!("c{} {}{}", class.id, class.ty, if class.root { ", output" } else { "" })
 }
 
-/// What is said of each way to compute a class, and whether the best and the second best graph take it; those first.
+/// The text of each e-node of a class, and whether the best and the second best graph use it; those come first.
 fn lines(class: &DumpedClass) -> Vec<(String, bool, bool)> {
     let mut nodes: Vec<_> = class.nodes.iter().collect();
     nodes.sort_by(|a, b| (b.chosen, b.runner_up).cmp(&(a.chosen, a.runner_up)).then(a.cost.total_cmp(&b.cost)));
@@ -173,7 +173,7 @@ fn lines(class: &DumpedClass) -> Vec<(String, bool, bool)> {
     shown.chain(rest).collect()
 }
 
-/// For each class how far below the inputs it is drawn; a cycle is cut where it closes.
+/// For each class, its layer below the inputs. A cycle is cut where it closes.
 fn layers(classes: &[&DumpedClass], place: &HashMap<usize, usize>) -> Vec<usize> {
     let operands = |i: usize| classes[i].nodes.iter().flat_map(|node| &node.operands).filter_map(|id| place.get(id).copied());
     let mut layers = vec![0; classes.len()];

@@ -1,23 +1,23 @@
-//! Where names of points stand in a chart, so that none covers another or a point.
+//! Places the labels of points in a chart so that no label covers another label or a point.
 
 use std::ops::Range;
 
-/// Width of a character of the font of labels; a little more than it is on average.
+/// Width of a character of the label font, a little more than the average.
 const CHARACTER: f64 = 6.6;
 /// Height of a line.
 const LINE: f64 = 11.0;
-/// Between a point and its label.
+/// Distance between a point and its label.
 const GAP: f64 = 3.0;
 
-/// A point with a name, which may be empty.
+/// A point with a label, which may be empty.
 pub struct Mark {
-    /// Centre.
+    /// Horizontal centre.
     pub x: f64,
-    /// Centre.
+    /// Vertical centre.
     pub y: f64,
-    /// Size.
+    /// Its radius.
     pub radius: f64,
-    /// What is written beside it.
+    /// Its label.
     pub label: String,
 }
 
@@ -35,8 +35,8 @@ impl Area {
     }
 }
 
-/// The left end of the base line and the text of each label for which there is room within the ranges, beside its point; those of
-/// earlier points come first.
+/// The left end of the base line and the text of each label that fits within the ranges, beside its point. Labels of earlier
+/// points have priority.
 pub fn place(marks: &[Mark], width: Range<f64>, height: Range<f64>) -> Vec<(f64, f64, String)> {
     let mut taken: Vec<Area> =
         marks.iter().map(|m| Area { x: (m.x - m.radius, m.x + m.radius), y: (m.y - m.radius, m.y + m.radius) }).collect();
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn labels_keep_apart() {
-        // A crowd of points, more than there is room for.
+        // A crowd of points with too little room for labels.
         let mark = |i: usize| Mark {
             x: 40.0 + (i * 7 % 30) as f64,
             y: 40.0 + (i * 11 % 30) as f64,
@@ -91,7 +91,7 @@ mod tests {
             assert!(boxes[..i].iter().all(|b| !a.overlaps(b)), "{placed:?}");
             assert!(marks.iter().all(|m| !a.overlaps(&Area { x: (m.x - 2.9, m.x + 2.9), y: (m.y - 2.9, m.y + 2.9) })));
         }
-        // One that is alone stands to the right.
+        // The label of a single point is on its right.
         let alone = [Mark { x: 50.0, y: 50.0, radius: 4.0, label: "a".to_string() }];
         assert_eq!(place(&alone, 0.0..100.0, 0.0..100.0), [(57.0, 53.5, "a".to_string())]);
     }

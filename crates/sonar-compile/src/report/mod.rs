@@ -1,5 +1,5 @@
-//! The report of a search, and the page of a model: each one HTML file that needs nothing beside it. The pictures of a search are SVG
-//! files, too.
+//! The report of a search, and the page of a model. Each is one self-contained HTML file. The pictures of a search are also
+//! written as SVG files.
 
 pub mod chart;
 pub mod dag;
@@ -13,15 +13,15 @@ use sonar_nas::SearchResult;
 use sonar_nas::results::Architecture;
 use std::fmt::Write as _;
 
-/// The winner in detail.
+/// Details of the winner.
 pub struct Winner {
     /// Its name within the search.
     pub name: String,
-    /// The graph as described, drawn.
+    /// A drawing of the original graph.
     pub before: String,
-    /// The graph after equality saturation, drawn.
+    /// A drawing of the graph after equality saturation.
     pub after: String,
-    /// The e-graphs of its distinct segments, drawn.
+    /// A drawing of the e-graphs of its distinct segments.
     pub egraph: String,
     /// The rewritten graph as text.
     pub graph: String,

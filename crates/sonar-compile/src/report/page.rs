@@ -4,31 +4,31 @@ use super::STYLE;
 use super::chart::{Chart, PALETTE, Point, Series, Style, escape, number};
 use std::fmt::Write as _;
 
-/// What the page says.
+/// The content of the page.
 pub struct Page {
     /// Name of the model.
     pub model: String,
-    /// What is said at the top, each with its name.
+    /// Facts at the top, as names and values.
     pub facts: Vec<(&'static str, String)>,
-    /// 10⁹ floating-point operations a second of the machine.
+    /// Peak of the machine in GFLOP/s.
     pub peak: f64,
     /// The bandwidths of the machine, the fastest first.
     pub roofs: Vec<Roof>,
-    /// The rewritten graph, drawn.
+    /// A drawing of the rewritten graph.
     pub graph: String,
     /// The kernels, the longest first.
     pub kernels: Vec<PageKernel>,
 }
 
-/// The bandwidth of one memory.
+/// The bandwidth of one level of memory.
 pub struct Roof {
     /// Its name.
     pub name: String,
-    /// 10⁹ bytes a second.
+    /// Bandwidth in GB/s.
     pub gigabytes: f64,
 }
 
-/// A kernel, all its calls in one inference together.
+/// All calls of one kernel in one inference.
 pub struct PageKernel {
     /// Its number.
     pub number: usize,
@@ -36,17 +36,17 @@ pub struct PageKernel {
     pub name: String,
     /// How often it is called.
     pub calls: usize,
-    /// How long it takes.
+    /// Its total time in seconds.
     pub seconds: f64,
-    /// Of the time of all kernels.
+    /// Its share of the time of all kernels.
     pub share: f64,
     /// Floating-point operations.
     pub flops: u64,
     /// Bytes of its arguments.
     pub bytes: u64,
-    /// The time that the machine allows over the time that it takes.
+    /// The minimum time on this machine, divided by the time that it takes.
     pub roofline: f64,
-    /// What keeps it from being faster.
+    /// Its bottleneck.
     pub bound: &'static str,
     /// The schedule.
     pub schedule: String,
@@ -56,10 +56,10 @@ pub struct PageKernel {
     pub assembly: String,
 }
 
-/// Kernels with names in the chart.
+/// Number of kernels with labels in the chart.
 const NAMED: usize = 12;
 
-/// Below the roofline chart.
+/// The text below the roofline chart.
 const CAPTION: &str = "Each dot is a kernel, as large as its share of the time: operations over bytes of its arguments to the right, speed up. Slanted \
          lines are measured bandwidths, the flat one is the measured peak. A kernel under a line can be faster; one above the peak has an \
          algorithm that needs fewer operations than the graph asks for. Kernels that only move data are not shown.";
@@ -68,7 +68,7 @@ const MORE_STYLE: &str = ".bar{display:inline-block;height:.7em;background:#0072
 td.b{text-align:left;width:220px}td,th{white-space:nowrap}details{margin:.3rem 0}details details{margin-left:1rem}summary{cursor:pointer}\
 table.facts td{border:0;text-align:left;padding:.1rem .7rem .1rem 0}table.facts td:first-child{color:#555}";
 
-/// The page as one HTML document, which needs nothing beside it.
+/// The page as one self-contained HTML document.
 pub fn html(page: &Page) -> String {
     let mut s = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
@@ -93,7 +93,7 @@ pub fn html(page: &Page) -> String {
     s
 }
 
-/// The kernels with their shares as bars.
+/// The kernels with bars for their shares.
 fn table(page: &Page) -> String {
     let mut s = String::from(
         "<table><tr><th>kernel</th><th>calls</th><th>µs</th><th class=\"l\">share of the time</th><th>MFLOP</th><th>KiB</th><th>GFLOP/s</th>\
@@ -124,11 +124,11 @@ fn table(page: &Page) -> String {
     s
 }
 
-/// Every kernel that computes something under the roofs of the machine.
+/// The roofline chart with every kernel that has floating-point operations.
 fn roofline(page: &Page) -> Chart {
     let intensity = |k: &PageKernel| k.flops as f64 / (k.bytes as f64).max(1.0);
     let shown = || page.kernels.iter().filter(|k| k.flops > 0);
-    // Kernels and all ridges are within the chart.
+    // The chart shows all kernels and all ridge points.
     let ridges = page.roofs.iter().map(|roof| page.peak / roof.gigabytes);
     let (mut low, mut high) = (f64::INFINITY, 0.0f64);
     for x in shown().map(intensity).chain(ridges) {
@@ -175,7 +175,7 @@ fn roofline(page: &Page) -> Chart {
     }
 }
 
-/// The foldable parts of a kernel.
+/// The collapsible details of a kernel.
 fn details(s: &mut String, kernel: &PageKernel) {
     let _ = write!(
         s,
@@ -242,7 +242,7 @@ mod tests {
     fn roofs_meet_the_peak() {
         let chart = roofline(&page());
         let [l1, memory, peak, kernels] = &chart.series[..] else { panic!("four series") };
-        // The kernel that only moves data has no place on a logarithmic axis.
+        // A kernel that only moves data has no place on a logarithmic axis.
         assert_eq!(kernels.points.len(), 1);
         assert!((kernels.points[0].x - 100_000.0 / 4096.0).abs() < 1e-9 && (kernels.points[0].y - 100.0 / 3.0).abs() < 1e-9);
         for (roof, ridge) in [(l1, 0.5), (memory, 10.0)] {

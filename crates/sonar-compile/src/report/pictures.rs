@@ -1,4 +1,4 @@
-//! The pictures of a search: what is drawn of a [`SearchResult`].
+//! The pictures of a search, drawn from a [`SearchResult`].
 
 use super::chart::{Chart, PALETTE, Point, Series, Style, number, shares};
 use sonar_nas::SearchResult;
@@ -9,7 +9,7 @@ use sonar_nas::results::{Architecture, CandidateRecord};
 pub struct Picture {
     /// File name without extension.
     pub name: &'static str,
-    /// What a reader should see in it.
+    /// The message of the picture for the reader.
     pub caption: &'static str,
     /// Standalone SVG.
     pub svg: String,
@@ -37,7 +37,7 @@ pub fn all(result: &SearchResult) -> Vec<Picture> {
     ]
 }
 
-/// What is said when the pointer rests on an architecture.
+/// The tool tip of an architecture.
 fn tip(name: &str, decisions: &std::collections::BTreeMap<String, String>, rest: &str) -> String {
     let decisions: Vec<String> = decisions.iter().map(|(k, v)| format!("{k}={v}")).collect();
     format!("{name}: {rest}\n{}", decisions.join(" "))

@@ -1,19 +1,20 @@
-//! Loop programs with what each loop computes and touches.
+//! Loop programs with comments about the work and the memory of each loop.
 
 use crate::roofline::Roofline;
 use sonar_ir::loops::Program;
 use sonar_ir::machine::Machine;
 use sonar_schedule::{LoopCost, loop_costs};
 
-/// What the data caches of a core hold, in bytes, the closest first.
+/// The sizes of a core's data caches, in bytes, the closest first.
 pub struct Caches {
     sizes: Vec<usize>,
-    /// Whether they are those of this machine.
+    /// Whether they belong to this machine.
     known: bool,
 }
 
 impl Caches {
-    /// Those of this machine, as Linux tells them, if `here`; else, and where it does not tell, those of a common processor.
+    /// The caches of this machine as Linux reports them, if `here`. Otherwise, or if Linux does not report them, those of a
+    /// common processor.
     pub fn new(here: bool) -> Caches {
         let told = if here { sonar_codegen::machine::data_caches() } else { Vec::new() };
         if told.is_empty() {
@@ -35,7 +36,7 @@ impl Caches {
         &self.sizes
     }
 
-    /// The closest one that holds so many bytes.
+    /// The closest cache with room for this many bytes.
     fn that_holds(&self, bytes: u64) -> String {
         match self.sizes.iter().position(|&size| size as u64 >= bytes) {
             Some(i) => format!("fits L{}", i + 1),
@@ -44,12 +45,12 @@ impl Caches {
     }
 }
 
-/// What the comments of [`annotate`] say.
+/// The meaning of the comments of [`annotate`].
 pub const LEGEND: &str = "Behind a loop: what one iteration computes, the distinct bytes that it touches, and the closest cache \
     that holds them; then, if a time is known, how much of it all iterations take at the roofline of that cache";
 
-/// The text of a program with a comment behind each loop. With what the machine can do and the seconds that the program takes, the
-/// comments have the share of the roofline.
+/// The text of a program with a comment behind each loop. If `time` gives the roofline and the program's seconds, the comments
+/// include the share of the roofline.
 pub fn annotate(program: &Program, caches: &Caches, time: Option<(&Roofline, f64)>) -> String {
     let note = |level: &LoopCost| {
         let share = time

@@ -1,10 +1,11 @@
-//! Questions before something is lost.
+//! Questions before data are deleted.
 
 use super::stderr;
 use crate::exit::{Exit, Failure, fail};
 use std::io::IsTerminal;
 
-/// Asks a person whether to go on. Where nobody can be asked, the command is refused, with `flag` as the way to say yes.
+/// Asks the user whether to continue. If nobody can answer, the command is refused, and the message names `flag` as the way to
+/// agree.
 pub fn before(what: &str, flag: &str) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(fail(Exit::Usage, format!("{what}; say {flag} if that is meant")));

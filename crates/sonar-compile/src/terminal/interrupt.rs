@@ -1,8 +1,8 @@
 //! Ctrl-C and termination, for every command.
 //!
-//! A command that keeps no state ends at once. A command that [saves](saves) its progress is asked to stop by itself; if that takes
-//! too long, because it is in the middle of a long step, the process is ended: what was saved before that step is there. The second
-//! Ctrl-C always ends the process at once.
+//! A command without state stops at once. A command that [saves](saves) its progress is asked to stop. If it is in the middle
+//! of a long step and takes too long, the process is ended; everything saved before that step stays. The second Ctrl-C always
+//! ends the process at once.
 
 use super::stderr;
 use crate::exit::Exit;
@@ -10,10 +10,10 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How long a command may take to stop by itself.
+/// The time that a command has to stop.
 const GRACE: Duration = Duration::from_millis(1200);
 
-/// What is said of a command that can be continued.
+/// The message of a command that can be continued.
 pub const GOES_ON: &str = "interrupted; the same command goes on from here";
 
 /// Whether the user asked to stop.
@@ -28,12 +28,12 @@ pub fn catch() {
     }
 }
 
-/// Says that the command saves its progress from here on, and asks [`flow`] often.
+/// Declares that the command saves its progress from now on, and that it calls [`flow`] often.
 pub fn saves() {
     SAVES.store(true, Ordering::Relaxed);
 }
 
-/// Whether to go on.
+/// Whether to continue.
 pub fn flow() -> ControlFlow<()> {
     if ASKED.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }

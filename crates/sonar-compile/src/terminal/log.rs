@@ -1,4 +1,4 @@
-//! The log, on standard error: a label, and then what happened, in the look of all other lines.
+//! The log on standard error: a label and a message, in the same format as all other lines.
 
 use super::stderr::{self, Label, label};
 use crate::exit::{Exit, Failure, fail};
@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// The environment variable with the filter of the log, in the syntax of `tracing`.
 const FILTER: &str = "SONAR_LOG";
 
-/// Begins the log: warnings, and more with each `-v`. `SONAR_LOG` takes filters such as `sonar_tune=debug`.
+/// Starts the log: warnings, and more with each `-v`. `SONAR_LOG` takes filters such as `sonar_tune=debug`.
 pub fn begin(verbose: u8, quiet: bool) -> Result<(), Failure> {
     let level = match (quiet, verbose) {
         (true, _) => LevelFilter::ERROR,
@@ -34,7 +34,7 @@ pub fn begin(verbose: u8, quiet: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `warning: text`; what is only for developers names its module too.
+/// `warning: text`. Messages for developers also name their module.
 struct Lines;
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -55,7 +55,7 @@ where
     }
 }
 
-/// Standard error, by way of [`stderr::write`].
+/// Standard error, through [`stderr::write`].
 #[derive(Clone, Copy)]
 struct Stderr;
 

@@ -1,4 +1,4 @@
-//! How the program talks: results on standard output; errors, warnings and progress on standard error.
+//! Terminal output: results on standard output; errors, warnings and progress on standard error.
 
 pub mod ask;
 pub mod interrupt;
@@ -11,7 +11,7 @@ pub mod table;
 
 use std::os::fd::AsFd;
 
-/// Columns of the terminal behind a stream: its own answer, else that of the environment variable `COLUMNS`.
+/// Width of the terminal of a stream in columns: as the terminal reports it, or else from the environment variable `COLUMNS`.
 fn columns(stream: impl AsFd) -> Option<usize> {
     let asked = rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0);
     asked.or_else(|| std::env::var("COLUMNS").ok()?.parse().ok().filter(|&columns| columns > 0))

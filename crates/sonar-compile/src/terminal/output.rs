@@ -1,5 +1,5 @@
-//! Standard output, and files that the command line names. A reader that has gone away, as `head` does when it has enough, ends
-//! the process quietly; so `print!`, which would panic, is not used.
+//! Standard output, and files named on the command line. If the reader closes the pipe, as `head` does, the process ends
+//! without a message. `print!` would panic, so it is not used.
 
 use super::stderr::{self, Label, label};
 use crate::exit::{Exit, Failure, fail};

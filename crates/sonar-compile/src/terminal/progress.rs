@@ -1,4 +1,4 @@
-//! What a search tells on standard error while it goes: a line for each milestone and, on a terminal, a line that changes.
+//! Progress of a search on standard error: a line for each milestone and, at a terminal, a line that changes.
 
 use super::stderr;
 use sonar_nas::candidates::draw::DrawingEnd;
@@ -6,12 +6,12 @@ use sonar_nas::driver::Progress;
 use sonar_nas::state::plan::{Plan, Rung};
 use sonar_nas::{Event, State, Status};
 
-/// Seconds between two lines of a log, where no line can change.
+/// Seconds between two progress lines if standard error is not a terminal.
 const PAUSE: f64 = 30.0;
 /// The same while candidates are drawn.
 const DRAWING_PAUSE: f64 = 2.0;
 
-/// Tells what happens.
+/// Reports progress.
 pub struct Teller {
     quiet: bool,
     live: bool,
@@ -19,12 +19,12 @@ pub struct Teller {
 }
 
 impl Teller {
-    /// Tells everything, or nothing.
+    /// Reports everything, or nothing if `quiet`.
     pub fn new(quiet: bool) -> Self {
         Teller { quiet, live: stderr::is_live(), said: 0.0 }
     }
 
-    /// Tells one event.
+    /// Reports one event.
     pub fn tell(&mut self, progress: &Progress, event: &Event, state: &State) {
         if self.quiet {
             return;
@@ -41,7 +41,7 @@ impl Teller {
     }
 }
 
-/// A line for an event that is worth one.
+/// A line for an important event.
 fn milestone(event: &Event, state: &State) -> Option<String> {
     Some(match event {
         Event::Opened if state.sessions > 1 => format!("going on: {} epochs and timings are kept", kept(state)),
@@ -88,7 +88,7 @@ fn steps(plan: &Plan) -> String {
     plan.rungs.iter().map(step).collect::<Vec<_>>().join(" → ")
 }
 
-/// Where the search is.
+/// The current position of the search.
 fn now(progress: &Progress, state: &State) -> String {
     let before = || match state.drawing_end {
         None => format!("drawing architectures: {}", contenders(state)),

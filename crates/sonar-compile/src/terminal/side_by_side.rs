@@ -1,13 +1,13 @@
-//! Two texts beside each other, with equal lines in the same row.
+//! Two texts side by side, with equal lines in the same row.
 
 use std::fmt::Write as _;
 
-/// Columns of a terminal that does not say how many it has.
+/// Width of a terminal that does not report its width.
 const COLUMNS: usize = 120;
-/// The least columns that are used.
+/// Minimum width.
 const NARROWEST: usize = 40;
 
-/// A row: what stands on each side, by the number of the line, and whether both say the same.
+/// A row: the line numbers on each side, and whether the lines are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Row {
     Same(usize, usize),
@@ -16,13 +16,13 @@ enum Row {
     Right(usize),
 }
 
-/// Columns of the terminal at standard output, or 120.
+/// Width of the terminal at standard output, or 120.
 pub fn columns() -> usize {
     super::columns(std::io::stdout()).unwrap_or(COLUMNS).max(NARROWEST)
 }
 
-/// The texts in two columns under their titles. A mark stands between lines that differ: `|` if both sides have one, `<` or `>` if only
-/// one has. Lines are equal if `key` gives the same for both; longer ones than fit go on in the next row.
+/// The texts in two columns under their titles. A mark shows lines that differ: `|` if both sides have a line, `<` or `>` if
+/// only one has. Lines are equal if `key` returns the same for both. Longer lines continue in the next row.
 pub fn render(titles: [&str; 2], texts: [&str; 2], key: impl Fn(&str) -> String, columns: usize) -> String {
     let width = columns.max(NARROWEST).saturating_sub(3) / 2;
     let lines = texts.map(|text| text.lines().collect::<Vec<_>>());
@@ -42,7 +42,7 @@ pub fn render(titles: [&str; 2], texts: [&str; 2], key: impl Fn(&str) -> String,
     out
 }
 
-/// Writes a line of each side and the mark between, on as many rows as the longer one needs.
+/// Writes one line of each side with the mark between, in as many rows as the longer one needs.
 fn row(out: &mut String, width: usize, left: &str, mark: char, right: &str) {
     let [left, right] = [left, right].map(|line| pieces(line, width));
     for i in 0..left.len().max(right.len()) {
@@ -52,7 +52,7 @@ fn row(out: &mut String, width: usize, left: &str, mark: char, right: &str) {
     }
 }
 
-/// A line in pieces of at most `width` characters; those after the first are indented as the line is, and a little more.
+/// A line in pieces of at most `width` characters. Pieces after the first get the indentation of the line and a little more.
 fn pieces(line: &str, width: usize) -> Vec<String> {
     let line = line.replace('\t', "    ");
     let indent = (line.chars().take_while(|c| *c == ' ').count() + 4).min(width / 2);
@@ -69,7 +69,7 @@ fn pieces(line: &str, width: usize) -> Vec<String> {
     pieces
 }
 
-/// The rows of two lists of lines, with as many equal ones as possible.
+/// The rows of two lists of lines, with as many equal rows as possible.
 fn align(a: &[String], b: &[String]) -> Vec<Row> {
     let mut rows = Vec::new();
     let (mut i, mut j) = (0, 0);
@@ -86,7 +86,7 @@ fn align(a: &[String], b: &[String]) -> Vec<Row> {
     rows
 }
 
-/// A longest common subsequence, as pairs of positions, in memory that grows with the lengths only (Hirschberg, 1975).
+/// A longest common subsequence, as pairs of positions. The memory is linear in the lengths (Hirschberg, 1975).
 fn common<T: PartialEq>(a: &[T], b: &[T]) -> Vec<(usize, usize)> {
     let start = a.iter().zip(b).take_while(|(x, y)| x == y).count();
     let (a, b) = (&a[start..], &b[start..]);
@@ -115,7 +115,7 @@ fn inside<T: PartialEq>(a: &[T], b: &[T]) -> Vec<(usize, usize)> {
     }
 }
 
-/// For each beginning of `b`, which has so many elements, the length of what it has in common with `a`.
+/// For each prefix of `b`, the length of the longest common subsequence with `a`.
 fn lengths<'a, T: PartialEq + 'a>(
     a: impl Iterator<Item = &'a T>,
     b: impl Iterator<Item = &'a T> + Clone,
@@ -137,7 +137,7 @@ fn lengths<'a, T: PartialEq + 'a>(
 mod tests {
     use super::*;
 
-    /// Longest common length, by the definition.
+    /// Longest common length, computed from the definition.
     fn longest(a: &[u8], b: &[u8]) -> usize {
         match (a, b) {
             ([], _) | (_, []) => 0,
@@ -177,7 +177,7 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
         let left: Vec<&str> = text.lines().skip(2).map(|line| line.split("   ").next().unwrap_or_default().trim()).collect();
         assert!(left.len() > 1 && text.contains("comment"), "{text}");
-        // What has no spaces is cut anywhere.
+        // Text without spaces is cut anywhere.
         assert_eq!(pieces(&"x".repeat(25), 10).iter().map(|p| p.trim().len()).sum::<usize>(), 25);
     }
 }

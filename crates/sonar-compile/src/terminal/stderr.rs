@@ -1,24 +1,24 @@
-//! Standard error: lines that stay and, at a terminal, one line below them that changes.
+//! Standard error: permanent lines and, at a terminal, one line below them that changes.
 //!
-//! Colours and the changing line are for terminals only. `TERM=dumb` turns both off, `NO_COLOR` the colours. Without colours no
-//! escape code is written at all. Text that cannot be written is lost: there is no other place to complain.
+//! Colours and the changing line are only used at terminals. `TERM=dumb` turns both off, `NO_COLOR` turns colours off. Without
+//! colours, no escape code is written. If writing fails, the text is lost, because an error could not be shown either.
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 
-/// Columns of a terminal that does not say how many it has.
+/// Width of a terminal that does not report its width.
 const COLUMNS: usize = 80;
 
 /// How many characters of the changing line are on the screen.
 static SHOWN: Mutex<usize> = Mutex::new(0);
 
-/// What a label means, which decides its colour.
+/// The meaning of a label, which determines its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
     /// The command failed.
     Error,
-    /// The command goes on, but something may not be as expected.
+    /// The command continues, but something may be wrong.
     Warning,
     /// For information only.
     Note,
@@ -30,18 +30,18 @@ pub fn is_live() -> bool {
     std::io::stderr().is_terminal() && !term.is_empty() && term != "dumb"
 }
 
-/// Whether standard error takes colours.
+/// Whether standard error supports colours.
 pub fn has_colour() -> bool {
-    // <https://no-color.org>: an empty value means nothing.
+    // <https://no-color.org>: an empty value counts as unset.
     is_live() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Columns of the terminal at standard error, or 80.
+/// Width of the terminal at standard error, or 80.
 pub fn columns() -> usize {
     super::columns(std::io::stderr()).unwrap_or(COLUMNS)
 }
 
-/// A word such as `error`, in its colour where there are colours.
+/// A word such as `error`, coloured if colours are supported.
 pub fn label(kind: Label, word: &str) -> String {
     let code = match kind {
         Label::Error => "1;31",
@@ -51,7 +51,7 @@ pub fn label(kind: Label, word: &str) -> String {
     if has_colour() { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_string() }
 }
 
-/// Writes a line that stays.
+/// Writes a permanent line.
 pub fn say(text: impl fmt::Display) {
     write(&format!("{text}\n"));
 }
@@ -61,14 +61,14 @@ pub fn warn(text: impl fmt::Display) {
     say(format_args!("{}: {text}", label(Label::Warning, "warning")));
 }
 
-/// Writes whole lines that stay.
+/// Writes whole permanent lines.
 pub fn write(lines: &str) {
     let mut shown = shown();
     put(&format!("{}{lines}", erased(*shown)));
     *shown = 0;
 }
 
-/// Shows a text in the line that changes, cut to the width of the terminal. Elsewhere than at a terminal nothing is written.
+/// Shows a text in the changing line, cut to the width of the terminal. Writes nothing if there is no terminal.
 pub fn show(text: &str) {
     if !is_live() {
         return;
@@ -80,7 +80,7 @@ pub fn show(text: &str) {
     *shown = (*shown).max(length);
 }
 
-/// Leaves the line that changes: what is written next begins a new line.
+/// Ends the changing line. The next output begins a new line.
 pub fn leave() {
     let mut shown = shown();
     if *shown > 0 {
@@ -98,12 +98,12 @@ fn put(text: &str) {
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
-/// What removes so many characters of the changing line.
+/// The text that erases this many characters of the changing line.
 fn erased(shown: usize) -> String {
     if shown == 0 { String::new() } else { format!("\r{}\r", " ".repeat(shown)) }
 }
 
-/// A text in fewer than so many columns: a character in the last one would move the cursor to the next line.
+/// A text shorter than `columns`: a character in the last column would move the cursor to the next line.
 fn fitted(text: &str, columns: usize) -> String {
     let room = columns.saturating_sub(1);
     if text.chars().count() <= room {

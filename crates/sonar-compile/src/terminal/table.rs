@@ -9,7 +9,7 @@ pub enum Align {
     Right,
 }
 
-/// Rows under a header, each column as wide as its widest cell.
+/// Rows below a header. Each column is as wide as its widest cell.
 pub fn render(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let width = |i: usize| {
         let cells = rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count());
@@ -38,7 +38,7 @@ pub fn render(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Comma-separated values (RFC 4180) under a header.
+/// Comma-separated values (RFC 4180) below a header.
 pub fn csv(names: &[&str], rows: &[Vec<String>]) -> String {
     let field = |cell: &str| {
         let quoted = cell.contains([',', '"', '\n', '\r']);
@@ -51,7 +51,7 @@ pub fn csv(names: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A table of Markdown.
+/// A Markdown table.
 pub fn markdown(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let rule = |align| if align == Align::Left { ":---" } else { "---:" }.to_string();

@@ -1,4 +1,4 @@
-//! `bench`: time of compiled models, one beside the other, as a whole or by kernel.
+//! `bench`: times compiled models, compared with each other, as a whole or kernel by kernel.
 
 mod page;
 mod print;
@@ -15,16 +15,16 @@ use profile::KernelTime;
 use sonar_measure::{Summary, stats};
 use std::time::Instant;
 
-/// Models take turns at most this often; their runs within a turn follow each other, as they would in a program that has one.
+/// Models take turns at most this often. The runs within a turn follow each other directly, as in a program with one model.
 const ROUNDS: usize = 20;
 
-/// A model that runs, with what it runs on.
+/// A loaded model with its data.
 struct Subject {
     prepared: Prepared,
     ready: Ready,
 }
 
-/// What was found out about one model.
+/// The timings of one model.
 struct Timed {
     name: String,
     inputs: Vec<Vec<usize>>,
@@ -34,7 +34,7 @@ struct Timed {
     /// Nanoseconds of each run.
     samples: Vec<f64>,
     summary: Summary,
-    /// For all but the first model: its time over that of the first, round by round.
+    /// For all models except the first: the ratio of its time to that of the first model, by round.
     ratio: Option<Summary>,
     kernels: Vec<KernelTime>,
 }
@@ -84,7 +84,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     print::print(args, &target.key(), &roofline, &results)
 }
 
-/// Nanoseconds of each run: by model, then by round.
+/// Nanoseconds of each run, by model and round.
 fn time(subjects: &mut [Subject], warmup: usize, runs: usize) -> Result<Vec<Vec<Vec<f64>>>, Failure> {
     for subject in subjects.iter_mut() {
         subject.time(warmup)?;
@@ -102,7 +102,7 @@ fn time(subjects: &mut [Subject], warmup: usize, runs: usize) -> Result<Vec<Vec<
     Ok(samples)
 }
 
-/// The medians of the rounds of one model over those of another.
+/// The ratio of the round medians of one model to those of another.
 fn ratio(own: &[Vec<f64>], first: &[Vec<f64>]) -> Option<Summary> {
     let ratios: Vec<f64> = own.iter().zip(first).map(|(a, b)| stats::median(a) / stats::median(b)).collect();
     Summary::of(&ratios)
@@ -125,7 +125,7 @@ fn timed(prepared: &Prepared, samples: Vec<f64>, ratio: Option<Summary>, kernels
 }
 
 impl Subject {
-    /// Nanoseconds of each of some runs.
+    /// Nanoseconds of each of `runs` runs.
     fn time(&mut self, runs: usize) -> Result<Vec<f64>, Failure> {
         let mut samples = Vec::with_capacity(runs);
         for _ in 0..runs {
@@ -138,12 +138,12 @@ impl Subject {
 }
 
 impl Timed {
-    /// How many runs took more than one and a half times the median.
+    /// Number of runs that took more than one and a half times the median.
     fn outliers(&self) -> usize {
         self.samples.iter().filter(|&&s| s > 1.5 * self.summary.median).count()
     }
 
-    /// Microseconds below which a share of the runs stayed.
+    /// The time in microseconds below which this share of the runs is.
     fn quantile_us(&self, share: f64) -> f64 {
         stats::quantile(&self.samples, share) / 1e3
     }
@@ -156,7 +156,7 @@ impl Timed {
         (mean / 1e3, variance.sqrt() / 1e3)
     }
 
-    /// 10⁹ floating-point operations a second, in the run that took the median.
+    /// GFLOP/s of the median run.
     fn gflops(&self) -> f64 {
         self.flops as f64 / self.summary.median
     }

@@ -1,4 +1,4 @@
-//! `bench --html`: what is known about the kernels of a model, for the page.
+//! `bench --html`: collects the content of the page about a model's kernels.
 
 use super::{Subject, Timed};
 use crate::exit::{Exit, Failure, OrExit};
@@ -9,7 +9,7 @@ use crate::roofline::annotate::{Caches, annotate};
 use sonar_codegen::Target;
 use sonar_ir::entity::Entity;
 
-/// The page of a model that was timed with its kernels.
+/// The page of a model whose kernels were timed.
 pub fn page(subject: &Subject, target: &Target, roofline: &Roofline, result: &Timed) -> Result<String, Failure> {
     let compiled = &subject.prepared.compiled;
     let caches = Caches::new(true);
@@ -45,7 +45,7 @@ pub fn page(subject: &Subject, target: &Target, roofline: &Roofline, result: &Ti
     }))
 }
 
-/// What the page says about the model and the machine, each with its name.
+/// Facts about the model and the machine, as names and values.
 fn facts(target: &Target, roofline: &Roofline, result: &Timed, caches: &Caches) -> Vec<(&'static str, String)> {
     let shapes: Vec<String> = result.inputs.iter().map(|shape| format!("{shape:?}")).collect();
     let (low, high) = result.summary.interval;
@@ -63,10 +63,10 @@ fn facts(target: &Target, roofline: &Roofline, result: &Timed, caches: &Caches) 
     ]
 }
 
-/// The bandwidth of each cache with all threads, measured with half of what it holds, and that of the memory behind them.
+/// The bandwidth of each cache with all threads, measured with half of its capacity, and the bandwidth of main memory.
 fn roofs(roofline: &Roofline, caches: &Caches) -> Vec<Roof> {
     let inside = caches.sizes().iter().enumerate().map(|(i, &size)| (format!("L{}", i + 1), size as u64 / 2));
-    // As much as was measured at all; if the last cache holds that, nothing is known of the memory.
+    // The largest measured size. If the last cache is at least that large, the bandwidth of main memory is unknown.
     let most = roofline.machine.bandwidths.last().map_or(0, |level| level.bytes as u64);
     let behind = (caches.sizes().iter().all(|&size| (size as u64) < most)).then(|| ("memory".to_string(), most));
     let roof = |(name, bytes)| Roof { name, gigabytes: roofline.bandwidth_of(bytes) * roofline.threads as f64 };

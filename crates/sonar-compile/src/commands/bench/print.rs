@@ -1,4 +1,4 @@
-//! What `bench` prints.
+//! Output of `bench`.
 
 use super::profile::{Bound, KernelTime};
 use super::{Roofline, Timed};
@@ -10,7 +10,7 @@ use crate::terminal::table::{Align, csv, markdown, render};
 use serde_json::{Value, json};
 use sonar_measure::{Summary, stats::Warning};
 
-/// Prints the results; what is doubtful about them goes to standard error.
+/// Prints the results. Warnings about them go to standard error.
 pub fn print(args: &BenchArgs, target: &str, roofline: &Roofline, results: &[Timed]) -> Result<(), Failure> {
     match args.format {
         BenchFormat::Json => {
@@ -35,7 +35,7 @@ pub fn print(args: &BenchArgs, target: &str, roofline: &Roofline, results: &[Tim
     Ok(())
 }
 
-/// What a warning means for the person who reads it.
+/// Explains a warning to the user.
 fn explain(warning: Warning, result: &Timed) -> String {
     match warning {
         Warning::FewSamples => "too few runs for a 95% interval; it is their whole range".to_string(),
@@ -88,7 +88,7 @@ fn text(target: &str, roofline: &Roofline, r: &Timed, first: &Timed) {
     }
 }
 
-/// Seconds and least seconds of kernels.
+/// Total seconds and total minimum seconds of kernels.
 fn together(kernels: &[KernelTime]) -> (f64, f64) {
     (kernels.iter().map(|k| k.seconds).sum(), kernels.iter().map(KernelTime::floor).sum())
 }
@@ -248,7 +248,7 @@ fn kernel_values(roofline: &Roofline, results: &[Timed]) -> Vec<Vec<String>> {
     results.iter().flat_map(|r| r.kernels.iter().map(move |k| values(r, k))).collect()
 }
 
-/// What keeps a kernel from being faster, in a word.
+/// The bottleneck of a kernel, as one word.
 pub fn bound(kernel: &KernelTime) -> &'static str {
     match kernel.bound() {
         Bound::Compute => "compute",

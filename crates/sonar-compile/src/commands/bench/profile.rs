@@ -1,4 +1,4 @@
-//! `bench --profile`: the time of each kernel, and its floor by the roofline model.
+//! `bench --profile`: the time of each kernel, and its lower bound by the roofline model.
 
 use super::Subject;
 use crate::exit::Failure;
@@ -7,57 +7,57 @@ use serde::Serialize;
 use sonar_ir::entity::EntityVec;
 use sonar_schedule::TaskId;
 
-/// Runs of which each kernel's fastest counts, at most.
+/// Most runs. The fastest run of each kernel counts.
 const RUNS: usize = 100;
 
 /// All calls of one kernel together.
 pub struct KernelTime {
-    /// Its name, and its number among the kernels.
+    /// Its name with its number.
     pub name: String,
-    /// The number alone.
+    /// Its number.
     pub number: TaskId,
     /// How often it is called in one inference.
     pub calls: usize,
-    /// The fastest of the runs, calls added up.
+    /// The time in the fastest run, the sum of all calls.
     pub seconds: f64,
-    /// Floating-point operations that the graph asks for: with an algorithm that needs less, such as Winograd's, they may be
-    /// done faster than the peak.
+    /// Floating-point operations of the graph. An algorithm that needs fewer operations, such as Winograd's, can exceed the
+    /// peak.
     pub flops: u64,
     /// Bytes of its arguments.
     pub bytes: u64,
-    /// Seconds that the arithmetic takes at the least: what the graph asks for, or what the code executes, whichever is less.
+    /// Minimum seconds of the arithmetic: of the operations in the graph or in the code, whichever are fewer.
     pub compute: f64,
-    /// Seconds that the data take at the least.
+    /// Minimum seconds of the memory traffic.
     pub memory: f64,
 }
 
-/// What keeps a kernel from being faster.
+/// The bottleneck of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bound {
-    /// Its arithmetic.
+    /// Arithmetic.
     Compute,
-    /// Its data.
+    /// Memory traffic.
     Memory,
 }
 
 impl KernelTime {
-    /// 10⁹ floating-point operations a second.
+    /// GFLOP/s.
     pub fn gflops(&self) -> f64 {
         self.flops as f64 / self.seconds / 1e9
     }
 
-    /// 10⁹ bytes a second.
+    /// GB/s.
     pub fn gigabytes(&self) -> f64 {
         self.bytes as f64 / self.seconds / 1e9
     }
 
-    /// The time that the machine allows, in seconds.
+    /// The minimum time on this machine, in seconds.
     pub fn floor(&self) -> f64 {
         self.compute.max(self.memory)
     }
 
-    /// Which of the floors is the higher one.
+    /// The larger of the two lower bounds.
     pub fn bound(&self) -> Bound {
         if self.compute >= self.memory { Bound::Compute } else { Bound::Memory }
     }

@@ -1,11 +1,12 @@
-//! `bench --serve`: timings on demand, for outside harnesses.
+//! `bench --serve`: timings on demand, for external programs.
 
 use super::Subject;
 use crate::exit::{Exit, Failure, fail};
 use serde_json::json;
 use std::io::{BufRead, Write};
 
-/// Tells how long the model took to be ready, then answers each line `W N` with the nanoseconds of N runs after W that do not count.
+/// Prints the seconds until the model was ready. Then answers each line `W N` with the nanoseconds of N runs after W untimed
+/// ones.
 pub fn serve(subject: &mut Subject) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     let cannot = |what: &str, error: std::io::Error| fail(Exit::BadInput, format!("cannot {what}: {error}"));

@@ -1,7 +1,7 @@
-//! `bench --trace`: which thread ran which kernel when, in the trace-event format that Perfetto and Chrome's tracing read.
+//! `bench --trace`: which thread ran which kernel, and when, in the trace-event format of Perfetto and Chrome's tracing.
 //!
-//! The times are those of one real run, the fastest of those that are made for the trace. Each slice is what one thread did of one
-//! call of a kernel, from its first piece to its last; a thread's track is empty while it waits for the others.
+//! The times are those of one real run, the fastest of the traced runs. Each slice is the part of one thread in one call of a
+//! kernel, from its first piece to its last. A thread's track is empty while it waits for the others.
 
 use super::Subject;
 use crate::exit::{Exit, Failure, OrExit};
@@ -11,12 +11,12 @@ use sonar_measure::records::digest;
 use sonar_schedule::TaskId;
 use sonar_tune::{TracedCall, TracedPart};
 
-/// Runs of which the fastest is shown, at most.
+/// Most runs. The fastest one is shown.
 const RUNS: usize = 100;
-/// Digits of the digest of a schedule.
+/// Digits of a schedule's digest.
 const DIGITS: usize = 12;
 
-/// Runs the model so often and gives the trace of the fastest run.
+/// Runs the model this often and returns the trace of the fastest run.
 pub fn trace(subject: &mut Subject, runs: usize, threads: usize) -> Result<String, Failure> {
     let mut fastest: Option<(f64, Vec<TracedCall>)> = None;
     for _ in 0..runs.clamp(1, RUNS) {
@@ -63,7 +63,7 @@ fn document(subject: &Subject, threads: usize, seconds: f64, calls: &[TracedCall
     })
 }
 
-/// A complete event; times are in microseconds.
+/// A complete event. Times are in microseconds.
 fn slice(part: &TracedPart, name: &str, args: Value) -> Value {
     json!({
         "ph": "X", "name": name, "cat": "kernel", "pid": 1, "tid": part.thread,

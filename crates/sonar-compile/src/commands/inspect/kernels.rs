@@ -1,4 +1,4 @@
-//! The stages of `inspect` behind tasks: schedules, loops, and code of kernels, as compiled, as on record, or two beside each other.
+//! The stages of `inspect` after tasks: schedules, loops, and code of kernels, as compiled, as recorded, or side by side.
 
 use super::exists;
 use crate::args::{InspectArgs, Pick, Stage};
@@ -21,25 +21,25 @@ use sonar_tune::TuneError;
 use sonar_tune::recorded::top;
 use std::path::Path;
 
-/// A kernel under one schedule.
+/// A kernel with one schedule.
 struct Version {
-    /// Where the schedule comes from.
+    /// The origin of the schedule.
     origin: String,
     schedule: Schedule,
     program: Program,
-    /// Time of one call on record.
+    /// The recorded time of one call.
     seconds: Option<f64>,
 }
 
-/// What kernels are looked at with.
+/// The data for printing kernels.
 struct View<'a> {
     args: &'a InspectArgs,
     draft: Draft,
-    /// For each kernel, the best schedules on record, best first.
+    /// For each kernel, the best recorded schedules, best first.
     trials: Vec<Vec<Known>>,
     caches: Caches,
-    /// What this machine can do, if it can run the code, something is on record, and what is printed depends on measurements anyway:
-    /// other stages are the same whenever they are printed.
+    /// The roofline of this machine. Only if the code can run here, there are records, and the output depends on measurements
+    /// anyway: other stages are always printed the same.
     roofline: Option<Roofline>,
 }
 
@@ -67,7 +67,7 @@ pub fn kernels(args: &InspectArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses options that need a stage of a kernel.
+/// Refuses options that only apply to stages of a kernel.
 pub fn refuse_elsewhere(args: &InspectArgs) -> Result<(), Failure> {
     if args.schedule.is_some() || args.record.is_some() || args.diff.is_some() {
         let message = "--schedule, --record and --diff go with --stage schedule, loops, clif and asm";
@@ -76,7 +76,7 @@ pub fn refuse_elsewhere(args: &InspectArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads the argument of `--schedule`: a file, or steps with semicolons or line ends between them.
+/// Reads the argument of `--schedule`: a file, or steps separated by semicolons or line breaks.
 fn schedule(text: &str) -> Result<Schedule, Failure> {
     let path = Path::new(text);
     let (steps, name) = if path.is_file() { (load::text(path)?, text) } else { (text.replace(';', "\n"), "--schedule") };
@@ -105,7 +105,7 @@ impl<'a> View<'a> {
         Ok(view)
     }
 
-    /// The numbers of the kernels that are asked for.
+    /// The numbers of the kernels to print.
     fn shown(&self) -> impl Iterator<Item = usize> + use<> {
         let only = self.args.kernel;
         (0..self.trials.len()).filter(move |kernel| only.is_none_or(|only| only == *kernel))
@@ -115,7 +115,7 @@ impl<'a> View<'a> {
         &self.draft.planned.lowered.tasks.tasks[TaskId::from_index(kernel)]
     }
 
-    /// What a kernel is.
+    /// A description of a kernel.
     fn describe(&self, kernel: usize) -> String {
         let task = self.task(kernel);
         let calls = self.draft.planned.lowered.tasks.kernels.iter().filter(|k| k.task.index() == kernel).count();
@@ -123,7 +123,7 @@ impl<'a> View<'a> {
         format!("{}, {calls} calls, {megaflops:.3} MFLOP, {kibibytes:.1} KiB", task.program.name)
     }
 
-    /// The recorded time of a version, and its share of the roofline, behind a comma.
+    /// The recorded time of a version and its share of the roofline, after a comma.
     fn time(&self, kernel: usize, version: &Version) -> String {
         let Some(seconds) = version.seconds else { return String::new() };
         let share = self.roofline.as_ref().map(|roofline| {
@@ -138,7 +138,7 @@ impl<'a> View<'a> {
         self.with_schedule(kernel, "as compiled", self.draft.planned.schedules[TaskId::from_index(kernel)].clone())
     }
 
-    /// A kernel by the choice of a schedule.
+    /// A kernel with the schedule that the user chose.
     fn picked(&self, kernel: usize, pick: &Pick) -> Result<Version, Failure> {
         let trials = &self.trials[kernel];
         let rank = match *pick {
@@ -168,7 +168,7 @@ impl<'a> View<'a> {
         self.with_schedule(kernel, &format!("record {rank} of {}{compared}", trials.len()), trial.schedule.clone())
     }
 
-    /// A kernel under a schedule, with its time if that is on record.
+    /// A kernel with a schedule, and its time if it is recorded.
     fn with_schedule(&self, kernel: usize, origin: &str, schedule: Schedule) -> Result<Version, Failure> {
         let task = self.task(kernel);
         let unfit =
@@ -181,7 +181,7 @@ impl<'a> View<'a> {
         Ok(Version { origin: origin.to_string(), schedule, program, seconds })
     }
 
-    /// The stage of a version as text.
+    /// A stage of a version as text.
     fn text(&self, version: &Version) -> Result<String, Failure> {
         let (program, target) = (&version.program, &self.draft.target);
         Ok(match self.args.stage {
@@ -209,7 +209,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// A text for a column: comments of loops stand right behind them.
+/// The text for a column: comments directly follow the loops.
 fn narrow(text: &str, stage: Stage) -> String {
     let line = |line: &str| match line.split_once(" // ") {
         Some((code, comment)) if stage == Stage::Loops => format!("{}  // {comment}\n", code.trim_end()),
@@ -218,7 +218,7 @@ fn narrow(text: &str, stage: Stage) -> String {
     text.lines().map(line).collect()
 }
 
-/// What of a line counts when lines are compared: comments of loops and addresses of instructions do not.
+/// The part of a line that counts in a comparison: without comments of loops and addresses of instructions.
 fn essence(line: &str, stage: Stage) -> String {
     match stage {
         Stage::Loops => line.split_once(" // ").map_or(line, |parts| parts.0).trim_end().to_string(),

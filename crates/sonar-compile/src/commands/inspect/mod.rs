@@ -16,7 +16,7 @@ use sonar_ir::space::canonical;
 use sonar_rewrite::{Options, RewriteError, canonical_key};
 use std::collections::{HashMap, HashSet};
 
-/// Spaces up to this size are counted by looking at every candidate.
+/// Spaces up to this size are counted by checking every candidate.
 const COUNTABLE: u128 = 200_000;
 
 /// Runs `inspect`.
@@ -61,7 +61,7 @@ pub fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints the e-graph, or the graph that comes of it.
+/// Prints the e-graph, or the graph extracted from it.
 fn rewriting(args: &InspectArgs) -> Result<(), Failure> {
     let graph = load::model(&args.model, args.target.batch)?.graph.specialise(args.target.batch);
     let rules = load::rules(&args.target)?;
@@ -84,13 +84,13 @@ fn rewriting(args: &InspectArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes a drawing where one is asked for.
+/// Writes a drawing if requested.
 fn draw(args: &InspectArgs, svg: impl FnOnce() -> String) -> Result<(), Failure> {
     let Some(path) = &args.svg else { return Ok(()) };
     save(path, svg())
 }
 
-/// Refuses the number of a kernel that is not there.
+/// Refuses a kernel number that does not exist.
 pub fn exists(kernel: Option<usize>, kernels: usize) -> Result<(), Failure> {
     match kernel {
         Some(k) if k >= kernels => Err(fail(Exit::Usage, format!("there is no kernel {k}: the model has {kernels} kernels"))),
@@ -98,7 +98,7 @@ pub fn exists(kernel: Option<usize>, kernels: usize) -> Result<(), Failure> {
     }
 }
 
-/// Counts the candidates of a space, and the distinct ones.
+/// Counts the candidates of a space, all and distinct ones.
 fn count(args: &InspectArgs) -> Result<(), Failure> {
     let space = load::space(&args.model.model, &args.model.set)?;
     let candidates = space.count();

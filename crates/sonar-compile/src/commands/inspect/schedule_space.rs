@@ -1,4 +1,4 @@
-//! The schedule space of a kernel as text: its knobs, what there is to choose, and how many points are legal.
+//! The schedule space of a kernel as text: its knobs, their choices, and the number of legal points.
 
 use crate::terminal::table::{Align, render};
 use rand::rngs::StdRng;
@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use sonar_schedule::ScheduleSpace;
 use sonar_schedule::knobs::KNOBS;
 
-/// Points of a space up to which each is looked at; of larger ones, so many are drawn.
+/// Spaces up to this many points are checked completely. Of larger ones, this many points are sampled.
 const LOOKED_AT: usize = 1_000;
 
 /// The knobs of a space in a table, and the number of its points.
@@ -24,7 +24,7 @@ pub fn describe(space: &ScheduleSpace) -> String {
     format!("{}{}\n", render(&columns, &rows), count(space))
 }
 
-/// How many points there are, and how many of them are legal, which is estimated where they are many.
+/// The number of points and of legal points. The second is estimated if there are many.
 fn count(space: &ScheduleSpace) -> String {
     let points = space.len();
     let legal = |number: usize| space.refused(&space.point(number)).is_empty();
