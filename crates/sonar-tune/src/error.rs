@@ -1,4 +1,4 @@
-//! What can go wrong between a graph and a tuned model.
+//! Errors on the way from a graph to a tuned model.
 
 use crate::schedules::Failures;
 use sonar_codegen::CodegenError;
@@ -12,12 +12,13 @@ use std::path::PathBuf;
 /// Why a graph was not compiled or tuned.
 #[derive(Debug, thiserror::Error)]
 pub enum TuneError {
-    /// An invariant does not hold after a pass. In the first pass the input is to blame, in all others we are.
+    /// An invariant does not hold after a pass. After the first pass, the input is wrong. After any other pass, it is a bug of
+    /// this program.
     #[error("after `{pass}`: {source}")]
     Verify {
         /// The pass.
         pass: &'static str,
-        /// What does not hold.
+        /// The invariant that does not hold.
         source: VerifyError,
     },
     /// Rewriting failed.
@@ -35,16 +36,16 @@ pub enum TuneError {
     /// Folded parameters could not be computed, most likely because a parameter is missing.
     #[error("folding parameters: {0}")]
     Fold(#[from] FoldError),
-    /// Measuring itself failed, or the records cannot be used.
+    /// Measuring failed, or the records cannot be used.
     #[error(transparent)]
     Measure(#[from] MeasureError),
-    /// The graph on record for a network has other inputs or outputs than the network.
+    /// The recorded graph of a network has other inputs or outputs than the network.
     #[error("the graph that {} holds for this network does not fit it", .0.display())]
     Misfit(PathBuf),
     /// No schedule of any kernel could be timed.
     #[error("no schedule could be timed: {0}")]
     NoSchedule(Failures),
-    /// The observer asked to stop. What was measured until then is recorded.
+    /// The observer asked to stop. All measurements so far are recorded.
     #[error("interrupted; the same command goes on from here")]
     Interrupted,
 }

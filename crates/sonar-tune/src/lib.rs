@@ -1,11 +1,11 @@
-//! Schedule search, and compile(): the straight line through the passes.
+//! Schedule search, and compile(): the pipeline through the passes.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`compile`](mod@compile) | from a graph to a model that runs, and the same as a backend of training |
+//! | [`compile`](mod@compile) | from a graph to a model that runs, and a training backend that does the same |
 //! | [`schedules`] | the schedule search: which schedule of which task is tried next |
 //! | [`networks`] | tuning of whole networks: graphs and schedules against one another, end to end |
-//! | [`recorded`] | the best schedules and graphs that the records know |
+//! | [`recorded`] | the best schedules and graphs in the records |
 
 pub mod compile;
 pub mod error;

@@ -1,4 +1,4 @@
-//! What the records know: the best schedules and graphs, without a search, and the history of a task.
+//! The content of the records: the best schedules and graphs, without a search, and the history of a task.
 
 use crate::compile::CompileOptions;
 use crate::error::TuneError;
@@ -12,16 +12,16 @@ use sonar_measure::{Cache, Key, MeasureError, Records};
 use sonar_rewrite::rules::STATED;
 use sonar_schedule::Task;
 
-/// Version of the code generator: trials of other versions do not count.
+/// Version of the code generator. Trials of other versions are ignored.
 pub const COMPILER: &str = env!("CARGO_PKG_VERSION");
 
-/// Under which key trials of a task are recorded.
+/// The key for the trials of a task.
 pub fn key(task: &Task, target: &Target, threads: usize, cache: Cache) -> Key {
     Key { task: records::digest(&task.key), target: target.key(), threads, compiler: COMPILER.into(), cache }
 }
 
-/// The best recorded schedule of a task of those that round by `max_rounding` at most: of cold trials, if there are any, else of warm
-/// ones.
+/// The best recorded schedule of a task, among those whose rounding is at most `max_rounding`. Uses cold trials if there are
+/// any, else warm trials.
 pub fn best_schedule(
     records: &Records,
     task: &Task,
@@ -33,8 +33,8 @@ pub fn best_schedule(
     Ok(best.map(|known| known.schedule))
 }
 
-/// The best recorded schedules of a task of those that round by `max_rounding` at most, best first: [`best_schedule`] is the first.
-/// They are all of cold trials, if there are any, else all of warm ones.
+/// The best recorded schedules of a task, best first, among those whose rounding is at most `max_rounding`. [`best_schedule`]
+/// is the first one. All are from cold trials if there are any, else all are from warm trials.
 pub fn top(
     records: &Records,
     task: &Task,
@@ -49,7 +49,7 @@ pub fn top(
     if cold.is_empty() { of(Cache::Warm) } else { Ok(cold) }
 }
 
-/// All that happened to a task, but for schedules that round by more than `max_rounding`.
+/// The history of a task, without schedules whose rounding exceeds `max_rounding`.
 pub fn history(records: &Records, key: &Key, max_rounding: f64) -> Result<History, TuneError> {
     let permitted = |schedule: &Schedule| sonar_schedule::allows(schedule, max_rounding);
     let mut events: Vec<(f64, Event)> = Vec::new();
@@ -64,14 +64,14 @@ pub fn history(records: &Records, key: &Key, max_rounding: f64) -> Result<Histor
             events.push((verdict.at, Event::Judged { setting, contenders, seconds }));
         }
     }
-    // The sort is stable: of equal moments, trials come before verdicts.
+    // The sort is stable: at equal times, trials come before verdicts.
     events.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut history = History::default();
     events.into_iter().for_each(|(_, event)| history.apply(event));
     Ok(history)
 }
 
-/// Under which key the rewritten forms of a graph, whose batch is bound, are recorded. Rules of a user belong to it.
+/// The key for the rewritten forms of a graph whose batch is bound. It includes the user's rules.
 pub fn network_key(graph: &Graph, options: &CompileOptions<'_>) -> Key {
     let stated = options.rules.iter().filter(|rule| rule.family == STATED);
     let stated: String = stated.map(|rule| format!("{}\n", rule.text)).collect();
@@ -79,7 +79,7 @@ pub fn network_key(graph: &Graph, options: &CompileOptions<'_>) -> Key {
     Key { task, target: options.target.key(), threads: options.threads, compiler: COMPILER.into(), cache: Cache::default() }
 }
 
-/// Records graphs of a network with their times; the first one is the fastest.
+/// Records graphs of a network with their times. The first graph is the fastest.
 pub fn add_networks(records: &Records, ranked: &[Ranked], options: &CompileOptions<'_>) -> Result<(), MeasureError> {
     for (rank, Ranked { lowered, samples, .. }) in ranked.iter().enumerate() {
         records.add(&Record::Network(NetworkRecord {
@@ -93,7 +93,7 @@ pub fn add_networks(records: &Records, ranked: &[Ranked], options: &CompileOptio
     Ok(())
 }
 
-/// The fastest known form of a graph, whose batch is bound.
+/// The fastest recorded form of a graph whose batch is bound.
 pub fn network(records: &Records, graph: &Graph, options: &CompileOptions<'_>) -> Result<Option<Graph>, TuneError> {
     let Some(found) = records.network(&network_key(graph, options))? else { return Ok(None) };
     let types = |graph: &Graph, ids: &[NodeId]| -> Vec<TensorType> { ids.iter().map(|&id| graph.ty(id).clone()).collect() };

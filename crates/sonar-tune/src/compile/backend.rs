@@ -1,4 +1,4 @@
-//! Compiled code as a backend of training.
+//! A training backend that runs compiled code.
 
 use super::{CompileOptions, RewriteLevel, Schedules, compile};
 use crate::error::TuneError;
@@ -7,16 +7,16 @@ use sonar_ir::machine::Machine;
 use sonar_ir::{Graph, Values};
 use sonar_train::{Backend, Executable, TrainError};
 
-/// Compiles graphs with the passes of inference, but for rewriting: the fused forms have no gradients, and a training step has
+/// Compiles graphs with the passes of inference, except rewriting. Fused operators have no gradients, and a training step has
 /// no constant weights to fold.
 pub struct JitBackend {
-    /// For which processor.
+    /// The target processor.
     pub target: Target,
-    /// As [`CompileOptions::machine`].
+    /// See [`CompileOptions::machine`].
     pub machine: &'static Machine,
-    /// On how many threads.
+    /// Number of threads.
     pub threads: usize,
-    /// As [`CompileOptions::schedules`].
+    /// See [`CompileOptions::schedules`].
     pub schedules: Box<Schedules<'static>>,
 }
 

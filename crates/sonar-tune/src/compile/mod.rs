@@ -1,4 +1,4 @@
-//! The pipeline: from a graph to a model that runs, as straight functions of named passes.
+//! The compilation pipeline, from a graph to a model that runs: plain functions of named passes.
 //!
 //! ```text
 //! lower:    specialise ─▶ rewrite ─▶ fold ─▶ tasks
@@ -6,10 +6,10 @@
 //! generate: codegen
 //! ```
 //!
-//! [`compile`] is the three in a row, for this machine; [`Planned::object`] makes an object file for any.
+//! [`compile`] runs all three, for this machine. [`Planned::object`] makes an object file for any target.
 //!
-//! What a pass hands on is verified: the input always, the results of our own passes in debug builds. (Loop programs are verified
-//! once more by the code generator, always.)
+//! The output of every pass is verified: the input graph always, the results of our own passes in debug builds. (The code
+//! generator always verifies loop programs again.)
 
 mod backend;
 
@@ -30,45 +30,45 @@ use sonar_schedule::{Task, TaskId, Tasks};
 use std::ops::Deref;
 use std::time::Instant;
 
-/// How far a graph is rewritten: each level includes those before it.
+/// How much a graph is rewritten. Each level includes the levels before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RewriteLevel {
-    /// Not at all, and every operator is a kernel: what everything else is compared to.
+    /// No rewriting, and every operator is a kernel. This is the baseline for comparisons.
     Unfused,
-    /// Not at all: elementwise operators join the kernels of their neighbours.
+    /// No rewriting. Elementwise operators are fused into the kernels of their neighbours.
     Written,
-    /// By the rules that fold elementwise operators and constants into their neighbours, as every compiler does.
+    /// Only rules that fold elementwise operators and constants into their neighbours, as every compiler does.
     Fusion,
-    /// By all rules.
+    /// All rules.
     Full,
 }
 
-/// Knows better schedules than the analytic default for some tasks. It may fail: records can be locked or damaged.
+/// Finds better schedules than the analytic default for some tasks. It can fail, because records can be locked or damaged.
 pub type Schedules<'a> = dyn Fn(&Task) -> Result<Option<Schedule>, TuneError> + 'a;
 
-/// Knows the fastest form of some graphs, whose batch is bound. It may fail as [`Schedules`] may.
+/// Finds the fastest form of some graphs, whose batch is bound. It can fail like [`Schedules`].
 pub type Networks<'a> = dyn Fn(&Graph) -> Result<Option<Graph>, TuneError> + 'a;
 
 /// How to compile.
 #[derive(Clone, Copy)]
 pub struct CompileOptions<'a> {
-    /// For which processor.
+    /// The target processor.
     pub target: &'a Target,
-    /// What estimates of time assume of the machine.
+    /// The machine parameters for time estimates.
     pub machine: &'static Machine,
-    /// On how many threads the model runs.
+    /// Number of threads that the model uses.
     pub threads: usize,
-    /// What the symbolic batch is bound to.
+    /// The value of the symbolic batch.
     pub batch: usize,
-    /// How far the graph is rewritten.
+    /// How much the graph is rewritten.
     pub rewrite: RewriteLevel,
-    /// The rules, of which the level says up to which stage they are used.
+    /// The rewrite rules. The level determines which stages of them are used.
     pub rules: &'a [Rule],
-    /// The largest error that rounding may cause, over the largest output: see [`sonar_schedule::Options::max_rounding`].
+    /// The largest rounding error, relative to the largest output: see [`sonar_schedule::Options::max_rounding`].
     pub max_rounding: f64,
-    /// Where schedules come from; the analytic default where it knows none.
+    /// Where schedules come from. If it has none for a task, the analytic default is used.
     pub schedules: &'a Schedules<'a>,
-    /// Where rewritten graphs come from; the one of least estimated cost where it knows none.
+    /// Where rewritten graphs come from. If it has none for a graph, the one with the smallest estimated cost is used.
     pub networks: &'a Networks<'a>,
 }
 
@@ -77,20 +77,20 @@ pub struct CompileOptions<'a> {
 pub struct Pass {
     /// Its name.
     pub name: &'static str,
-    /// Seconds that it took, verification included.
+    /// Seconds that it took, including verification.
     pub seconds: f64,
 }
 
-/// A graph on its way to machine code, as far as no schedule is needed.
+/// A graph after the passes that need no schedule.
 #[derive(Clone, Debug)]
 pub struct Lowered {
     /// The graph with its batch bound.
     pub graph: Graph,
-    /// The rewritten graph, or the same one.
+    /// The rewritten graph. Without rewriting, it equals `graph`.
     pub rewritten: Graph,
-    /// What happened during rewriting, if there was any.
+    /// The report of rewriting, if there was any.
     pub report: Option<Report>,
-    /// What is computed once, and what at every run.
+    /// The split into what is computed once and what is computed in every run.
     pub folded: Folded,
     /// The kernels.
     pub tasks: Tasks,
@@ -98,10 +98,10 @@ pub struct Lowered {
     pub passes: Vec<Pass>,
 }
 
-/// A graph as scheduled kernels in memory that is planned: all that machine code is made from.
+/// Scheduled kernels and planned memory: the complete input of code generation.
 #[derive(Clone, Debug)]
 pub struct Planned {
-    /// The stages before schedules.
+    /// The result of the passes before scheduling.
     pub lowered: Lowered,
     /// The schedule of each task.
     pub schedules: EntityVec<TaskId, Schedule>,
@@ -111,9 +111,9 @@ pub struct Planned {
     pub passes: Vec<Pass>,
 }
 
-/// The machine code of a graph, which wants weights, with everything that it came from.
+/// The machine code of a graph, with its sources. It still needs weights.
 pub struct Compiled {
-    /// What was compiled.
+    /// The source of the code.
     pub planned: Planned,
     code: CompiledPlan,
 }
@@ -146,7 +146,7 @@ pub fn compile(graph: &Graph, options: &CompileOptions<'_>) -> Result<Compiled, 
     generate(plan(lower(graph, options)?, options)?, options)
 }
 
-/// The passes that need no schedule: from a graph to its tasks.
+/// The passes that need no schedules: from a graph to its tasks.
 pub fn lower(graph: &Graph, options: &CompileOptions<'_>) -> Result<Lowered, TuneError> {
     let mut passes = Passes::default();
     let graph = passes.time("specialise", || specialise(graph, options))?;
@@ -185,7 +185,7 @@ pub(crate) fn rewrite(
     Ok(rewritten)
 }
 
-/// What kernels of a graph are estimated to cost, by the algorithms that the options allow.
+/// The estimated cost of a graph's kernels, with the algorithms that the options allow.
 pub(crate) fn estimated_cost(graph: &Graph, options: &CompileOptions<'_>) -> Box<sonar_rewrite::Cost<'static>> {
     let goal = options.goal();
     let filter = sonar_schedule::largest_filter(&goal);
@@ -270,7 +270,7 @@ impl<'a> CompileOptions<'a> {
         }
     }
 
-    /// For what schedules of kernels by themselves are made.
+    /// The options for schedules of single kernels.
     fn goal(&self) -> sonar_schedule::Options {
         sonar_schedule::Options {
             lanes: self.target.lanes(),
@@ -283,28 +283,28 @@ impl<'a> CompileOptions<'a> {
 }
 
 impl Lowered {
-    /// A model that runs here: the passes that are left, then the parameters of the graph, by name, and memory.
+    /// A model that runs here: runs the remaining passes, loads the parameters of the graph by name, and allocates memory.
     pub fn ready(&self, options: &CompileOptions<'_>, params: &Values) -> Result<Context, TuneError> {
         Ok(generate(plan(self.clone(), options)?, options)?.load(params)?.context()?)
     }
 }
 
 impl Planned {
-    /// An object file for a target, with the parameters of the graph, whose functions begin with `name`: see
+    /// An object file for a target, with the parameters of the graph. Its functions begin with `name`: see
     /// [`sonar_codegen::object()`].
     pub fn object(&self, params: &Values, target: &Target, name: &str) -> Result<ObjectFile, TuneError> {
         sonar_codegen::object(&self.plan, target, name, |weight| Ok(self.lowered.folded.weight(weight, params)?))
     }
 
-    /// Seconds of all passes together.
+    /// Seconds of all passes.
     pub fn seconds(&self) -> f64 {
         self.passes.iter().map(|pass| pass.seconds).sum()
     }
 }
 
 impl Compiled {
-    /// A model with the parameters of the graph, by name: what is folded is computed, what is packed is packed, and nothing
-    /// of `params` is needed afterwards.
+    /// A model with the parameters of the graph, by name. Folded values are computed and weights are packed. `params` is not
+    /// needed afterwards.
     pub fn load(&self, params: &Values) -> Result<Model, TuneError> {
         self.code.load_with(|weight| Ok(self.lowered.folded.weight(weight, params)?))
     }

@@ -1,37 +1,37 @@
-//! Which task is tried next: the one of which a trial promises to save most.
+//! Chooses the task of the next trial: the one with the largest expected gain.
 
 use super::history::History;
 use super::limits::{Limits, TaskStop};
 
-/// The share that the recent gain of a task has in its expected gain; the rest is that of the optimistic gain.
+/// The weight of the recent gain in a task's expected gain. The rest is the weight of the optimistic gain.
 const RECENT_SHARE: f64 = 0.2;
-/// Trials over which a gain is recent.
+/// Number of trials that count as recent.
 const RECENT: usize = 16;
 
-/// A task among those that compete for trials.
+/// A task that competes for trials.
 pub struct Competitor<'a, Id> {
     /// Its name.
     pub id: Id,
-    /// How much a nanosecond less is worth: how often a model runs it.
+    /// The value of saving one nanosecond: how often a model runs the task.
     pub weight: f64,
-    /// What is known of it.
+    /// Its history.
     pub history: &'a History,
     /// Whether no untried schedule can be found.
     pub exhausted: bool,
     /// Trials under way: 0 or 1.
     pub in_flight: usize,
-    /// Guesses the nanoseconds of one call. Asked only where tries failed and no time is known.
+    /// Estimates the nanoseconds of one call. Called only if all trials failed.
     pub guess: &'a dyn Fn() -> f64,
 }
 
-/// The task of which a trial promises to save most, if one has a trial left. Of equal ones it is the first.
+/// The task with the largest expected gain of a trial, if one has a trial left. Of equal tasks, the first.
 pub fn next_task<'a, Id: Copy + Ord>(tasks: impl IntoIterator<Item = Competitor<'a, Id>>, limits: &Limits) -> Option<Id> {
     let open = tasks.into_iter().filter(|task| stop(task.history, task.exhausted, limits, task.in_flight).is_none());
     let promises = open.map(|task| (task.weight * promise(task.history, task.guess, task.in_flight), task.id));
     promises.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))).map(|promise| promise.1)
 }
 
-/// Why no further schedule of a task is tried, with this many trials under way; nothing if one may be.
+/// Why no more schedules of a task are tried, with this many trials in flight. `None` if one may be tried.
 pub fn stop(history: &History, exhausted: bool, limits: &Limits, in_flight: usize) -> Option<TaskStop> {
     if limits.trials_each.is_some_and(|limit| history.trials() + in_flight >= limit) {
         Some(TaskStop::Trials)
@@ -42,9 +42,9 @@ pub fn stop(history: &History, exhausted: bool, limits: &Limits, in_flight: usiz
     }
 }
 
-/// How many nanoseconds a trial promises to save: a mix of what recent trials saved, and of what would be saved if the time went on
-/// falling like one over the number of trials. A task that was never tried comes first. Where all tries failed, the time is
-/// guessed: so the task gets further tries, the fewer the more of them failed.
+/// Nanoseconds that a trial is expected to save. It is a weighted sum of two gains: the gain of recent trials, and the gain if
+/// the time continued to fall in proportion to one over the number of trials. A task without trials comes first. If all trials
+/// failed, the time is estimated. So the task gets more trials, but fewer the more of them fail.
 ///
 /// This is the task gradient of Ansor (Zheng et al., 2020) without its similarity term.
 fn promise(history: &History, guess: &dyn Fn() -> f64, in_flight: usize) -> f64 {
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use sonar_measure::{Cause, Outcome};
 
-    /// A history of trials with these times; nothing stands for a failure.
+    /// A history of trials with these times. `None` means a failure.
     fn history(times: &[Option<f64>]) -> History {
         let mut history = History::default();
         for (i, time) in times.iter().enumerate() {
@@ -101,7 +101,7 @@ mod tests {
     fn a_task_whose_first_trial_failed_is_tried_again() {
         let fast = history(&[Some(100.0); 5]);
         assert_eq!(next(&[&fast, &history(&[None])], &[1.0, 1.0], 1000.0), Some(1));
-        // But not for ever, while another one promises more.
+        // But not for ever, if another task promises more.
         assert_eq!(next(&[&fast, &history(&[None; 60])], &[1.0, 1.0], 1000.0), Some(0));
         assert_eq!(next(&[&fast, &history(&[None])], &[1.0, 0.0], 1000.0), Some(0));
     }

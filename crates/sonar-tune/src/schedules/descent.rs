@@ -1,10 +1,11 @@
-//! Coordinate descent in a space of named decisions, apart from what the decisions mean and how a point is timed.
+//! Coordinate descent in a space of named decisions. It does not depend on the meaning of the decisions or on how a point is
+//! timed.
 //!
-//! The search is asked for a point and told its time, again and again:
-//! 1. the seeds come first, in the order given;
-//! 2. then the neighbours of the best point so far (one decision different), the most promising first by an analytic
-//!    estimate; as soon as one is better, its own neighbours are next;
-//! 3. where no neighbour is better, the most promising of a random sample, half of it near the best point.
+//! The search proposes a point and gets its time, again and again:
+//! 1. the seeds come first, in the given order;
+//! 2. then the neighbours of the best point so far (one decision different), the most promising first by an analytic estimate;
+//!    as soon as one is better, its own neighbours are next;
+//! 3. if no neighbour is better, the most promising points of a random sample, half of them near the best point.
 //!
 //! No point is proposed twice. The same seed and the same times give the same points.
 
@@ -16,11 +17,11 @@ use std::collections::{HashSet, VecDeque};
 /// One choice for each decision.
 pub type Point = Vec<usize>;
 
-/// Points in a random sample.
+/// Number of points in a random sample.
 const SAMPLE: usize = 64;
-/// Points that are drawn for each of a sample, at most, where many are not worth a try.
+/// Most points drawn for each point of a sample, if many are not worth a trial.
 const DRAWS: usize = 8;
-/// Points of a random sample that are proposed.
+/// Number of points of a random sample that are proposed.
 const PROMISING: usize = 8;
 
 /// The state of one search.
@@ -30,13 +31,13 @@ pub struct Descent {
     queue: VecDeque<Point>,
     proposed: HashSet<Point>,
     best: Option<(Point, f64)>,
-    /// The point whose neighbours were queued last; nothing while the seeds are not through.
+    /// The point whose neighbours were queued last. `None` until all seeds are done.
     centre: Option<Point>,
     rng: StdRng,
 }
 
 impl Descent {
-    /// A search among points whose `i`-th element is below `choices[i]`.
+    /// A search over points whose `i`-th element is below `choices[i]`.
     pub fn new(choices: Vec<usize>, seeds: impl IntoIterator<Item = Point>, seed: u64) -> Self {
         Descent {
             choices,
@@ -53,8 +54,8 @@ impl Descent {
         self.best.as_ref().map(|(point, time)| (point, *time))
     }
 
-    /// The next point to time; nothing if no further one can be found. `estimate` guesses the time of a point, or knows that it is
-    /// not worth a try.
+    /// The next point to time, or `None` if there are no more. `estimate` predicts the time of a point, or returns `None` if it
+    /// is not worth a trial.
     pub fn ask(&mut self, estimate: &dyn Fn(&[usize]) -> Option<f64>) -> Option<Point> {
         loop {
             while let Some(point) = self.queue.pop_front() {
@@ -69,7 +70,7 @@ impl Descent {
         }
     }
 
-    /// Takes the time of a point, or that it has none.
+    /// Stores the time of a point, or that it failed.
     pub fn tell(&mut self, point: &[usize], time: Option<f64>) {
         let Some(time) = time else { return };
         if self.best.as_ref().is_none_or(|(_, best)| is_gain(time, *best)) {
@@ -115,7 +116,7 @@ impl Descent {
         ranked.into_iter().map(|(_, point)| point).collect()
     }
 
-    /// Any point; near another one if given, with two or three decisions made anew.
+    /// A random point. With `near`, it is that point with two or three decisions drawn again.
     fn random_point(&mut self, near: Option<&Point>) -> Point {
         let any = |rng: &mut StdRng, choices: usize| if choices > 1 { rng.random_range(0..choices) } else { 0 };
         match near {

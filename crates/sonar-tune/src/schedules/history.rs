@@ -1,4 +1,4 @@
-//! What is known of a task: a fold of its trials and of the verdicts on its schedules.
+//! The history of a task: a fold of its trials and of the verdicts on its schedules.
 
 use super::failures::Failures;
 use sonar_ir::machine::is_gain;
@@ -7,24 +7,24 @@ use sonar_measure::records::{Contender, Setting};
 use sonar_measure::{Outcome, stats};
 use std::collections::{HashMap, HashSet};
 
-/// Schedules of a task that are compared with one another in the end.
+/// Number of schedules of a task that are compared with each other at the end.
 const FINALISTS: usize = 4;
 
-/// What happened to a task.
+/// An event of a task.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A schedule was timed alone.
     Tried {
         /// The schedule.
         schedule: Schedule,
-        /// What came of it.
+        /// The outcome.
         outcome: Outcome,
         /// What the measurement cost, in seconds.
         seconds: f64,
     },
-    /// Schedules were compared with one another.
+    /// Schedules were compared with each other.
     Judged {
-        /// How.
+        /// The setting of the comparison.
         setting: Setting,
         /// The schedules, the best first.
         contenders: Vec<Contender>,
@@ -33,7 +33,7 @@ pub enum Event {
     },
 }
 
-/// All that happened to a task so far. The same events give the same history.
+/// All events of a task so far. The same events give the same history.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     /// The first outcome of every schedule that was tried.
@@ -41,9 +41,9 @@ pub struct History {
     /// Schedules that could be timed once and failed later.
     unsound: HashSet<Schedule>,
     best: Option<Best>,
-    /// Whether there are trials that no verdict took into account.
+    /// Whether there are trials since the last verdict.
     unjudged: bool,
-    /// The fastest time of a trial, and how many trials came since one was clearly faster.
+    /// The fastest time of a trial, and the number of trials since the last clear improvement.
     fastest: Option<f64>,
     without_gain: usize,
     seconds: f64,
@@ -57,11 +57,11 @@ pub struct Best {
     pub schedule: Schedule,
     /// Nanoseconds of one call.
     pub nanoseconds: f64,
-    /// Whether it won a comparison. Only another comparison replaces it then.
+    /// Whether it won a comparison. If so, only another comparison can replace it.
     judged: bool,
 }
 
-/// How far a task was after an event.
+/// The state of a task after an event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// Trials so far.
@@ -113,12 +113,12 @@ impl History {
         self.tried.insert(schedule, outcome);
     }
 
-    /// How many schedules were tried.
+    /// Number of schedules tried.
     pub fn trials(&self) -> usize {
         self.tried.len()
     }
 
-    /// What came of a schedule, if it was tried.
+    /// The outcome of a schedule, if it was tried.
     pub fn outcome(&self, schedule: &Schedule) -> Option<&Outcome> {
         self.tried.get(schedule)
     }
@@ -128,17 +128,17 @@ impl History {
         self.best.as_ref()
     }
 
-    /// The fastest time of a trial, in nanoseconds: the one to beat.
+    /// The fastest time of a trial, in nanoseconds.
     pub fn fastest(&self) -> Option<f64> {
         self.fastest
     }
 
-    /// Trials in a row that were not clearly faster than all before them.
+    /// Number of trials in a row that were not clearly faster than all before them.
     pub fn without_gain(&self) -> usize {
         self.without_gain
     }
 
-    /// Whether there are trials that no verdict took into account.
+    /// Whether there are trials since the last verdict.
     pub fn is_unjudged(&self) -> bool {
         self.unjudged
     }
@@ -152,18 +152,18 @@ impl History {
         causes.collect()
     }
 
-    /// How far the task is.
+    /// The current state.
     pub fn now(&self) -> Step {
         Step { trials: self.trials(), best: self.best.as_ref().map(|best| best.nanoseconds), seconds: self.seconds }
     }
 
-    /// How far it was after each event.
+    /// The state after each event.
     pub fn curve(&self) -> &[Step] {
         &self.curve
     }
 
-    /// The schedules to compare with one another: the fastest of those that were tried, the best so far, and the analytic `default`, if
-    /// these could be timed.
+    /// The schedules to compare with each other: the fastest ones, the best so far, and the analytic `default`, if these could
+    /// be timed.
     pub fn finalists(&self, default: &Schedule) -> Vec<Schedule> {
         let sound = |schedule: &Schedule| !self.unsound.contains(schedule);
         let timed = self.tried.iter().filter_map(|(schedule, outcome)| Some((outcome.time()?, schedule)));
@@ -184,7 +184,7 @@ impl History {
         finalists
     }
 
-    /// How many finalists there will be, about.
+    /// The approximate number of finalists.
     pub fn count_of_finalists(&self) -> usize {
         (FINALISTS + 1).min(self.trials())
     }

@@ -1,43 +1,43 @@
-//! When a schedule search ends, and why it did.
+//! The limits of a schedule search, and why a search ended.
 
 use std::fmt;
 use std::time::Duration;
 
-/// When to stop; whichever limit is reached first. Without any, a search ends when no task has an untried schedule.
+/// The limits of a search. The first one reached ends it. Without limits, a search ends when no task has an untried schedule.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// Trials in this call, over all tasks.
+    /// Most trials in this call, over all tasks.
     pub trials: Option<usize>,
-    /// Trials of each task, those of earlier calls and of the records included.
+    /// Most trials of each task, including earlier calls and the records.
     pub trials_each: Option<usize>,
-    /// Time in this call, timing the finalists included.
+    /// Time limit of this call, including the timing of finalists.
     pub time: Option<Duration>,
-    /// Trials of a task in a row without a schedule that is faster by more than a hundredth, which end the task. Those of the
-    /// records count.
+    /// A task ends after this many trials in a row without a schedule that is faster by more than 1%. Trials in the records
+    /// count.
     pub patience: Option<usize>,
 }
 
 /// Why a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// Every task has ended: each for its own [`TaskStop`].
+    /// Every task has ended, with its own [`TaskStop`].
     Finished,
     /// [`Limits::trials`] is reached.
     Trials,
     /// [`Limits::time`] is reached.
     Time,
-    /// No candidate of many could be timed.
+    /// Many candidates were tried, and none could be timed.
     Failing,
-    /// The callback said so.
+    /// The callback asked to stop.
     Interrupted,
 }
 
-/// Why no further schedule of a task is tried.
+/// Why no more schedules of a task are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskStop {
     /// [`Limits::trials_each`] is reached.
     Trials,
-    /// [`Limits::patience`] is.
+    /// [`Limits::patience`] is reached.
     Patience,
     /// No untried schedule can be found.
     Exhausted,

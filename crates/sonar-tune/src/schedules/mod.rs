@@ -1,4 +1,4 @@
-//! The schedule search: which schedule of which task is tried next.
+//! The schedule search: chooses which schedule of which task to try next.
 //!
 //! ```text
 //! trials, verdicts ─▶ history (a fold) ─▶ budget: which task next ─▶ propose: which schedule ─▶ run: measured and recorded ─┐
@@ -6,7 +6,7 @@
 //!                        └───────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Only `run` measures, and it is told the time by a clock. The others are functions of what happened.
+//! Only `run` measures, and a clock gives it the time. The other parts are functions of the history.
 
 mod budget;
 pub mod descent;

@@ -1,4 +1,4 @@
-//! How schedules are searched, and under which conditions kernels are timed.
+//! Options of the schedule search, and the conditions under which kernels are timed.
 
 use sonar_codegen::Target;
 use sonar_ir::machine::Machine;
@@ -7,11 +7,11 @@ use sonar_measure::{Budget, Cache};
 /// How to tune.
 #[derive(Clone, Debug)]
 pub struct TunerOptions {
-    /// For which processor.
+    /// The target processor.
     pub target: Target,
-    /// What estimates of time assume of the machine.
+    /// The machine parameters for time estimates.
     pub machine: &'static Machine,
-    /// On how many threads a kernel runs.
+    /// Number of threads that a kernel uses.
     pub threads: usize,
     /// Seed of the search and of the arguments of kernels.
     pub seed: u64,
@@ -19,12 +19,12 @@ pub struct TunerOptions {
     pub budget: Budget,
     /// Where kernels find their data when they are timed.
     pub cache: Cache,
-    /// What rounding may cost: see [`sonar_schedule::Options::max_rounding`].
+    /// The largest rounding error: see [`sonar_schedule::Options::max_rounding`].
     pub max_rounding: f64,
-    /// Largest accepted error of a kernel's output over the largest output.
+    /// Largest accepted error of a kernel's output, relative to the largest output.
     pub check_tolerance: f64,
-    /// Whether the next candidate is prepared while one is measured: worth it if the machine has a processor for it beside those
-    /// that kernels run on. Trials are the same and come in the same order.
+    /// Whether to prepare the next candidate while one is measured. It is useful if the machine has a free processor besides
+    /// those that run kernels. It does not change the trials or their order.
     pub overlap: bool,
 }
 
@@ -44,13 +44,13 @@ impl TunerOptions {
         }
     }
 
-    /// With candidates prepared while others are measured, if there is a processor for it.
+    /// Prepares candidates while others are measured, if there is a free processor.
     pub fn overlapping(self) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         TunerOptions { overlap: processors > self.threads, ..self }
     }
 
-    /// For what schedules are made.
+    /// The options for making schedules.
     pub(super) fn goal(&self) -> sonar_schedule::Options {
         sonar_schedule::Options {
             lanes: self.target.lanes(),

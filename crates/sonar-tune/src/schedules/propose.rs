@@ -1,8 +1,8 @@
 //! The next schedule to try for one task: a pure function of its history.
 //!
-//! The descent is replayed: it is asked for a schedule and told what the history says of it, until it asks for one that the history
-//! does not know. What comes next depends on the seed and on the outcomes of all schedules before it but the last [`AHEAD`],
-//! whether more of them are known or not. So the next one may be prepared while one is measured, or after it, and is the same.
+//! The descent is replayed: it proposes a schedule and gets the outcome from the history, until it proposes one that is not in
+//! the history. The next proposal depends on the seed and on the outcomes of all earlier schedules except the last [`AHEAD`],
+//! even if those are known. So the next schedule is the same whether it is prepared during a measurement or after it.
 
 use super::descent::{Descent, Point};
 use super::history::History;
@@ -14,11 +14,11 @@ use sonar_schedule::ScheduleSpace;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-/// Schedules in flight at most: their outcomes are not waited for.
+/// Most schedules in flight. The proposer does not wait for their outcomes.
 pub const AHEAD: usize = 1;
-/// Points that the analytic model ranks for the first proposals.
+/// Number of points that the analytic model ranks for the first proposals.
 const SEED_SAMPLE: usize = 32;
-/// First proposals beside the analytic default.
+/// Number of first proposals besides the analytic default.
 const SEEDS: usize = 3;
 
 /// A schedule to try.
@@ -26,33 +26,33 @@ const SEEDS: usize = 3;
 pub struct Proposal {
     /// The schedule.
     pub schedule: Schedule,
-    /// The program that it gives.
+    /// The scheduled program.
     pub program: Program,
 }
 
-/// Proposes schedules of a space. All that it keeps is how far it has replayed: a new one gives the same answers.
+/// Proposes schedules of a space. It only stores how far it has replayed, so a new proposer gives the same answers.
 #[derive(Debug)]
 pub struct Proposer {
     space: ScheduleSpace,
     seed: u64,
-    /// Made when the first proposal is due.
+    /// Created for the first proposal.
     descent: Option<Descent>,
-    /// What the descent asked for, in order, without schedules that it had asked for before.
+    /// The proposals of the descent, in order, each schedule once.
     asked: Vec<(Point, Schedule)>,
     seen: HashSet<Schedule>,
-    /// Of how many the descent was told the outcome.
+    /// Number of proposals whose outcomes were told to the descent.
     told: usize,
-    /// Cycles of points by the analytic model, which are asked for again and again.
+    /// Estimated cycles of points. The search asks for them repeatedly.
     estimates: RefCell<HashMap<Point, f64>>,
 }
 
 impl Proposer {
-    /// Schedules of a space.
+    /// A proposer for a space.
     pub fn new(space: ScheduleSpace, seed: u64) -> Self {
         Proposer { space, seed, descent: None, asked: Vec::new(), seen: HashSet::new(), told: 0, estimates: RefCell::default() }
     }
 
-    /// The next schedule that is neither in the history nor in flight; nothing if there is none left.
+    /// The next schedule that is neither in the history nor in flight. `None` if there are no more.
     pub fn next(&mut self, history: &History, in_flight: Option<&Schedule>) -> Option<Proposal> {
         let Proposer { space, seed, descent, asked, seen, told, estimates } = self;
         let estimate = |point: &[usize]| {
@@ -88,13 +88,13 @@ impl Proposer {
         }
     }
 
-    /// The space that the proposals are from.
+    /// The space of the proposals.
     pub fn space(&self) -> &ScheduleSpace {
         &self.space
     }
 }
 
-/// A search that begins with the analytic default and the most promising of a random sample.
+/// A search that starts with the analytic default and the most promising points of a random sample.
 fn new_descent(space: &ScheduleSpace, seed: u64, estimate: &dyn Fn(&[usize]) -> Option<f64>) -> Descent {
     let mut rng = StdRng::seed_from_u64(seed);
     let sample = (0..SEED_SAMPLE).map(|_| space.point(rng.random_range(0..space.len().max(1))));

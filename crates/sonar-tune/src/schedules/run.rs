@@ -1,15 +1,15 @@
-//! The schedule search, driven: asks what to try next, has it measured, and records what came of it.
+//! Runs the schedule search: asks what to try next, measures it, and records the outcome.
 //!
-//! A [`Tuner`] holds the history of every task it was ever given, whichever graphs the task occurs in: trials of one model help all
-//! others that share a kernel with it. [`Tuner::tune`] spends trials where they promise most, and compares the finalists of each
-//! task in turns before one of them becomes the best: so the best schedule of a task is never worse than the analytic default, but
+//! A [`Tuner`] holds the history of all its tasks. A task may occur in several graphs: trials for one model help all models
+//! that share a kernel with it. [`Tuner::tune`] spends trials where it expects the largest gain. Before a schedule becomes the
+//! best of a task, the finalists are compared in turns. So the best schedule is never worse than the analytic default, except
 //! for the noise of one comparison.
 //!
-//! Everything that was measured is recorded, and what is recorded is not measured again: a search that was interrupted goes on where
-//! it was, and ends like one that was not interrupted if times are the same.
+//! Every measurement is recorded, and nothing that is recorded is measured again. A search that was interrupted continues where
+//! it stopped. With the same times it ends like a search without interruption.
 //!
-//! While one candidate is measured, the next is prepared on another thread. Which one that is was decided before, from the
-//! results of all candidates before the one that is measured: a search on one thread makes the same trials in the same order.
+//! While one candidate is measured, another thread prepares the next one. The choice of the next one does not depend on the
+//! running measurement, only on the results before it. So a search on one thread makes the same trials in the same order.
 
 use super::budget::{self, Competitor};
 use super::failures::Failures;
@@ -31,9 +31,9 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// Trials without a single success after which a search gives up.
+/// A search gives up after this many trials without a success.
 const HOPELESS: usize = 32;
-/// Seconds beside running it that a finalist takes, about.
+/// Approximate seconds of preparing a finalist, besides running it.
 const PREPARATION: f64 = 0.005;
 
 /// Index of a task of a [`Tuner`].
@@ -46,10 +46,10 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// What happened last: one trial, or the confirmation of the best of a task.
+/// The last event: one trial, or the confirmation of a task's best schedule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
-    /// Of which task.
+    /// The task.
     pub task: TaskId,
     /// Trials of the task so far.
     pub trials: usize,
@@ -69,13 +69,13 @@ pub struct Tuner {
     by_key: HashMap<String, TaskId>,
 }
 
-/// A task with its history, and what is computed from it once.
+/// A task with its history and derived data.
 struct State {
     task: Task,
     key: Key,
     history: History,
     proposer: Proposer,
-    /// Whether the proposer found no further schedule.
+    /// Whether the proposer has no more schedules.
     exhausted: bool,
     default: OnceCell<Schedule>,
     guess: OnceCell<f64>,
@@ -87,7 +87,7 @@ impl Tuner {
         Tuner { options, measurer, records, clock, states: Vec::new(), by_key: HashMap::new() }
     }
 
-    /// Takes up a task, with all that the records know of it. A task that is known already keeps its id.
+    /// Adds a task with its recorded history. A known task keeps its id.
     pub fn add(&mut self, task: &Task) -> Result<TaskId, TuneError> {
         if let Some(&id) = self.by_key.get(&task.key) {
             return Ok(id);
@@ -110,8 +110,8 @@ impl Tuner {
         Ok(id)
     }
 
-    /// Searches until a limit is reached. `weights` are the tasks that count, each with how often a model runs it, or how much a
-    /// nanosecond less is worth. `report` is called after every trial and every comparison.
+    /// Searches until a limit is reached. `weights` lists the tasks, each with how often a model runs it, or how much a saved
+    /// nanosecond is worth. `report` is called after every trial and every comparison.
     pub fn tune(
         &mut self,
         weights: &[(TaskId, f64)],
@@ -155,28 +155,28 @@ impl Tuner {
         Ok(reason)
     }
 
-    /// Why no further schedule of a task would be tried under some limits, if that is so.
+    /// Why no more schedules of a task would be tried with these limits, if that is the case.
     pub fn task_stop(&self, id: TaskId, limits: &Limits) -> Option<TaskStop> {
         let State { history, exhausted, .. } = self.state(id);
         budget::stop(history, *exhausted, limits, 0)
     }
 
-    /// The best schedule known of a task with its time in nanoseconds.
+    /// The best known schedule of a task with its time in nanoseconds.
     pub fn best(&self, id: TaskId) -> Option<(Schedule, f64)> {
         self.state(id).history.best().map(|best| (best.schedule.clone(), best.nanoseconds))
     }
 
-    /// The best schedule known of a task: what [`CompileOptions::schedules`](crate::CompileOptions::schedules) asks for.
+    /// The best known schedule of a task: for [`CompileOptions::schedules`](crate::CompileOptions::schedules).
     pub fn schedule(&self, task: &Task) -> Option<Schedule> {
         self.best(*self.by_key.get(&task.key)?).map(|(schedule, _)| schedule)
     }
 
-    /// The best time known of a task, in nanoseconds.
+    /// The best known time of a task, in nanoseconds.
     pub fn time(&self, task: &Task) -> Option<f64> {
         self.state(*self.by_key.get(&task.key)?).history.best().map(|best| best.nanoseconds)
     }
 
-    /// The analytic default of a task and the schedules that were fastest alone, the best first: `most` in all.
+    /// The analytic default of a task and the schedules that were fastest alone, best first. At most `most` in total.
     pub fn contenders(&self, id: TaskId, most: usize) -> Vec<Schedule> {
         let state = self.state(id);
         let default = state.default_schedule();
@@ -190,18 +190,19 @@ impl Tuner {
         contenders
     }
 
-    /// Takes the verdict of a comparison inside a network, the best schedule first: it is the best of its task from then on, whatever
-    /// it did alone. The samples are those of one call.
+    /// Adds the verdict of a comparison inside a network, best schedule first. The first schedule becomes the best of its task,
+    /// whatever its time alone. The samples are those of one call.
     pub fn settle(&mut self, id: TaskId, contenders: Vec<Contender>, seconds: f64) -> Result<(), TuneError> {
         self.judge(id, Setting::Network, contenders, seconds)
     }
 
-    /// The weighted sum of the best times of tasks, in nanoseconds: an estimate of a model's latency. Nothing if a task has no time yet.
+    /// The weighted sum of the best times of tasks, in nanoseconds: an estimate of a model's latency. `None` if a task has no
+    /// time yet.
     pub fn latency(&self, weights: &[(TaskId, f64)]) -> Option<f64> {
         weights.iter().map(|&(id, weight)| Some(weight * self.state(id).history.best()?.nanoseconds)).sum()
     }
 
-    /// How many schedules of a task were tried.
+    /// Number of schedules of a task that were tried.
     pub fn trials(&self, id: TaskId) -> usize {
         self.state(id).history.trials()
     }
@@ -211,7 +212,7 @@ impl Tuner {
         self.state(id).history.failures()
     }
 
-    /// How far a task was after each of its events, those on record included.
+    /// The state of a task after each of its events, including recorded ones.
     pub fn curve(&self, id: TaskId) -> &[Step] {
         self.state(id).history.curve()
     }
@@ -221,7 +222,7 @@ impl Tuner {
         &self.state(id).task
     }
 
-    /// The clock that limits are of.
+    /// The clock of the limits.
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
@@ -231,12 +232,12 @@ impl Tuner {
         self.clock.now()
     }
 
-    /// Time of measuring that the tasks took, in all, with what is on record.
+    /// Total time of measuring all tasks, including recorded measurements.
     pub fn measuring(&self) -> Duration {
         self.states.iter().map(|state| Duration::from_secs_f64(state.history.now().seconds)).sum()
     }
 
-    /// The records that everything goes to.
+    /// The records.
     pub fn records(&self) -> &Records {
         &self.records
     }
@@ -245,7 +246,8 @@ impl Tuner {
         &self.states[id.0]
     }
 
-    /// The task of which a trial promises to save most, if one has a trial left, while a schedule of another one is in flight.
+    /// The task with the largest expected gain of a trial, if one has a trial left, while a schedule of another task is in
+    /// flight.
     fn next_task(&self, weights: &[(TaskId, f64)], limits: &Limits, in_flight: Option<TaskId>) -> Option<TaskId> {
         let guesses: Vec<_> = weights.iter().map(|&(id, _)| move || self.state(id).guess()).collect();
         let competitors = weights.iter().zip(&guesses).map(|(&(id, weight), guess)| Competitor {
@@ -259,7 +261,7 @@ impl Tuner {
         budget::next_task(competitors, limits)
     }
 
-    /// A proposal of the most promising task that has one.
+    /// A proposal for the most promising task that has one.
     fn first(&mut self, weights: &[(TaskId, f64)], limits: &Limits) -> Option<(TaskId, Proposal)> {
         loop {
             let id = self.next_task(weights, limits, None)?;
@@ -269,7 +271,7 @@ impl Tuner {
         }
     }
 
-    /// How long comparing the finalists will take, about; half of a limit at most, so that there is something to compare.
+    /// Approximate time of comparing the finalists, at most half of the limit, so that there is time to find finalists.
     fn comparing(&self, weights: &[(TaskId, f64)], limit: Duration) -> Duration {
         let budget = self.options.budget;
         let histories = weights.iter().map(|&(id, _)| &self.state(id).history);
@@ -286,7 +288,8 @@ impl Tuner {
         Progress { task: id, trials, best, seconds }
     }
 
-    /// Measures a schedule, and prepares the next one of a task, meanwhile or afterwards. Says whether it could be timed.
+    /// Measures a schedule, and prepares the next one of a task at the same time or afterwards. Returns whether it could be
+    /// timed.
     fn measure(
         &mut self,
         id: TaskId,
@@ -317,7 +320,7 @@ impl Tuner {
         Ok((succeeded, prepared))
     }
 
-    /// Compares the finalists of a task in turns. The fastest becomes the best, if it is clearly faster than the best so far.
+    /// Compares the finalists of a task in turns. The fastest becomes the best if it is clearly faster than the best so far.
     fn compare(&mut self, id: TaskId) -> Result<(), TuneError> {
         let state = self.state(id);
         let finalists = state.history.finalists(state.default_schedule());
@@ -381,7 +384,7 @@ impl State {
         proposal
     }
 
-    /// What to ask the measurer about a schedule and the program that it gives.
+    /// The measurement job for a schedule and its program.
     fn job(&self, options: &TunerOptions, schedule: Schedule, program: Program, incumbent: Option<f64>) -> Job {
         Job {
             task: self.key.task.clone(),
@@ -406,7 +409,7 @@ impl State {
         })
     }
 
-    /// Nanoseconds of one call by the analytic model, where nothing could be timed.
+    /// Estimated nanoseconds of one call by the analytic model, if nothing could be timed.
     fn guess(&self) -> f64 {
         *self.guess.get_or_init(|| {
             let space = self.proposer.space();
