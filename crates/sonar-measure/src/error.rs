@@ -1,64 +1,64 @@
-//! What can go wrong with measuring itself. A candidate that fails is no error but an [`Outcome`](crate::Outcome).
+//! Errors of measuring itself. If a candidate fails, that is not an error but an [`Outcome`](crate::Outcome).
 
 use std::path::PathBuf;
 
 /// Why something could not be measured or recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
-    /// Another process holds the records for longer than the time that we wait.
+    /// Another process held the records for longer than the waiting time.
     #[error("the records {} are locked by another process", path.display())]
     Locked {
-        /// Of the records.
+        /// The file of the records.
         path: PathBuf,
     },
-    /// The file is damaged, or something else than records.
+    /// The file is damaged, or it is not a record file.
     #[error("{} is damaged or holds no records: {reason}", path.display())]
     Corrupt {
-        /// Of the records.
+        /// The file of the records.
         path: PathBuf,
-        /// What SQLite says, or what is missing.
+        /// What SQLite reports, or what is missing.
         reason: String,
     },
-    /// A record is as it was written, but this program does not know what it says.
+    /// A record is undamaged, but this program does not understand it.
     #[error("row {row} of the {table} in {} cannot be read: {reason}", path.display())]
     Unreadable {
-        /// Of the records.
+        /// The file of the records.
         path: PathBuf,
         /// The table.
         table: &'static str,
         /// The row of the table.
         row: i64,
-        /// What is unknown.
+        /// The part that is not understood.
         reason: String,
     },
     /// The records were written by a newer version of this program.
     #[error("the records {} have schema version {found}, and this program knows versions up to {known}", path.display())]
     Version {
-        /// Of the records.
+        /// The file of the records.
         path: PathBuf,
-        /// Of the file.
+        /// The version of the file.
         found: i64,
-        /// Of this program.
+        /// The latest version that this program supports.
         known: i64,
     },
-    /// The disk is full, or the file may not grow.
+    /// The disk is full, or the file must not grow.
     #[error("no space is left to write the records {}", path.display())]
     Full {
-        /// Of the records.
+        /// The file of the records.
         path: PathBuf,
     },
-    /// Another failure of the data base: it cannot be opened, or read, or written.
+    /// Any other database error: the file cannot be opened, read, or written.
     #[error("the records {}: {source}", path.display())]
     Sqlite {
-        /// Of the records.
+        /// The file of the records.
         path: PathBuf,
-        /// What SQLite says.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
-    /// A line of an import is no record.
+    /// A line of an import is not a record.
     #[error("line {line} is no record: {source}")]
     Import {
-        /// Counted from 1.
+        /// Number of the line, from 1.
         line: usize,
         /// What is wrong with it.
         source: serde_json::Error,
@@ -71,15 +71,15 @@ pub enum MeasureError {
     Spawn {
         /// The executable.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The worker answers what is no answer.
+    /// The worker's answer does not follow the protocol.
     #[error("the worker {} does not speak the protocol: {reason}", path.display())]
     Protocol {
         /// The executable.
         path: PathBuf,
-        /// What it said.
+        /// Its answer.
         reason: String,
     },
 }

@@ -2,10 +2,10 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`timing`] | what is asked of a measurement and what comes of it, for how long a candidate is timed, statistics, clocks |
-//! | [`worker`] | the measurer that does the work, in this process and in a process of its own |
-//! | [`records`] | the memory of all measurements, in SQLite |
-//! | [`machine`] | the record of this machine, measured once and kept in a file |
+//! | [`timing`] | measurement jobs and their outcomes, how long a candidate is timed, statistics, clocks |
+//! | [`worker`] | the measurer that does the work, in this process or in a process of its own |
+//! | [`records`] | the database of all measurements, in SQLite |
+//! | [`machine`] | the parameters of this machine, measured once and kept in a file |
 //! | [`invented`] | measurers for tests: one invents times, one plants faults |
 
 pub mod error;

@@ -1,9 +1,9 @@
-//! The record of this machine, measured once and kept in a file.
+//! The parameters of this machine, measured once and kept in a file.
 //!
-//! The file lies in the user's cache directory. Its name is a digest of everything that the numbers depend on: the processor with
-//! its model, stepping and caches, the virtual machine, the cores that this process may use, and the version of this program. A
-//! file that cannot be read is measured anew and replaced; one that cannot be written leaves the record for this process alone.
-//! Both are told.
+//! The file is in the user's cache directory. Its name is a digest of everything that affects the numbers: the processor with
+//! its model, stepping and caches, the virtual machine, the cores that this process may use, and the version of this program.
+//! If the file cannot be read, the machine is measured again and the file is replaced. If the file cannot be written, the
+//! parameters are used for this process only. Both cases give a warning.
 
 use crate::records::digest;
 use serde::{Deserialize, Serialize};
@@ -12,26 +12,26 @@ use sonar_codegen::{CodegenError, Target};
 use sonar_ir::machine::Machine;
 use std::path::{Path, PathBuf};
 
-/// A record, and where it came from.
+/// The machine parameters, and their origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
-    /// The record.
+    /// The parameters.
     pub machine: Machine,
     /// The file that it was read from or written to.
     pub file: Option<PathBuf>,
-    /// Whether it was measured just now.
+    /// Whether they were measured just now.
     pub measured: bool,
-    /// What the user should know.
+    /// A warning for the user.
     pub warning: Option<Warning>,
 }
 
-/// Why a record was measured that should have been read, or could not be kept.
+/// Why the machine was measured although there is a file, or why the parameters could not be stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
     /// The user has no cache directory.
     #[error("the record of this machine is measured at every start: set XDG_CACHE_HOME or HOME to keep it")]
     NoFolder,
-    /// The file is there, but it holds no record of this machine.
+    /// The file exists, but it does not hold parameters of this machine.
     #[error("{} is damaged ({reason}): this machine is measured anew", path.display())]
     Damaged {
         /// The file.
@@ -39,39 +39,39 @@ pub enum Warning {
         /// What is wrong with it.
         reason: String,
     },
-    /// The record could not be written.
+    /// The parameters could not be written.
     #[error("the record of this machine cannot be kept in {} ({reason}): it is measured at every start", path.display())]
     NotKept {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         reason: String,
     },
 }
 
-/// What the file holds.
+/// The content of the file.
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    /// What the numbers depend on, for people and against files that were copied.
+    /// Identifies the machine: for people, and to detect copied files.
     key: String,
     machine: Machine,
 }
 
-/// The record of this machine: that of the user's cache directory, or a new one, which is kept there. With `anew`, it is measured
-/// even if it is known.
+/// The parameters of this machine: from the user's cache directory, or measured and stored there. With `anew`, they are
+/// measured even if they are known.
 pub fn here(anew: bool) -> Result<Loaded, CodegenError> {
     let key = format!("{}, {}, sonar {}", Target::native()?.key(), environment(), env!("CARGO_PKG_VERSION"));
     load(cache_folder().as_deref(), &key, anew, sonar_codegen::machine::measure)
 }
 
-/// The user's cache directory for this program, as the XDG base directory specification has it.
+/// The user's cache directory for this program, according to the XDG base directory specification.
 fn cache_folder() -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
     Some(cache.join("sonar"))
 }
 
-/// Reads the record that is kept under a key in a folder, or measures it and keeps it there.
+/// Reads the parameters stored under a key in a folder, or measures them and stores them there.
 fn load<E>(folder: Option<&Path>, key: &str, anew: bool, measure: impl FnOnce() -> Result<Machine, E>) -> Result<Loaded, E> {
     let Some(folder) = folder else {
         return Ok(Loaded { machine: measure()?, file: None, measured: true, warning: Some(Warning::NoFolder) });
@@ -93,7 +93,7 @@ fn load<E>(folder: Option<&Path>, key: &str, anew: bool, measure: impl FnOnce() 
     Ok(Loaded { machine, file: kept.is_ok().then_some(path), measured: true, warning })
 }
 
-/// The record of a file; none if there is no file. The error says what is wrong with it.
+/// The parameters in a file, or `None` if there is no file. The error is a description of the damage.
 fn read(path: &Path, key: &str) -> Result<Option<Machine>, String> {
     let text = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -107,7 +107,7 @@ fn read(path: &Path, key: &str) -> Result<Option<Machine>, String> {
     Ok(Some(kept.machine))
 }
 
-/// Writes a record whole or not at all, whoever else does.
+/// Writes the file completely or not at all, even if other processes write it too.
 fn write(path: &Path, kept: &Kept) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
@@ -116,7 +116,7 @@ fn write(path: &Path, kept: &Kept) -> std::io::Result<()> {
     let part = path.with_extension(format!("{}.tmp", std::process::id()));
     let written = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path));
     if written.is_err() {
-        // It may not be there.
+        // The file may not exist.
         let _ = std::fs::remove_file(&part);
     }
     written
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
-    /// Loads with a measurement that counts how often it is made, and measures so many cores.
+    /// Loads with a fake measurement that counts its calls and reports this number of cores.
     fn loaded(folder: Option<&Path>, key: &str, anew: bool, cores: usize) -> (Loaded, u32) {
         let count = Cell::new(0);
         let measure = || {
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!((measured, &first.warning, first.measured), (1, &None, true));
         let (second, measured) = loaded(Some(&folder), "this one", false, 4);
         assert_eq!((measured, second), (0, Loaded { measured: false, ..first }));
-        // Another key is another machine, and asking for it measures it.
+        // Another key means another machine, so it is measured.
         assert_eq!(loaded(Some(&folder), "that one", false, 5).1, 1);
         let (third, measured) = loaded(Some(&folder), "this one", true, 6);
         assert_eq!((measured, third.machine.cores, loaded(Some(&folder), "this one", false, 7).0.machine.cores), (1, 6, 6));

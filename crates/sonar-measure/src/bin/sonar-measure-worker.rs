@@ -1,4 +1,4 @@
-//! A worker process and nothing else: for tests, and for programs that embed the libraries.
+//! A worker process without other commands: for tests, and for programs that embed the libraries.
 
 fn main() -> std::io::Result<()> {
     sonar_measure::worker::serve(std::io::stdin(), std::io::stdout())

@@ -1,4 +1,4 @@
-//! A measurer without measurements, for tests of what uses one.
+//! A measurer that invents its results, for tests of code that uses a measurer.
 
 use crate::error::MeasureError;
 use crate::records::digest;
@@ -7,20 +7,21 @@ use crate::timing::job::{Budget, Job, Measurer, Outcome};
 use sonar_ir::schedule::Schedule;
 use std::time::Duration;
 
-/// Invents the time of a candidate from a seed, its task and its schedule: the same every time, on every machine.
+/// Invents the time of a candidate from a seed, its task and its schedule. The time is the same on every call and every
+/// machine.
 ///
-/// Every step of a schedule contributes its own share, so that the best schedule is the one whose every step is best:
-/// a search that improves one decision at a time can find it. Each measurement moves the clock by [`FakeMeasurer::COST`].
+/// Each step of a schedule contributes its own share. So the best schedule has the best choice for every step, and a search
+/// that improves one decision at a time can find it. Each measurement moves the clock by [`FakeMeasurer::COST`].
 #[derive(Clone, Debug)]
 pub struct FakeMeasurer {
     seed: u64,
     clock: FakeClock,
-    /// How many candidates were measured so far.
+    /// Number of candidates measured so far.
     pub measured: usize,
 }
 
 impl FakeMeasurer {
-    /// What one measurement costs on the clock.
+    /// The time that one measurement takes on the clock.
     pub const COST: Duration = Duration::from_millis(10);
 
     /// A measurer that moves `clock`.
@@ -52,7 +53,7 @@ impl Measurer for FakeMeasurer {
     }
 }
 
-/// A number in `0..1` that depends on the text alone.
+/// A number in `0..1` that depends only on the text.
 fn unit_hash(text: &str) -> f64 {
     let hex = &digest(text)[..13];
     u64::from_str_radix(hex, 16).unwrap_or(0) as f64 / (1u64 << 52) as f64

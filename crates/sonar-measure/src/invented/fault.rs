@@ -5,17 +5,17 @@ use crate::records::digest;
 use crate::timing::job::{Job, Measurer, Outcome};
 use sonar_codegen::Fault;
 
-/// Plants faults into candidates before another measurer gets them: which one depends on the schedule alone, so that a search can
-/// be repeated. Candidates that are compared are left as they are: they were sound when they were measured.
+/// Injects faults into candidates before another measurer gets them. The fault depends only on the schedule, so a search is
+/// repeatable. Candidates in comparisons stay unchanged, because they were correct when they were measured.
 #[derive(Clone, Debug)]
 pub struct Planted<M> {
     inner: M,
-    /// Nothing stands for a sound candidate.
+    /// `None` means a correct candidate.
     faults: Vec<Option<Fault>>,
 }
 
 impl<M> Planted<M> {
-    /// A measurer that gives each candidate one of `faults`; nothing among them leaves it sound.
+    /// A measurer that gives each candidate one of `faults`. `None` leaves it correct.
     pub fn new(inner: M, faults: Vec<Option<Fault>>) -> Self {
         Planted { inner, faults }
     }

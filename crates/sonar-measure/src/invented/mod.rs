@@ -1,4 +1,4 @@
-//! Measurers for tests of what uses one.
+//! Measurers for tests of code that uses a measurer.
 
 mod fake;
 mod fault;

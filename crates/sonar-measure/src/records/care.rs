@@ -1,4 +1,4 @@
-//! Keeping a file of records whole and small.
+//! Checks and prunes a record file.
 
 use super::rows::{NetworkRow, Stored, TrialRow, VerdictRow};
 use super::store::Records;
@@ -6,7 +6,7 @@ use crate::error::MeasureError;
 use rusqlite::params;
 use std::fmt;
 
-/// How many records there are of each kind.
+/// Number of records of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Trials of schedules.
@@ -20,14 +20,14 @@ pub struct Counts {
 /// What [`Records::prune`] removed and left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pruned {
-    /// Records that are gone.
+    /// Number of removed records.
     pub removed: usize,
-    /// Records that are still there.
+    /// Number of remaining records.
     pub kept: usize,
 }
 
 impl Counts {
-    /// All of them.
+    /// The total.
     pub fn sum(self) -> usize {
         self.trials + self.verdicts + self.networks
     }
@@ -40,14 +40,14 @@ impl fmt::Display for Counts {
 }
 
 impl Records {
-    /// How many records there are.
+    /// Counts the records.
     pub fn counts(&self) -> Result<Counts, MeasureError> {
         let [trials, verdicts, networks] =
             [TrialRow::TABLE, VerdictRow::TABLE, NetworkRow::TABLE].map(|table| self.count_in(table));
         Ok(Counts { trials: trials?, verdicts: verdicts?, networks: networks? })
     }
 
-    /// Reads everything there is and compares it with its checksums. Fails where something is damaged or cannot be read.
+    /// Reads everything and verifies the checksums. Fails if anything is damaged or unreadable.
     pub fn check(&self) -> Result<Counts, MeasureError> {
         let trouble: Option<String> = self.database().run(|c| {
             let mut statement = c.prepare("PRAGMA integrity_check(1)")?;
@@ -61,9 +61,9 @@ impl Records {
         self.counts()
     }
 
-    /// Leaves, of each key that `compiler` made, the latest verdict, the latest trials of the `keep` best schedules, and the `keep`
-    /// latest graphs that won. Gives the space of all other records back; with a `keep` of 0 nothing is left. What is removed can be
-    /// tried again, failures too.
+    /// Keeps, for each key of `compiler`: the latest verdict, the latest trials of the `keep` best schedules, and the `keep`
+    /// latest graphs that won. Removes all other records and frees their space. With `keep` 0, nothing is left. Schedules whose
+    /// trials are removed can be tried again, including failed ones.
     pub fn prune(&self, keep: usize, compiler: &str) -> Result<Pruned, MeasureError> {
         let before = self.counts()?.sum();
         let database = self.database();

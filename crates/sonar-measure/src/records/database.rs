@@ -1,4 +1,4 @@
-//! A file of SQLite: transactions, keys, and what its errors mean.
+//! An SQLite file: transactions, keys, and the meaning of its errors.
 
 use super::record::Key;
 use crate::error::MeasureError;
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long to wait for another process to release the file.
+/// How long to wait until another process releases the file.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An open file.
@@ -19,17 +19,17 @@ pub struct Database {
     pub connection: Connection,
     /// Where the file is.
     pub path: PathBuf,
-    /// Row of every key. Rows of keys are never removed.
+    /// The row of every key. Rows of keys are never removed.
     pub keys: RefCell<HashMap<Key, i64>>,
 }
 
 impl Database {
-    /// Opens a file, and makes it if it does not exist.
+    /// Opens a file. Creates it if it does not exist.
     pub fn open(path: &Path) -> Result<Database, MeasureError> {
         Database::prepare(Connection::open(path).map_err(|e| explain(path, e))?, path)
     }
 
-    /// A file that is gone when the value is dropped.
+    /// A database in memory. It is lost when the value is dropped.
     pub fn in_memory() -> Result<Database, MeasureError> {
         let path = Path::new(":memory:");
         Database::prepare(Connection::open_in_memory().map_err(|e| explain(path, e))?, path)
@@ -45,34 +45,34 @@ impl Database {
         Ok(database)
     }
 
-    /// Asks SQLite.
+    /// Runs a query.
     pub fn run<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, MeasureError> {
         query(&self.connection).map_err(|e| self.explain(e))
     }
 
-    /// Does several changes at once: all of them, or none if one fails.
+    /// Makes several changes in one transaction: all of them, or none if one fails.
     pub fn transaction<T>(&self, change: impl FnOnce() -> Result<T, MeasureError>) -> Result<T, MeasureError> {
         self.run(|c| c.execute_batch("BEGIN IMMEDIATE"))?;
         let result = change().and_then(|value| self.run(|c| c.execute_batch("COMMIT")).map(|()| value));
         if result.is_err() {
-            // It fails only where the failure itself has ended the transaction.
+            // Fails only if the first failure has already ended the transaction.
             let _ = self.connection.execute_batch("ROLLBACK");
             self.keys.borrow_mut().clear();
         }
         result
     }
 
-    /// What an error of SQLite means.
+    /// The meaning of an SQLite error.
     pub fn explain(&self, error: rusqlite::Error) -> MeasureError {
         explain(&self.path, error)
     }
 
-    /// An error: the file is damaged.
+    /// The error for a damaged file.
     pub fn corrupt(&self, reason: String) -> MeasureError {
         MeasureError::Corrupt { path: self.path.clone(), reason }
     }
 
-    /// Reads all keys, each with its checksum.
+    /// Reads all keys and verifies their checksums.
     pub fn load_keys(&self) -> Result<(), MeasureError> {
         let rows = self.run(|c| {
             let mut statement = c.prepare_cached("SELECT * FROM keys")?;
@@ -92,7 +92,7 @@ impl Database {
         Ok(self.keys.borrow().iter().map(|(key, &row)| (row, key.clone())).collect())
     }
 
-    /// The row of a key, if it has one; another process may have added it.
+    /// The row of a key, if it has one. Another process may have added it.
     pub fn known_key(&self, key: &Key) -> Result<Option<i64>, MeasureError> {
         if let Some(&row) = self.keys.borrow().get(key) {
             return Ok(Some(row));
@@ -109,7 +109,7 @@ impl Database {
         Ok(row)
     }
 
-    /// The row of a key, which is added if there is none.
+    /// The row of a key. It is added if there is none.
     pub fn key_row(&self, key: &Key) -> Result<i64, MeasureError> {
         if let Some(row) = self.known_key(key)? {
             return Ok(row);
@@ -124,12 +124,12 @@ impl Database {
     }
 }
 
-/// 64 bits of a key.
+/// A 64-bit checksum of a key.
 pub fn key_checksum(key: &Key) -> i64 {
     checksum(&[&key.task, &key.target, &format!("{} {}", key.threads, key.cache), &key.compiler])
 }
 
-/// 64 bits that tell whether texts are what they were.
+/// A 64-bit checksum that detects changed texts.
 pub fn checksum(texts: &[&str]) -> i64 {
     let mut hash = Sha256::new();
     for text in texts {
@@ -139,7 +139,7 @@ pub fn checksum(texts: &[&str]) -> i64 {
     hash.finalize()[..8].iter().fold(0, |sum, &byte| sum << 8 | i64::from(byte))
 }
 
-/// The bits of a number as SQLite keeps it, which is without the sign of zero.
+/// The bits of a number as SQLite stores it: without the sign of zero.
 pub fn bits(number: f64) -> u64 {
     (number + 0.0).to_bits()
 }
@@ -162,11 +162,11 @@ fn explain(path: &Path, error: rusqlite::Error) -> MeasureError {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => MeasureError::Locked { path },
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => MeasureError::Corrupt { path, reason: error.to_string() },
         Some(ErrorCode::DiskFull) => MeasureError::Full { path },
-        // No room for the index of the write-ahead log, in the words of SQLite.
+        // SQLite's error code if there is no space for the index of the write-ahead log.
         _ if error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
             MeasureError::Full { path }
         }
-        // Tables are missing, or not what they should be, or values are of the wrong type.
+        // Tables are missing or wrong, or values have the wrong type.
         Some(ErrorCode::Unknown) => MeasureError::Corrupt { path, reason: error.to_string() },
         _ => match error {
             Error::InvalidColumnType(..)

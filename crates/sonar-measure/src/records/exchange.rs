@@ -1,4 +1,4 @@
-//! Records as lines of JSON, and records of other files.
+//! Export and import as lines of JSON, and merging of record files.
 
 use super::older::{BroughtUp, OldTrial, bring_up};
 use super::record::{Record, Trial};
@@ -9,25 +9,25 @@ use serde::de::Error;
 use serde_json::Value;
 use std::io::{BufRead, Write};
 
-/// What came of adding records from elsewhere.
+/// The result of adding records from elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Added {
-    /// Records that were not there.
+    /// Number of new records.
     pub added: usize,
-    /// Records that were there already, the same in every bit. They are not added again.
+    /// Number of records that existed already, bit for bit. They are not added again.
     pub known: usize,
 }
 
 /// A line of an import.
 enum Line {
     Record(Record),
-    /// Of an older version.
+    /// From an older version.
     Old(OldTrial),
 }
 
 impl Records {
-    /// Writes all records, each as a line of JSON: trials, verdicts, networks, each kind in order of insertion. Numbers can be read
-    /// back to the bit. Returns how many.
+    /// Writes all records as lines of JSON: trials, verdicts, networks, each kind in order of insertion. Numbers can be read
+    /// back exactly. Returns the number of records.
     pub fn export(&self, output: &mut dyn Write) -> Result<usize, MeasureError> {
         let mut count = 0;
         self.each(|record| {
@@ -39,7 +39,8 @@ impl Records {
         Ok(count)
     }
 
-    /// Adds records that [`export`](Records::export) wrote, in this version or an older one: all of them, or none if one is unreadable.
+    /// Adds records that [`export`](Records::export) wrote, in this version or an older one. Adds all of them, or none if one
+    /// is unreadable.
     pub fn import(&self, input: &mut dyn BufRead) -> Result<Added, MeasureError> {
         self.database().transaction(|| {
             let mut added = Added::default();
@@ -63,7 +64,7 @@ impl Records {
         })
     }
 
-    /// Adds the records of another file: all of them, or none if one is unreadable.
+    /// Adds the records of another file. Adds all of them, or none if one is unreadable.
     pub fn merge(&self, other: &Records) -> Result<Added, MeasureError> {
         self.database().transaction(|| {
             let mut added = Added::default();
@@ -82,7 +83,7 @@ impl Records {
     }
 }
 
-/// Reads a line. What kind of record it is, its fields tell.
+/// Reads a line. Its fields determine the kind of record.
 fn parse(line: &str) -> serde_json::Result<Line> {
     let value: Value = serde_json::from_str(line)?;
     let has = |field: &str| value.get(field).is_some();

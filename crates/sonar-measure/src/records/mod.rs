@@ -1,22 +1,22 @@
-//! The memory of all measurements: SQLite tables of trials, verdicts and networks, and of what they are keyed by, shared by all
-//! searches on a machine.
+//! The database of all measurements: SQLite tables of trials, verdicts, networks, and their keys. All searches on a machine
+//! share it.
 //!
-//! A record whose insertion returned is safe from the death of the process (write-ahead log, `synchronous=NORMAL`); it may
-//! be lost with the power of the machine until [`Records::checkpoint`]. Several processes may use one file: each insertion
-//! is a transaction, and a process waits for another up to [`BUSY_TIMEOUT`]. Every row has a checksum, so that damage to the file
-//! is noticed when it is read.
+//! A record survives a crash of the process once its insertion has returned (write-ahead log, `synchronous=NORMAL`). A power
+//! failure may lose it until [`Records::checkpoint`]. Several processes may use one file. Each insertion is a transaction, and
+//! a process waits for another process up to [`BUSY_TIMEOUT`]. Every row has a checksum, so damage to the file is detected when
+//! it is read.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `record` | what is recorded, as values |
-//! | `database` | a file of SQLite, and its keys |
-//! | `rows` | how a record is stored in a row, with a checksum |
+//! | `record` | the kinds of records, as values |
+//! | `database` | an SQLite file and its keys |
+//! | `rows` | how records are stored in rows, with checksums |
 //! | `older` | records of older versions |
-//! | `schema` | the tables, and how a file of an older version is brought up |
-//! | `store` | [`Records`]: adding, and asking for the best |
-//! | `exchange` | records as lines of JSON, and those of other files |
+//! | `schema` | the tables, and migration of files of older versions |
+//! | `store` | [`Records`]: adds records and returns the best |
+//! | `exchange` | export and import as lines of JSON, and merging of files |
 //! | `care` | checking and pruning |
-//! | `salvage` | what can be read of a damaged file |
+//! | `salvage` | recovers the readable part of a damaged file |
 
 mod care;
 mod database;

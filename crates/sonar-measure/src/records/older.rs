@@ -1,5 +1,5 @@
-//! Records of older versions, in which everything was a trial: a verdict was a trial that was `confirmed`, and the graph of a network
-//! was the schedule of a trial.
+//! Records of older versions, which stored everything as a trial. A verdict was a trial with `confirmed` set. The graph of a
+//! network was the schedule of a trial.
 
 use super::database::{bits, checksum, key_checksum};
 use super::record::{Contender, Key, NetworkRecord, Record, Setting, Trial, Verdict};
@@ -20,25 +20,25 @@ pub struct OldTrial {
     pub at: f64,
 }
 
-/// What became of old trials.
+/// The result of converting old trials.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BroughtUp {
-    /// The records that say the same.
+    /// The equivalent records.
     pub records: Vec<Record>,
-    /// Trials of which the schedule or the graph does not parse.
+    /// Number of trials whose schedule or graph does not parse.
     pub unreadable: usize,
 }
 
-/// The checksum of a trial of version 2, with the text of its outcome as it is stored.
+/// The checksum of a trial of version 2, given the text of its outcome as it is stored.
 pub fn old_checksum(trial: &OldTrial, outcome: &str) -> i64 {
     let numbers = format!("{} {:x} {:x}", trial.confirmed, bits(trial.seconds), bits(trial.at));
     checksum(&[&format!("{:x}", key_checksum(&trial.key)), &trial.schedule, outcome, &numbers])
 }
 
-/// Turns old trials, in the order in which they were added, into records.
+/// Converts old trials, in the order in which they were added, to records.
 pub fn bring_up(trials: Vec<OldTrial>) -> BroughtUp {
     let mut up = BroughtUp::default();
-    // Per key, in order of appearance: the latest trial of each schedule that was ever confirmed.
+    // For each key, in order of appearance: the latest trial of each schedule that was ever confirmed.
     let mut compared: Vec<(Key, Vec<OldTrial>)> = Vec::new();
     for trial in trials {
         if trial.schedule.starts_with("graph ") {
@@ -75,7 +75,7 @@ pub fn bring_up(trials: Vec<OldTrial>) -> BroughtUp {
     up
 }
 
-/// What the latest trials of a key's schedules say: those that are confirmed were compared with each other.
+/// The verdict of the latest trials of a key's schedules. Confirmed schedules were compared with each other.
 fn verdict(key: Key, latest: &[OldTrial]) -> Option<Verdict> {
     let confirmed = latest.iter().filter(|trial| trial.confirmed && trial.outcome.time().is_some());
     let contender = |trial: &&OldTrial| {

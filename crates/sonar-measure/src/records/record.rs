@@ -1,6 +1,6 @@
-//! What is recorded: trials of schedules, verdicts on them, and graphs of networks.
+//! The kinds of records: trials of schedules, verdicts on them, and graphs of networks.
 //!
-//! Schedules and graphs are values here. They are text in the file and in lines of JSON only.
+//! Here schedules and graphs are values. Only the file and the lines of JSON store them as text.
 
 use crate::timing::job::{Cache, Outcome};
 use crate::timing::stats;
@@ -10,53 +10,53 @@ use sonar_ir::Graph;
 use sonar_ir::schedule::Schedule;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What decides whether two measurements are comparable.
+/// The key of a record. Measurements are comparable if their keys are equal.
 ///
-/// Two conditions follow from `threads` and so are no part of it: a kernel of one thread is kept on one processor, and the target
-/// names the processor whose caches a cold kernel does not find its data in.
+/// Two conditions are not part of the key. Pinning follows from `threads`: a kernel with one thread is pinned to one processor.
+/// Cache sizes follow from `target`, which includes the name of the processor: cold kernels start with its caches evicted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Key {
-    /// Which computation: the [`digest`] of a task's canonical program, or of a network's graph.
+    /// The computation: the [`digest`] of a task's canonical program, or of a network's graph.
     pub task: String,
-    /// For which instruction set, and on which processor: as `sonar_codegen::Target::key` tells.
+    /// The instruction set and the processor, from `sonar_codegen::Target::key`.
     pub target: String,
-    /// On how many threads.
+    /// Number of threads.
     pub threads: usize,
-    /// By which version of the code generator.
+    /// Version of the code generator.
     pub compiler: String,
     /// Where the kernel found its data.
     #[serde(default)]
     pub cache: Cache,
 }
 
-/// One measurement of one schedule, alone.
+/// One measurement of one schedule alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
-    /// What was measured, and where.
+    /// What was measured and under which conditions.
     #[serde(flatten)]
     pub key: Key,
     /// The schedule.
     #[serde(with = "as_text")]
     pub schedule: Schedule,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// What the measurement cost, in seconds.
+    /// Seconds that the measurement took.
     pub seconds: f64,
     /// When it ended, in seconds since 1970.
     pub at: f64,
 }
 
-/// The outcome of a comparison of schedules of one task: which one is the best.
+/// The result of a comparison of schedules of one task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// What was measured, and where.
+    /// What was measured and under which conditions.
     #[serde(flatten)]
     pub key: Key,
-    /// How they were compared.
+    /// The setting of the comparison.
     pub setting: Setting,
     /// The schedules, the best first.
     pub contenders: Vec<Contender>,
-    /// What the comparison cost, in seconds.
+    /// Seconds that the comparison took.
     pub seconds: f64,
     /// When it ended, in seconds since 1970.
     pub at: f64,
@@ -66,7 +66,7 @@ pub struct Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Setting {
-    /// The kernel alone, the schedules in turns.
+    /// Each kernel alone, the schedules in turns.
     Alone,
     /// Inside a network.
     Network,
@@ -85,7 +85,7 @@ pub struct Contender {
 /// A graph that a network can be rewritten to, with its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NetworkRecord {
-    /// Which network, and where it was timed.
+    /// The network and the conditions.
     #[serde(flatten)]
     pub key: Key,
     /// The rewritten graph.
@@ -93,13 +93,13 @@ pub struct NetworkRecord {
     pub graph: Graph,
     /// Nanoseconds of one run, in order of measurement.
     pub samples: Vec<f64>,
-    /// Whether it was the fastest of its comparison.
+    /// Whether it was the fastest in its comparison.
     pub won: bool,
     /// When the comparison ended, in seconds since 1970.
     pub at: f64,
 }
 
-/// Anything that is recorded.
+/// Any record.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Record {
@@ -111,14 +111,14 @@ pub enum Record {
     Network(NetworkRecord),
 }
 
-/// A schedule on record.
+/// A recorded schedule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Known {
     /// The schedule.
     pub schedule: Schedule,
     /// Nanoseconds of one call, from its latest measurement.
     pub samples: Vec<f64>,
-    /// Whether it was compared with others in turns, rather than timed alone.
+    /// Whether it was compared with others in turns. Otherwise it was timed alone.
     pub compared: bool,
 }
 
@@ -130,7 +130,7 @@ impl Known {
 }
 
 impl Setting {
-    /// The name by which it is stored.
+    /// The name under which it is stored.
     pub fn name(self) -> &'static str {
         match self {
             Setting::Alone => "alone",
@@ -138,7 +138,7 @@ impl Setting {
         }
     }
 
-    /// The setting of a name.
+    /// The setting with a name.
     pub fn named(name: &str) -> Option<Setting> {
         [Setting::Alone, Setting::Network].into_iter().find(|setting| setting.name() == name)
     }
@@ -155,7 +155,7 @@ impl Record {
     }
 }
 
-/// A short name for a long text: 128 bits of its SHA-256, in hexadecimal.
+/// A short id for a long text: the first 128 bits of its SHA-256, in hexadecimal.
 pub fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -165,7 +165,7 @@ pub fn unix_time() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }
 
-/// Values that print and parse, as text.
+/// Stores values with a text form as text.
 mod as_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use std::fmt::Display;
@@ -180,7 +180,7 @@ mod as_text {
     }
 }
 
-/// Graphs as text.
+/// Stores graphs as text.
 mod graph_as_text {
     pub use super::as_text::serialize;
     use serde::{Deserialize, Deserializer, de::Error};

@@ -1,4 +1,4 @@
-//! Rows of the tables: how each kind of record is stored, with a checksum, and how it is read back.
+//! Rows of the tables: each kind of record is stored with a checksum and verified when it is read.
 
 use super::database::{Database, bits, checksum, key_checksum};
 use super::record::{Contender, Key, NetworkRecord, Record, Setting, Trial, Verdict};
@@ -6,30 +6,30 @@ use crate::error::MeasureError;
 use rusqlite::{OptionalExtension, Row, params};
 use sonar_ir::text::parse_graph;
 
-/// Why a row is no record.
+/// Why a row does not give a record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
-    /// It is not what was written.
+    /// It was changed after it was written.
     Damaged,
-    /// It is what was written, but this program does not know what it says.
+    /// It is undamaged, but this program does not understand it.
     Unreadable(String),
 }
 
-/// A kind of record: the table that it is in.
+/// A kind of record, with its table.
 pub trait Stored: Sized {
     /// The table.
     const TABLE: &'static str;
 
-    /// The number of the row and of its key.
+    /// The row numbers of the record and of its key.
     fn place(&self) -> (i64, i64);
 
-    /// The checksum that is stored.
+    /// The stored checksum.
     fn sum(&self) -> i64;
 
     /// Reads the columns.
     fn read(row: &Row<'_>) -> rusqlite::Result<Self>;
 
-    /// The record, if the row is as it was written for this key.
+    /// The record, if the row is undamaged and belongs to this key.
     fn record(&self, key: &Key) -> Result<Record, Fault>;
 }
 
@@ -71,7 +71,7 @@ pub struct NetworkRow {
 }
 
 impl TrialRow {
-    /// The row of a trial that has no number yet.
+    /// The row of a trial, without a row number yet.
     fn of(key: i64, trial: &Trial) -> Result<TrialRow, MeasureError> {
         let Trial { schedule, outcome, seconds, at, .. } = trial;
         let (median, outcome) = (outcome.time(), json(outcome)?);
@@ -120,7 +120,7 @@ impl Stored for TrialRow {
             seconds: self.seconds,
             at: self.at,
         };
-        // The median follows from the outcome, and so is not in the checksum.
+        // The median follows from the outcome, so it is not part of the checksum.
         let same = trial.outcome.time().map(bits) == self.median.map(bits);
         if same { Ok(Record::Trial(trial)) } else { Err(Fault::Damaged) }
     }
@@ -258,7 +258,7 @@ pub fn insert(database: &Database, record: &Record) -> Result<(), MeasureError> 
     }
 }
 
-/// Whether a record is there already, the same in every bit.
+/// Whether a record exists already, bit for bit.
 pub fn contains(database: &Database, record: &Record) -> Result<bool, MeasureError> {
     let Some(key) = database.known_key(record.key())? else { return Ok(false) };
     let (table, at, sum) = match record {
@@ -271,7 +271,7 @@ pub fn contains(database: &Database, record: &Record) -> Result<bool, MeasureErr
     Ok(found.is_some())
 }
 
-/// Reads a row, and says which one is at fault.
+/// Converts a row to a record. The error names the row.
 pub fn record<R: Stored>(database: &Database, row: &R, key: Option<&Key>) -> Result<Record, MeasureError> {
     let (number, table) = (row.place().0, R::TABLE);
     match key.ok_or(Fault::Damaged).and_then(|key| row.record(key)) {

@@ -1,9 +1,9 @@
-//! What can be read of a damaged file, whatever is wrong with it.
+//! Recovers the readable part of a damaged file, whatever the damage.
 //!
-//! Neither SQLite nor the structure of the file is relied on: every byte is tried as the beginning of a row, in the record format of
-//! SQLite (<https://www.sqlite.org/fileformat.html#record_format>), and a record counts if its checksum is right. So rows are found in
-//! whatever pages are left, those of the write-ahead log included. A key is found in its table or in the index of that; which one
-//! belongs to a record, the checksum of the record tells.
+//! It relies neither on SQLite nor on the structure of the file. Every byte is tried as the start of a row, in SQLite's record
+//! format (<https://www.sqlite.org/fileformat.html#record_format>), and a record is accepted if its checksum is correct. So
+//! rows are found in all pages that are left, including those of the write-ahead log. A key is found in its table or in the
+//! index of the table. The checksum of a record tells which key belongs to it.
 
 use super::older::{BroughtUp, OldTrial, bring_up, old_checksum};
 use super::record::{Key, Record};
@@ -13,24 +13,24 @@ use crate::error::MeasureError;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// What [`salvage`] found.
+/// The result of [`salvage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Salvaged {
-    /// Records that are in the new file.
+    /// Number of records in the new file.
     pub records: usize,
-    /// Rows that look like records and are not whole, cannot be read, or whose key is lost.
+    /// Number of rows that look like records but are incomplete or unreadable, or whose key is lost.
     pub damaged: usize,
 }
 
-/// Of every file of records.
+/// Page size of every record file.
 const PAGE: usize = 4096;
-/// Bytes before a page in the write-ahead log.
+/// Size of the header before a page in the write-ahead log, in bytes.
 const FRAME_HEADER: usize = 24;
-/// Bytes before the first of them.
+/// Size of the header of the write-ahead log, in bytes.
 const LOG_HEADER: usize = 32;
-/// No row has more columns.
+/// The most columns of a row.
 const COLUMNS: usize = 9;
-/// A row is shorter than this.
+/// Upper bound of the size of a row, in bytes.
 const LONGEST: usize = 1 << 20;
 
 /// A column of a row.
@@ -42,13 +42,14 @@ enum Column {
     Text(String),
 }
 
-/// All pages of a file and of its log, and for each number which of them is the latest.
+/// All pages of a file and of its log, and the latest version of each page by number.
 struct Pages {
     images: Vec<Vec<u8>>,
     latest: HashMap<u32, usize>,
 }
 
-/// Copies every record that is whole from a file, damaged or not, of this version or the one before, to a new one, which must not exist.
+/// Copies every undamaged record to a new file, which must not exist. The source may be damaged, and may have this version or
+/// the one before.
 pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, MeasureError> {
     if to.exists() {
         let kind = std::io::ErrorKind::AlreadyExists;
@@ -69,13 +70,13 @@ pub fn salvage(from: &Path, to: &Path) -> Result<Salvaged, MeasureError> {
     Ok(Salvaged { records: found.len(), damaged: trials.1 + verdicts.1 + networks.1 + lost + unreadable })
 }
 
-/// Keys by their rows. Where a page is there twice, the row may have several.
+/// Keys by row number. If a page exists in several versions, a row may have several keys.
 type Keys = HashMap<i64, HashSet<Key>>;
 
 impl Pages {
     fn read(path: &Path) -> Result<Pages, MeasureError> {
         let mut pages = Pages { images: Vec::new(), latest: HashMap::new() };
-        // The last page may be cut.
+        // The last page may be incomplete.
         for (index, page) in std::fs::read(path)?.chunks(PAGE).enumerate() {
             pages.push(index as u32 + 1, page);
         }
@@ -108,7 +109,7 @@ impl Pages {
         keys
     }
 
-    /// The records of one kind in order, and how many rows are damaged.
+    /// The records of one kind in order, and the number of damaged rows.
     fn records<R: Stored>(
         &self,
         keys: &Keys,
@@ -131,7 +132,7 @@ impl Pages {
         (records.into_iter().map(|(_, record)| record).collect(), damaged.len())
     }
 
-    /// The trials of version 2 in order, and how many rows are damaged.
+    /// The trials of version 2 in order, and the number of damaged rows.
     fn old_trials(&self, keys: &Keys) -> (Vec<OldTrial>, usize) {
         let mut trials: HashMap<(i64, i64), OldTrial> = HashMap::new();
         let mut damaged = HashSet::new();
@@ -152,19 +153,19 @@ impl Pages {
         (trials.into_iter().map(|(_, trial)| trial).collect(), damaged.len())
     }
 
-    /// Everything that may be a row whose columns are of the kinds that `fits` accepts.
+    /// Everything that may be a row with column types accepted by `fits`.
     fn rows(&self, numbered: bool, fits: fn(&[u64]) -> bool) -> impl Iterator<Item = (i64, Vec<Column>)> + '_ {
         let places = self.images.iter().flat_map(|image| (0..PAGE).map(move |at| (image, at)));
         places.filter_map(move |(image, at)| self.row(image, at, numbered, fits))
     }
 
-    /// The row that begins at a byte of a page; its number is 0 if it is one of an index.
+    /// The row that starts at a byte of a page. Its number is 0 in an index.
     fn row(&self, image: &[u8], at: usize, numbered: bool, fits: fn(&[u64]) -> bool) -> Option<(i64, Vec<Column>)> {
         let (length, at) = varint(image, at)?;
         let (number, at) = if numbered { varint(image, at)? } else { (0, at) };
         let length = usize::try_from(length).ok().filter(|&length| length < LONGEST)?;
 
-        // All kinds of columns are in the first part of the row, which is on this page.
+        // The types of all columns are in the first part of the row, which is on this page.
         let (header, mut next) = varint(image, at)?;
         let end = at.checked_add(usize::try_from(header).ok().filter(|&header| header <= length.min(64))?)?;
         let (mut kinds, mut count) = ([0; COLUMNS], 0);
@@ -182,7 +183,7 @@ impl Pages {
         rest.is_empty().then_some((number as i64, columns))
     }
 
-    /// The bytes of a row; those that do not fit into the page are on a chain of other pages.
+    /// The bytes of a row. If they do not fit into the page, the rest is on a chain of other pages.
     fn payload(&self, image: &[u8], at: usize, length: usize, table: bool) -> Option<Vec<u8>> {
         let (most, least) = (if table { PAGE - 35 } else { (PAGE - 12) * 64 / 255 - 23 }, (PAGE - 12) * 32 / 255 - 23);
         if length <= most {
@@ -201,7 +202,7 @@ impl Pages {
     }
 }
 
-/// A number of one to nine bytes, the most significant first, and where it ends.
+/// A number of one to nine bytes, most significant first, and the position after it.
 fn varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     let mut value = 0u64;
     for i in 0..8 {
@@ -214,7 +215,7 @@ fn varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     Some((value << 8 | u64::from(*bytes.get(at + 8)?), at + 9))
 }
 
-/// Takes a column of a kind from the front of bytes.
+/// Takes a column of a type from the front of the bytes.
 fn column(kind: u64, rest: &mut &[u8]) -> Option<Column> {
     let mut take = |len: usize| {
         let (bytes, others) = rest.split_at_checked(len)?;
@@ -341,7 +342,7 @@ fn network_of((id, columns): (i64, Vec<Column>)) -> Option<NetworkRow> {
     Some(NetworkRow { id, key: *key, won: *won, graph, samples, at: real(at)?, sum: *sum })
 }
 
-/// A row of the trials of version 2. The key of the trial is still to be found.
+/// A row of a trial of version 2. Its key is not known yet.
 struct OldRow {
     key: i64,
     sum: i64,

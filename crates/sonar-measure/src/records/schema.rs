@@ -1,4 +1,4 @@
-//! The tables of the records, version by version.
+//! The tables of the records, by version.
 
 use super::database::Database;
 use super::older::{BroughtUp, OldTrial, bring_up, old_checksum};
@@ -8,7 +8,7 @@ use crate::error::MeasureError;
 use crate::timing::job::{Cache, Outcome};
 use rusqlite::{OptionalExtension, params};
 
-/// Version of the tables, kept in the file as SQLite's `user_version`.
+/// Version of the tables. The file stores it as SQLite's `user_version`.
 pub const SCHEMA_VERSION: i64 = 3;
 
 const KEYS: &str = "
@@ -24,7 +24,7 @@ const KEYS: &str = "
     );
 ";
 
-/// `salvage` knows the order of the columns.
+/// `salvage` depends on the order of the columns.
 const RECORDS: &str = "
     CREATE TABLE trials (
         id         INTEGER PRIMARY KEY,
@@ -59,8 +59,8 @@ const RECORDS: &str = "
     CREATE INDEX networks_by_key ON networks (key, at);
 ";
 
-/// Makes the tables of a new file, or brings those of an older version up to this one. Refuses a file of a newer version, or of
-/// another program.
+/// Creates the tables of a new file, or converts those of an older version. Refuses a file of a newer version or of another
+/// program.
 pub fn prepare(database: &Database) -> Result<(), MeasureError> {
     match version(database)? {
         SCHEMA_VERSION => return Ok(()),
@@ -94,7 +94,7 @@ fn create(database: &Database) -> Result<(), MeasureError> {
     database.run(|c| c.execute_batch(KEYS).and_then(|()| c.execute_batch(RECORDS)))
 }
 
-/// Version 1 had everything in one table without checksums, and kernels were timed with warm caches.
+/// Version 1 had one table without checksums, and all kernels were timed with warm caches.
 fn migrate_from_1(database: &Database) -> Result<(), MeasureError> {
     database.run(|c| {
         c.execute_batch(
@@ -130,7 +130,7 @@ fn migrate_from_1(database: &Database) -> Result<(), MeasureError> {
     database.run(|c| c.execute_batch("DROP TABLE old"))
 }
 
-/// Version 2 had verdicts and graphs of networks among the trials.
+/// Version 2 stored verdicts and graphs of networks as trials.
 fn migrate_from_2(database: &Database) -> Result<(), MeasureError> {
     database.run(|c| {
         c.execute_batch("DROP INDEX IF EXISTS trials_by_key; ALTER TABLE trials RENAME TO old;")?;
@@ -140,7 +140,7 @@ fn migrate_from_2(database: &Database) -> Result<(), MeasureError> {
     let mut unreadable = 0;
     let mut keys: Vec<(i64, Key)> = database.keys_by_row()?.into_iter().collect();
     keys.sort_by_key(|(row, _)| *row);
-    // Key by key: the file may be larger than memory.
+    // One key at a time, because the file may be larger than memory.
     for (row, key) in keys {
         let rows: Vec<(OldRow, i64)> = database.run(|c| {
             let mut statement = c.prepare_cached("SELECT * FROM old WHERE key = ? ORDER BY id")?;
@@ -167,7 +167,7 @@ fn add(database: &Database, trials: Vec<OldTrial>, unreadable: &mut usize) -> Re
     records.iter().try_for_each(|record| rows::insert(database, record))
 }
 
-/// Says what could not be kept.
+/// Warns about trials that could not be converted.
 fn tell(database: &Database, unreadable: usize) {
     if unreadable > 0 {
         let path = database.path.display();
@@ -175,7 +175,7 @@ fn tell(database: &Database, unreadable: usize) {
     }
 }
 
-/// A trial of an older version without its key.
+/// A trial of an older version, without its key.
 struct OldRow {
     id: i64,
     schedule: String,
@@ -197,7 +197,7 @@ impl OldRow {
         })
     }
 
-    /// The trial; nothing if this program does not know its outcome.
+    /// The trial, or `None` if this program does not know its outcome.
     fn trial(&self, key: &Key) -> Option<OldTrial> {
         let outcome: Outcome = serde_json::from_str(&self.outcome).ok()?;
         let OldRow { schedule, confirmed, seconds, at, .. } = self;
@@ -228,7 +228,7 @@ mod tests {
         trials.iter().map(|trial| trial.schedule.to_string().trim().to_owned()).collect()
     }
 
-    /// Checks what became of an old file, twice: the second time it is opened it is a new one.
+    /// Checks a converted file twice: when it is opened again, it already has the new version.
     fn check(path: &Path, trials: &[&str], best: (&str, &[f64])) {
         for _ in 0..2 {
             let records = Records::open(path).unwrap();

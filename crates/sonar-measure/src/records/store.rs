@@ -1,4 +1,4 @@
-//! Records: adding them, and asking for the best of a task or a network.
+//! The records: adding them, and reading the best of a task or a network.
 
 use super::database::Database;
 use super::record::{Contender, Key, Known, NetworkRecord, Record, Trial, Verdict};
@@ -30,17 +30,17 @@ pub struct Records {
     database: Database,
 }
 
-/// The latest trial of each schedule of the key `?1`: the one with the latest time, of equal times the one that was added last.
+/// The latest trial of each schedule of the key `?1`. If two have the same time, the one that was added last.
 const LATEST: &str = "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY schedule ORDER BY at DESC, id DESC) AS age
     FROM trials WHERE key = ?1) WHERE age = 1";
 
 impl Records {
-    /// Opens a file of records, and makes it if it does not exist. One of an older version is brought up to this one.
+    /// Opens a record file. Creates it if it does not exist, and converts a file of an older version.
     pub fn open(path: &Path) -> Result<Records, MeasureError> {
         Records::prepare(Database::open(path)?)
     }
 
-    /// Records that are gone when the value is dropped.
+    /// Records in memory. They are lost when the value is dropped.
     pub fn in_memory() -> Result<Records, MeasureError> {
         Records::prepare(Database::in_memory()?)
     }
@@ -51,22 +51,22 @@ impl Records {
         Ok(Records { database })
     }
 
-    /// Where the records are.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.database.path
     }
 
-    /// The file that they are in.
+    /// The database of the records.
     pub(super) fn database(&self) -> &Database {
         &self.database
     }
 
-    /// Adds a trial. It is kept even if the process dies right after.
+    /// Adds a trial. It survives a crash of the process.
     pub fn insert(&self, trial: &Trial) -> Result<(), MeasureError> {
         self.add(&Record::Trial(trial.clone()))
     }
 
-    /// Adds a record. It is kept even if the process dies right after.
+    /// Adds a record. It survives a crash of the process.
     pub fn add(&self, record: &Record) -> Result<(), MeasureError> {
         rows::insert(&self.database, record)
     }
@@ -76,7 +76,7 @@ impl Records {
         self.best_permitted(key, &|_| true)
     }
 
-    /// The best schedule of a key of those that are permitted.
+    /// The best of the permitted schedules of a key.
     pub fn best_permitted(&self, key: &Key, permitted: &dyn Fn(&Schedule) -> bool) -> Result<Option<Known>, MeasureError> {
         Ok(self.top_permitted(key, 1, permitted)?.pop())
     }
@@ -86,9 +86,9 @@ impl Records {
         self.top_permitted(key, count, &|_| true)
     }
 
-    /// The `count` best schedules of a key of those that are permitted, best first. Those of the latest verdict come before all
-    /// others, because the smallest of many noisy times is not that of the fastest schedule. The others are in the order of their
-    /// latest trials.
+    /// The `count` best permitted schedules of a key, best first. The schedules of the latest verdict come before all others,
+    /// because the smallest of many noisy times often belongs to a slower schedule. The others are ordered by the times of
+    /// their latest trials.
     pub fn top_permitted(
         &self,
         key: &Key,
@@ -152,7 +152,8 @@ impl Records {
         read.iter().map(|row| rows::record(&self.database, row, Some(key))).collect()
     }
 
-    /// Calls a function with every record until it fails: trials, verdicts, networks, each kind in order of insertion.
+    /// Calls a function with every record until it returns an error: trials, verdicts, networks, each kind in order of
+    /// insertion.
     pub fn each(&self, mut visit: impl FnMut(Record) -> Result<(), MeasureError>) -> Result<(), MeasureError> {
         let keys = self.database.keys_by_row()?;
         self.each_of::<TrialRow>(&keys, &mut visit)?;
@@ -176,7 +177,7 @@ impl Records {
         Ok(())
     }
 
-    /// The keys of all tasks that have trials, with how many, in order of their first ones. Networks are no tasks.
+    /// The keys of all tasks with trials, with the number of trials, in order of the first trial. Networks are not included.
     pub fn keys(&self) -> Result<Vec<(Key, usize)>, MeasureError> {
         let keys = self.database.keys_by_row()?;
         let counts: Vec<(i64, i64)> = self.database.run(|c| {
@@ -189,18 +190,18 @@ impl Records {
         counts.into_iter().map(|(row, n)| Ok((keys.get(&row).cloned().ok_or_else(|| lost(row))?, n as usize))).collect()
     }
 
-    /// How many trials there are, of all keys.
+    /// Total number of trials, of all keys.
     pub fn count(&self) -> Result<usize, MeasureError> {
         self.count_in(TrialRow::TABLE)
     }
 
-    /// How many rows a table has.
+    /// Number of rows of a table.
     pub(super) fn count_in(&self, table: &str) -> Result<usize, MeasureError> {
         let sql = format!("SELECT COUNT(*) FROM {table}");
         self.database.run(|c| c.query_row(&sql, [], |row| row.get::<_, i64>(0))).map(|n| n as usize)
     }
 
-    /// Makes all records so far safe from a loss of power.
+    /// Makes sure that all records so far survive a power failure.
     pub fn checkpoint(&self) -> Result<(), MeasureError> {
         self.database.run(|c| {
             c.pragma_update(None, "synchronous", "full")?;

@@ -1,5 +1,4 @@
-//! Time, as something that can be injected: a search asks a [`Clock`], so that tests can run it in no time at all and
-//! get the same answer every time.
+//! Injectable time. A search asks a [`Clock`], so tests run without waiting and give the same result every time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,13 +10,13 @@ pub trait Clock {
     fn now(&self) -> Duration;
 }
 
-/// The machine's clock; its zero is when it was made.
+/// The system clock. Its zero is the time of its creation.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     start: Instant,
 }
 
-/// A clock that stands still until it is moved. Clones share one time.
+/// A clock that only moves when it is told to. Clones share one time.
 #[derive(Clone, Debug, Default)]
 pub struct FakeClock {
     nanoseconds: Arc<AtomicU64>,

@@ -1,4 +1,4 @@
-//! What is asked of a measurement, and what comes of it.
+//! Measurement jobs and their outcomes.
 
 use crate::error::MeasureError;
 use crate::timing::stats;
@@ -12,47 +12,47 @@ use std::str::FromStr;
 /// One candidate kernel to check and time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
-    /// Key of the task; jobs with the same key have the same `reference`.
+    /// Key of the task. Jobs with the same key have the same `reference`.
     pub task: String,
     /// The schedule that made `candidate` from `reference`.
     pub schedule: Schedule,
-    /// The unscheduled program: what the candidate must compute.
+    /// The unscheduled program, which defines the correct output.
     pub reference: Program,
     /// The scheduled program.
     pub candidate: Program,
     /// Name of the target, as the code generator parses it.
     pub target: String,
-    /// How many threads the candidate may use.
+    /// Number of threads that the candidate may use.
     pub threads: usize,
     /// Seed of the arguments.
     pub seed: u64,
     /// Largest accepted [relative error](sonar_ir::Tensor::relative_error) of any output.
     pub check_tolerance: f64,
-    /// Time of the best known candidate in nanoseconds: one that is clearly slower is dropped early.
+    /// Time of the best known candidate in nanoseconds. A candidate that is clearly slower is dropped early.
     pub incumbent: Option<f64>,
-    /// How long to time.
+    /// Limits of the timing.
     pub budget: Budget,
     /// Where the candidate finds its data.
     #[serde(default)]
     pub cache: Cache,
-    /// What the candidate is made to do wrong: for tests of what has to survive bad code.
+    /// The fault to inject into the candidate, for tests of the error handling.
     #[serde(default)]
     pub fault: Option<Fault>,
 }
 
-/// Where a kernel finds its data when it is timed.
+/// Where a timed kernel finds its data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cache {
-    /// Where the call before left them.
+    /// Where the previous call left them.
     #[default]
     Warm,
-    /// Not in the caches of any core: other data went through these before each call, as when a network runs other kernels. They
-    /// may be in the cache that cores share.
+    /// In no private cache of a core: before each call, other data are read through the caches, as when a network runs other
+    /// kernels. The data may be in the shared cache.
     Cold,
 }
 
-/// How long to time one candidate; whichever bound is reached first ends it, but not before [`Budget::MIN_SAMPLES`].
+/// How long to time one candidate. The first limit reached ends the timing, but not before [`Budget::MIN_SAMPLES`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Budget {
     /// Number of samples.
@@ -61,15 +61,15 @@ pub struct Budget {
     pub seconds: f64,
 }
 
-/// What came of a measurement.
+/// The outcome of a measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The output is right; times of one call in nanoseconds, in order of measurement.
+    /// The output is correct. Times of one call in nanoseconds, in order of measurement.
     Ok(Vec<f64>),
-    /// The output is right, but the candidate is so much slower than the incumbent that timing ended early.
+    /// The output is correct, but timing ended early because the candidate is much slower than the incumbent.
     Dropped(Vec<f64>),
-    /// There is no time to speak of.
+    /// The measurement failed.
     Failed(Cause),
 }
 
@@ -77,47 +77,47 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// The worker died in another way than the next ones; holds how.
+    /// The worker died for another reason than the following ones; the text is a description.
     #[error("the worker died: {0}")]
     Crash(String),
-    /// Memory was used that is not there.
+    /// Access to invalid memory.
     #[error("segmentation fault")]
     Segfault,
-    /// An instruction was executed that the processor does not have.
+    /// The processor does not support an instruction.
     #[error("illegal instruction")]
     IllegalInstruction,
-    /// The stack was too small.
+    /// Stack overflow.
     #[error("stack overflow")]
     StackOverflow,
-    /// More memory was asked for than a worker may have.
+    /// The worker exceeded its memory limit.
     #[error("out of memory")]
     OutOfMemory,
-    /// Something beside a buffer was written.
+    /// Memory outside of the buffers was written.
     #[error("a write out of bounds")]
     OutOfBounds,
-    /// The worker did not answer in time.
+    /// The worker did not answer within the time limit.
     #[error("the time limit was reached")]
     Timeout,
     /// The output differs from the reference by this relative error.
     #[error("the output is wrong by a relative error of {0:e}")]
     WrongOutput(f64),
-    /// The candidate could not be compiled; holds why.
+    /// The candidate could not be compiled; the text is the reason.
     #[error("it does not compile: {0}")]
     Illegal(String),
 }
 
 /// Something that measures candidates.
 pub trait Measurer {
-    /// Checks and times one candidate. An error is trouble with the measuring itself, and says nothing of the candidate.
+    /// Checks and times one candidate. An error means that measuring failed, and says nothing about the candidate.
     fn measure(&mut self, job: &Job) -> Result<Outcome, MeasureError>;
 
-    /// Checks candidates and times them in turns, so that a change of the machine's speed meets all of them alike;
-    /// nothing is dropped. One outcome for each job, in order.
+    /// Checks candidates and times them in turns, so that a change of the machine's speed affects all of them alike. No
+    /// candidate is dropped. Returns one outcome per job, in order.
     fn compare(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, MeasureError>;
 }
 
 impl Cause {
-    /// What kind of failure it is, in few words: what is counted in a summary.
+    /// The kind of failure in a few words, for counting.
     pub fn kind(&self) -> &'static str {
         match self {
             Cause::Crash(_) => "crash",
@@ -134,7 +134,7 @@ impl Cause {
 }
 
 impl Cache {
-    /// The name by which it is parsed.
+    /// The name that the parser accepts.
     pub fn name(self) -> &'static str {
         match self {
             Cache::Warm => "warm",
@@ -158,10 +158,10 @@ impl FromStr for Cache {
 }
 
 impl Budget {
-    /// A candidate that is not dropped has at least this many samples.
+    /// Minimum number of samples of a candidate that is not dropped.
     pub const MIN_SAMPLES: usize = 3;
-    /// A candidate that is timed in turns with others has at least this many samples: as many as a
-    /// [comparison](crate::timing::race::difference) takes.
+    /// Minimum number of samples of a candidate that is timed in turns with others: as many as a
+    /// [comparison](crate::timing::race::difference) needs.
     pub const MIN_TURNS: usize = 8;
 }
 
@@ -172,7 +172,7 @@ impl Default for Budget {
 }
 
 impl Outcome {
-    /// The samples, of a candidate whose output is right.
+    /// The samples, if the output is correct.
     pub fn samples(&self) -> Option<&[f64]> {
         match self {
             Outcome::Ok(samples) | Outcome::Dropped(samples) => Some(samples),
@@ -180,7 +180,7 @@ impl Outcome {
         }
     }
 
-    /// Median time in nanoseconds, of a candidate that was timed to the end.
+    /// Median time in nanoseconds, if the candidate was timed to the end.
     pub fn time(&self) -> Option<f64> {
         match self {
             Outcome::Ok(samples) if !samples.is_empty() => Some(stats::median(samples)),

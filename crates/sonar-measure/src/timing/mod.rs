@@ -1,11 +1,11 @@
-//! What is asked of a measurement and what comes of it, apart from how it is done.
+//! Measurement jobs and outcomes, independent of how the measuring is done.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`job`] | the question and the answer: [`Job`](job::Job), [`Outcome`](job::Outcome), and the trait [`Measurer`](job::Measurer) |
-//! | [`race`] | for how long a candidate is worth timing, and which of two is faster |
-//! | [`stats`] | medians and their intervals, from raw samples |
-//! | [`clock`] | time as something that can be injected |
+//! | [`race`] | how long to time a candidate, and which of two is faster |
+//! | [`stats`] | medians and their confidence intervals, from raw samples |
+//! | [`clock`] | injectable time |
 
 pub mod clock;
 pub mod job;

@@ -1,34 +1,34 @@
-//! How long a candidate is worth timing: the decision, apart from what is timed.
+//! Decides how long to time a candidate, independent of what is timed.
 
 use crate::timing::job::{Budget, Outcome};
 use crate::timing::stats;
 use sonar_ir::machine::MIN_GAIN;
 use std::ops::ControlFlow;
 
-/// A first sample above this multiple of the incumbent ends the race.
+/// If the first sample is above this multiple of the incumbent, timing ends.
 pub const FIRST_BOUND: f64 = 3.0;
-/// A minimum of [`Budget::MIN_SAMPLES`] samples above this multiple of the incumbent ends the race.
+/// If the minimum of [`Budget::MIN_SAMPLES`] samples is above this multiple of the incumbent, timing ends.
 pub const EARLY_BOUND: f64 = 1.2;
-/// A sample repeats the call until it takes about this many nanoseconds, well above the resolution of clocks.
+/// A sample repeats the call until it takes about this many nanoseconds, far above the resolution of clocks.
 pub const SAMPLE_NANOSECONDS: f64 = 20_000.0;
 
-/// How sure a difference has to be.
+/// The confidence level for a difference.
 pub const CONFIDENCE: f64 = 0.99;
 
-/// How the time of one candidate compares with that of another.
+/// The time of one candidate compared with another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// It is less.
+    /// Its time is shorter.
     Faster,
-    /// They differ too little, or too little is known.
+    /// The difference is too small, or not certain.
     Same,
-    /// It is more.
+    /// Its time is longer.
     Slower,
 }
 
-/// Compares candidates that were timed in turns, by their samples: the ratio of each round's two times says which is faster, and
-/// a slow moment of the machine meets both. They differ if the median ratio differs from one by more than [`MIN_GAIN`], and the
-/// interval that holds the true median with probability [`CONFIDENCE`] does not contain one.
+/// Compares two candidates that were timed in turns. The ratio of the two times of each round tells which is faster, because a
+/// slow moment of the machine affects both. They differ if the median ratio differs from 1 by more than [`MIN_GAIN`], and the
+/// confidence interval of the median at level [`CONFIDENCE`] does not contain 1.
 pub fn difference(candidate: &[f64], other: &[f64]) -> Difference {
     let ratios: Vec<f64> = candidate.iter().zip(other).map(|(a, b)| a / b).collect();
     let Some((low, high)) = stats::median_interval(&ratios, CONFIDENCE) else { return Difference::Same };
@@ -39,9 +39,9 @@ pub fn difference(candidate: &[f64], other: &[f64]) -> Difference {
     }
 }
 
-/// Times one candidate: `call(n)` makes `n` calls and returns the nanoseconds that they took together.
+/// Times one candidate. `call(n)` makes `n` calls and returns their total time in nanoseconds.
 ///
-/// The first call is a warm-up that also decides how many calls make one sample.
+/// The first call is a warm-up. It also determines the number of calls per sample.
 pub fn race(mut call: impl FnMut(usize) -> f64, incumbent: Option<f64>, budget: Budget) -> Outcome {
     let repeats = repeats(&mut call);
     let bound = incumbent.unwrap_or(f64::INFINITY);
@@ -67,14 +67,14 @@ pub fn race(mut call: impl FnMut(usize) -> f64, incumbent: Option<f64>, budget: 
     }
 }
 
-/// Times candidates in turns, one sample of each a round, [`Budget::MIN_TURNS`] at least. `budget` is that of each candidate.
-/// `call(i, n)` makes `n` calls of the `i`-th candidate and returns the nanoseconds that they took together. One list of samples
-/// for each candidate.
+/// Times candidates in turns, one sample of each per round, at least [`Budget::MIN_TURNS`]. `budget` is the budget of each
+/// candidate. `call(i, n)` makes `n` calls of the `i`-th candidate and returns their total time in nanoseconds. Returns one
+/// list of samples per candidate.
 pub fn take_turns(call: impl FnMut(usize, usize) -> f64, candidates: usize, budget: Budget) -> Vec<Vec<f64>> {
     take_turns_while(call, candidates, budget, &mut || ControlFlow::Continue(()))
 }
 
-/// The same, but it ends when `go_on` breaks, which is asked before each round.
+/// The same, but it ends when `go_on` breaks. `go_on` is called before each round.
 pub fn take_turns_while(
     mut call: impl FnMut(usize, usize) -> f64,
     candidates: usize,
@@ -182,15 +182,15 @@ mod tests {
         let noisy = |base: f64, spread: f64| -> Vec<f64> { (0..20).map(|i| base + spread * f64::from(i * 7 % 20)).collect() };
         assert_eq!(difference(&noisy(100.0, 0.1), &noisy(110.0, 0.1)), Difference::Faster);
         assert_eq!(difference(&noisy(110.0, 0.1), &noisy(100.0, 0.1)), Difference::Slower);
-        // Sure, but small.
+        // Certain, but small.
         assert_eq!(difference(&[100.5; 20], &[100.0; 20]), Difference::Same);
-        // Large, but not sure: the other rounds say the opposite.
+        // Large, but not certain: the other rounds show the opposite.
         let turns = |a: f64, b: f64| -> Vec<f64> { (0..20).map(|i| if i % 5 < 3 { a } else { b }).collect() };
         assert_eq!(difference(&turns(100.0, 150.0), &turns(150.0, 100.0)), Difference::Same);
-        // Too few rounds, or none.
+        // Too few rounds, or no rounds.
         assert_eq!(difference(&[1.0; 5], &[2.0; 5]), Difference::Same);
         assert_eq!(difference(&[], &[]), Difference::Same);
-        // A slow moment that meets both.
+        // A slow moment that affects both.
         let both: Vec<f64> = (0..20).map(|i| if i < 8 { 300.0 } else { 100.0 }).collect();
         assert_eq!(difference(&both, &both), Difference::Same);
     }

@@ -1,17 +1,17 @@
-//! Statistics of repeated timings. The raw samples are what is kept; everything here is derived from them.
+//! Statistics of repeated timings. Only the raw samples are stored; everything here is derived from them.
 //!
-//! Timings are not normally distributed (they have a floor and a long tail), so the statistics are those of order:
-//! the median, quantiles, and the distribution-free interval of the median.
+//! Timings are not normally distributed (they have a lower bound and a long tail), so order statistics are used: the median,
+//! quantiles, and the distribution-free confidence interval of the median.
 
 use serde::{Deserialize, Serialize};
 
 /// Confidence of [`Summary::interval`].
 pub const CONFIDENCE: f64 = 0.95;
 
-/// What a list of samples says.
+/// Statistics of a list of samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// How many samples.
+    /// Number of samples.
     pub count: usize,
     /// The smallest sample.
     pub min: f64,
@@ -19,29 +19,29 @@ pub struct Summary {
     pub max: f64,
     /// The middle sample, or the mean of the two middle ones.
     pub median: f64,
-    /// Low and high end of an interval that holds the true median with probability at least [`CONFIDENCE`];
-    /// the whole range of the samples where they are too few for that.
+    /// Low and high end of an interval that contains the true median with probability at least [`CONFIDENCE`], or the whole
+    /// range of the samples if there are too few for that.
     pub interval: (f64, f64),
-    /// Why the numbers should be taken with care.
+    /// Why the numbers may be unreliable.
     pub warnings: Vec<Warning>,
 }
 
-/// A reason to take a [`Summary`] with care.
+/// A reason why a [`Summary`] may be unreliable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Warning {
-    /// Too few samples for an interval of the wanted confidence.
+    /// There are too few samples for an interval with this confidence.
     FewSamples,
     /// The interval of the median is wider than a tenth of the median.
     WideInterval,
     /// More than a tenth of the samples are above one and a half times the median.
     Outliers,
-    /// The medians of the first and the second half differ by more than a tenth: the machine changed meanwhile.
+    /// The medians of the first and the second half differ by more than a tenth: the machine changed during the measurement.
     Drift,
 }
 
 impl Summary {
-    /// The summary of samples in order of measurement; nothing if there are none.
+    /// The summary of samples in order of measurement. `None` if there are no samples.
     pub fn of(samples: &[f64]) -> Option<Summary> {
         let sorted = sorted(samples);
         let (&min, &max) = (sorted.first()?, sorted.last()?);
@@ -67,28 +67,28 @@ impl Summary {
     }
 }
 
-/// The median of samples; not-a-number if there are none.
+/// The median of samples. NaN if there are no samples.
 pub fn median(samples: &[f64]) -> f64 {
     quantile(samples, 0.5)
 }
 
-/// The value below which a share `q` in `0..=1` of the samples lies, with linear interpolation between neighbours;
-/// not-a-number if there are none.
+/// The `q`-quantile of the samples, `q` in `0..=1`, with linear interpolation between neighbours. NaN if there are no samples.
 pub fn quantile(samples: &[f64], q: f64) -> f64 {
     quantile_of_sorted(&sorted(samples), q)
 }
 
-/// An interval that holds the true median with probability at least `confidence`; nothing if the samples are too few for that.
+/// An interval that contains the true median with probability at least `confidence`. `None` if there are too few samples for
+/// that.
 pub fn median_interval(samples: &[f64], confidence: f64) -> Option<(f64, f64)> {
     let sorted = sorted(samples);
     median_ranks(sorted.len(), confidence).map(|(low, high)| (sorted[low], sorted[high]))
 }
 
-/// Zero-based ranks of the sorted samples between which the true median lies with probability at least `confidence`;
-/// nothing if even the whole range is not that sure.
+/// Zero-based ranks of the sorted samples that enclose the true median with probability at least `confidence`. `None` if even
+/// the whole range is not enough.
 ///
-/// The number of samples below the true median is binomial with probability one half, so the interval from the
-/// `k`-th smallest to the `k`-th largest misses it with probability `2 · P(X < k)`.
+/// The number of samples below the true median is binomial with probability one half. So the interval from the `k`-th smallest
+/// to the `k`-th largest sample misses the median with probability `2 · P(X < k)`.
 fn median_ranks(count: usize, confidence: f64) -> Option<(usize, usize)> {
     let n = count as f64;
     let mut log_probability = -n * std::f64::consts::LN_2;
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn ranks_are_those_of_the_sign_test() {
-        // Tabulated, for example, in Conover, "Practical Nonparametric Statistics".
+        // The values are tabulated, for example, in Conover, "Practical Nonparametric Statistics".
         assert_eq!(median_ranks(5, 0.95), None);
         assert_eq!(median_ranks(6, 0.95), Some((0, 5)));
         assert_eq!(median_ranks(10, 0.95), Some((1, 8)));

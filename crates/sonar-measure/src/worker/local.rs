@@ -1,5 +1,5 @@
-//! The measurer that does the work: compiles, checks and times candidates in this process. A candidate that crashes or
-//! hangs takes the process with it, so searches use it through a [worker](super::WorkerMeasurer).
+//! The measurer that does the work: it compiles, checks and times candidates in this process. A candidate that crashes or hangs
+//! stops the whole process, so searches use it through a [worker](super::WorkerMeasurer).
 
 use crate::error::MeasureError;
 use crate::timing::job::{Cache, Cause, Job, Measurer, Outcome};
@@ -12,57 +12,57 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// The target of reference programs: one that every x86-64 machine of interest has. Elsewhere it is the machine itself.
+/// The target of reference programs: one that all relevant x86-64 machines support. On other machines, it is the native target.
 const REFERENCE_TARGET: &str = "x86-64-v2";
-/// Elements of all remembered arguments together, beyond which they are forgotten.
+/// Most elements of all cached arguments. Beyond this, the cache is cleared.
 const REMEMBERED_ELEMENTS: usize = 64 << 20;
-/// What is read before a cold call, as a multiple of the caches of one core.
+/// Amount of data read before a cold call, as a multiple of the caches of one core.
 const EVICTION: usize = 3;
-/// Cold calls that make one sample, at most: the eviction takes longer than most kernels.
+/// Most cold calls in one sample, because eviction takes longer than most kernels.
 const COLD_CALLS: usize = 2;
 
 /// Measures in this process.
 #[derive(Debug, Default)]
 pub struct LocalMeasurer {
-    /// Arguments and right results of tasks, by task and seed.
+    /// Arguments and correct results of tasks, by task and seed.
     known: HashMap<(String, u64), Known>,
-    /// Time that candidates ran.
+    /// Total time that candidates ran.
     running: Duration,
 }
 
-/// The bits of an element of an output that no call has written: those of one of the numbers that are none, which no
-/// computation gives.
+/// The initial bits of an output element, to detect elements that no call has written. They are a NaN payload no kernel
+/// produces.
 const UNWRITTEN: u32 = 0x7fc5_e5e5;
 
-/// The inputs of a task, and the outputs that belong to them.
+/// The inputs of a task, and the correct outputs for them.
 #[derive(Debug)]
 struct Known {
     inputs: Vec<Vec<f32>>,
     outputs: Vec<Tensor>,
 }
 
-/// A candidate with its arguments, ready to be called.
+/// A candidate with its arguments, ready to run.
 struct Candidate {
     kernel: CompiledKernel,
     arguments: Vec<Argument>,
     cache: Cache,
-    /// Time that it ran.
+    /// Total time that it ran.
     running: Duration,
 }
 
-/// A buffer that is passed to a candidate.
+/// A buffer argument of a candidate.
 struct Argument {
     kind: BufferKind,
     data: Guarded,
 }
 
 impl LocalMeasurer {
-    /// How long candidates ran, in all.
+    /// Total time that candidates ran.
     pub fn running(&self) -> Duration {
         self.running
     }
 
-    /// Compiles a candidate, calls it once, and checks what it computes.
+    /// Compiles a candidate, calls it once, and checks its output.
     fn prepare(&mut self, job: &Job) -> Result<Candidate, Cause> {
         let known = self.known(job)?;
         let target = Target::parse(&job.target).map_err(illegal)?;
@@ -80,7 +80,7 @@ impl LocalMeasurer {
             return Err(Cause::Illegal(format!("{} outputs instead of {}", results.len(), known.outputs.len())));
         }
         for (mut result, expected) in results.into_iter().zip(&known.outputs) {
-            // A program may leave parts of its output to others: there, both are as they were.
+            // A program may leave parts of its output to other programs. Those parts are unchanged in both outputs.
             let mut expected = expected.clone();
             for (found, right) in result.data.iter_mut().zip(&mut expected.data) {
                 if found.to_bits() == UNWRITTEN && right.to_bits() == UNWRITTEN {
@@ -147,7 +147,7 @@ impl Measurer for LocalMeasurer {
 }
 
 impl Known {
-    /// Random inputs, and what the unscheduled program makes of them.
+    /// Random inputs, and the results of the unscheduled program.
     ///
     /// Inputs have both signs, unless the function is undefined for negative numbers.
     fn compute(reference: &Program, seed: u64) -> Result<Known, Cause> {
@@ -173,8 +173,8 @@ impl Known {
 }
 
 impl Candidate {
-    /// Compiles a program and fills its packed weights. Outputs are [`UNWRITTEN`] before the first call, so that an element is
-    /// noticed which is not written but should be.
+    /// Compiles a program and fills its packed weights. Outputs are [`UNWRITTEN`] before the first call, so missing writes are
+    /// detected.
     fn compile(program: &Program, target: &Target, threads: usize, inputs: &[Vec<f32>]) -> Result<Candidate, Cause> {
         let kernel = CompiledKernel::compile_threaded(program, target, threads).map_err(illegal)?;
         let mut inputs = inputs.iter();
@@ -198,7 +198,7 @@ impl Candidate {
         Ok(candidate)
     }
 
-    /// Makes `n` calls and returns the time that they take together.
+    /// Makes `n` calls and returns their total time.
     fn call(&mut self, n: usize) -> Result<Duration, CodegenError> {
         let mut slices: Vec<&mut [f32]> = self.arguments.iter_mut().map(|argument| argument.data.as_mut_slice()).collect();
         let start = Instant::now();
@@ -210,8 +210,8 @@ impl Candidate {
         Ok(elapsed)
     }
 
-    /// The nanoseconds of `n` calls, after one call that succeeded: only the arguments can be wrong, and they were not. Of cold
-    /// calls only a few are made, and the time of the others is inferred.
+    /// The nanoseconds of `n` calls, after one call that succeeded. A call only fails for wrong arguments, and they were
+    /// accepted before. Only a few cold calls are made, and the time of the others is extrapolated.
     fn time(&mut self, n: usize) -> f64 {
         let nanoseconds = |time: Result<Duration, CodegenError>| time.map_or(f64::INFINITY, |time| time.as_nanos() as f64);
         match self.cache {
@@ -233,13 +233,13 @@ impl Candidate {
     }
 }
 
-/// Bytes to read so that nothing else is left in the caches of one core.
+/// Number of bytes to read to evict everything else from the caches of one core.
 fn eviction() -> usize {
     static BYTES: OnceLock<usize> = OnceLock::new();
     *BYTES.get_or_init(|| {
         let caches = sonar_codegen::machine::data_caches();
         let usual = &Machine::usual(8).caches;
-        // The first two levels are those of one core.
+        // The first two levels are private to a core.
         let own = caches.get(1).or(caches.first()).or(usual.get(1)).copied();
         EVICTION * own.unwrap_or_default()
     })
@@ -252,7 +252,7 @@ fn random_inputs(program: &Program, seed: u64, low: f32) -> Vec<Vec<f32>> {
     inputs.map(|buffer| (0..buffer.len).map(|_| low + (1.0 - low) * unit_number(&mut state)).collect()).collect()
 }
 
-/// The next of a sequence of numbers in `0..1` (SplitMix64; Steele, Lea, Flood, 2014).
+/// The next number of a sequence in `0..1` (SplitMix64; Steele, Lea, Flood, 2014).
 fn unit_number(state: &mut u64) -> f32 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;

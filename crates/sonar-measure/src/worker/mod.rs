@@ -3,9 +3,9 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `local` | does the work in this process |
-//! | `protocol` | what a worker process is asked and what it answers |
-//! | `serve` | the worker's side: answers with what `local` measures |
-//! | `process` | the other side: starts workers, asks them, and outlives them |
+//! | `protocol` | the requests to a worker process and its replies |
+//! | `serve` | the worker's side: answers requests with measurements of `local` |
+//! | `process` | the other side: starts workers, sends requests, and survives their crashes |
 
 mod local;
 mod process;

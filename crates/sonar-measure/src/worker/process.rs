@@ -1,6 +1,7 @@
-//! A measurer that lets another process do the work, and outlives it.
+//! A measurer that works in another process and survives its crashes.
 //!
-//! While one worker measures, another one stands by, started and idle: after a crash the next job does not wait for a process.
+//! While one worker measures, a spare one is already started and idle. After a crash, the next job does not wait for a new
+//! process.
 
 use super::protocol::{PROTOCOL, Reply, Request};
 use crate::error::MeasureError;
@@ -13,43 +14,45 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Bytes that a worker may use, unless told otherwise.
+/// Default memory limit of a worker, in bytes.
 pub const MEMORY: u64 = 8 << 30;
-/// How long a job may take beside running its candidate.
+/// Time limit of a job, not counting the run time of its candidate.
 const PREPARATION: Duration = Duration::from_secs(5);
-/// Calls of the incumbent that a candidate may take, in time: those that are timed are dropped much earlier.
+/// The run time limit of a candidate, as a multiple of the incumbent's time. Candidates that are timed are dropped much
+/// earlier.
 const PATIENCE: f64 = 1000.0;
-/// Numbers of signals.
+/// Signal numbers.
 const ILLEGAL_INSTRUCTION: i32 = 4;
 const BUS_ERROR: i32 = 7;
 const SEGMENTATION_FAULT: i32 = 11;
 
-/// How to start a worker, and how long to wait for it.
+/// How to start a worker, and its limits.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
     /// The executable.
     pub program: PathBuf,
-    /// What makes the executable call [`serve`](crate::worker::serve).
+    /// The arguments with which the executable calls [`serve`](crate::worker::serve).
     pub arguments: Vec<String>,
-    /// Whether the worker stays on one processor; only for kernels that use one thread.
+    /// Whether to pin the worker to one processor. Only for kernels with one thread.
     pub pin: bool,
-    /// How long one job may take, from compilation to the last sample. If the time of the incumbent is known, it is less.
+    /// Time limit of one job, from compilation to the last sample. It is shorter if the time of the incumbent is known.
     pub time_limit: Duration,
-    /// Bytes of memory that a worker may use.
+    /// Memory limit of a worker in bytes.
     pub memory: u64,
 }
 
-/// Measures in a worker process. A job that kills the worker or reaches the time limit fails alone: the next job gets a new worker.
+/// Measures in a worker process. If a job kills the worker or reaches the time limit, only this job fails: the next job gets a
+/// new worker.
 #[derive(Debug)]
 pub struct WorkerMeasurer {
     options: WorkerOptions,
     worker: Option<Worker>,
-    /// A worker that is being started, or waits.
+    /// A worker that is starting or idle.
     spare: Option<JoinHandle<Result<Worker, MeasureError>>>,
     overheads: Overheads,
 }
 
-/// What trials cost beside the candidate's own running time, shared with the [`WorkerMeasurer`] that they come from.
+/// The overhead of trials, without the candidate's run time. Shared with the [`WorkerMeasurer`].
 #[derive(Clone, Debug, Default)]
 pub struct Overheads(Arc<Mutex<Vec<f64>>>);
 
@@ -61,7 +64,7 @@ struct Worker {
     complaints: Option<JoinHandle<String>>,
 }
 
-/// What became of a request.
+/// The result of a request.
 enum Answer {
     Reply(Reply),
     Unreadable(String),
@@ -70,7 +73,7 @@ enum Answer {
 }
 
 impl Overheads {
-    /// Seconds, of each trial that succeeded, in order.
+    /// Overhead in seconds of each successful trial, in order.
     pub fn seconds(&self) -> Vec<f64> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -81,8 +84,8 @@ impl Overheads {
 }
 
 impl WorkerOptions {
-    /// A worker that is this same executable with the argument `worker`, for kernels on some threads. A kernel of one thread is
-    /// timed on one processor, by every command alike: times of both kinds would not be comparable.
+    /// This executable as a worker with the argument `worker`, for kernels with a number of threads. Every command pins kernels
+    /// with one thread to one processor, because pinned and unpinned times are not comparable.
     pub fn current_executable(threads: usize) -> std::io::Result<WorkerOptions> {
         Ok(WorkerOptions {
             program: std::env::current_exe()?,
@@ -95,17 +98,17 @@ impl WorkerOptions {
 }
 
 impl WorkerMeasurer {
-    /// A measurer whose worker starts with the first job.
+    /// A measurer. Its worker starts with the first job.
     pub fn new(options: WorkerOptions) -> Self {
         WorkerMeasurer { options, worker: None, spare: None, overheads: Overheads::default() }
     }
 
-    /// Process id of the worker, while there is one.
+    /// Process id of the current worker.
     pub fn worker_id(&self) -> Option<u32> {
         self.worker.as_ref().map(|worker| worker.child.id())
     }
 
-    /// What the trials of this measurer cost, those to come included.
+    /// The overheads of the trials of this measurer, including future ones.
     pub fn overheads(&self) -> Overheads {
         self.overheads.clone()
     }
@@ -123,7 +126,7 @@ impl WorkerMeasurer {
         Ok(answer)
     }
 
-    /// The spare worker, or a new one if there is none; another one is started behind it.
+    /// The spare worker, or a new one if there is none. Then starts another spare worker.
     fn next_worker(&mut self) -> Result<Worker, MeasureError> {
         let spare = self.spare.take().and_then(|spare| spare.join().ok());
         let worker = spare.unwrap_or_else(|| start(&self.options))?;
@@ -132,7 +135,7 @@ impl WorkerMeasurer {
         Ok(worker)
     }
 
-    /// The outcomes of a request with the seconds that candidates ran; or why all of its jobs fail.
+    /// The outcomes of a request with the run time of the candidates in seconds, or the reason why all jobs fail.
     fn outcomes(&mut self, request: &Request, jobs: &[Job]) -> Result<Result<(Vec<Outcome>, f64), Cause>, MeasureError> {
         let limit = jobs.iter().map(|job| self.limit(job)).sum();
         match self.ask(request, limit)? {
@@ -144,7 +147,7 @@ impl WorkerMeasurer {
         }
     }
 
-    /// How long a job may take.
+    /// Time limit of a job.
     fn limit(&self, job: &Job) -> Duration {
         let Some(incumbent) = job.incumbent else { return self.options.time_limit };
         let running = Duration::try_from_secs_f64(PATIENCE * incumbent * 1e-9 + 2.0 * job.budget.seconds);
@@ -152,7 +155,7 @@ impl WorkerMeasurer {
     }
 }
 
-/// Starts a worker, and makes sure that it speaks the protocol.
+/// Starts a worker and checks that it supports the protocol.
 fn start(options: &WorkerOptions) -> Result<Worker, MeasureError> {
     let mut worker = Worker::spawn(options).map_err(|source| MeasureError::Spawn { path: options.program.clone(), source })?;
     match worker.ask(&Request::Start { pin: options.pin, memory: options.memory }, options.time_limit)? {
@@ -187,7 +190,7 @@ impl Measurer for WorkerMeasurer {
     fn compare(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, MeasureError> {
         match self.outcomes(&Request::Compare(jobs.to_vec()), jobs)? {
             Ok((outcomes, _)) => Ok(outcomes),
-            // One of them is to blame: alone, each answers for itself.
+            // One job has caused the failure. Run alone, each job gets its own outcome.
             Err(_) => jobs.iter().map(|job| self.measure(&Job { incumbent: None, ..job.clone() })).collect(),
         }
     }
@@ -197,7 +200,7 @@ impl Worker {
     fn spawn(options: &WorkerOptions) -> std::io::Result<Worker> {
         let mut command = Command::new(&options.program);
         command.args(&options.arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // An interrupt from the terminal is for the parent, which ends the worker: it must not look like a crash.
+        // An interrupt from the terminal is meant for the parent, which stops the worker. It must not look like a crash.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn()?;
@@ -215,7 +218,7 @@ impl Worker {
         let complaints = child.stderr.take().map(|mut stderr| {
             std::thread::spawn(move || {
                 let mut bytes = Vec::new();
-                // What was read until a failure is all that there is to say.
+                // If reading fails, the text read so far is used.
                 let _ = stderr.read_to_end(&mut bytes);
                 String::from_utf8_lossy(&bytes).into_owned()
             })
@@ -237,7 +240,7 @@ impl Worker {
         })
     }
 
-    /// Waits for a worker that has closed its output, and says how it ended.
+    /// Waits for a worker that has closed its output. Returns how it ended.
     fn end(&mut self) -> Cause {
         let status = self.child.wait();
         let complaints = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
@@ -247,14 +250,14 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // All of them fail only if the worker is gone already.
+        // These calls fail only if the worker has already ended.
         sonar_codegen::end_group(self.child.id());
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Why a process ended, from how it did and what it said. The texts are those of Rust's runtime.
+/// Why a process ended, from its exit status and its error output. The texts are those of Rust's runtime.
 fn cause_of_death(status: ExitStatus, complaints: &str) -> Cause {
     #[cfg(unix)]
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);

@@ -1,38 +1,38 @@
 //! The protocol of a worker process.
 //!
-//! A worker reads a [`Request`] a line and answers each with a [`Reply`] a line, both in JSON.
+//! A worker reads one [`Request`] per line and answers each with one [`Reply`] per line, both in JSON.
 
 use crate::timing::job::{Job, Outcome};
 use serde::{Deserialize, Serialize};
 
-/// Version of the protocol; both sides must have the same.
+/// Version of the protocol. Both sides must use the same.
 pub const PROTOCOL: u32 = 3;
 
-/// What a worker is asked.
+/// A request to a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Says which version of the protocol the worker speaks. The first request.
+    /// The first request. Asks for the worker's protocol version.
     Start {
-        /// Whether to stay on one processor.
+        /// Whether to pin the worker to one processor.
         pin: bool,
-        /// Bytes of memory that the worker may use.
+        /// Memory limit of the worker in bytes.
         memory: u64,
     },
-    /// As [`Measurer::measure`].
+    /// See [`Measurer::measure`].
     Measure(Box<Job>),
-    /// As [`Measurer::compare`].
+    /// See [`Measurer::compare`].
     Compare(Vec<Job>),
 }
 
-/// What a worker answers.
+/// A reply of a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// To [`Request::Start`]: the version of the protocol.
+    /// Reply to [`Request::Start`]: the version of the protocol.
     Ready(u32),
-    /// To all others: one outcome for each job, and the seconds that candidates ran.
+    /// Reply to all other requests: one outcome per job, and the run time of the candidates in seconds.
     Outcomes(Vec<Outcome>, f64),
-    /// The request cannot be read, or the measuring itself fails; holds why.
+    /// The request cannot be read, or measuring failed; the text is the reason.
     Refused(String),
 }

@@ -1,6 +1,6 @@
-//! The worker's side of the protocol: it measures what it is asked for.
+//! The worker's side of the protocol: it measures candidates on request.
 //!
-//! A worker may die or hang at any time: this is what it is for. [`WorkerMeasurer`](super::WorkerMeasurer) is the other side.
+//! A worker isolates crashes, so it may die or hang at any time. [`WorkerMeasurer`](super::WorkerMeasurer) is the other side.
 
 use super::local::LocalMeasurer;
 use super::protocol::{PROTOCOL, Reply, Request};
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-/// How long a worker may still be busy after its input ended.
+/// How long a worker may continue after its input has ended.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Answers requests until the input ends.
 ///
-/// If the input ends while a request is being worked on, which happens when the process on the other side dies, this process is ended
-/// too after a short time, so that no worker is left behind in an endless loop.
+/// The input also ends if the process on the other side dies. If a request is in progress then, this process ends after a short
+/// time, so that no worker stays behind in an endless loop.
 pub fn serve(input: impl Read + Send + 'static, mut output: impl Write) -> std::io::Result<()> {
     let (sender, requests) = mpsc::channel();
     let ended = Arc::new(AtomicBool::new(false));
