@@ -1,4 +1,4 @@
-//! What can go wrong: in lowering, and in replaying a schedule.
+//! Errors of lowering, and of replaying a schedule.
 
 use sonar_ir::NodeId;
 use thiserror::Error;
@@ -9,7 +9,7 @@ pub enum LowerError {
     /// The batch is still symbolic; [`sonar_ir::Graph::specialise`] binds it.
     #[error("the shape of {0} is not fixed: specialise the graph first")]
     NotSpecialised(NodeId),
-    /// A tensor without elements.
+    /// A tensor has no elements.
     #[error("{0} has no elements")]
     Empty(NodeId),
 }
@@ -17,15 +17,15 @@ pub enum LowerError {
 /// Why a schedule step cannot be applied to a program.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ScheduleError {
-    /// No loop of this name.
+    /// There is no loop with this name.
     #[error("there is no loop `{0}`")]
     NoLoop(String),
-    /// No buffer of this name, or of the wrong kind for the step.
+    /// There is no buffer with this name, or it has the wrong kind for the step.
     #[error("there is no {wanted} `{name}`")]
     NoBuffer {
         /// The name in the step.
         name: String,
-        /// What the step needs.
+        /// The kind that the step needs.
         wanted: &'static str,
     },
     /// A split by zero or by more than the loop's extent.
@@ -57,7 +57,7 @@ pub enum ScheduleError {
     /// A parallel loop must be the only statement of the body.
     #[error("`{0}` is not the outermost loop of the whole body")]
     NotOutermost(String),
-    /// Iterations write the same element, or share a temporary.
+    /// Iterations write the same element or share a temporary.
     #[error("iterations of `{name}` depend on each other through `{buffer}`")]
     Dependent {
         /// The loop.
@@ -72,7 +72,7 @@ pub enum ScheduleError {
         step: &'static str,
         /// Its loop or buffer.
         name: String,
-        /// What is in the way.
+        /// The reason.
         reason: String,
     },
     /// The nest cannot become a tile program.
@@ -82,7 +82,7 @@ pub enum ScheduleError {
         step: &'static str,
         /// The name that the tile program would have.
         name: String,
-        /// What is in the way.
+        /// The reason.
         refusal: TileRefusal,
     },
 }
@@ -90,21 +90,21 @@ pub enum ScheduleError {
 /// Why a nest cannot become a tile program.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TileRefusal {
-    /// The nest computes what no tile program can.
+    /// No tile program can compute the nest.
     #[error("{0}")]
     Nest(String),
-    /// Too many buffers are read and written.
+    /// The nest reads and writes too many buffers.
     #[error("it needs {needed} pointers of {available}")]
     Pointers {
-        /// Pointers of the tile program.
+        /// Pointers that the tile program needs.
         needed: usize,
-        /// Pointers that a tile program may have.
+        /// Maximum number of pointers of a tile program.
         available: usize,
     },
-    /// Too many loops are nested in it.
+    /// Its loops are nested too deeply.
     #[error("its loops nest too deep")]
     Depth,
-    /// An address is too far away.
+    /// An address offset is too large.
     #[error("an offset does not fit an instruction")]
     Offset,
     /// It would need more vector registers than there are.
@@ -114,7 +114,7 @@ pub enum TileRefusal {
         mr: usize,
         /// Vectors in a row.
         nv: usize,
-        /// Registers live at once.
+        /// Registers that are live at the same time.
         needed: usize,
         /// Registers of the target.
         available: usize,

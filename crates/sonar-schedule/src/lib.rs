@@ -2,15 +2,15 @@
 //!
 //! | folder | what it does |
 //! |---|---|
-//! | `lowering` | which nodes of a graph share a kernel, where values lie, and each kernel as an unscheduled loop program; equal ones are one [`Task`] |
+//! | `lowering` | which nodes share a kernel, memory layouts, and each kernel as an unscheduled program; equal programs are one [`Task`] |
 //! | [`primitives`] | the steps of schedules, and [`apply`], which replays them |
-//! | `microkernels` | an inner nest to a tile program: what `tensorize` and `tensorize_across` put in its place |
-//! | `spaces` | what can be decided about a schedule, the schedules worth trying for a task, and an estimate of each |
-//! | `memory` | scheduled kernels and where in memory tensors live |
-//! | `footprints` | how much each loop computes, and how much memory it touches |
-//! | `loops` | building loop programs, and visiting every part of them |
+//! | `microkernels` | makes tile programs of inner nests, for `tensorize` and `tensorize_across` |
+//! | `spaces` | the knobs of schedules, the schedules worth trying for a task, and a time estimate of each |
+//! | `memory` | scheduled kernels and the memory of their tensors |
+//! | `footprints` | operations and memory footprint of each loop |
+//! | `loops` | builds loop programs, and visits all their parts |
 //!
-//! Nothing here knows machine code or time: a target is its number of vector lanes.
+//! This crate does not depend on machine code or on a clock. A target is described by its number of vector lanes.
 //!
 //! ```
 //! use sonar_ir::{Graph, Init, Op, TensorType};

@@ -1,4 +1,4 @@
-//! Sets of small numbers, a bit for each.
+//! Sets of small numbers, one bit each.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ impl Bits {
         Bits { words: vec![0; limit.div_ceil(64)], limit }
     }
 
-    /// Adds `count` numbers from `first` on, as far as they are below the limit.
+    /// Adds `count` numbers starting at `first`, if they are below the limit.
     pub(crate) fn set(&mut self, first: usize, count: usize) {
         for number in first..(first + count).min(self.limit) {
             self.words[number / 64] |= 1 << (number % 64);
@@ -26,7 +26,7 @@ impl Bits {
         self.words.iter_mut().zip(&other.words).for_each(|(word, other)| *word |= other);
     }
 
-    /// `S` → `S ∪ (S + stride) ∪ … ∪ (S + (count − 1)·stride)`, as far as sums are below the limit.
+    /// `S` → `S ∪ (S + stride) ∪ … ∪ (S + (count − 1)·stride)`. Sums above the limit are left out.
     pub(crate) fn repeat(&mut self, stride: usize, count: usize) {
         let mut copies = 1;
         while copies < count {
@@ -39,7 +39,7 @@ impl Bits {
     /// `S` → `S ∪ (S + by)`.
     fn unite_shifted(&mut self, by: usize) {
         let (words, bits) = (by / 64, by % 64);
-        // From the last word down, so that what is read has not changed yet.
+        // From the last word down, so that words are read before they change.
         for i in (words..self.words.len()).rev() {
             let mut shifted = self.words[i - words] << bits;
             if bits > 0 && i > words {

@@ -1,26 +1,25 @@
-//! How much a program computes.
+//! Operation counts of programs.
 
 use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::{Bound, Expr, Program, Stmt, TileId, Var};
 use sonar_ir::tile::{Inst, TileStmt};
 
-/// Floating-point operations that one run of a scheduled program executes, those of its tiles included, in which all lanes of
-/// a vector count.
+/// Floating-point operations that one run of a scheduled program executes, including its tiles. All lanes of a vector count.
 ///
-/// They may be more than the task asks for, where rows are padded to whole vectors; and less, where an algorithm needs less, as
-/// Winograd's does.
+/// There may be more than the task has, because rows are padded to whole vectors. There may be fewer, because an algorithm such
+/// as Winograd's needs fewer.
 pub fn executed_flops(program: &Program) -> u64 {
     let calls = program.tiles.map(|(_, tile)| tile_flops(&tile.body, tile.lanes as u64));
     flops(&program.body, &calls, &mut Vec::new()).round() as u64
 }
 
-/// Floating-point operations of some statements without calls; a guarded value counts as always there.
+/// Floating-point operations of some statements without calls. A guarded value counts fully.
 pub(crate) fn of(stmts: &[Stmt]) -> u64 {
     flops(stmts, &EntityVec::new(), &mut Vec::new()).round() as u64
 }
 
-/// The share of iterations of loops with these extents for which a bound holds, if each value of its expression between
-/// the least and the largest occurs as often as another.
+/// The share of the iterations of loops with these extents for which a bound holds. It assumes that all values of the
+/// expression between the smallest and the largest are equally frequent.
 pub(crate) fn share(bound: &Bound, extent: impl Fn(Var) -> usize) -> f64 {
     let (mut least, mut most) = (bound.expr.offset, bound.expr.offset);
     for &(var, coefficient) in &bound.expr.terms {
@@ -32,8 +31,8 @@ pub(crate) fn share(bound: &Bound, extent: impl Fn(Var) -> usize) -> f64 {
     inside.max(0) as f64 / (most + 1 - least) as f64
 }
 
-/// Floating-point operations of statements inside of loops with these extents, where each call of a tile has as many as `calls`
-/// says.
+/// Floating-point operations of statements inside of loops with these extents. `calls` gives the operations of one call of each
+/// tile.
 pub(crate) fn flops(stmts: &[Stmt], calls: &EntityVec<TileId, u64>, loops: &mut Vec<(Var, usize)>) -> f64 {
     let flops = stmts.iter().map(|stmt| match stmt {
         Stmt::For { var, extent, body, .. } => {
@@ -100,7 +99,7 @@ mod tests {
         let tasks = tasks(&graph).expect("it can be lowered");
         let programs = tasks.tasks.iter().map(|task| default_program(task, &Options::new(16)).1).collect();
         let plan = plan(&tasks, programs);
-        // Thirty-two columns are whole vectors: nothing is executed in vain.
+        // Thirty-two columns are whole vectors, so no lane is wasted.
         assert_eq!(executed_flops(&plan.kernels[KernelId(0)]), 2 * 8 * 64 * 32);
         assert!(!plan.kernels[KernelId(0)].tiles.is_empty());
         assert_eq!(executed_flops(&tasks.tasks[TaskId(0)].program), tasks.tasks[TaskId(0)].flops);

@@ -1,9 +1,9 @@
-//! What one iteration of each loop of a program computes and touches.
+//! The operations and the memory footprint of one iteration of each loop of a program.
 //!
-//! Addresses are affine, so the elements that one iteration of a loop touches are known: variables of loops around it stand still,
-//! those of loops inside of it, and of the loops of tiles, run. They are counted exactly, each once, however often they are
-//! touched; but an element from which a guard keeps the iteration away counts if the buffer has it, and of sets that are spread over
-//! more than [`MAX_CELLS`] everything between the first and the last element counts.
+//! Addresses are affine, so the elements that one iteration of a loop touches are known: variables of outer loops are fixed,
+//! variables of inner loops and of the loops of tiles take all their values. Each element is counted exactly once, however
+//! often it is touched. There are two exceptions. An element that a guard skips counts if the buffer contains it. If a set is
+//! spread over more than [`MAX_CELLS`], everything between its first and its last element counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -16,27 +16,27 @@ use crate::footprints::bitset::Bits;
 use crate::footprints::flops;
 use crate::loops::visit;
 
-/// Cells of a set of elements, at most.
+/// Most cells of a set of elements.
 const MAX_CELLS: i64 = 1 << 28;
-/// The number of a tile as a whole: loops of tiles have larger ones, loops of programs smaller ones.
+/// The number of a tile as a whole. Loops of tiles have larger numbers, loops of programs smaller ones.
 const TILES: usize = 1 << 32;
-/// The number of loops of reductions, which are inside of all others.
+/// The number of the loops of reductions, which are inside of all other loops.
 const INNERMOST: usize = usize::MAX;
 
 /// A loop, or a tile as a whole.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LoopCost {
-    /// How often its body runs in one run of the program; a guarded statement counts by its share of the iterations around it. What
-    /// belongs to the setup runs never: it is done with before.
+    /// How often its body runs in one run of the program. A guarded statement counts with the share of the iterations that its
+    /// guard accepts. Loops of the setup have 0 runs, because the setup runs before.
     pub runs: f64,
-    /// Floating-point operations of one iteration, or one call of a tile, on average; all lanes of a vector count.
+    /// Floating-point operations of one iteration, or of one call of a tile, on average. All lanes of a vector count.
     pub flops: f64,
-    /// Distinct bytes that one iteration in the middle of the loops touches, or for a tile its first call.
+    /// Distinct bytes that one iteration in the middle of the loops touches. For a tile: that its first call touches.
     pub bytes: u64,
 }
 
-/// The loops of the setup, those of the body, and then each tile with its loops: in the order of their lines in the text, as
-/// [`Program::annotated`] takes comments.
+/// The loops of the setup, then those of the body, then each tile with its loops. This is the order of their lines in the text,
+/// in which [`Program::annotated`] takes comments.
 ///
 /// ```
 /// use sonar_ir::{Graph, Init, Op, TensorType};
@@ -69,7 +69,7 @@ pub fn loop_costs(program: &Program) -> Vec<LoopCost> {
     costs
 }
 
-/// Elements that a statement touches: `width` of them from `start` on, and from there wherever steps lead.
+/// The elements that a statement touches: `width` elements from `start` on, and all positions that the steps reach from there.
 #[derive(Clone)]
 struct Touch {
     buffer: BufId,
@@ -81,13 +81,13 @@ struct Touch {
 /// How far one iteration of a loop moves an address.
 #[derive(Clone, Copy)]
 struct Step {
-    /// The number of the loop: loops inside of it have larger ones.
+    /// The number of the loop. Loops inside of it have larger numbers.
     number: usize,
     stride: i64,
     extent: i64,
 }
 
-/// A loop with what was found below it.
+/// A loop and the touches inside of it.
 struct Found {
     number: usize,
     runs: f64,
@@ -105,7 +105,7 @@ impl Found {
 /// Collects the loops of a program.
 struct Walk<'a> {
     program: &'a Program,
-    /// Operations of a call of each tile.
+    /// Operations of one call of each tile.
     flops: EntityVec<TileId, u64>,
     loops: Vec<(Var, usize)>,
     numbers: Vec<usize>,
@@ -131,7 +131,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Statements that run so often.
+    /// Visits statements that run `runs` times.
     fn block(&mut self, stmts: &[Stmt], runs: f64) {
         for stmt in stmts {
             match stmt {
@@ -186,7 +186,7 @@ impl<'a> Walk<'a> {
         self.touches.append(&mut touches);
     }
 
-    /// The element of an access inside of the loops so far, and of some of a reduction.
+    /// The element of an access inside of the current loops, and of some loops of a reduction.
     fn touch(&self, access: &Access, reduced: &[(Var, usize)]) -> Touch {
         let outer = self.loops.iter().copied().zip(self.numbers.iter().copied());
         let loops = outer.chain(reduced.iter().map(|&reduced| (reduced, INNERMOST)));
@@ -195,7 +195,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Collects the loops of a tile whose pointers begin somewhere.
+/// Collects the loops of a tile, given the start of each pointer.
 struct TileWalk<'a> {
     tile: &'a Tile,
     pointers: EntityVec<Ptr, Touch>,
@@ -241,13 +241,13 @@ impl<'a> TileWalk<'a> {
         self.found[index].touches.end = self.touches.len();
         for (pointer, stride) in self.pointers.iter_mut().zip(moved) {
             pointer.steps.pop();
-            // One iteration moved it already.
+            // One iteration has already moved it.
             pointer.start += stride * (i64::from(trips) - 1);
         }
     }
 }
 
-/// How far some statements of a tile move a pointer.
+/// How far statements of a tile move a pointer.
 fn moved(body: &[TileStmt], pointer: Ptr) -> i64 {
     let each = body.iter().map(|stmt| match stmt {
         TileStmt::Advance { ptr, by } if *ptr == pointer => i64::from(*by),
@@ -257,7 +257,7 @@ fn moved(body: &[TileStmt], pointer: Ptr) -> i64 {
     each.sum()
 }
 
-/// How many elements an instruction touches.
+/// Number of elements that an instruction touches.
 fn width(inst: &Inst, tile: &Tile) -> i64 {
     match inst {
         Inst::Load { masked: true, .. } | Inst::Store { masked: true, .. } => tile.tail as i64,
@@ -266,10 +266,10 @@ fn width(inst: &Inst, tile: &Tile) -> i64 {
     }
 }
 
-/// Strides with extents, and the first elements and widths of what is moved by them.
+/// For each list of strides with extents: the first elements and widths that move with them.
 type Runs = BTreeMap<Vec<(i64, i64)>, BTreeSet<(i64, i64)>>;
 
-/// How many elements are touched when loops with a number above `fixed` run and the others are in the middle.
+/// Number of elements that are touched if loops with a number above `fixed` run and the other loops are in the middle.
 fn distinct(touches: &[Touch], fixed: usize, buffers: &EntityVec<BufId, Buffer>) -> u64 {
     let mut by_buffer: BTreeMap<BufId, Runs> = BTreeMap::new();
     for touch in touches {
@@ -279,7 +279,7 @@ fn distinct(touches: &[Touch], fixed: usize, buffers: &EntityVec<BufId, Buffer>)
             if step.number <= fixed {
                 start += step.stride * (step.extent / 2);
             } else {
-                // Backwards from the last is forwards from the first.
+                // A negative stride runs backwards from the last element, which is the same as forwards from the first.
                 start += step.stride.min(0) * (step.extent - 1);
                 moving.push((step.stride.abs(), step.extent));
             }
@@ -291,13 +291,13 @@ fn distinct(touches: &[Touch], fixed: usize, buffers: &EntityVec<BufId, Buffer>)
     by_buffer.iter().map(|(&buffer, runs)| elements(runs, len(buffer))).sum()
 }
 
-/// How many elements of a buffer of this length are among those of some runs.
+/// Number of elements of the runs that are inside of a buffer of this length.
 fn elements(runs: &Runs, len: i64) -> u64 {
     let reach = |steps: &[(i64, i64)]| steps.iter().map(|&(stride, extent)| stride * (extent - 1)).sum::<i64>();
     let each = || runs.iter().flat_map(|(steps, starts)| starts.iter().map(move |start| (steps, *start)));
     let low = each().map(|(_, (start, _))| start).min().unwrap_or(0);
     let high = each().map(|(steps, (start, width))| start + width + reach(steps)).max().unwrap_or(0);
-    // All sets are made of cells of as many elements.
+    // All starts, strides and widths are multiples of the grain, so the sets consist of cells with this many elements.
     let strides = runs.keys().flatten().map(|step| step.0);
     let grain = strides.chain(each().flat_map(|(_, (start, width))| [start - low, width])).fold(0, gcd).max(1);
     let cells = (high - low) / grain;
@@ -332,7 +332,7 @@ mod tests {
     use sonar_ir::{Graph, Init, Op, TensorType};
     use std::collections::HashSet;
 
-    /// What the interpreter of addresses below says that the loops touch, in the order of [`loop_costs`] without tiles.
+    /// The footprint of each loop by direct enumeration of the addresses, in the order of [`loop_costs`] without tiles.
     fn counted(program: &Program) -> Vec<u64> {
         let mut found = Vec::new();
         let mut values = EntityVec::filled(0, program.vars.len());
@@ -340,7 +340,7 @@ mod tests {
         found
     }
 
-    /// Marks what statements touch, guards aside, by running them.
+    /// Marks the elements that statements touch, ignoring guards, by running them.
     fn count(stmts: &[Stmt], program: &Program, values: &mut EntityVec<Var, i64>, found: &mut Vec<u64>) {
         for stmt in stmts {
             if let Stmt::For { var, extent, body, .. } = stmt {
@@ -356,7 +356,7 @@ mod tests {
         }
     }
 
-    /// Adds an element, if it is there, to those that were touched.
+    /// Adds an element to the touched ones if it is inside of its buffer.
     fn touch(access: &Access, program: &Program, values: &EntityVec<Var, i64>, touched: &mut HashSet<(BufId, i64)>) {
         let element = access.index.eval(|var| values[var]);
         if (0..program.buffers[access.buffer].len as i64).contains(&element) {
@@ -427,15 +427,15 @@ mod tests {
         let program = default_program(task, &Options::new(16)).1;
         let costs = loop_costs(&program);
         assert!(!program.tiles.is_empty());
-        // Every operation happens in the one tile.
+        // All operations are in the single tile.
         let mut outside = 0;
         for stmts in [&program.setup, &program.body] {
             visit::loops(stmts, &mut |_, _| outside += 1);
         }
         assert_eq!((program.tiles.len(), costs[outside].runs * costs[outside].flops), (1, task.flops as f64));
-        // No loop touches more than there is, and one touches all of its rows, weights and results.
+        // No loop touches more than the task has, and one loop touches all rows, weights and results.
         assert!(costs.iter().all(|cost| cost.bytes > 0 && cost.bytes <= task.bytes), "{costs:?}\n{program}");
-        // One line of the text for each loop.
+        // One line of the text per loop.
         let notes: Vec<String> = (0..costs.len()).map(|i| format!("cost {i}")).collect();
         let text = program.annotated(&notes);
         assert!(notes.iter().all(|note| text.lines().filter(|line| line.ends_with(note.as_str())).count() == 1), "{text}");
@@ -445,11 +445,11 @@ mod tests {
     #[test]
     fn runs_that_overlap_count_once() {
         let runs = |steps: &[(i64, i64)], starts: &[(i64, i64)]| Runs::from([(steps.to_vec(), starts.iter().copied().collect())]);
-        // Windows of three that move by two: 0..=2, 2..=4, 4..=6.
+        // Windows of three elements with stride two: 0..=2, 2..=4, 4..=6.
         assert_eq!(elements(&runs(&[(1, 3), (2, 3)], &[(0, 1)]), 100), 7);
-        // Vectors of 16 with gaps of 16, of which the last is outside of the buffer.
+        // Vectors of 16 with gaps of 16. The last one is outside of the buffer.
         assert_eq!(elements(&runs(&[(32, 4)], &[(0, 16)]), 96), 48);
-        // What lies before the buffer is not there.
+        // Elements before the start of the buffer do not count.
         assert_eq!(elements(&runs(&[(1, 10)], &[(-4, 1)]), 100), 6);
         assert_eq!(elements(&runs(&[], &[(3, 1), (3, 1), (4, 2)]), 100), 3);
     }

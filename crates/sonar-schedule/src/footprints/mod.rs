@@ -1,4 +1,4 @@
-//! How much a program computes, and how much memory it touches.
+//! Operation counts and memory footprints of programs.
 
 mod bitset;
 pub(crate) mod flops;

@@ -1,4 +1,4 @@
-//! Building loop programs: buffers, variables and nests, with addresses from shapes.
+//! Builds loop programs: buffers, variables and nests, with addresses from shapes.
 
 use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::{Access, Affine, BufId, Buffer, BufferKind, Expr, LoopKind, Program, Stmt, Update, Var};
@@ -27,12 +27,12 @@ impl Builder {
         }
     }
 
-    /// A new buffer; a name that is taken gets a number.
+    /// A new buffer. If the name is taken, it gets a number.
     pub(crate) fn buffer(&mut self, name: &str, len: usize, kind: BufferKind) -> BufId {
         fresh_buffer(&mut self.program, name, len, kind)
     }
 
-    /// A loop nest variable for each axis of a shape; an axis of extent 1 needs none and has index 0.
+    /// One loop variable per axis of a shape. An axis of extent 1 needs no variable and has index 0.
     pub(crate) fn axes(&mut self, names: &[&str], shape: &[usize]) -> Axes {
         axes(&mut self.program, names, shape)
     }
@@ -42,7 +42,7 @@ impl Builder {
         self.program.body.push(stmt);
     }
 
-    /// Appends a statement to what runs once, before the first call.
+    /// Appends a statement to the setup, which runs once before the first call.
     pub(crate) fn push_setup(&mut self, stmt: Stmt) {
         self.program.setup.push(stmt);
     }
@@ -75,7 +75,7 @@ impl Builder {
     }
 }
 
-/// Loops over the axes of a shape, and the index of each axis in terms of them.
+/// Loops over the axes of a shape, and the index of each axis in these loops.
 #[derive(Clone)]
 pub(crate) struct Axes {
     /// `(variable, extent)`, outermost first.
@@ -84,13 +84,13 @@ pub(crate) struct Axes {
     pub(crate) index: Vec<Affine>,
 }
 
-/// A new buffer; a name that is taken gets a number.
+/// A new buffer. If the name is taken, it gets a number.
 pub(crate) fn fresh_buffer(program: &mut Program, name: &str, len: usize, kind: BufferKind) -> BufId {
     let name = unique(name, |name| program.buffers.iter().any(|b| b.name == name));
     program.buffers.push(Buffer { name, len, kind })
 }
 
-/// A loop for each axis of a shape, and its index; an axis of extent 1 needs no loop and has index 0.
+/// One loop per axis of a shape, and its index. An axis of extent 1 needs no loop and has index 0.
 pub(crate) fn axes(program: &mut Program, names: &[&str], shape: &[usize]) -> Axes {
     let mut axes = Axes { loops: vec![], index: vec![] };
     for (name, &extent) in names.iter().zip(shape) {
@@ -105,7 +105,7 @@ pub(crate) fn axes(program: &mut Program, names: &[&str], shape: &[usize]) -> Ax
     axes
 }
 
-/// A variable with a name that no other has.
+/// A variable with a unique name.
 pub(crate) fn fresh_var(program: &mut Program, name: &str) -> Var {
     let name = unique(name, |name| program.vars.iter().any(|v| v == name));
     program.vars.push(name)
@@ -118,12 +118,12 @@ fn unique(name: &str, taken: impl Fn(&str) -> bool) -> String {
     (1..).map(|i| format!("{name}{i}")).find(|name| !taken(name)).unwrap_or_default()
 }
 
-/// `stmts` inside of serial loops, outermost first.
+/// Puts `stmts` inside of serial loops, outermost first.
 pub(crate) fn nest(loops: &[(Var, usize)], stmts: Vec<Stmt>) -> Vec<Stmt> {
     loops.iter().rev().fold(stmts, |body, &(var, extent)| vec![Stmt::For { var, extent, kind: LoopKind::Serial, body }])
 }
 
-/// The row-major position of an index in a shape.
+/// The row-major address of an index in a shape.
 pub(crate) fn flat(shape: &[usize], index: &[Affine]) -> Affine {
     let mut stride = 1;
     let mut sum = Affine::default();
@@ -154,7 +154,7 @@ pub(crate) fn binary(op: BinaryOp, a: Expr, b: Expr) -> Expr {
     Expr::Binary(op, Arc::new(a), Arc::new(b))
 }
 
-/// `a + b`, or the other if one is the constant 0.
+/// `a + b`, or the other operand if one is the constant 0.
 pub(crate) fn add(a: Expr, b: Expr) -> Expr {
     match (a, b) {
         (Expr::Const(0.0), x) | (x, Expr::Const(0.0)) => x,
@@ -162,7 +162,7 @@ pub(crate) fn add(a: Expr, b: Expr) -> Expr {
     }
 }
 
-/// `a · b`, or the other if one is the constant 1.
+/// `a · b`, or the other operand if one is the constant 1.
 pub(crate) fn mul(a: Expr, b: Expr) -> Expr {
     match (a, b) {
         (Expr::Const(1.0), x) | (x, Expr::Const(1.0)) => x,

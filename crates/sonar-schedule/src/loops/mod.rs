@@ -1,4 +1,4 @@
-//! Building loop programs, and visiting every part of them.
+//! Builds loop programs, and visits all their parts.
 
 pub(crate) mod build;
 pub(crate) mod visit;

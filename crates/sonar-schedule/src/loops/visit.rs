@@ -1,10 +1,10 @@
-//! Visiting every part of a loop program.
+//! Visits all parts of a loop program.
 
 use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::{Access, Affine, Bound, Expr, Stmt, TileId, Var};
 use std::sync::Arc;
 
-/// Calls `f` for every access below these statements, reads and writes, with whether it is a write.
+/// Calls `f` for every access in these statements, with whether it is a write.
 pub(crate) fn accesses(stmts: &[Stmt], f: &mut impl FnMut(&Access, bool)) {
     for stmt in stmts {
         match stmt {
@@ -45,7 +45,7 @@ pub(crate) fn reads(expr: &Expr, f: &mut impl FnMut(&Access)) {
     }
 }
 
-/// Calls `f` for every access below these statements, to change it.
+/// Calls `f` for every access in these statements, to change it.
 pub(crate) fn accesses_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Access)) {
     for stmt in stmts {
         match stmt {
@@ -85,7 +85,7 @@ fn reads_mut(expr: &mut Expr, f: &mut impl FnMut(&mut Access)) {
     }
 }
 
-/// Calls `f` for the tile of every call below these statements, to change it.
+/// Calls `f` for the tile of every call in these statements, to change it.
 pub(crate) fn calls_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut TileId)) {
     for stmt in stmts {
         match stmt {
@@ -96,7 +96,7 @@ pub(crate) fn calls_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut TileId)) {
     }
 }
 
-/// Calls `f` for every bound below these statements, of `If` and of `Guard`, to change it.
+/// Calls `f` for every bound of `If` and of `Guard` in these statements, to change it.
 pub(crate) fn bounds_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Bound)) {
     for stmt in stmts {
         match stmt {
@@ -119,7 +119,7 @@ pub(crate) fn bounds_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Bound)) {
 }
 
 fn guard_bounds_mut(expr: &mut Expr, f: &mut impl FnMut(&mut Bound)) {
-    // What is shared is copied when it may change.
+    // A shared expression is copied if it may change.
     if !has_guard(expr) {
         return;
     }
@@ -152,18 +152,18 @@ fn has_guard(expr: &Expr) -> bool {
     }
 }
 
-/// Calls `f` for every affine expression below these statements: addresses and bounds.
+/// Calls `f` for every affine expression in these statements: addresses and bounds.
 pub(crate) fn affines_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Affine)) {
     accesses_mut(stmts, &mut |access| f(&mut access.index));
     bounds_mut(stmts, &mut |bound| f(&mut bound.expr));
 }
 
-/// Replaces a variable below these statements.
+/// Replaces a variable in these statements.
 pub(crate) fn substitute(stmts: &mut [Stmt], var: Var, by: &Affine) {
     affines_mut(stmts, &mut |affine| *affine = affine.substitute(var, by));
 }
 
-/// Calls `f` for every loop below these statements, outermost first, with its extent; reductions' loops are not included.
+/// Calls `f` for every loop in these statements with its extent, outermost first. Loops of reductions are not included.
 pub(crate) fn loops(stmts: &[Stmt], f: &mut impl FnMut(Var, usize)) {
     for stmt in stmts {
         match stmt {
@@ -177,7 +177,7 @@ pub(crate) fn loops(stmts: &[Stmt], f: &mut impl FnMut(Var, usize)) {
     }
 }
 
-/// The extent of every variable of the program, by index; 1 for variables that no loop declares.
+/// The extent of every variable of the program, by index. It is 1 for variables without a loop.
 pub(crate) fn extents(stmts: &[Stmt], vars: usize) -> EntityVec<Var, usize> {
     fn visit(stmts: &[Stmt], extents: &mut EntityVec<Var, usize>) {
         for stmt in stmts {
@@ -201,8 +201,8 @@ pub(crate) fn extents(stmts: &[Stmt], vars: usize) -> EntityVec<Var, usize> {
     all
 }
 
-/// Applies `f` to the loop over `var`, wherever it is: `f` gets the list that holds it and its position.
-/// Gives `None` if there is no such loop.
+/// Applies `f` to the loop over `var`, wherever it is: `f` gets the list that contains it and its position. Returns `None` if
+/// there is no such loop.
 pub(crate) fn at_loop<T>(stmts: &mut Vec<Stmt>, var: Var, f: &mut impl FnMut(&mut Vec<Stmt>, usize) -> T) -> Option<T> {
     for i in 0..stmts.len() {
         match &mut stmts[i] {

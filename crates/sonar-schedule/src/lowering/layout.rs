@@ -1,41 +1,40 @@
-//! Where the elements of a value are in memory.
+//! Memory layouts of values.
 //!
-//! A reshape is another name for the memory of its operand, a slice can be a part of it, and an operand of a concatenation can
-//! be a part of the whole: such values are **views**, which no kernel computes.
+//! A reshape is another name for the memory of its operand. A slice can be a part of its operand's memory, and an operand of a
+//! concatenation can be a part of the result. Such values are **views**, and no kernel computes them.
 
 use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::Affine;
 use sonar_ir::{Graph, NodeId, Op};
 
-/// The memory that holds a value: element `i` is `offset + Σ iₐ · strideₐ` elements behind the beginning of the tensor of
-/// `stored`.
+/// The memory of a value: element `i` is at `offset + Σ iₐ · strideₐ` in the tensor of `stored`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) stored: NodeId,
     pub(crate) offset: i64,
-    /// One for each axis; of any value for axes of extent 1.
+    /// One stride per axis. For axes of extent 1, any value.
     pub(crate) strides: Vec<i64>,
 }
 
 impl Layout {
-    /// A tensor of its own, the last axis fastest.
+    /// A separate tensor, with the last axis fastest.
     pub(crate) fn dense(stored: NodeId, shape: &[usize]) -> Layout {
         Layout { stored, offset: 0, strides: dense_strides(shape) }
     }
 
-    /// What begins with index `start` of an axis.
+    /// The part of an axis that begins at index `start`.
     pub(crate) fn part(&self, axis: usize, start: usize) -> Layout {
         Layout { offset: self.offset + self.strides[axis] * start as i64, ..self.clone() }
     }
 
-    /// The same elements in the same order under another shape; nothing if that needs a copy.
+    /// The same elements in the same order with another shape. `None` if that needs a copy.
     pub(crate) fn reshaped(&self, from: &[usize], to: &[usize]) -> Option<Layout> {
         let from: Vec<(usize, i64)> = from.iter().copied().zip(self.strides.iter().copied()).filter(|axis| axis.0 != 1).collect();
         let mut strides = vec![0; to.len()];
         let mut rest = &from[..];
         let mut axis = 0;
         while axis < to.len() {
-            // The fewest axes of both shapes that hold as many elements.
+            // The smallest groups of axes of both shapes with the same number of elements.
             let (mut taken, mut old, mut end, mut new) = (0, 1, axis, 1);
             loop {
                 if new == old && end > axis {
@@ -62,8 +61,8 @@ impl Layout {
         Some(Layout { strides, ..self.clone() })
     }
 
-    /// The layout of the values laid end to end along an axis, if they are in memory like that; `parts` come with their extents
-    /// of the axis.
+    /// The layout of values concatenated along an axis, if they are adjacent in memory. `parts` gives each layout with its
+    /// extent along the axis.
     pub(crate) fn joined<'a>(axis: usize, mut parts: impl Iterator<Item = (&'a Layout, usize)>) -> Option<Layout> {
         let (first, mut start) = parts.next()?;
         for (part, extent) in parts {
@@ -76,7 +75,7 @@ impl Layout {
     }
 }
 
-/// The distances of neighbouring elements along each axis of a tensor, the last axis fastest.
+/// The strides of a tensor with the last axis fastest.
 pub(crate) fn dense_strides(shape: &[usize]) -> Vec<i64> {
     let mut strides = vec![1; shape.len()];
     for axis in (1..shape.len()).rev() {
@@ -90,7 +89,7 @@ pub(crate) fn address(offset: i64, strides: &[i64], index: &[Affine]) -> Affine 
     index.iter().zip(strides).fold(Affine::constant(offset), |sum, (index, &stride)| sum.add(&index.scale(stride)))
 }
 
-/// Which slices are views: those whose operand is in memory as it is, where it can be read by all that read them.
+/// Which slices are views: the operand must be in memory, and all readers of the slice must be able to read it there.
 pub(crate) fn sliced_views(graph: &Graph, readers: &EntityVec<NodeId, Vec<NodeId>>) -> EntityVec<NodeId, bool> {
     let mut views = EntityVec::filled(false, graph.nodes.len());
     let mut layouts: EntityVec<NodeId, Layout> = EntityVec::new();
@@ -99,7 +98,7 @@ pub(crate) fn sliced_views(graph: &Graph, readers: &EntityVec<NodeId, Vec<NodeId
         let layout = match node.op {
             Op::Slice { axis, start, .. } => {
                 let part = layouts[node.operands[0]].part(axis, start);
-                // A part of a weight is computed once, and then packed.
+                // A slice of a weight is computed only once, and then packed.
                 let given = !matches!(graph.node(part.stored).op, Op::Param(_) | Op::Splat(..) | Op::Broadcast(_));
                 if given && readable(graph, readers, &views, id, &part) {
                     views[id] = true;
@@ -120,7 +119,7 @@ pub(crate) fn sliced_views(graph: &Graph, readers: &EntityVec<NodeId, Vec<NodeId
     views
 }
 
-/// Whether a value can be a view: all that read it can read it as it lies, and it is no output, nor is a reshape of it.
+/// Whether a value can be a view: all its readers can read it in place, and neither the value nor a reshape of it is an output.
 pub(crate) fn readable(
     graph: &Graph,
     readers: &EntityVec<NodeId, Vec<NodeId>>,
@@ -141,7 +140,7 @@ pub(crate) fn readable(
                     None => return false,
                 },
                 Op::Slice { axis, start, .. } if views[reader] => stack.push((reader, layout.part(*axis, *start))),
-                // Channels that are planes are read as images of one channel.
+                // Planar channels are read as images with one channel.
                 Op::Transpose(perm)
                     if *perm == [0, 2, 3, 1] && layout.reshaped(&shape, &[shape[0] * shape[1], shape[2], shape[3]]).is_none() =>
                 {
@@ -154,7 +153,7 @@ pub(crate) fn readable(
     true
 }
 
-/// The extents of a node's shape; the graph was checked to be specialised.
+/// The extents of a node's shape. The graph was checked to be specialised.
 pub(crate) fn extents(graph: &Graph, id: NodeId) -> Vec<usize> {
     graph.ty(id).extents().unwrap_or_default()
 }

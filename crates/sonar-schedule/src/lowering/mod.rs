@@ -1,4 +1,4 @@
-//! From a graph to kernels: which nodes share one, where their values lie, and the loop program of each.
+//! From a graph to kernels: which nodes share a kernel, memory layouts, and the loop program of each kernel.
 
 pub(crate) mod layout;
 pub(crate) mod operators;

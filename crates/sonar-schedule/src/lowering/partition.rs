@@ -58,7 +58,7 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
     // The root of the kernel that each node belongs to, and whether the way from there to the node keeps every element's place.
     let mut root: EntityVec<NodeId, NodeId> = graph.nodes.keys().collect();
     let mut in_epilogue = EntityVec::filled(true, count);
-    // How many tensors the kernel with this root reads.
+    // Number of tensors that the kernel with this root reads.
     let mut reads = EntityVec::filled(0, count);
 
     for (id, node) in graph.iter().rev() {
@@ -120,7 +120,7 @@ pub(crate) fn partition(graph: &Graph) -> Partition {
     Partition { inlined, anchor, roots, layout, destination }
 }
 
-/// Where values are, as far as it is known.
+/// The layouts that are known so far.
 struct Placement<'a> {
     graph: &'a Graph,
     readers: &'a EntityVec<NodeId, Vec<NodeId>>,
@@ -130,8 +130,8 @@ struct Placement<'a> {
 }
 
 impl Placement<'_> {
-    /// Lets kernels write what they compute where a concatenation wants it, the last concatenation first. One with all its
-    /// operands side by side, because a larger one wants them like that, is a view.
+    /// Places the results of kernels where a concatenation needs them, the last concatenation first. A concatenation becomes a
+    /// view if a larger concatenation has placed all its operands side by side.
     fn place_operands(&mut self, roots: &mut Vec<NodeId>) -> EntityVec<NodeId, Option<(NodeId, usize)>> {
         let mut destination = EntityVec::filled(None, self.graph.nodes.len());
         let mut is_root = EntityVec::filled(false, self.graph.nodes.len());
@@ -159,7 +159,7 @@ impl Placement<'_> {
                 }
                 start += extents(self.graph, operand)[axis];
             }
-            // Each of the others is copied by a kernel of its own.
+            // Each of the other operands is copied by a kernel of its own.
             if 2 * placed.len() < operands.len() {
                 continue;
             }
@@ -192,7 +192,7 @@ impl Placement<'_> {
         })
     }
 
-    /// The layouts of all nodes: those that have no place yet are views of their operand, or tensors of their own.
+    /// The layouts of all nodes. A node without a layout is a view of its operand, or gets its own tensor.
     fn all_layouts(self) -> EntityVec<NodeId, Layout> {
         let mut layouts: EntityVec<NodeId, Layout> = EntityVec::new();
         for ((id, node), placed) in self.graph.iter().zip(self.layout) {
@@ -229,7 +229,7 @@ fn readers(graph: &Graph) -> EntityVec<NodeId, Vec<NodeId>> {
     readers
 }
 
-/// The consumer of each node; of several, any one.
+/// One consumer of each node.
 fn consumers(graph: &Graph) -> EntityVec<NodeId, Option<NodeId>> {
     let mut consumer = EntityVec::filled(None, graph.nodes.len());
     for (id, node) in graph.iter() {
@@ -250,11 +250,11 @@ fn is_free(op: &Op) -> bool {
     matches!(op, Op::Splat(..) | Op::Broadcast(_))
 }
 
-/// Channels that are read as planes at most: of more, neighbouring ones are worth having side by side.
+/// Most channels that are read as planes. With more channels, it is better to have neighbouring channels adjacent in memory.
 const FEW_CHANNELS: usize = 8;
 
-/// Whether the node gives an image whose few channels are planes the usual order, and only convolutions of all channels read
-/// it: these read single elements, wherever they are.
+/// Whether the node transposes an image with few planar channels to the usual layout, and only convolutions over all channels
+/// read it. These read single elements, so the layout does not matter.
 fn is_planar(graph: &Graph, id: NodeId) -> bool {
     let few = |channels: &sonar_ir::graph::Dim| channels.fixed().is_some_and(|channels| channels <= FEW_CHANNELS);
     let turned = matches!(&graph.node(id).op, Op::Transpose(perm) if *perm == [0, 2, 3, 1]);

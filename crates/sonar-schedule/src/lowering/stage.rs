@@ -1,19 +1,19 @@
-//! What lowering an operator gives: a program for each tensor that it writes.
+//! The result of lowering an operator: one program for each tensor that it writes.
 
 use sonar_ir::NodeId;
 use sonar_ir::loops::Program;
 
-/// A program that writes one tensor, and which values it reads.
+/// A program that writes one tensor, and the values that it reads.
 pub(crate) struct Stage {
     pub(crate) program: Program,
-    /// What each input buffer is, in order.
+    /// The value of each input buffer, in order.
     pub(crate) inputs: Vec<Value>,
-    /// What the output buffer is.
+    /// The value of the output buffer.
     pub(crate) output: Value,
     pub(crate) kind: TaskKind,
 }
 
-/// Sorts of computation.
+/// Kinds of computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TaskKind {
     /// Sums of products: convolutions, matrix products, their gradients.
@@ -31,8 +31,8 @@ pub enum TaskKind {
 /// A tensor that a kernel reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Value {
-    /// The value of a node of the graph that has memory of its own: no reshape, nor another view.
+    /// The value of a node that has its own memory: not a reshape or another view.
     Node(NodeId),
-    /// A tensor between two stages of one node; an index into [`Tasks::internals`](crate::lowering::task::Tasks::internals).
+    /// A tensor between two stages of one node, as an index into [`Tasks::internals`](crate::lowering::task::Tasks::internals).
     Internal(usize),
 }

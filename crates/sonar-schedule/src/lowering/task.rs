@@ -10,36 +10,37 @@ use crate::lowering::operators::{lower, lower_copy};
 use crate::lowering::partition::{Partition, apart, partition};
 use crate::lowering::stage::{Stage, TaskKind, Value};
 
-/// A loop program to find a schedule for; kernels that compute the same thing share one.
+/// A loop program that needs a schedule. Kernels with the same computation share one task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// Identity: the program's canonical text, and which inputs are weights.
     pub key: String,
-    /// What is computed, unscheduled.
+    /// The unscheduled program.
     pub program: Program,
-    /// For each input buffer, whether it is a weight: given once, so that it may be packed.
+    /// For each input buffer, whether it is a weight. Weights are given only once, so they may be packed.
     pub weights: Vec<bool>,
     /// Floating-point operations of one run.
     pub flops: u64,
-    /// Bytes of all arguments: what one run moves at least.
+    /// Bytes of all arguments: the minimum memory traffic of one run.
     pub bytes: u64,
-    /// What sort of computation it is, for people.
+    /// The kind of computation, for people.
     pub kind: TaskKind,
 }
 
 entity! {
-    /// A task of the list that holds it.
+    /// Index of a task in its list.
     TaskId, "#"
 }
 
 /// A kernel of the graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kernel {
-    /// What it computes.
+    /// Its task.
     pub task: TaskId,
-    /// What each input buffer is.
+    /// The value of each input buffer.
     pub inputs: Vec<Value>,
-    /// What the output buffer is; for a copy to an output of the graph, [`Value::Internal`] with the length of the output.
+    /// The value of the output buffer. For a copy to an output of the graph, it is [`Value::Internal`] with the length of the
+    /// output.
     pub output: Value,
 }
 
@@ -50,11 +51,11 @@ pub struct Tasks {
     pub graph: Graph,
     /// Distinct computations.
     pub tasks: EntityVec<TaskId, Task>,
-    /// Every kernel, in an order in which operands come first.
+    /// Every kernel, after the kernels of its operands.
     pub kernels: Vec<Kernel>,
     /// Lengths of the tensors that are not values of nodes.
     pub internals: Vec<usize>,
-    /// Which tensor each output of the graph is.
+    /// The tensor of each output of the graph.
     pub outputs: Vec<Value>,
 }
 
@@ -63,7 +64,7 @@ pub fn tasks(graph: &Graph) -> Result<Tasks, LowerError> {
     lower_with(graph, partition)
 }
 
-/// As [`tasks`], with a kernel for each operator: what fusion is compared to.
+/// Like [`tasks`], with one kernel per operator: the baseline for fusion.
 pub fn unfused_tasks(graph: &Graph) -> Result<Tasks, LowerError> {
     lower_with(graph, apart)
 }
@@ -84,7 +85,8 @@ fn lower_with(graph: &Graph, partition: fn(&Graph) -> Partition) -> Result<Tasks
             result.add(stage);
         }
     }
-    // An output must be written by a kernel of its own: arguments, and values that are another output already, are copied.
+    // Every output must be written by a kernel of its own. Graph inputs, and values that are already another output, are
+    // copied.
     for &output in &result.graph.outputs.clone() {
         let stored = parts.layout[output].stored;
         let value = Value::Node(stored);
@@ -103,7 +105,7 @@ fn lower_with(graph: &Graph, partition: fn(&Graph) -> Partition) -> Result<Tasks
 }
 
 impl Tasks {
-    /// Bytes of the weights of all kernels: what a run of the network reads between two calls of one of them.
+    /// Bytes of the weights of all kernels: the memory that a run of the network reads between two calls of one kernel.
     pub fn footprint(&self) -> usize {
         let bytes = |kernel: &Kernel| {
             let task = &self.tasks[kernel.task];

@@ -1,16 +1,16 @@
-//! Places for tensors that live at different times in one arena.
+//! Places tensors with different lifetimes in one arena.
 
 /// Offsets and sizes in the arena are multiples of this many elements: a cache line.
 pub(crate) const ALIGNMENT: usize = 16;
 
-/// When a tensor is in use, and how large it is.
+/// The lifetime and the size of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lifetime {
     /// The first step that uses it.
     pub first: usize,
     /// The last step that uses it.
     pub last: usize,
-    /// Elements.
+    /// Number of elements.
     pub len: usize,
 }
 
@@ -24,10 +24,10 @@ impl Lifetime {
     }
 }
 
-/// A place for each tensor, such that no two that are in use at the same step overlap, and the elements of the whole arena.
+/// A place for each tensor and the size of the arena in elements. Tensors that are in use at the same step do not overlap.
 ///
-/// Tensors are placed one after the other, each in the smallest gap that the tensors met so far leave it: the largest first,
-/// and once more in the order of their first use. The better result is taken.
+/// Tensors are placed one after the other, each in the smallest gap that fits. Two orders are tried, the largest first and by
+/// first use, and the better result is taken.
 pub(crate) fn place(tensors: &[Lifetime]) -> (Vec<usize>, usize) {
     let mut by_size: Vec<usize> = (0..tensors.len()).collect();
     let mut by_use = by_size.clone();
@@ -59,8 +59,8 @@ fn place_in_order(tensors: &[Lifetime], order: &[usize]) -> (Vec<usize>, usize) 
     (offsets, end)
 }
 
-/// The start of the smallest gap of at least `size` between ranges that are sorted by their start; behind all of them if
-/// there is none.
+/// The start of the smallest gap of at least `size` between ranges that are sorted by their start. If there is no such gap, the
+/// end of all ranges.
 fn smallest_gap(taken: &[(usize, usize)], size: usize) -> usize {
     let mut best: Option<(usize, usize)> = None;
     let mut free_from = 0;
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_large_tensor_does_not_wait_behind_small_ones() {
-        // In the order of use the first tensor would lie where the large one has to begin.
+        // In order of first use, the first tensor would be in the place that the large one needs.
         let tensors = [lifetime(0, 1, 16), lifetime(1, 2, 32), lifetime(2, 3, 64), lifetime(3, 4, 16)];
         assert_eq!(place(&tensors).1, 96);
     }

@@ -1,4 +1,4 @@
-//! Where tensors live: lifetimes, one arena, and the plan that is compiled.
+//! Memory of tensors: lifetimes, one arena, and the plan that is compiled.
 
 mod arena;
 mod plan;

@@ -1,4 +1,4 @@
-//! Scheduled kernels with their memory: what is compiled and run.
+//! Scheduled kernels with their memory: the plan that is compiled and run.
 
 use sonar_ir::Op;
 use sonar_ir::entity::EntityVec;
@@ -12,7 +12,7 @@ use crate::memory::arena::{self, ALIGNMENT, Lifetime};
 
 /// Plans the memory of all tensors and temporaries of a graph, given the scheduled program of each task.
 ///
-/// Tensors between kernels live in one arena; a tensor's place is free again after the last kernel that reads it.
+/// Tensors between kernels share one arena. The place of a tensor is free again after the last kernel that reads it.
 pub fn plan(tasks: &Tasks, programs: EntityVec<TaskId, Program>) -> Plan {
     let mut kernels: EntityVec<KernelId, Program> = EntityVec::new();
     let mut kernel_of_task: EntityVec<TaskId, KernelId> = EntityVec::new();
@@ -70,12 +70,12 @@ pub fn plan(tasks: &Tasks, programs: EntityVec<TaskId, Program>) -> Plan {
     Plan { name: tasks.graph.name.clone(), kernels, slots, calls, arena }
 }
 
-/// Whether two programs differ in nothing but their names.
+/// Whether two programs are equal except for their names.
 fn same(a: &Program, b: &Program) -> bool {
     (&a.buffers, &a.vars, &a.tiles) == (&b.buffers, &b.vars, &b.tiles) && (&a.setup, &a.body) == (&b.setup, &b.body)
 }
 
-/// What has a place in the arena: tensors between kernels, and the temporaries of each call.
+/// What is placed in the arena: tensors between kernels, and the temporaries of each call.
 #[derive(Default)]
 struct Tensors {
     lifetimes: Vec<Lifetime>,
@@ -92,7 +92,7 @@ fn shape_of(tasks: &Tasks, value: Value) -> Vec<usize> {
     }
 }
 
-/// Elements of a kernel's temporaries, laid end to end.
+/// Total number of elements of a kernel's temporaries, each rounded up to the alignment.
 fn scratch_len(program: &Program) -> usize {
     let temporaries = program.buffers.iter().filter(|buffer| buffer.kind == BufferKind::Temp);
     temporaries.map(|buffer| buffer.len.next_multiple_of(ALIGNMENT)).sum()

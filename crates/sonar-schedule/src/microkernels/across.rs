@@ -1,4 +1,4 @@
-//! Reductions across columns: vectors first, then the lanes of the vector that they leave.
+//! Reductions across columns: first over vectors, then over the lanes of the resulting vector.
 
 use sonar_ir::ReduceOp;
 use sonar_ir::tile::{Inst, TileStmt};
@@ -7,7 +7,7 @@ use super::emit::{Accumulators, Block, BlockPosition, Copy, Emitter, Known, iden
 use super::expression::{Dag, Kind};
 
 impl Emitter<'_> {
-    /// The code of some rows; `step` is how many rows the next block is away: pointers are moved there.
+    /// The code of some rows. `step` is the distance to the next block of rows, by which pointers are moved.
     pub(super) fn across(&mut self, rows: usize, step: Option<(i64, i64)>) -> Vec<TileStmt> {
         let kernel = self.kernel;
         let mut out = Vec::new();
@@ -40,7 +40,7 @@ impl Emitter<'_> {
         }
         let mut distance = self.lanes / 2;
         while distance > 0 {
-            // Row by row within each halving, for each waits for the one before.
+            // All rows take each halving step together, because a halving waits for the previous one of its row.
             for row in 0..rows {
                 let (acc, swapped) = (accumulators.at(0, row, 0), self.fresh());
                 out.push(TileStmt::Inst(Inst::Swap { dst: swapped, a: acc, distance: distance as u32 }));
@@ -57,7 +57,7 @@ impl Emitter<'_> {
         out
     }
 
-    /// What the masked vector adds: lanes that are not there change nothing.
+    /// The value of the masked vector. Inactive lanes do not change the result.
     fn masked(
         &mut self,
         dag: &Dag,
@@ -78,7 +78,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Combines each row with its first value, and stores what is made of it.
+    /// Combines each row with its initial value, applies the epilogue and stores the result.
     fn finish_rows(&mut self, init: &Dag, op: ReduceOp, block: Block, accumulators: &Accumulators, out: &mut Vec<TileStmt>) {
         let kernel = self.kernel;
         let neutral = matches!(init.nodes[init.root()].kind, Kind::Const(value) if value == identity(op));

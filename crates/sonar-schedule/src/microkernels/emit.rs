@@ -1,4 +1,4 @@
-//! Instructions of a block of rows and vectors.
+//! Emits the instructions of a block of rows and vectors.
 
 use sonar_ir::tile::{Addr, Inst, Ptr, Reg, TileStmt};
 use sonar_ir::{BinaryOp, ReduceOp};
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::RegisterTile;
 use super::expression::{Dag, Kind, Location, NestDag, UpdateDag};
 
-/// Emits blocks; every register is new.
+/// Emits blocks. Every register is new.
 pub(super) struct Emitter<'a> {
     pub(super) kernel: &'a NestDag,
     pub(super) shape: RegisterTile,
@@ -26,7 +26,7 @@ pub(super) struct Block {
     pub(super) masked: bool,
 }
 
-/// A place in a block: copy of the loop body, row and vector.
+/// A position in a block: copy of the loop body, row and vector.
 #[derive(Clone, Copy)]
 pub(super) struct BlockPosition {
     pub(super) copy: usize,
@@ -38,11 +38,11 @@ pub(super) struct BlockPosition {
 #[derive(Clone, Copy)]
 pub(super) enum Copy {
     Whole(usize),
-    /// The one that works on the masked vector behind the others.
+    /// The copy for the masked vector after the others.
     Masked(usize),
 }
 
-/// Registers of values that have been computed: by node, row and vector, where these matter.
+/// Registers of computed values, by node, row and vector (if the value depends on them).
 pub(super) type Known = HashMap<(usize, usize, usize), Reg>;
 
 /// Accumulators by set, row and vector.
@@ -67,8 +67,8 @@ impl<'a> Emitter<'a> {
         self.overflow
     }
 
-    /// The code of one block; `full` if no vector is masked. `step` is how many rows and elements of columns the next
-    /// block is away: pointers are moved there.
+    /// The code of one block. `full` means that no vector is masked. `step` is the distance to the next block in rows and in
+    /// elements of columns, by which pointers are moved.
     pub(super) fn block(&mut self, rows: usize, vectors: usize, full: bool, step: Option<(i64, i64)>) -> Vec<TileStmt> {
         let block = Block { rows, vectors, masked: !full && self.tail > 0 };
         let mut out = Vec::new();
@@ -97,7 +97,7 @@ impl<'a> Emitter<'a> {
         out
     }
 
-    /// Initialises the accumulators and runs every update; `None` for a store.
+    /// Initialises the accumulators and runs every update. `None` for a store.
     fn accumulate(&mut self, block: Block, moved: &mut [i64], out: &mut Vec<TileStmt>) -> Option<Accumulators> {
         let init = self.kernel.init.as_ref()?;
         let sets = self.kernel.sets(block.rows, block.vectors, self.shape.unroll);
@@ -138,7 +138,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// One update: what does not change in its loops first, then the loops.
+    /// One update: first the values that are constant in its loops, then the loops.
     #[allow(clippy::too_many_arguments)]
     fn update(
         &mut self,
@@ -158,7 +158,7 @@ impl<'a> Emitter<'a> {
         self.level(number, &update.trips, 0, &body, moved, out);
     }
 
-    /// Values of an update that do not change in its loops.
+    /// Values of an update that are constant in its loops.
     pub(super) fn hoisted(&mut self, update: &UpdateDag, block: Block, out: &mut Vec<TileStmt>) -> Known {
         let mut hoisted = Known::new();
         for node in update.value.hoisted() {
@@ -170,8 +170,8 @@ impl<'a> Emitter<'a> {
         hoisted
     }
 
-    /// Loop `level` of an update and those inside of it; adds to `moved` how far pointers are moved in the end. If the last
-    /// loop is one over vectors, with a masked one behind it, that is the copy of the body after the last.
+    /// Loop `level` of an update and the loops inside of it. Adds the total movement of each pointer to `moved`. If the last
+    /// loop runs over vectors and a masked vector follows, its code is an additional copy of the body.
     pub(super) fn level(
         &mut self,
         number: usize,
@@ -223,7 +223,7 @@ impl<'a> Emitter<'a> {
         out.push(TileStmt::Loop { trips: trips as u32, body: inside });
     }
 
-    /// One copy of the innermost loop's body, for every row and vector.
+    /// One copy of the innermost loop's body, for all rows and vectors.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn copy(
         &mut self,
@@ -255,7 +255,8 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// `acc += a · b`. A factor that is one element of memory, used for one vector only, is broadcast by the instruction itself.
+    /// `acc += a · b`. If a factor is one element of memory and is used for one vector only, the instruction itself broadcasts
+    /// it.
     #[allow(clippy::too_many_arguments)]
     fn multiply_add(
         &mut self,
@@ -289,7 +290,7 @@ impl<'a> Emitter<'a> {
         out.push(TileStmt::Inst(Inst::Fma { acc, a, b }));
     }
 
-    /// The register of a node's value, which is computed unless it is known.
+    /// The register of a node's value. It is computed unless it is known.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn node(
         &mut self,
@@ -317,7 +318,7 @@ impl<'a> Emitter<'a> {
         dst
     }
 
-    /// Whether a value is computed wherever it is used: cheaper than a register in which it waits.
+    /// Whether to compute a value at every use, because that is cheaper than keeping it in a register.
     fn anew(&self, dag: &Dag, id: usize) -> bool {
         dag.anew(id) || (self.kernel.targets.len() > 1 && matches!(dag.nodes[id].kind, Kind::Load(_)))
     }
@@ -345,7 +346,7 @@ impl<'a> Emitter<'a> {
                     Inst::Broadcast { dst, addr }
                 }
             }
-            // Only the value of a reduction mentions the accumulator, and there it is known.
+            // Only the value of a reduction refers to the accumulator, and there it is known.
             Kind::Acc => Inst::Const { dst, value: 0.0 },
             Kind::Fma(a, b, c) => {
                 let a = self.node(dag, a, place, block, acc, known, out);
@@ -377,7 +378,7 @@ impl<'a> Emitter<'a> {
         out.push(TileStmt::Inst(inst));
     }
 
-    /// Combines `b` into the accumulator. Extremes keep not-a-number as [`Dag::extreme`](super::expression::Dag) does.
+    /// Combines `b` into the accumulator. `max` and `min` keep NaN like [`Dag::extreme`](super::expression::Dag).
     pub(super) fn combine(&mut self, op: ReduceOp, acc: Reg, b: Reg, out: &mut Vec<TileStmt>) {
         let instruction = op.combine();
         if instruction == BinaryOp::Add {
@@ -420,7 +421,7 @@ impl<'a> Emitter<'a> {
     }
 }
 
-/// The value that an operation leaves as it is.
+/// The identity element of an operation.
 pub(super) fn identity(op: ReduceOp) -> f32 {
     match op {
         ReduceOp::Sum | ReduceOp::Mean => 0.0,

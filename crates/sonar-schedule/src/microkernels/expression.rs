@@ -1,4 +1,4 @@
-//! The expressions of a nest as graphs without repetition, and the pointers that their loads go through.
+//! The expressions of a nest as DAGs, and the pointers for their loads.
 
 use sonar_ir::loops::{Access, Affine, BufId, Expr, Stmt, Var};
 use sonar_ir::rounding::rounds_on_purpose;
@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use super::{Nest, RegisterTile, reduction, without};
 
-/// A nest, analysed.
+/// An analysed nest.
 pub(super) struct NestDag {
-    /// First value of the accumulator; for a store, nothing.
+    /// Initial value of the accumulator. `None` for a store.
     pub(super) init: Option<Dag>,
     /// Each update.
     pub(super) updates: Vec<UpdateDag>,
-    /// The values that are stored, in terms of the accumulator.
+    /// The stored values, as functions of the accumulator.
     pub(super) finish: Dag,
-    /// What is stored where.
+    /// The stores.
     pub(super) targets: Vec<Target>,
     pointers: Vec<Pointer>,
     /// The columns, if they are reduced.
@@ -35,20 +35,20 @@ pub(super) struct Target {
 pub(super) struct UpdateDag {
     pub(super) op: ReduceOp,
     pub(super) value: Dag,
-    /// Merged loops, outermost first.
+    /// Extents of the merged loops, outermost first.
     pub(super) trips: Vec<usize>,
 }
 
-/// Expressions without repeated parts; operands come first, and the last node is the value where there is only one.
+/// Expressions without repeated parts. Operands come first. If there is only one value, it is the last node.
 pub(super) struct Dag {
     pub(super) nodes: Vec<DagNode>,
-    /// How many operands each node is.
+    /// How often each node is used as an operand.
     uses: Vec<u32>,
-    /// The number of each kind of node there is.
+    /// The number of each node, for finding equal nodes.
     numbers: HashMap<Key, usize>,
-    /// Shared expressions that have been added, and the nodes that they are.
+    /// Shared expressions that have been added, with their nodes.
     added: HashMap<*const Expr, usize>,
-    /// Constants that are kept in registers; if there are more, each is loaded wherever it is used.
+    /// Most constants that are kept in registers. If there are more, each is loaded at every use.
     most_constants: usize,
 }
 
@@ -66,11 +66,11 @@ impl Default for Dag {
 
 pub(super) struct DagNode {
     pub(super) kind: Kind,
-    /// Whether it differs from row to row.
+    /// Whether the value depends on the row.
     pub(super) rows: bool,
-    /// Whether its lanes differ.
+    /// Whether the value depends on the column (its lanes differ).
     pub(super) cols: bool,
-    /// Whether it changes in the loops of the update.
+    /// Whether the value changes in the loops of the update.
     pub(super) reduced: bool,
 }
 
@@ -80,11 +80,11 @@ pub(super) enum Kind {
     Load(Location),
     Acc,
     Unary(UnaryOp, usize),
-    /// `max` and `min` are instructions: they give the second operand if either is not a number.
+    /// Here `max` and `min` are single instructions: if either operand is NaN, the result is the second operand.
     Binary(BinaryOp, usize, usize),
-    /// A function of the bits of a node's lanes and a constant.
+    /// A bit operation with a constant on the lanes of a node.
     Bits(BitsOp, usize, u32),
-    /// The bits that are set in either of two nodes.
+    /// The bitwise or of two nodes.
     Or(usize, usize),
     /// The product of the first two nodes plus the third.
     Fma(usize, usize, usize),
@@ -113,13 +113,13 @@ pub(super) struct Counts {
     pub(super) broadcasts: usize,
 }
 
-/// A pointer: loads that move alike share one.
+/// A pointer. Loads that move in the same way share one.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Pointer {
     access: Access,
     row: i64,
     col: bool,
-    /// The update that moves it, and by how many elements in each of its loops; none for what no reduction moves.
+    /// The update that moves it, and the movement in elements in each of its loops. `None` if no reduction moves it.
     steps: Option<(usize, Vec<i64>)>,
 }
 
@@ -133,13 +133,13 @@ struct Scope<'a> {
     reduced: &'a [Var],
 }
 
-/// Constants of an expression that are kept in registers.
+/// Most constants of an expression that are kept in registers.
 const MOST_CONSTANTS: usize = 4;
-/// The same where several values are stored, whose expressions use them again and again.
+/// The same for several stores, whose expressions use constants repeatedly.
 const MOST_SHARED_CONSTANTS: usize = 8;
 
 impl NestDag {
-    /// Analyses a nest; the error says why it cannot be a tile.
+    /// Analyses a nest. The error is the reason why it cannot be a tile.
     pub(super) fn new(nest: Nest<'_>) -> Result<NestDag, String> {
         let mut pointers = Vec::new();
         let (rows, cols) = (nest.rows.map(|r| r.0), nest.cols.0);
@@ -170,7 +170,7 @@ impl NestDag {
                 let (trips, vars) = merged(&update.loops, &update.value);
                 let reduced: Vec<Var> = update.loops.iter().map(|l| l.0).collect();
                 let scope = Scope { rows, cols, update: Some((i, &vars)), reduced: &reduced };
-                // What the merged loops walk over is what their innermost variable does.
+                // The innermost variable of merged loops stands for all of them.
                 let value = Dag::new(&update.value, &scope, &mut pointers)?;
                 updates.push(UpdateDag { op: update.op, value, trips });
             }
@@ -184,12 +184,12 @@ impl NestDag {
         Ok(NestDag { init, updates, finish, targets, pointers, across: nest.across.then_some(nest.cols.1) })
     }
 
-    /// The address that each pointer starts from, and whether it moves with the column.
+    /// The start address of each pointer, and whether it moves with the column.
     pub(super) fn pointers(&self) -> Vec<(Access, bool)> {
         self.pointers.iter().map(|pointer| (pointer.access.clone(), pointer.col)).collect()
     }
 
-    /// How far a pointer moves: from row to row, from column to column.
+    /// The movement of a pointer from row to row and from column to column.
     pub(super) fn moves(&self, pointer: usize) -> (i64, i64) {
         (self.pointers[pointer].row, i64::from(self.pointers[pointer].col))
     }
@@ -199,7 +199,7 @@ impl NestDag {
         self.pointers.len()
     }
 
-    /// How far update `update` moves a pointer in its loop number `level`.
+    /// The movement of a pointer in loop number `level` of update `update`.
     pub(super) fn step(&self, pointer: usize, update: usize, level: usize) -> i64 {
         match &self.pointers[pointer].steps {
             Some((owner, steps)) if *owner == update => steps[level],
@@ -207,7 +207,7 @@ impl NestDag {
         }
     }
 
-    /// How many sets of accumulators take turns: enough to keep two units with a latency of four cycles busy.
+    /// Number of accumulator sets that take turns: enough to keep two units with a latency of four cycles busy.
     pub(super) fn sets(&self, rows: usize, vectors: usize, unroll: usize) -> usize {
         let Some(first) = self.updates.first() else { return 1 };
         let longest = self.updates.iter().filter_map(|update| update.trips.last()).max().copied().unwrap_or(1);
@@ -217,12 +217,12 @@ impl NestDag {
         (8 / (rows * vectors)).clamp(1, unroll.min(longest).max(1))
     }
 
-    /// How deep the loops of updates nest.
+    /// Nesting depth of the loops of updates.
     pub(super) fn depth(&self) -> usize {
         self.updates.iter().map(|update| update.trips.len()).max().unwrap_or(0)
     }
 
-    /// An upper bound of the registers that are live at once.
+    /// An upper bound of the number of registers that are live at the same time.
     pub(super) fn registers(&self, shape: RegisterTile) -> usize {
         let RegisterTile { mr, nv, unroll } = shape;
         let accumulators = if self.init.is_none() { 0 } else { mr * nv * self.sets(mr, nv, unroll) };
@@ -234,11 +234,11 @@ impl NestDag {
             .max()
             .unwrap_or(0);
         let working = |dag: &Dag| {
-            // Values that no row changes stay for all rows; the others for one row, or one vector of it.
+            // Values that do not depend on the row stay for all rows. The others stay for one row, or for one vector of a row.
             let held = dag.held().into_iter().map(|i| if dag.nodes[i].cols { nv } else { 1 });
             held.sum::<usize>() + dag.transient()
         };
-        // The product of a sum of products is never in a register of its own, and an extreme is combined by way of another one.
+        // In a sum of products, no product needs its own register. An extreme needs an additional register to be combined.
         let combining = |update: &UpdateDag| match update.op {
             ReduceOp::Max | ReduceOp::Min => working(&update.value) + 1,
             _ => working(&update.value) - usize::from(update.multiplies()),
@@ -250,14 +250,14 @@ impl NestDag {
 }
 
 impl UpdateDag {
-    /// Whether it adds a product, for which there is one instruction.
+    /// Whether it adds a product, which is a single instruction.
     pub(super) fn multiplies(&self) -> bool {
         let root = &self.value.nodes[self.value.root()];
         self.op == ReduceOp::Sum && root.reduced && matches!(root.kind, Kind::Binary(BinaryOp::Mul, ..))
     }
 
-    /// Instructions that combine a value into an accumulator, beside those that compute the value. One instruction does both for a
-    /// sum of products; an extreme lets a value through that is not a number, which takes two more.
+    /// Instructions that combine a value into an accumulator, besides those that compute the value. A sum of products needs
+    /// none, because one instruction does both. An extreme needs two more to keep NaN.
     pub(super) fn combining(&self) -> usize {
         match self.op {
             _ if self.multiplies() => 0,
@@ -274,18 +274,18 @@ impl Dag {
         Ok(dag)
     }
 
-    /// The node that is the value.
+    /// The node of the value.
     pub(super) fn root(&self) -> usize {
         self.nodes.len() - 1
     }
 
-    /// How many loads of vectors are the same for all rows.
+    /// Number of vector loads that are the same for all rows.
     pub(super) fn shared_loads(&self) -> usize {
         let shared = |node: &&DagNode| matches!(node.kind, Kind::Load(_)) && node.cols && node.reduced && !node.rows;
         self.nodes.iter().filter(shared).count()
     }
 
-    /// What a block needs; of an update, only what its loops repeat.
+    /// Instructions of a block. With `repeated`, only those inside of the loops of the update.
     pub(super) fn counts(&self, mr: usize, nv: usize, repeated: bool) -> Counts {
         let mut counts = Counts::default();
         for node in self.nodes.iter().filter(|node| !repeated || node.reduced) {
@@ -300,7 +300,7 @@ impl Dag {
         counts
     }
 
-    /// Nodes that do not change in the loops of the update but are operands of nodes that do.
+    /// Nodes that are constant in the loops of the update, but are operands of nodes that are not.
     pub(super) fn hoisted(&self) -> Vec<usize> {
         let mut hoisted: Vec<usize> = Vec::new();
         for user in (0..self.nodes.len()).filter(|&i| self.nodes[i].reduced) {
@@ -314,17 +314,18 @@ impl Dag {
         hoisted
     }
 
-    /// The nodes that a node applies something to.
+    /// The operands of a node.
     fn operands(&self, node: usize) -> impl Iterator<Item = usize> + use<> {
         operands(self.nodes[node].kind)
     }
 
-    /// Whether it is a constant that is loaded wherever it is used.
+    /// Whether it is a constant that is loaded at every use.
     pub(super) fn anew(&self, node: usize) -> bool {
         matches!(self.nodes[node].kind, Kind::Const(_)) && !self.keeps_constants()
     }
 
-    /// Nodes that one row or vector computes for others, because something that uses them differs more than they do.
+    /// Nodes that are computed for several rows or vectors, because a node that uses them depends on more of row and column
+    /// than they do.
     fn held(&self) -> Vec<usize> {
         let mut held = Vec::new();
         for user in 0..self.nodes.len() {
@@ -336,7 +337,7 @@ impl Dag {
         held
     }
 
-    /// The most registers that hold nodes of one row and vector at once, without those that are held anyway.
+    /// Largest number of registers for nodes of one row and vector at the same time, without those that are held anyway.
     fn transient(&self) -> usize {
         let held = self.held();
         let mut last = vec![0; self.nodes.len()];
@@ -351,7 +352,7 @@ impl Dag {
         (0..self.nodes.len()).map(live).max().unwrap_or(0)
     }
 
-    /// The node of an operand, which others may share.
+    /// The node of an operand. Other nodes may share it.
     fn shared(&mut self, expr: &Arc<Expr>, scope: &Scope<'_>, pointers: &mut Vec<Pointer>) -> Result<usize, String> {
         if let Some(&node) = self.added.get(&Arc::as_ptr(expr)) {
             return Ok(node);
@@ -386,7 +387,8 @@ impl Dag {
                 return Ok(value);
             }
             Expr::Binary(op, a, b) => {
-                // Of two products, the first is the one that is added. A constant that rounds on purpose rounds the product.
+                // If both operands are products, the second one is fused and the first one is the addend. If the addend is a
+                // constant that rounds on purpose, the product must be rounded before, so it is not fused.
                 let rounds = |term: &Expr| matches!(term, Expr::Const(value) if rounds_on_purpose(*value));
                 let sum = match (op, product(a), product(b)) {
                     (BinaryOp::Add, _, Some(factors)) if !rounds(a) => Some((factors, a)),
@@ -412,17 +414,18 @@ impl Dag {
         Ok(self.number(node))
     }
 
-    /// `max(x, 0)`; what is not a number stays.
+    /// `max(x, 0)`, where NaN stays NaN.
     pub(super) fn relu(&mut self, x: usize) -> usize {
         let zero = self.push(Kind::Const(0.0), &[]);
         self.extreme(BinaryOp::Max, zero, x)
     }
 
-    /// The larger or smaller of two nodes, and not-a-number if either is.
+    /// The larger or smaller of two nodes, or NaN if either is NaN.
     ///
-    /// The instruction gives its second operand if either is not a number. If one operand is a number for sure it goes first, and
-    /// that is all. Otherwise both orders are computed: each gives one of the operands that are not numbers, and the bits of both
-    /// results together are those of not-a-number, or of the result that both agree on.
+    /// If either operand is NaN, the instruction returns its second operand. If one operand is known to be a number, it is
+    /// passed first, and this is enough. Otherwise the instruction is computed in both orders. If an operand is NaN, at least
+    /// one result is NaN, and the bitwise or of both results is NaN. If not, both results are equal, and so is their bitwise
+    /// or.
     fn extreme(&mut self, op: BinaryOp, a: usize, b: usize) -> usize {
         let is_number = |i: usize| matches!(self.nodes[i].kind, Kind::Const(value) if !value.is_nan());
         match (is_number(a), is_number(b)) {
@@ -447,18 +450,19 @@ impl Dag {
         Ok(self.number(node))
     }
 
-    /// Whether a value is used once, by a node that differs as it does: nothing needs it after that.
+    /// Whether a value is used only once, by a node that depends on row and column in the same way. Then it is not needed after
+    /// that.
     pub(super) fn only_for(&self, value: usize, user: usize) -> bool {
         let varies = |i: usize| (self.nodes[i].rows, self.nodes[i].cols, self.nodes[i].reduced);
         self.uses[value] == 1 && varies(value) == varies(user)
     }
 
-    /// Whether constants stay in registers; many of them are loaded anew where they are needed.
+    /// Whether constants stay in registers. If there are many, they are loaded at every use.
     fn keeps_constants(&self) -> bool {
         self.nodes.iter().filter(|node| matches!(node.kind, Kind::Const(_))).count() <= self.most_constants
     }
 
-    /// The number of a node with these operands.
+    /// Adds a node with these operands and returns its number.
     pub(super) fn push(&mut self, kind: Kind, operands: &[usize]) -> usize {
         let node = self.applied(kind, operands);
         self.number(node)
@@ -469,7 +473,7 @@ impl Dag {
         DagNode { kind, rows: any(|n| n.rows), cols: any(|n| n.cols), reduced: any(|n| n.reduced) }
     }
 
-    /// The number of a node: that of an equal one, if there is one, or a new one.
+    /// The number of an equal node if there is one, or of a new one.
     fn number(&mut self, node: DagNode) -> usize {
         let key = Key::of(node.kind);
         if let Some(&i) = self.numbers.get(&key) {
@@ -486,7 +490,7 @@ impl Dag {
 }
 
 impl Scope<'_> {
-    /// The place of an access, through a pointer that moves as it does.
+    /// The location of an access, relative to a pointer that moves in the same way.
     fn location(&self, access: &Access, pointers: &mut Vec<Pointer>) -> Result<Location, String> {
         let index = &access.index;
         let col = match index.coefficient(self.cols) {
@@ -522,7 +526,7 @@ impl Scope<'_> {
     }
 }
 
-/// A node up to equality, which of numbers is that of their bits.
+/// A node as a hash key. Floats are compared by their bits.
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
     Const(u32),
@@ -550,7 +554,7 @@ impl Key {
     }
 }
 
-/// The nodes that something is applied to.
+/// The operands of a node.
 fn operands(kind: Kind) -> impl Iterator<Item = usize> + use<> {
     let operands = match kind {
         Kind::Const(_) | Kind::Load(_) | Kind::Acc => [None; 3],
@@ -576,7 +580,8 @@ fn reads_of(stmts: &[Stmt], buffer: BufId) -> bool {
     found
 }
 
-/// Merges neighbouring loops that walk through memory as one: the trips of each merged loop and the variable whose stride it has.
+/// Merges neighbouring loops that walk through memory like one loop. Returns the extent of each merged loop and the variable
+/// with its stride.
 pub(super) fn merged(loops: &[(Var, usize)], value: &Expr) -> (Vec<usize>, Vec<Var>) {
     let mut indices: Vec<Affine> = Vec::new();
     crate::loops::visit::reads(value, &mut |access| indices.push(access.index.clone()));

@@ -1,12 +1,14 @@
-//! Functions that no instruction set has, put together from those that every one has.
+//! Mathematical functions without an instruction, composed of instructions that every instruction set has.
 //!
-//! Each is range reduction and a polynomial. Here `max` and `min` are instructions, which give their second operand if either is not
-//! a number. Infinities, zeros and what is not a number come out as [`UnaryOp::eval`] says;
-//! the largest errors, in units of the last place of the result, are 1 for `exp` and `log`, 2 for `expm1` and `log1p`, 2.5 for `tanh`, 2.1 for `sigmoid` and
-//! 3 for `erf` (results below 2⁻¹²⁶ to within two smallest numbers), and for activations, which are small where they are differences,
-//! in units of the last place of 1 or of larger results: `tests/functions.rs` tries the whole range.
+//! Each is range reduction and a polynomial. Here `max` and `min` are single instructions: if either operand is NaN, the result
+//! is the second operand. Results for infinities, zeros and NaN are the same as [`UnaryOp::eval`].
 //!
-//! The coefficients interpolate the functions at Chebyshev nodes of the intervals that are named beside them.
+//! The largest errors, in units of the last place of the result, are 1 for `exp` and `log`, 2 for `expm1` and `log1p`, 2.5 for
+//! `tanh`, 2.1 for `sigmoid` and 3 for `erf`. Results below 2⁻¹²⁶ are within two times the smallest number. Activations can be
+//! small differences of larger numbers, so their errors are in units of the last place of 1 or of larger results.
+//! `tests/functions.rs` tests the whole range.
+//!
+//! The coefficients interpolate the functions at Chebyshev nodes of the intervals in the comments.
 
 use sonar_ir::tile::BitsOp;
 use sonar_ir::{BinaryOp, UnaryOp};
@@ -64,23 +66,23 @@ const GELU: [f32; 18] = [
     0.008_508_884,
 ];
 
-/// `ln 2` in two parts: the product of the first with a whole number below 2⁹ is exact.
+/// `ln 2` in two parts. The product of the first part and an integer below 2⁹ is exact.
 const LN_2: [f32; 2] = [0.693_359_4, -0.000_212_194_44];
-/// Added to a number below 2²² and taken away again, it rounds to a whole number; the sum's last bits are that number.
+/// Adding it to a number below 2²² and subtracting it again rounds to an integer. The last bits of the sum are that integer.
 const ROUND: f32 = 12_582_912.0;
-/// The exponent of 1 in a number's bits.
+/// The exponent of 1 in the bits of a float.
 const BIAS: f32 = 127.0;
-/// The bit that is the sign.
+/// The sign bit.
 const SIGN: u32 = 1 << 31;
-/// Bits after the exponent.
+/// Number of bits after the exponent.
 const FRACTION: u32 = 23;
-/// The largest number from which `erf` is 1.
+/// From this number on, `erf` is 1.
 const ERF_END: f32 = 4.0;
-/// The number from which on `gelu` is about the number itself.
+/// From this number on, `gelu` is approximately the identity.
 const GELU_END: f32 = 5.5;
 
 impl Dag {
-    /// Appends what computes a function of node `x`; `None` if there is no such sequence.
+    /// Appends nodes that compute a function of node `x`. `None` if there is no such sequence.
     pub(super) fn function(&mut self, op: UnaryOp, x: usize) -> Option<usize> {
         Some(match op {
             UnaryOp::Exp => self.exp(x),
@@ -101,7 +103,7 @@ impl Dag {
         })
     }
 
-    /// `2ⁿ · eʳ`, where the power of two is applied in two halves: only the last product can round, overflow or underflow.
+    /// `2ⁿ · eʳ`. The power of two is applied in two halves, so only the last product can round, overflow or underflow.
     fn exp(&mut self, x: usize) -> usize {
         let (n, r) = self.reduced(x, -105.0, 89.0);
         let square = self.binary(BinaryOp::Mul, r, r);
@@ -116,7 +118,7 @@ impl Dag {
         self.binary(BinaryOp::Mul, power, rest)
     }
 
-    /// `eˣ − 1` without cancellation, for `|x| ≤ limit` and that limit beyond.
+    /// `eˣ − 1` without cancellation, for `|x| ≤ limit`. Larger `|x|` are clamped to the limit.
     fn exp_less_one(&mut self, x: usize, limit: f32) -> usize {
         let (n, r) = self.reduced(x, -limit, limit);
         let square = self.binary(BinaryOp::Mul, r, r);
@@ -127,7 +129,8 @@ impl Dag {
         self.fma(rest, power, less)
     }
 
-    /// `eˣ − 1` without cancellation. It is computed as twice its half, so that a large result overflows only at the end.
+    /// `eˣ − 1` without cancellation. It is twice a result that was computed at half size, so a large result overflows only at
+    /// the end.
     fn expm1(&mut self, x: usize) -> usize {
         let (n, r) = self.reduced(x, -20.0, 89.0);
         let square = self.binary(BinaryOp::Mul, r, r);
@@ -140,10 +143,10 @@ impl Dag {
         self.binary(BinaryOp::Add, half, half)
     }
 
-    /// `n` and `r` with `x = n · ln 2 + r`, `n` whole and `|r| ≤ ln 2 / 2`, of `x` within limits.
+    /// `n` and `r` with `x = n · ln 2 + r`, `n` an integer and `|r| ≤ ln 2 / 2`, where `x` is clamped to the limits.
     fn reduced(&mut self, x: usize, low: f32, high: f32) -> (usize, usize) {
         let (low, high) = (self.constant(low), self.constant(high));
-        // The second operand is the result if either is not a number.
+        // If either operand is NaN, the result is the second operand.
         let x = self.binary(BinaryOp::Min, high, x);
         let x = self.binary(BinaryOp::Max, low, x);
         let n = self.times(x, std::f32::consts::LOG2_E);
@@ -155,9 +158,9 @@ impl Dag {
         (n, r)
     }
 
-    /// `e · ln 2 + ln m`, where `√½ ≤ m < √2` and `x = 2ᵉ · m`, and corrections where `x` is not a positive finite number.
+    /// `e · ln 2 + ln m`, where `√½ ≤ m < √2` and `x = 2ᵉ · m`, plus corrections if `x` is not a positive finite number.
     fn log(&mut self, x: usize) -> usize {
-        // Numbers without their full precision are multiplied by 2²³ first.
+        // Denormal numbers are multiplied by 2²³ first.
         let smallest = self.constant(f32::MIN_POSITIVE);
         let below = self.binary(BinaryOp::Sub, smallest, x);
         let below = self.unary(UnaryOp::Step, below);
@@ -188,17 +191,17 @@ impl Dag {
         let sum = self.binary(BinaryOp::Add, f, tail);
         let high = self.times(exponent, LN_2[0]);
         let sum = self.binary(BinaryOp::Add, sum, high);
-        // 0 for finite numbers; infinity, or what is not a number, stays what it is.
+        // 0 for finite numbers. Infinity and NaN stay unchanged.
         let largest = self.constant(f32::MAX);
         let finite = self.binary(BinaryOp::Min, largest, x);
         let finite = self.binary(BinaryOp::Min, finite, largest);
         let excess = self.binary(BinaryOp::Sub, x, finite);
-        // 0 above 0, minus infinity at 0.
+        // 0 for positive numbers, minus infinity at 0.
         let positive = self.unary(UnaryOp::Step, x);
         let one = self.constant(1.0);
         let inverse = self.binary(BinaryOp::Div, one, positive);
         let pole = self.binary(BinaryOp::Sub, one, inverse);
-        // 0 from 0 on, not a number below.
+        // 0 for numbers from 0 on, NaN for negative numbers.
         let zero = self.constant(0.0);
         let negative = self.binary(BinaryOp::Min, x, zero);
         let root = self.unary(UnaryOp::Sqrt, negative);
@@ -207,8 +210,8 @@ impl Dag {
         self.binary(BinaryOp::Add, sum, root)
     }
 
-    /// `ln u + (x − (u − 1)) / u` with `u = 1 + x`: the second term is what rounding of `u` lost. Where `x` is large, or `u` exact, it
-    /// does not count, and is computed of another number.
+    /// `ln u + (x − (u − 1)) / u` with `u = 1 + x`. The second term corrects the rounding error of `u`. If `x` is large or `u`
+    /// is exact, it does not matter, and a clamped `x` is used for it.
     fn log1p(&mut self, x: usize) -> usize {
         let u = self.plus(x, 1.0);
         let logarithm = self.log(u);
@@ -256,7 +259,7 @@ impl Dag {
         self.binary(BinaryOp::Mul, less, sign)
     }
 
-    /// `max(x, 0) − |x| · (1 − erf(|x|/√2)) / 2`, which does not cancel; the second term stays as it is where it is below 2⁻²³.
+    /// `max(x, 0) − |x| · (1 − erf(|x|/√2)) / 2`, without cancellation. The second term is not changed if it is below 2⁻²³.
     fn gelu(&mut self, x: usize) -> usize {
         let end = self.constant(GELU_END);
         let distance = self.unary(UnaryOp::Abs, x);
@@ -268,7 +271,7 @@ impl Dag {
         self.binary(BinaryOp::Sub, positive, lost)
     }
 
-    /// `x · sigmoid(2 · √(2/π) · (x + 0.044715 x³))`, which is the same as the formula with a hyperbolic tangent.
+    /// `x · sigmoid(2 · √(2/π) · (x + 0.044715 x³))`, which equals the formula with a hyperbolic tangent.
     fn gelu_tanh(&mut self, x: usize) -> usize {
         let slope = 2.0 * std::f64::consts::FRAC_2_PI.sqrt();
         let square = self.binary(BinaryOp::Mul, x, x);
@@ -288,7 +291,7 @@ impl Dag {
         self.binary(BinaryOp::Mul, x, gate)
     }
 
-    /// `yes` where `flag` is 1 and `no` where it is 0, of finite numbers.
+    /// `yes` if `flag` is 1, `no` if it is 0. Both must be finite.
     fn mix(&mut self, flag: usize, yes: usize, no: usize) -> usize {
         let one = self.constant(1.0);
         let rest = self.binary(BinaryOp::Sub, one, flag);
@@ -306,13 +309,13 @@ impl Dag {
         })
     }
 
-    /// The nearest whole number, of one below 2²².
+    /// The nearest integer of a number below 2²².
     fn round(&mut self, x: usize) -> usize {
         let x = self.plus(x, ROUND);
         self.plus(x, -ROUND)
     }
 
-    /// `2ⁿ` for a whole number from −126 to 127.
+    /// `2ⁿ` for an integer from −126 to 127.
     fn power_of_two(&mut self, n: usize) -> usize {
         let exponent = self.plus(n, ROUND + BIAS);
         self.bits(BitsOp::Shl, exponent, FRACTION)

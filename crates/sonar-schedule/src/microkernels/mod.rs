@@ -1,19 +1,21 @@
-//! The one generator of tile programs: from an inner loop nest to a micro-kernel.
+//! The generator of tile programs: turns an inner loop nest into a micro-kernel.
 //!
-//! The nest is one reduction, or one or several stores, inside of a loop over **columns**, consecutive elements of the
-//! target, and perhaps one over **rows**. Every load must be of consecutive elements in the column variable, or not depend
-//! on it (then it is broadcast). From this, batch-reduce matrix products, convolutions, depthwise convolutions, poolings,
-//! statistics, the transforms of Winograd's filtering and elementwise rows all come out:
+//! The nest is one reduction, or one or several stores, inside of a loop over **columns** (consecutive elements of the target)
+//! and perhaps a loop over **rows**. Every load must read consecutive elements in the column variable, or not depend on it
+//! (then it is broadcast). This covers batch-reduce matrix products, convolutions, depthwise convolutions, poolings,
+//! statistics, the transforms of Winograd's filtering and elementwise rows:
 //!
-//! - an accumulator for each of `mr` rows × `nv` vectors stays in a register from its first value to its last use;
-//! - reduction loops become loops of the tile; neighbouring ones that walk through memory as one are merged, and the
-//!   innermost is unrolled, with its remainder behind it;
-//! - values that depend neither on the row nor on the reduction are computed once, those that do not depend on the row are
-//!   shared by all rows, those that do not depend on the column by all vectors of a row;
-//! - a reduction **across** the columns, whose target does not move with them, sums up vectors and then the lanes of one;
-//! - several stores share what they have in common, but load anew: a register is worth more than a load;
-//! - few accumulators would wait for each other: then copies of the unrolled loop body take turns between several sets;
-//! - the tile itself loops over blocks of rows (or of columns, without rows) and handles the remainder.
+//! - each of `mr` rows × `nv` vectors has an accumulator that stays in a register from its first value to its last use;
+//! - reduction loops become loops of the tile; neighbouring loops that walk through memory like one loop are merged; the
+//!   innermost loop is unrolled, and its remainder follows;
+//! - values that depend neither on the row nor on the reduction are computed once; values that do not depend on the row are
+//!   shared by all rows; values that do not depend on the column are shared by all vectors of a row;
+//! - a reduction **across** the columns, whose target does not move with them, first sums vectors and then the lanes of one
+//!   vector;
+//! - several stores share common subexpressions, but not loads, because a register is more expensive than a load;
+//! - if there are few accumulators, each would wait for its previous result; so copies of the unrolled loop body take turns
+//!   between several sets of accumulators;
+//! - the tile itself loops over blocks of rows (or of columns, if there are no rows) and handles the remainder.
 
 mod across;
 mod emit;
@@ -47,7 +49,7 @@ pub(crate) struct Nest<'a> {
 }
 
 impl<'a> Nest<'a> {
-    /// A reduction across the consecutive elements that its innermost loops walk over, if it is one.
+    /// A reduction across the consecutive elements of its innermost loops. `None` if it is something else.
     pub(crate) fn across(stmts: &'a [Stmt], rows: Option<(Var, usize)>) -> Option<Nest<'a>> {
         let [update] = reduction(stmts)?.updates.as_slice() else { return None };
         let (trips, vars) = expression::merged(&update.loops, &update.value);
@@ -62,22 +64,22 @@ pub(crate) struct RegisterTile {
     pub(crate) mr: usize,
     /// Vectors in a row.
     pub(crate) nv: usize,
-    /// Copies of the innermost reduction loop's body.
+    /// Number of copies of the innermost reduction loop's body.
     pub(crate) unroll: usize,
 }
 
-/// Which columns a tile computes.
+/// The columns that a tile computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Columns {
-    /// Blocks of `nv` vectors, one after the other.
+    /// Number of blocks of `nv` vectors.
     pub(crate) blocks: usize,
-    /// Vectors behind them, the last of them masked if `tail` is not 0.
+    /// Number of vectors after them. The last one is masked if `tail` is not 0.
     pub(crate) rest: usize,
     /// Lanes of the masked vector.
     pub(crate) tail: usize,
 }
 
-/// A tile with the address that each pointer starts from, where the first column is 0 and the row is 0.
+/// A tile with the start address of each pointer, for column 0 and row 0.
 #[derive(Clone, Debug)]
 pub(crate) struct MicroKernel {
     pub(crate) tile: Tile,
@@ -114,7 +116,7 @@ pub(crate) fn generate_across(name: &str, nest: Nest<'_>, shape: RegisterTile, l
     finished(&kernel, &emitter, name, shape, lanes, tail, body)
 }
 
-/// A tile with its arguments, if it is one that can be had.
+/// A tile with its arguments, or the reason why there is none.
 fn finished(
     kernel: &NestDag,
     emitter: &Emitter<'_>,
@@ -133,7 +135,7 @@ fn finished(
         return Err(TileRefusal::Depth);
     }
     let (needed, available) = (pressure(&tile.body), Tile::registers(lanes));
-    // One register is left to the emitter, for constants that an instruction needs.
+    // The emitter needs one register for constants of instructions.
     if needed >= available {
         return Err(TileRefusal::Registers { mr: shape.mr, nv: shape.nv, needed, available });
     }
@@ -143,7 +145,7 @@ fn finished(
     Ok(MicroKernel { tile, args })
 }
 
-/// A nest that can be a tile, as far as its expressions and pointers are concerned.
+/// A nest that can be a tile, judged by its expressions and pointers.
 pub(crate) struct NestShape {
     kernel: NestDag,
     rows: usize,
@@ -151,7 +153,7 @@ pub(crate) struct NestShape {
 }
 
 impl NestShape {
-    /// Analyses a nest; `None` if it cannot be a tile at all.
+    /// Analyses a nest. `None` if it cannot be a tile at all.
     pub(crate) fn new(nest: Nest<'_>) -> Option<NestShape> {
         let kernel = NestDag::new(nest).ok()?;
         let (rows, cols) = (nest.rows.map_or(1, |rows| rows.1), nest.cols.1);
@@ -159,12 +161,12 @@ impl NestShape {
         fits.then_some(NestShape { kernel, rows, cols })
     }
 
-    /// Whether it has several stores: then a block is one row of one vector.
+    /// Whether it has several stores. Then a block is one row of one vector.
     pub(crate) fn is_bundle(&self) -> bool {
         self.kernel.targets.len() > 1
     }
 
-    /// Whether a register tile surely fits the registers, by an upper bound; of several stores, exactly.
+    /// Whether a register tile certainly fits the registers. It uses an upper bound; for several stores, the result is exact.
     pub(crate) fn fits(&self, shape: RegisterTile, lanes: usize) -> bool {
         if self.is_bundle() {
             let block = Emitter::new(&self.kernel, shape, lanes, 0).block(1, 1, true, None);
@@ -178,7 +180,7 @@ impl NestShape {
         self.kernel.registers(shape) < Tile::registers(lanes)
     }
 
-    /// Seconds of the whole nest, whose weights are read in some way.
+    /// Seconds of the whole nest. `panels` says how its weights are read.
     pub(crate) fn seconds(&self, shape: RegisterTile, panels: Panels, core: &Core) -> f64 {
         self.kernel.seconds(&Extents { rows: self.rows, cols: self.cols }, shape, panels, core)
     }
@@ -188,7 +190,7 @@ fn by_rows(emitter: &mut Emitter<'_>, rows: usize, mr: usize, vectors: usize) ->
     blocks_of_rows(rows, mr, &mut |mr, step| emitter.block(mr, vectors, false, step))
 }
 
-/// Blocks of `mr` rows and one of the rest; `block` is told how far the next one is away, if there is one.
+/// Blocks of `mr` rows and one block of the remaining rows. `block` gets the distance to the next block, if there is one.
 fn blocks_of_rows(rows: usize, mr: usize, block: &mut dyn FnMut(usize, Option<(i64, i64)>) -> Vec<TileStmt>) -> Vec<TileStmt> {
     let (blocks, rest) = (rows / mr, rows % mr);
     let mut body = Vec::new();
@@ -218,7 +220,7 @@ fn repeat(trips: usize, body: Vec<TileStmt>) -> Vec<TileStmt> {
     if trips == 1 { body } else { vec![TileStmt::Loop { trips: trips as u32, body }] }
 }
 
-/// How deep the loops of a tile nest.
+/// Nesting depth of the loops of a tile.
 pub(crate) fn depth(stmts: &[TileStmt]) -> usize {
     let loops = stmts.iter().map(|stmt| match stmt {
         TileStmt::Loop { body, .. } => 1 + depth(body),
@@ -227,7 +229,7 @@ pub(crate) fn depth(stmts: &[TileStmt]) -> usize {
     loops.max().unwrap_or(0)
 }
 
-/// The reduction that the statements are, if they are one.
+/// The reduction, if the statements are a single one.
 fn reduction(stmts: &[Stmt]) -> Option<&Reduce> {
     match stmts {
         [Stmt::Reduce(reduce)] => Some(reduce),

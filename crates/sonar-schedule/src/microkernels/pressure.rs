@@ -1,4 +1,4 @@
-//! How many registers of a tile are live at once.
+//! Register pressure of a tile.
 
 use sonar_ir::tile::{Reg, TileStmt};
 use std::collections::HashSet;
@@ -16,7 +16,7 @@ fn live_before(stmts: &[TileStmt], mut live: HashSet<Reg>, most: &mut usize) -> 
         match stmt {
             TileStmt::Advance { .. } => {}
             TileStmt::Loop { body, .. } => {
-                // What an iteration needs is live at the end of the one before.
+                // Registers that an iteration reads are live at the end of the previous iteration.
                 let entry = live_before(body, live.clone(), most);
                 live.extend(entry);
                 live = live_before(body, live, most);

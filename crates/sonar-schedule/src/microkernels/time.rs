@@ -1,29 +1,29 @@
-//! How long a nest takes as a micro-kernel: an estimate from its expressions, before any code is made.
+//! Estimates the time of a nest as a micro-kernel from its expressions, before any code is generated.
 //!
-//! A block of rows and vectors takes as long as what it has most of: arithmetic, loads, instructions, or results that wait for each
-//! other. To that come the panel of columns that it reads, and where the rows are those of a matrix, their elements. Of a panel the
-//! first block of rows waits, as nothing was fetched ahead; for the others it is fetched meanwhile. Elements of rows are waited for, as
-//! they are read from many places at once.
+//! The time of a block of rows and vectors is the maximum of its arithmetic, its loads, its instructions, and its latency
+//! chains. The time for reading its panel of columns is added and, if the rows are those of a matrix, the time for reading
+//! their elements. The first block of rows waits for the panel, because nothing was prefetched. For the other blocks, the panel
+//! is prefetched during computation. Elements of rows always cause waiting, because they are read from many addresses at once.
 
 use sonar_ir::machine::{Core, at_once};
 
 use super::RegisterTile;
 use super::expression::{Counts, NestDag, UpdateDag};
 
-/// Cycles to begin and to end a block, beside its stores.
+/// Cycles to start and end a block, without its stores.
 const BLOCK: f64 = 6.0;
 /// Cycles of the loop around the copies of a reduction's body.
 const LOOP: f64 = 2.0;
-/// Cycles of a call with its pointers, and of the return.
+/// Cycles of a call, passing its pointers, and the return.
 pub(crate) const CALL: f64 = 20.0;
-/// Cycles to exchange the halves of a vector and to combine them, one after the other.
+/// Cycles to swap the halves of a vector and to combine them, one after the other.
 const HALVING: f64 = 8.0;
-/// The share of loads, or of arithmetic, that keeps the other from beginning.
+/// The share of loads or arithmetic that delays the other.
 const CONFLICTS: f64 = 0.1;
-/// Bytes of a page, at whose end prefetching stops.
+/// Bytes of a page. Prefetching stops at its end.
 const PAGE: f64 = 4096.0;
 
-/// How many rows and columns a nest has.
+/// Number of rows and columns of a nest.
 pub(crate) struct Extents {
     pub(crate) rows: usize,
     pub(crate) cols: usize,
@@ -32,22 +32,22 @@ pub(crate) struct Extents {
 /// How the weights of a nest are read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Panels {
-    /// Bytes that are touched between two runs that read one panel; 0 if all runs compute one panel before the next panel.
+    /// Bytes touched between two runs that read the same panel. 0 if all runs compute one panel before the next panel.
     pub(crate) between: f64,
-    /// Whether a panel is stored as it is read.
+    /// Whether a panel is stored in the order in which it is read.
     pub(crate) packed: bool,
 }
 
-/// How a block finds its data.
+/// Where a block finds its data.
 #[derive(Clone, Copy)]
 struct Place {
     /// Bytes that were touched since the panel was read.
     panel: f64,
     /// Whether the panel is read for the first time in this run.
     first: bool,
-    /// How many times as far away the panel seems because it is read across rows of weights: twice if each is on a page of its own.
+    /// The factor for reading a panel across rows of weights: up to 2, if each row is on its own page.
     strided: f64,
-    /// Bytes of all rows, which are read again for the next panel; 0 where they are no matrix.
+    /// Bytes of all rows, which are read again for the next panel. 0 if the rows are not a matrix.
     rows: f64,
 }
 
@@ -81,8 +81,8 @@ impl NestDag {
         total
     }
 
-    /// Bytes of a row of the matrix that the rows are, if they are one: its reduction has one loop, and so reads each element once for a
-    /// panel. Windows of an image overlap, and what they share stays close.
+    /// Bytes of a row, if the rows are those of a matrix. Then the reduction has one loop and reads each element once per
+    /// panel. Windows of an image overlap, and the shared elements stay in the cache.
     fn row(&self) -> f64 {
         let bytes = |update: &UpdateDag| match update.trips[..] {
             [points] => 4 * points * update.value.counts(1, 0, true).broadcasts,
@@ -91,7 +91,7 @@ impl NestDag {
         self.updates.iter().map(bytes).sum::<usize>() as f64
     }
 
-    /// Bytes that the reductions of all rows share, of so many vectors.
+    /// Bytes shared by the reductions of all rows, for this many vectors.
     fn panel(&self, vectors: usize, lanes: usize) -> f64 {
         let bytes =
             |update: &UpdateDag| update.trips.iter().product::<usize>() * update.value.shared_loads() * vectors * lanes * 4;
@@ -110,7 +110,7 @@ impl NestDag {
             let panel = core.fetch(panel * place.strided, place.panel * place.strided);
             let rows = if place.rows > 0.0 { core.fetch(4.0 * counts.broadcasts as f64, place.rows) } else { 0.0 };
             counts.operations += mr * nv * update.combining();
-            // Wide vectors take one element as an operand.
+            // Wide vectors can use one element as a broadcast operand.
             let merged = if core.lanes == 16 && nv == 1 { mr.min(counts.broadcasts) } else { 0 };
             let busy = busy(counts, merged, core).max(core.latency / sets as f64);
             let each = rows + if place.first { busy + panel } else { at_once(busy, panel) };
@@ -131,13 +131,13 @@ impl NestDag {
             counts.broadcasts += own.broadcasts;
         }
         let each = busy(counts, 0, core).max(core.latency / self.sets(shape.mr, 1, shape.unroll) as f64);
-        // Every halving of a vector waits for the one before; rows do not wait for each other.
+        // Each halving of a vector waits for the previous one. Rows do not wait for each other.
         let halvings = core.lanes.ilog2() as f64 * HALVING / shape.mr as f64;
         (vectors / core.lanes as f64).ceil() * each + (halvings + LOOP) * core.cycle
     }
 }
 
-/// Seconds of a block of a product of matrices with sums of `depth` products, whose rows are a part of `rows` bytes.
+/// Seconds of a block of a matrix product with sums of `depth` products. Its rows are a part of `rows` bytes.
 pub(crate) fn product_block(shape: RegisterTile, depth: usize, rows: f64, core: &Core) -> f64 {
     let RegisterTile { mr, nv, unroll } = shape;
     let counts = Counts { operations: mr * nv, loads: nv, broadcasts: mr };
@@ -147,7 +147,7 @@ pub(crate) fn product_block(shape: RegisterTile, depth: usize, rows: f64, core: 
     depth as f64 * (each + LOOP / unroll as f64 * core.cycle) + (mr * nv) as f64 * core.store + BLOCK * core.cycle
 }
 
-/// Seconds of instructions that do not wait for each other; `merged` loads are a part of others.
+/// Seconds of independent instructions. `merged` loads are part of other instructions.
 fn busy(counts: Counts, merged: usize, core: &Core) -> f64 {
     let Counts { operations, loads, broadcasts } = counts;
     let arithmetic = operations as f64 * core.operation;
@@ -156,7 +156,7 @@ fn busy(counts: Counts, merged: usize, core: &Core) -> f64 {
     longest + CONFLICTS * arithmetic.min(loading)
 }
 
-/// Whole blocks of an extent, and the block that is left: the size and the number of each.
+/// Splits an extent into whole blocks and the remainder: the size and the number of each.
 pub(crate) fn split(extent: usize, block: usize) -> impl Iterator<Item = (usize, usize)> {
     let block = block.clamp(1, extent.max(1));
     let rest = extent % block;

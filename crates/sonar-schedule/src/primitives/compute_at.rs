@@ -1,4 +1,4 @@
-//! Filling a temporary where it is used.
+//! Fills a temporary where it is used.
 
 use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::{Access, Affine, BufId, BufferKind, Program, Stmt, Var};
@@ -7,8 +7,8 @@ use crate::error::ScheduleError;
 use crate::loops::visit;
 use crate::primitives::{buffer_named, find};
 
-/// Moves the nests that fill a temporary to the start of a loop of its consumer, and shrinks the temporary to the part
-/// that one iteration reads.
+/// Moves the nests that fill a temporary to the start of a loop of its consumer, and shrinks the temporary to the part that one
+/// iteration reads.
 ///
 /// ```text
 /// for xp_y { xp[xp_y] = f(xp_y) }            for y.o {
@@ -17,8 +17,8 @@ use crate::primitives::{buffer_named, find};
 /// } }                                        }
 /// ```
 ///
-/// Rows that two iterations read are computed by both. Legal if the temporary is filled by nests of the body that write
-/// nothing else, every read is below the loop, and in every read the outer variables move the window by the same whole
+/// Rows that two iterations read are computed twice. Legal if the nests that fill the temporary are in the body and write
+/// nothing else, every read is inside of the loop, and in every read the outer variables move the window by the same whole
 /// number of rows (or images).
 pub fn compute_at(program: &Program, buffer: &str, name: &str) -> Result<Program, ScheduleError> {
     let mut program = program.clone();
@@ -56,17 +56,17 @@ pub fn compute_at(program: &Program, buffer: &str, name: &str) -> Result<Program
     Ok(program)
 }
 
-/// A leading dimension of the temporary: one loop of each nest that fills it, from outside.
+/// A leading dimension of the temporary: one loop of each nest that fills it, counted from outside.
 struct Dimension {
     stride: i64,
     extent: usize,
 }
 
-/// What one iteration reads of a dimension.
+/// The part of a dimension that one iteration reads.
 struct Span {
-    /// First position, in terms of the loops outside.
+    /// First position, as a function of the outer loops.
     start: Affine,
-    /// How many positions.
+    /// Number of positions.
     extent: usize,
 }
 
@@ -89,7 +89,7 @@ fn writes_only(stmt: &Stmt, temp: BufId) -> bool {
     writes && only
 }
 
-/// The variables of the loops around and including the loop over `at`, outermost first.
+/// The variables of the loops around `at` and of `at` itself, outermost first.
 fn path_to(stmts: &[Stmt], at: Var) -> Option<Vec<Var>> {
     stmts.iter().find_map(|stmt| match stmt {
         Stmt::For { var, .. } if *var == at => Some(vec![at]),
@@ -102,7 +102,7 @@ fn path_to(stmts: &[Stmt], at: Var) -> Option<Vec<Var>> {
     })
 }
 
-/// Every read of the temporary, if all are below the loop over `at`.
+/// Every read of the temporary, if all are inside of the loop over `at`.
 fn reads_below(stmts: &[Stmt], temp: BufId, at: Var) -> Option<Vec<Access>> {
     let collect = |stmts: &[Stmt]| {
         let mut reads = Vec::new();
@@ -119,7 +119,7 @@ fn reads_below(stmts: &[Stmt], temp: BufId, at: Var) -> Option<Vec<Access>> {
     (collect(stmts).len() == inside.len() && !inside.is_empty()).then_some(inside)
 }
 
-/// The leading dimensions that all nests have in common: dense, and outside of everything else.
+/// The leading dimensions that all nests share: dense, and outside of everything else.
 fn dimensions(fills: &[Stmt], temp: BufId, len: usize) -> Vec<Dimension> {
     let mut dims: Vec<Dimension> = Vec::new();
     let mut heads: Vec<&Stmt> = fills.iter().collect();
@@ -158,7 +158,7 @@ fn dimensions(fills: &[Stmt], temp: BufId, len: usize) -> Vec<Dimension> {
     }
 }
 
-/// What one iteration of the loop at the end of `path` reads of each dimension.
+/// The part of each dimension that one iteration of the last loop of `path` reads.
 fn window(reads: &[Access], dims: &[Dimension], path: &[Var], extents: &EntityVec<Var, usize>) -> Option<Vec<Span>> {
     let mut starts: Vec<Option<Affine>> = vec![None; dims.len()];
     let mut bounds = vec![(i64::MAX, 0i64); dims.len()];
@@ -172,7 +172,7 @@ fn window(reads: &[Access], dims: &[Dimension], path: &[Var], extents: &EntityVe
             }
             bounds[d] = (bounds[d].0.min(digit.offset), bounds[d].1.max(digit.offset + inner));
         }
-        // The digits are the only ones of the address if each is within its dimension, and the rest below the last stride.
+        // The digits are unique if each is within its dimension and the rest is smaller than the last stride.
         let last = dims.last().map_or(1, |dim| dim.stride);
         let small = read.index.terms.iter().filter(|t| t.1 < last);
         let below: i64 = small.map(|&(v, c)| c * (extents[v] as i64 - 1)).sum();
@@ -193,7 +193,8 @@ fn window(reads: &[Access], dims: &[Dimension], path: &[Var], extents: &EntityVe
     Some(spans.collect())
 }
 
-/// An address as a position in each dimension; `None` if a term is negative. What is below the last stride is left out.
+/// An address as a position in each dimension, without the part that is smaller than the last stride. `None` if a term is
+/// negative.
 fn digits(index: &Affine, dims: &[Dimension]) -> Option<Vec<Affine>> {
     let mut digits = vec![Affine::default(); dims.len()];
     let mut offset = index.offset;
@@ -244,7 +245,7 @@ impl Layout {
     }
 }
 
-/// Rewrites a nest to fill the window: its leading loops count from the start of the window.
+/// Changes a nest to fill the window: its leading loops count from the start of the window.
 fn move_fill(fill: &mut Stmt, temp: BufId, dims: &[Dimension], window: &[Span], layout: &Layout) {
     let mut here = fill;
     for (d, dim) in dims.iter().enumerate() {

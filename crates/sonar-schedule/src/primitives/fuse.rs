@@ -1,4 +1,4 @@
-//! Fusing two perfectly nested loops.
+//! Fuses two perfectly nested loops.
 
 use sonar_ir::loops::{LoopKind, Program, Stmt, Var};
 
@@ -13,8 +13,8 @@ use crate::primitives::find;
 /// for y in 0..H { for x in 0..W { … } }   -->   for y_x in 0..H·W { … }
 /// ```
 ///
-/// Legal if `x` is the only statement in `y`, both have the same kind, and in every address and bound the coefficient
-/// of `y` is `W` times that of `x`, so that the address stays affine.
+/// Legal if `x` is the only statement in `y`, both have the same kind, and in every address and bound the coefficient of `y` is
+/// `W` times that of `x`, so that the address stays affine.
 pub fn fuse(program: &Program, outer: &str, inner: &str) -> Result<Program, ScheduleError> {
     let mut program = program.clone();
     let (y, x) = (find(&program, outer)?, find(&program, inner)?);
@@ -23,7 +23,7 @@ pub fn fuse(program: &Program, outer: &str, inner: &str) -> Result<Program, Sche
     Ok(program)
 }
 
-/// [`fuse`] in place; the new loop is called `name`. The program is unchanged if the result is an error.
+/// [`fuse`] in place. The new loop gets `name`. After an error, the program is unchanged.
 pub(crate) fn fuse_into(program: &mut Program, y: Var, x: Var, name: &str) -> Result<Var, ScheduleError> {
     let names = |v: Var| program.vars[v].clone();
     let (outer, inner) = (names(y), names(x));

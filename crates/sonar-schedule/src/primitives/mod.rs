@@ -1,6 +1,6 @@
-//! The steps of schedules: each takes a program and gives another with the same meaning, or refuses.
+//! The steps of schedules. Each step turns a program into an equivalent one, or refuses.
 //!
-//! One file for each primitive; each documents `before --> after` and when it is legal.
+//! There is one file for each primitive. Each documents `before --> after` and when it is legal.
 
 mod compute_at;
 mod fuse;
@@ -69,13 +69,13 @@ pub(crate) fn find(program: &Program, name: &str) -> Result<Var, ScheduleError> 
     found.ok_or_else(|| ScheduleError::NoLoop(name.to_owned()))
 }
 
-/// The buffer with this name, which must be of this kind.
+/// The buffer with this name. It must have this kind.
 fn buffer_named(program: &Program, name: &str, kind: BufferKind, wanted: &'static str) -> Result<BufId, ScheduleError> {
     let position = program.buffers.iter().position(|buffer| buffer.name == name && buffer.kind == kind);
     position.map(|i| BufId(i as u32)).ok_or_else(|| ScheduleError::NoBuffer { name: name.to_owned(), wanted })
 }
 
-/// Gives every loop below these statements, which are a copy, a variable of its own; names get a suffix.
+/// Gives every loop in these statements, which are a copy, a new variable. Names get a suffix.
 fn rename_below(program: &mut Program, stmts: &mut [Stmt], suffix: &str) {
     for stmt in stmts {
         match stmt {
@@ -112,7 +112,7 @@ fn renamed(program: &mut Program, var: Var, suffix: &str) -> Var {
     fresh_var(program, &name)
 }
 
-/// The greatest common divisor of two numbers that are not negative.
+/// The greatest common divisor of two non-negative numbers.
 fn gcd(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -1,4 +1,4 @@
-//! Storing a weight in the order in which it is read.
+//! Stores a weight in the order in which it is read.
 
 use sonar_ir::entity::{Entity, EntityVec};
 use sonar_ir::loops::{Affine, BufId, Buffer, BufferKind, LoopKind, Program, Stmt, Var};
@@ -8,16 +8,16 @@ use crate::loops::build::{at, fresh_var, load};
 use crate::loops::visit;
 use crate::primitives::{buffer_named, gcd};
 
-/// Reads a weight, as a matrix of rows of consecutive elements, through a copy in which panels of `width` columns lie one
-/// after the other; the copy is made in `setup`.
+/// Reads a weight, as a matrix with rows of consecutive elements, through a copy. The copy holds panels of `width` columns one
+/// after the other and is made in `setup`.
 ///
 /// ```text
 /// … w[k·C + f·c.o + c.i] …   -->   setup: w.p[panel·K·f + k·f + i] = w[k·C + panel·f + i]
 ///                                  body:  … w.p[c.o·K·f + k·f + c.i] …
 /// ```
 ///
-/// A last, narrower panel takes what `width` does not divide. Legal for inputs (which must be weights, given once) if in
-/// every read the columns are addressed by a loop of stride 1 within a panel and a loop of stride `width` over panels.
+/// If `width` does not divide the columns, the last panel is narrower. Legal for inputs (which must be weights, given once) if
+/// in every read the columns are addressed by a loop of stride 1 within a panel and a loop of stride `width` over panels.
 pub fn pack(program: &Program, name: &str, width: usize) -> Result<Program, ScheduleError> {
     let mut program = program.clone();
     let weight = buffer_named(&program, name, BufferKind::Input, "weight")?;
@@ -66,7 +66,7 @@ pub fn pack(program: &Program, name: &str, width: usize) -> Result<Program, Sche
     Ok(program)
 }
 
-/// The number of columns: what every coefficient but those within a row (1 and `width`) is a multiple of.
+/// The number of columns: the greatest common divisor of all coefficients except those within a row (1 and `width`).
 fn row_length(program: &Program, weight: BufId, width: usize) -> Option<usize> {
     let len = program.buffers[weight].len;
     let mut row = len as i64;
@@ -84,7 +84,7 @@ fn row_length(program: &Program, weight: BufId, width: usize) -> Option<usize> {
     read.then_some(row as usize)
 }
 
-/// The address in panels, if it stays within the panel that the loop over panels selects.
+/// The address in panels, if it stays within the selected panel.
 fn panel_index(index: &Affine, row: usize, width: usize, rows: usize, extents: &EntityVec<Var, usize>) -> Option<Affine> {
     let (row, width) = (row as i64, width as i64);
     let (k0, column) = (index.offset.div_euclid(row), index.offset.rem_euclid(row));

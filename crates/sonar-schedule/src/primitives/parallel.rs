@@ -1,4 +1,4 @@
-//! Running a loop's iterations on several threads.
+//! Runs the iterations of a loop on several threads.
 
 use sonar_ir::loops::{LoopKind, Program, Stmt};
 use sonar_ir::verify::dependence;
@@ -6,7 +6,7 @@ use sonar_ir::verify::dependence;
 use crate::error::ScheduleError;
 use crate::primitives::find;
 
-/// Lets iterations run at the same time.
+/// Runs iterations at the same time.
 ///
 /// ```text
 /// for n in 0..N { … }   -->   parallel for n in 0..N { … }

@@ -1,4 +1,4 @@
-//! Changing the order of perfectly nested loops.
+//! Changes the order of perfectly nested loops.
 
 use sonar_ir::loops::{LoopKind, Program, Stmt, Var};
 
@@ -12,8 +12,8 @@ use crate::primitives::find;
 /// for a { for b { for c { … } } }   -->   for c { for a { for b { … } } }        with loops = [c, a, b]
 /// ```
 ///
-/// Legal if the loops follow each other in a perfect nest, none of them is parallel, and the body is one reduction or one
-/// store, or each element is written before it is read in the same iteration: then iterations may run in any order.
+/// Legal if the loops are directly nested in each other and none of them is parallel. The body must be one reduction or one
+/// store, or each element must be written before it is read in the same iteration: then iterations may run in any order.
 pub fn reorder(program: &Program, names: &[String]) -> Result<Program, ScheduleError> {
     let mut program = program.clone();
     let wanted = names.iter().map(|name| find(&program, name)).collect::<Result<Vec<Var>, _>>()?;
@@ -38,7 +38,7 @@ pub fn reorder(program: &Program, names: &[String]) -> Result<Program, ScheduleE
     Ok(program)
 }
 
-/// Which of the loops is outside of all others.
+/// The outermost of the loops.
 fn outermost(stmts: &[Stmt], wanted: &[Var]) -> Option<Var> {
     let mut first = None;
     visit::loops(stmts, &mut |var, _| {
@@ -49,7 +49,8 @@ fn outermost(stmts: &[Stmt], wanted: &[Var]) -> Option<Var> {
     first
 }
 
-/// The loops of a perfect nest that consists of exactly the wanted ones, and what is below; the outermost loop stays, empty.
+/// The loops of a perfect nest, if it consists of exactly the wanted ones, and the body. The outermost loop stays, without
+/// body.
 #[allow(clippy::type_complexity)]
 fn take_nest(stmt: &mut Stmt, wanted: &[Var]) -> Option<(Vec<(Var, usize)>, Vec<Stmt>)> {
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Splitting a loop.
+//! Splits a loop.
 
 use sonar_ir::loops::{Affine, LoopKind, Program, Stmt, Var};
 
@@ -7,7 +7,7 @@ use crate::loops::build::fresh_var;
 use crate::loops::visit;
 use crate::primitives::{find, rename_below};
 
-/// Makes two loops of one, with a remainder loop if the factor does not divide the extent.
+/// Makes two loops of one, and a remainder loop if the factor does not divide the extent.
 ///
 /// ```text
 /// for x in 0..n { … x … }   -->   for x.o in 0..n / f { for x.i in 0..f { … f·x.o + x.i … } }
@@ -42,7 +42,7 @@ pub fn split(program: &Program, name: &str, factor: usize) -> Result<Program, Sc
     Ok(program)
 }
 
-/// The body of a loop, which becomes empty.
+/// Takes the body of a loop, which is empty afterwards.
 fn take_loop(program: &mut Program, x: Var) -> Vec<Stmt> {
     visit::at_loop(&mut program.body, x, &mut |stmts, i| match &mut stmts[i] {
         Stmt::For { body, .. } => std::mem::take(body),

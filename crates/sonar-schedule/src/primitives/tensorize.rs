@@ -1,4 +1,4 @@
-//! Replacing an inner nest by micro-kernels.
+//! Replaces an inner nest by micro-kernels.
 
 use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::{Access, Affine, LoopKind, Program, Stmt, TileId, Var};
@@ -10,17 +10,18 @@ use crate::loops::visit;
 use crate::microkernels::{Columns, MicroKernel, Nest, RegisterTile, depth, generate};
 use crate::primitives::find;
 
-/// Computes the two innermost loops, and the reductions below them, with register tiles of `mr` rows × `nv` vectors.
+/// Computes the two innermost loops and the reductions inside of them with register tiles of `mr` rows × `nv` vectors.
 ///
 /// ```text
 /// for x { for c { out[x, c] = Σ … } }   -->   for c.o in 0..C / w { call tile(mr × nv)(…) }    with w = nv · lanes
 ///                                             call tile(mr × remaining vectors, the last masked)(…)
 /// ```
 ///
-/// The tile loops over the blocks of `rows` itself; without rows (`-`) it loops over the blocks of columns itself. Serial loops
-/// around that have nothing else in them become loops of the tile, too: a call costs as much as a dozen instructions.
-/// Legal if the two loops are perfectly nested around one reduction or around stores, the columns are consecutive elements of its
-/// target and consecutive or constant in its loads, every operator has a vector instruction, and the tile fits the registers.
+/// The tile itself loops over the blocks of `rows`. Without rows (`-`), it loops over the blocks of columns. Surrounding serial
+/// loops with nothing else in them also become loops of the tile, because a call costs as much as a dozen instructions.
+/// Legal if the two loops are perfectly nested around one reduction or around stores, the columns are consecutive elements of
+/// its target and consecutive or constant in its loads, every operator has a vector instruction, and the tile fits the
+/// registers.
 pub fn tensorize(
     program: &Program,
     rows: &str,
@@ -29,7 +30,7 @@ pub fn tensorize(
     lanes: usize,
 ) -> Result<Program, ScheduleError> {
     let mut program = program.clone();
-    // The loops are in the body, or in the setup.
+    // The loops are either in the body or in the setup.
     let in_setup = find(&program, cols).is_err();
     if in_setup {
         std::mem::swap(&mut program.setup, &mut program.body);
@@ -59,7 +60,7 @@ pub fn tensorize(
     Ok(program)
 }
 
-/// The outer one of two perfectly nested loops, or the only one.
+/// The outer one of two perfectly nested loops, or the only loop.
 fn outermost(body: &[Stmt], cols: Var, rows: Option<Var>) -> Option<Var> {
     let Some(rows) = rows else { return Some(cols) };
     let mut copy = body.to_vec();
@@ -102,7 +103,7 @@ fn calls(
     }
     let no_tile = |refusal| ScheduleError::NoTile { step: "tensorize", name: name.to_owned(), refusal };
     let nest = Nest { stmts: inner, rows: rows.map(|var| (var, row_extent)), cols: (cols, col_extent), across: false };
-    // Wider than the columns is as wide as they are.
+    // A tile is not wider than the columns.
     let shape = RegisterTile { nv: shape.nv.min(col_extent.div_ceil(lanes)), ..shape };
     let width = shape.nv * lanes;
     let (blocks, rest) = (col_extent / width, col_extent % width);
@@ -134,7 +135,7 @@ fn calls(
     Ok(stmts)
 }
 
-/// A call of a tile, from a first column; equal tiles are shared.
+/// A call of a tile that starts at this column. Equal tiles are shared.
 pub(super) fn call(program: &mut Program, kernel: MicroKernel, column: &Affine) -> Stmt {
     let tile = shared(&mut program.tiles, kernel.tile);
     let args = kernel.args.into_iter().map(|(access, moves)| Access {
@@ -144,7 +145,7 @@ pub(super) fn call(program: &mut Program, kernel: MicroKernel, column: &Affine) 
     Stmt::Call { tile, args: args.collect() }
 }
 
-/// Serial loops with nothing in them but a call become loops of its tile, from inside, as deep as tiles may be.
+/// Moves serial loops that contain only a call into the tile of the call, from the inside, up to the maximum depth of tiles.
 pub(super) fn absorb(stmts: &mut [Stmt], tiles: &mut EntityVec<TileId, Tile>) {
     for stmt in stmts {
         match stmt {
@@ -162,7 +163,7 @@ pub(super) fn absorb(stmts: &mut [Stmt], tiles: &mut EntityVec<TileId, Tile>) {
     }
 }
 
-/// A tile that does `trips` times what a tile does, each time with the arguments of the next value of `var`.
+/// A tile that repeats a tile `trips` times, each time with the arguments for the next value of `var`.
 fn repeat(tile: &Tile, trips: usize, args: &[Access], var: Var) -> Option<Tile> {
     if depth(&tile.body) >= Tile::MAX_DEPTH {
         return None;
@@ -173,7 +174,7 @@ fn repeat(tile: &Tile, trips: usize, args: &[Access], var: Var) -> Option<Tile> 
     for ((ptr, moved), access) in moved.entries().zip(args) {
         let by = access.index.coefficient(var) - moved;
         if by != 0 {
-            // An offset in bytes must fit an instruction.
+            // The offset in bytes must fit an instruction.
             i32::try_from(by.checked_mul(4)?).ok()?;
             body.push(TileStmt::Advance { ptr, by: by as i32 });
         }
@@ -182,7 +183,7 @@ fn repeat(tile: &Tile, trips: usize, args: &[Access], var: Var) -> Option<Tile> 
     Some(Tile { body, ..tile.clone() })
 }
 
-/// Adds how far statements move each pointer when they run `times` times.
+/// Adds the movement of each pointer when the statements run `times` times.
 fn movement(stmts: &[TileStmt], times: i64, moved: &mut EntityVec<Ptr, i64>) {
     for stmt in stmts {
         match stmt {
@@ -193,12 +194,12 @@ fn movement(stmts: &[TileStmt], times: i64, moved: &mut EntityVec<Ptr, i64>) {
     }
 }
 
-/// A tile in the program, where equal ones are one.
+/// Adds a tile to the program, or returns an equal one.
 fn shared(tiles: &mut EntityVec<TileId, Tile>, tile: Tile) -> TileId {
     tiles.find(|other| other.same_code(&tile)).unwrap_or_else(|| tiles.push(tile))
 }
 
-/// Removes tiles that nothing calls any more.
+/// Removes tiles without calls.
 pub(super) fn drop_unused(program: &mut Program) {
     let mut used = EntityVec::filled(false, program.tiles.len());
     for stmts in [&mut program.setup, &mut program.body] {

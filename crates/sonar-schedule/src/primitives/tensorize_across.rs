@@ -1,4 +1,4 @@
-//! Replacing a reduction of consecutive elements by a micro-kernel.
+//! Replaces a reduction of consecutive elements by a micro-kernel.
 
 use sonar_ir::loops::{Affine, LoopKind, Program, Stmt, Var};
 
@@ -7,16 +7,16 @@ use crate::microkernels::{Nest, RegisterTile, generate_across};
 use crate::primitives::find;
 use crate::primitives::tensorize::{absorb, call, drop_unused};
 
-/// Computes a reduction of consecutive elements with vectors, the lanes of the last of which are combined in the end, `mr`
-/// rows at a time.
+/// Computes a reduction of consecutive elements with vectors, `mr` rows at a time. At the end, the lanes of the last vector are
+/// combined.
 ///
 /// ```text
 /// for y { out[y] = Σ x[y, k] }   -->   call tile(mr)(…)
 /// ```
 ///
-/// Legal if the loop over rows has nothing in it but one reduction of one term over `over`, its innermost variable, if the
-/// loads are of consecutive elements in it or do not depend on it, every operator has a vector instruction, and the tile fits
-/// the registers. Without rows (`-`) it is a single reduction.
+/// Legal if the loop over rows contains only one reduction of one term over `over`, its innermost variable. The loads must read
+/// consecutive elements in `over` or not depend on it, every operator must have a vector instruction, and the tile must fit the
+/// registers. Without rows (`-`), it is a single reduction.
 pub fn tensorize_across(
     program: &Program,
     rows: &str,
@@ -53,7 +53,7 @@ pub fn tensorize_across(
     Ok(program)
 }
 
-/// The reduction over a variable, or the loop over rows if the reduction is all that is in it.
+/// The statement to replace: the reduction over a variable, or the loop over rows that contains only this reduction.
 fn place(stmts: &mut [Stmt], over: Var, rows: Option<Var>) -> Option<&mut Stmt> {
     let reduces = |stmt: &Stmt| {
         let Stmt::Reduce(reduce) = stmt else { return false };

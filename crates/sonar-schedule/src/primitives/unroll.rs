@@ -1,4 +1,4 @@
-//! Copying out a loop's body.
+//! Unrolls a loop.
 
 use sonar_ir::loops::{LoopKind, Program, Stmt};
 
@@ -9,7 +9,7 @@ use crate::primitives::find;
 /// The largest number of copies.
 const MOST: usize = 64;
 
-/// Marks a loop to be copied out by the code generator.
+/// Marks a loop to be unrolled by the code generator.
 ///
 /// ```text
 /// for x in 0..4 { … }   -->   unrolled for x in 0..4 { … }

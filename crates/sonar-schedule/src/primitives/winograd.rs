@@ -11,17 +11,18 @@ use crate::loops::visit;
 use std::sync::Arc;
 use transforms::Transform;
 
-/// The loop over strips of the program that [`winograd`] gives, and the one around it, over parts of the output channels.
+/// The name of the loop over strips in the program of [`winograd`], and of the loop around it, over parts of the output
+/// channels.
 pub(crate) const STRIP: &str = "strip";
 pub(crate) const PART: &str = "part";
 
-/// Elements between the matrices of a transformed image: without them, the same element of each would compete for one
-/// place in the cache.
+/// Elements between the matrices of a transformed image. Without a gap, the same element of each matrix would map to the same
+/// set of the cache.
 const GAP: usize = 16;
 
 /// Computes 3 × 3 convolutions of stride 1 as F(m × m, 3 × 3): Lavin and Gray, "Fast Algorithms for Convolutional Neural
-/// Networks", 2016. Tiles of the image are transformed, multiplied by the transformed weight as `(m + 2)²` matrix products,
-/// and transformed back, a strip of `rows` rows of tiles after the other.
+/// Networks", 2016. Tiles of the image are transformed, multiplied by the transformed weight as `(m + 2)²` matrix products, and
+/// transformed back. This is done strip by strip; a strip has `rows` rows of tiles.
 ///
 /// ```text
 /// for y { for x { for c {                  setup: u[xi, k, c] = G·w·Gᵀ
@@ -32,11 +33,11 @@ const GAP: usize = 16;
 ///                                          }
 /// ```
 ///
-/// The transformed weight lies in panels of `width` output channels. With several `parts`, all of this is inside of a loop over
-/// parts of the output channels, each of which transforms the image anew: work for threads where there are few strips. Legal
-/// for sums of convolutions with dense channels of known weights if `rows` divides the number of rows of tiles, if parts are
-/// made of whole panels, and if the image has what the last tiles read beyond its edge. `m` is 2 or 4; results differ from
-/// the direct ones by rounding.
+/// The transformed weight is stored in panels of `width` output channels. With several `parts`, everything is inside of a loop
+/// over parts of the output channels, and each part transforms the image again. This gives work to threads if there are few
+/// strips. Legal for sums of convolutions with dense channels and known weights if `rows` divides the number of rows of tiles,
+/// if parts consist of whole panels, and if the image contains what the last tiles read beyond the result. `m` is 2 or 4.
+/// Results differ from those of direct convolution by rounding.
 pub fn winograd(program: &Program, [m, rows, width, parts]: [usize; 4]) -> Result<Program, ScheduleError> {
     let refuse = |reason: &str| ScheduleError::Illegal { step: "winograd", name: m.to_string(), reason: reason.to_owned() };
     let transform = transforms::get(m).ok_or_else(|| refuse("only tiles of 2 and of 4 are known"))?;
@@ -70,19 +71,19 @@ pub fn winograd(program: &Program, [m, rows, width, parts]: [usize; 4]) -> Resul
     Ok(build.program)
 }
 
-/// What [`winograd`] can compute, as far as a choice of its parameters needs it.
+/// The properties of a sum of convolutions that determine the parameters of [`winograd`].
 pub(crate) struct Filterable {
     /// Rows and columns of the result.
     pub(crate) result: [usize; 2],
-    /// Channels of the result, and those of all images.
+    /// Number of output channels, and total number of input channels of all images.
     pub(crate) channels: [usize; 2],
-    /// Images.
+    /// Number of images.
     pub(crate) images: usize,
     /// Names of the weights.
     pub(crate) weights: Vec<String>,
 }
 
-/// The sum of convolutions that [`winograd`] can compute with tiles of this size, if the program is one.
+/// The sum of convolutions, if [`winograd`] can compute the program with tiles of this size.
 pub(crate) fn filterable(program: &Program, m: usize) -> Option<Filterable> {
     let (_, conv) = Conv::find(program)?;
     let tiles = Tiles::new(&conv, m, 1)?;
@@ -110,18 +111,18 @@ struct Conv {
 #[derive(Clone)]
 struct Source {
     image: BufId,
-    /// The address of the first element, in terms of the loop over images.
+    /// The address of the first element, as a function of the loop over images.
     start: Affine,
-    /// Elements from row to row and from pixel to pixel.
+    /// Strides of rows and of pixels.
     strides: [i64; 2],
     channels: usize,
     weight: BufId,
-    /// Elements from kernel row to row, from kernel column to column, and from input channel to input channel.
+    /// Strides of kernel rows, of kernel columns, and of input channels.
     weight_strides: [i64; 3],
     weight_start: i64,
 }
 
-/// How the result is cut into tiles.
+/// The division of the result into tiles.
 struct Tiles {
     /// Rows and columns of a tile.
     size: usize,
@@ -133,7 +134,7 @@ struct Tiles {
 }
 
 impl Conv {
-    /// The convolutions of a body, and which statement they are.
+    /// The convolutions of a body, and the index of their statement.
     fn find(program: &Program) -> Option<(usize, Conv)> {
         program.body.iter().enumerate().find_map(|(i, stmt)| Some((i, Conv::of(program, stmt)?)))
     }
@@ -193,14 +194,14 @@ impl Tiles {
         })
     }
 
-    /// Tiles in a strip.
+    /// Number of tiles in a strip.
     fn count(&self) -> usize {
         self.grid[0] * self.grid[1]
     }
 }
 
 impl Source {
-    /// Whether the image has everything that the tiles read, each row in its own row.
+    /// Whether the image contains everything that the tiles read, each row within its own row.
     fn covers(&self, tiles: &Tiles, conv: &Conv, program: &Program) -> bool {
         let reach = |count: usize| (count * tiles.size + 2) as i64;
         let [row, pixel] = self.strides;
@@ -210,21 +211,21 @@ impl Source {
     }
 }
 
-/// The new program, as it grows.
+/// The new program under construction.
 struct Build {
     program: Program,
     conv: Conv,
     tiles: Tiles,
     transform: &'static Transform,
     width: usize,
-    /// Output channels of a part.
+    /// Number of output channels of a part.
     outputs: usize,
     /// The part.
     part: Affine,
 }
 
 impl Build {
-    /// Matrices of a transformed tile.
+    /// Number of matrices of a transformed tile.
     fn matrices(&self) -> usize {
         (self.tiles.size + 2).pow(2)
     }
@@ -240,14 +241,15 @@ impl Build {
         (loops, named.map(|_| index.next().unwrap_or_default()))
     }
 
-    /// Panels of some output channels: the first channel, how many panels there are, and how wide.
+    /// Panels of some output channels: the first channel, the number of panels, and their width.
     fn panels(&self, channels: usize) -> Vec<(usize, usize, usize)> {
         let (full, rest) = (channels / self.width, channels % self.width);
         let parts = [(0, full, self.width), (full * self.width, 1, rest)];
         parts.into_iter().filter(|&(_, panels, wide)| panels * wide > 0).collect()
     }
 
-    /// The address of an element of a transformed weight: its matrix, its panel from a first channel on, and where it is there.
+    /// The address of an element of a transformed weight: its matrix, its panel counted from a first channel, and its position
+    /// in the panel.
     fn weight_index(&self, channels: usize, [matrix, panel, k, c]: [Affine; 4], first: usize, wide: usize) -> Affine {
         let panel = flat(&[1, channels, wide], &[panel, k, c]).shift((first * channels) as i64);
         matrix.scale((channels * self.conv.channel.1) as i64).add(&panel)
@@ -274,7 +276,7 @@ impl Build {
         buffer
     }
 
-    /// Elements from one matrix of a transformed strip to the next.
+    /// Stride between the matrices of a transformed strip, in elements.
     fn matrix_len(&self, channels: usize) -> usize {
         self.tiles.count() * channels + GAP
     }
@@ -302,7 +304,8 @@ impl Build {
         buffer
     }
 
-    /// The matrix products of the transformed images (with their channels) and weights, summed over the sources.
+    /// The matrix products of the transformed images (with their channels) and the transformed weights, summed over the
+    /// sources.
     fn product(&mut self, factors: &[(usize, BufId, BufId)], out: &mut Vec<Stmt>) -> BufId {
         let outputs = self.outputs;
         let matrix = self.matrix_len(outputs);
@@ -326,7 +329,7 @@ impl Build {
         buffer
     }
 
-    /// The result of a strip: full tiles, and where the result ends within tiles, what there is of them.
+    /// The result of a strip: full tiles, and partial tiles at the edge of the result.
     fn result(&mut self, product: BufId, strip: &Affine, out: &mut Vec<Stmt>) {
         let Tiles { size, grid: [rows, _], strips, rest } = self.tiles;
         let whole = rows - usize::from(rest[0] > 0);
@@ -334,7 +337,7 @@ impl Build {
         if rest[0] == 0 {
             return;
         }
-        // The last row of tiles is cut off in the last strip only.
+        // Only the last strip has an incomplete last row of tiles.
         let last = strips as i64 - 1;
         for (low, high, height) in [(0, last, size), (last, last + 1, rest[0])] {
             let mut stmts = Vec::new();
@@ -347,7 +350,7 @@ impl Build {
         }
     }
 
-    /// Some rows of tiles, from a first one on, of which `height` rows of the result are kept.
+    /// Some rows of tiles from a first one on. Only `height` rows of the result are kept.
     fn rows(&mut self, product: BufId, strip: &Affine, rows: (usize, usize), height: usize, out: &mut Vec<Stmt>) {
         let Tiles { size, grid: [_, across], rest, .. } = self.tiles;
         let full = across - usize::from(rest[1] > 0);
@@ -358,7 +361,7 @@ impl Build {
         }
     }
 
-    /// A block of tiles, of each of which `kept` rows and columns are stored.
+    /// A block of tiles. Of each tile, `kept` rows and columns are stored.
     fn block(
         &mut self,
         product: BufId,
@@ -379,7 +382,7 @@ impl Build {
             let y = strip.scale(in_strip as i64).add(&y).scale(size as i64).shift(i as i64);
             let x = x.scale(size as i64).shift(j as i64);
             let c = self.part.scale(outputs as i64).add(&c);
-            // In terms of the loops that were there before; the value is not, and stays shared.
+            // The epilogue still refers to the original loops. The value does not, and stays shared.
             let mut before = [Stmt::Reduce(Reduce { updates: vec![], ..self.conv.reduce.clone() })];
             for (var, by) in [(self.conv.y.0, &y), (self.conv.x.0, &x), (self.conv.channel.0, &c)] {
                 visit::substitute(&mut before, var, by);
@@ -395,7 +398,7 @@ impl Build {
     }
 }
 
-/// An expression with the accumulator replaced by a value.
+/// An expression in which a value replaces the accumulator.
 fn with_accumulator(expr: &Expr, value: &Expr) -> Expr {
     let of = |e: &Expr| Arc::new(with_accumulator(e, value));
     match expr {

@@ -1,4 +1,4 @@
-//! From choices to a schedule: the steps are put together one after the other, and those that are not legal are left out.
+//! From choices to a schedule: the steps are applied one after the other, and illegal steps are left out.
 
 use sonar_ir::loops::{BufferKind, Program, Var};
 use sonar_ir::machine::Core;
@@ -15,7 +15,7 @@ use crate::spaces::register_tiles::best_tile;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choice {
     pub(crate) fuse: usize,
-    /// Iterations of the block loop in a block; 0 for all.
+    /// Block size in iterations of the block loop. 0 means all iterations.
     pub(crate) block: usize,
     pub(crate) tile: RegisterTile,
     pub(crate) order: bool,
@@ -29,18 +29,18 @@ pub(crate) struct Choice {
 pub(crate) struct Filter {
     /// Rows and columns of a tile.
     pub(crate) tile: usize,
-    /// Rows of tiles in a strip, at most.
+    /// Most rows of tiles in a strip.
     pub(crate) rows: usize,
-    /// Parts of the output channels.
+    /// Number of parts of the output channels.
     pub(crate) parts: usize,
 }
 
-/// A schedule that grows step by step with the program it gives.
+/// A schedule under construction, with the program that it gives.
 pub(crate) struct Replay {
     pub(crate) program: Program,
     steps: Vec<Step>,
     lanes: usize,
-    /// Names of knobs whose choice could not be taken.
+    /// Names of knobs whose choice could not be applied.
     pub(crate) refused: Vec<&'static str>,
 }
 
@@ -49,14 +49,14 @@ impl Replay {
         Replay { program: program.clone(), steps: vec![], lanes, refused: vec![] }
     }
 
-    /// Takes note that the choice for a knob is without effect, if one was made.
+    /// Notes that the choice of a knob has no effect, if there was a choice.
     fn refuse(&mut self, knob: &'static str, chosen: bool) {
         if chosen {
             self.refused.push(knob);
         }
     }
 
-    /// Takes a step if it is legal.
+    /// Applies a step if it is legal.
     fn step(&mut self, step: Step) -> bool {
         match apply_step(&self.program, &step, self.lanes) {
             Ok(program) => {
@@ -87,7 +87,7 @@ impl Replay {
     }
 }
 
-/// Heights of strips of a program for filtering with tiles of some size; none if it cannot be computed so.
+/// The possible strip heights of a program with Winograd tiles of some size. Empty if Winograd's filtering is not possible.
 pub(crate) fn strips(program: &Program, weights: &[String], tile: usize) -> Vec<usize> {
     let known = |inputs: &[String]| inputs.iter().all(|input| weights.contains(input));
     filterable(program, tile).filter(|conv| known(&conv.weights)).map_or(vec![], |conv| {
@@ -96,19 +96,19 @@ pub(crate) fn strips(program: &Program, weights: &[String], tile: usize) -> Vec<
     })
 }
 
-/// How many loops can be fused with the rows of the main nest.
+/// Number of loops that can be fused with the rows of the main nest.
 pub(crate) fn fusions(program: &Program) -> usize {
     Replay::new(program, 16).fuse(usize::MAX)
 }
 
-/// Puts a schedule together; steps that are not legal are left out.
+/// Builds a schedule. Illegal steps are left out.
 pub(crate) fn compose(program: &Program, weights: &[String], choice: Choice, core: &Core) -> (Schedule, Program) {
     let mut replay = outline(program, weights, choice, core.lanes);
     tensorize_all(&mut replay, choice, core);
     (Schedule { steps: replay.steps }, replay.program)
 }
 
-/// All steps of a schedule but the micro-kernels.
+/// All steps of a schedule except the micro-kernels.
 pub(crate) fn outline(program: &Program, weights: &[String], choice: Choice, lanes: usize) -> Replay {
     if let Some(filtered) = choice.filter.and_then(|filter| filtered(program, weights, filter, choice, lanes)) {
         return filtered;
@@ -133,7 +133,7 @@ pub(crate) fn outline(program: &Program, weights: &[String], choice: Choice, lan
     replay
 }
 
-/// The same by Winograd's filtering, in the highest strips that are allowed; nothing if that is not possible.
+/// The same with Winograd's filtering, in the highest strips that are allowed. `None` if that is not possible.
 fn filtered(program: &Program, weights: &[String], filter: Filter, choice: Choice, lanes: usize) -> Option<Replay> {
     let rows = strips(program, weights, filter.tile).into_iter().filter(|&rows| rows <= filter.rows).max()?;
     let mut replay = Replay::new(program, lanes);
@@ -161,7 +161,8 @@ fn temporaries(program: &Program) -> Vec<String> {
     temporaries.map(|b| b.name.clone()).collect()
 }
 
-/// Cuts the loop outside of the tile into blocks and fills temporaries for each; gives the loop within a block.
+/// Splits the loop outside of the tile into blocks and fills temporaries in each block. Returns the name of the loop within a
+/// block.
 fn block(replay: &mut Replay, leaf: &Leaf, choice: Choice) -> Option<String> {
     let nest = leaf.nest_loops();
     let position = leaf.block_loop()?;
@@ -178,7 +179,7 @@ fn block(replay: &mut Replay, leaf: &Leaf, choice: Choice) -> Option<String> {
     (nest.len() > 2).then(|| if cut { format!("{name}.i") } else { name })
 }
 
-/// Cuts the columns into panels, stores weights in panels, and puts the loop over panels outside of a block's rows.
+/// Splits the columns into panels, stores weights in panels, and moves the loop over panels outside of a block's rows.
 fn panels(replay: &mut Replay, leaf: &Leaf, inner: Option<String>, weights: &[String], choice: Choice) {
     let Some(tile) = leaf.tile_loops() else { return };
     let width = choice.tile.nv * replay.lanes;
@@ -192,7 +193,7 @@ fn panels(replay: &mut Replay, leaf: &Leaf, inner: Option<String>, weights: &[St
         return;
     }
     let (panel, column) = (format!("{cols}.o"), format!("{cols}.i"));
-    // A single row walks through the panels as they lie.
+    // A single row reads the panels in memory order.
     if let Some(rows) = rows {
         let mut loops = vec![panel];
         if choice.order {
@@ -208,8 +209,8 @@ fn panels(replay: &mut Replay, leaf: &Leaf, inner: Option<String>, weights: &[St
     }
 }
 
-/// Runs the outermost loop on several threads, if it is the whole body and not a part of the micro-kernel, which loses nothing
-/// by a loop over single rows.
+/// Runs the outermost loop on several threads. It must be the whole body and not a part of the micro-kernel. A loop over single
+/// rows may be taken from the micro-kernel, because that loses nothing.
 fn parallelise(replay: &mut Replay, tile: RegisterTile) {
     let in_tile = main_leaf(&replay.program).and_then(|leaf| {
         let (nest, _) = leaf.candidate()?;
@@ -230,7 +231,7 @@ fn parallelise(replay: &mut Replay, tile: RegisterTile) {
     replay.refuse(knobs::PARALLEL, !parallel);
 }
 
-/// The knobs whose choices cannot be taken, or are without effect, together with the others.
+/// The knobs whose choices are illegal or without effect in this combination.
 pub(crate) fn refused(program: &Program, weights: &[String], choice: Choice, lanes: usize) -> Vec<&'static str> {
     let replay = outline(program, weights, choice, lanes);
     let fits = main_leaf(&replay.program)
@@ -239,7 +240,7 @@ pub(crate) fn refused(program: &Program, weights: &[String], choice: Choice, lan
     replay.refused.into_iter().chain(tile).collect()
 }
 
-/// Replaces every nest that can be one by micro-kernels: the main one in the chosen shape.
+/// Replaces every possible nest by micro-kernels, the main nest with the chosen tile.
 fn tensorize_all(replay: &mut Replay, choice: Choice, core: &Core) {
     let all = leaves(&replay.program.body);
     let main = all.iter().map(Leaf::work).max().unwrap_or(0);
@@ -247,7 +248,7 @@ fn tensorize_all(replay: &mut Replay, choice: Choice, core: &Core) {
     let main = |leaf: &Leaf| leaf.work() == main;
     for (leaf, main) in all.iter().map(|leaf| (leaf, main(leaf))).chain(setup.iter().map(|leaf| (leaf, false))) {
         if let (2.., Some(nest)) = (leaf.stmts.len(), leaf.tile_loops()) {
-            // There is only one shape for several stores, and the step is refused if it does not fit.
+            // There is only one shape for several stores. The step is refused if it does not fit.
             let rows = nest.rows.map_or("-".to_owned(), |rows| replay.name(rows.0));
             replay.step(Step::Tensorize { rows, cols: replay.name(nest.cols.0), mr: 1, nv: 1, unroll: 1 });
             continue;
@@ -267,7 +268,7 @@ fn tensorize_all(replay: &mut Replay, choice: Choice, core: &Core) {
     }
 }
 
-/// The register tile of a nest in which little time is spent: the best of the model.
+/// The register tile of a nest that takes little time: the best one of the model.
 fn side_tile(leaf: &Leaf, core: &Core) -> RegisterTile {
     best_tile(leaf, core).unwrap_or(RegisterTile { mr: 1, nv: 1, unroll: 1 })
 }

@@ -1,7 +1,7 @@
-//! Which schedule to take when nothing has been measured.
+//! The schedule to use without measurements.
 //!
-//! The choices are made one after the other: how the rows are fused and the register tile; then how the image is cut into blocks, or
-//! whether a convolution is computed by Winograd's filtering. Each is the one that takes the least time by an estimate.
+//! The choices are made one after the other: first the fusion of rows and the register tile, then the blocks of the image or
+//! Winograd's filtering. Each choice has the smallest estimated time.
 
 use sonar_ir::loops::{BufferKind, LoopKind, Program, Stmt};
 use sonar_ir::machine::{Core, is_gain};
@@ -16,15 +16,15 @@ use crate::spaces::innermost::{Leaf, leaves, main_leaf};
 use crate::spaces::register_tiles::{UNROLL, filter_tile_fits};
 use crate::spaces::space::{Options, Point, ScheduleSpace, space};
 
-/// The share of a cache that one buffer may fill, so that what it is used with stays, too.
+/// The share of a cache that one buffer may fill, so that the other data used with it also stay.
 const SHARE: f64 = 2.0 / 3.0;
-/// The share of the time of a convolution in which elements of its image are read for the first time.
+/// The share of a convolution's time in which elements of its image are read for the first time.
 const FIRST_READS: f64 = 0.05;
-/// What the transforms of a Winograd tile need for each of its elements, over half of an operation on vectors: rows and columns pass
-/// the transform, and everything is loaded and stored, of images more than once.
+/// Cost of the transforms for each element of a Winograd tile, in units of half a vector operation. It includes the transforms
+/// of rows and columns and all loads and stores; parts of an image are loaded more than once.
 const TRANSFORMS: [(usize, f64, f64); 2] = [(2, 1.2, 1.2), (4, 2.4, 1.9)];
 
-/// The schedule that takes the least time by the estimates.
+/// The schedule with the smallest estimated time.
 pub fn default_schedule(task: &Task, options: &Options) -> Schedule {
     default_program(task, options).0
 }
@@ -35,7 +35,7 @@ pub fn default_program(task: &Task, options: &Options) -> (Schedule, Program) {
     space.scheduled(&default_point(&space))
 }
 
-/// The point of a space that takes the least time by the estimates: that of the [`default_schedule`].
+/// The point of a space with the smallest estimated time: that of the [`default_schedule`].
 pub fn default_point(space: &ScheduleSpace) -> Point {
     let core = space.options().core();
     let (fuse, tile) = best_tile(space, &core);
@@ -51,7 +51,7 @@ pub fn default_point(space: &ScheduleSpace) -> Point {
     space.point_of(best)
 }
 
-/// The number of fused loops and the register tile with which the main nest takes the least time.
+/// The number of fused loops and the register tile for which the main nest has the smallest estimated time.
 fn best_tile(space: &ScheduleSpace, core: &Core) -> (usize, RegisterTile) {
     let fusions = space.fusions();
     let mut best = (fusions, space.tiles()[0]);
@@ -65,7 +65,7 @@ fn best_tile(space: &ScheduleSpace, core: &Core) -> (usize, RegisterTile) {
         for &tile in space.tiles() {
             let tile = RegisterTile { unroll: UNROLL, ..tile };
             let seconds = outside * candidate.seconds(tile, panels(space, &nest, tile, outside, core), core);
-            // A choice must pay: with about equal times, the first one stays.
+            // A choice must have a clear gain. If times are about equal, the first one stays.
             if is_gain(seconds, least) && candidate.fits(tile, core.lanes) {
                 (best, least) = ((fuse, tile), seconds);
             }
@@ -74,8 +74,8 @@ fn best_tile(space: &ScheduleSpace, core: &Core) -> (usize, RegisterTile) {
     best
 }
 
-/// How the weights of the main nest, which runs so often, are read if panels come outside of rows where that matters, and weights
-/// are packed.
+/// How the weights of the main nest are read if it runs `runs` times. It assumes packed weights, with panels outside of rows if
+/// that matters.
 fn panels(space: &ScheduleSpace, nest: &Nest<'_>, tile: RegisterTile, runs: f64, core: &Core) -> Panels {
     let width = tile.nv * core.lanes;
     let whole = nest.cols.1.is_multiple_of(width) || nest.cols.1 <= width;
@@ -84,7 +84,7 @@ fn panels(space: &ScheduleSpace, nest: &Nest<'_>, tile: RegisterTile, runs: f64,
     let between = match runs > 1.0 {
         true if outside => 0.0,
         true => weights(space) as f64,
-        // Everything else that a run of the network touches.
+        // All other data that a run of the network touches.
         false => space.options().footprint.max(weights(space)) as f64,
     };
     Panels { between, packed: whole }
@@ -96,7 +96,7 @@ fn outside(leaf: &Leaf, nest: &Nest<'_>) -> f64 {
     leaf.trips() as f64 / (nest.rows.map_or(1, |rows| rows.1) * reduced) as f64
 }
 
-/// Every way to compute a convolution by Winograd's filtering, with its seconds and the best register tile for it.
+/// Every way to compute a convolution with Winograd's filtering, with its seconds and its best register tile.
 fn filters<'a>(space: &'a ScheduleSpace, core: &'a Core) -> impl Iterator<Item = (f64, Filter, RegisterTile)> + 'a {
     let &Options { lanes, threads, .. } = space.options();
     space.filters().filter_map(move |filter| {
@@ -105,7 +105,7 @@ fn filters<'a>(space: &'a ScheduleSpace, core: &'a Core) -> impl Iterator<Item =
         let rows = (1..=filter.rows.min(down)).rev().find(|rows| down.is_multiple_of(*rows))?;
         let (strips, tiles) = (down / rows * conv.images, rows * across);
         let [outputs, inputs] = conv.channels;
-        // Vectors that are mostly empty take as long as full ones in every step.
+        // Mostly empty vectors take as long as full ones in every step.
         if 2 * outputs.min(inputs) < lanes {
             return None;
         }
@@ -116,16 +116,16 @@ fn filters<'a>(space: &'a ScheduleSpace, core: &'a Core) -> impl Iterator<Item =
         let elements = matrices * (image * vectors(inputs) + result * vectors(outputs / filter.parts));
         let arithmetic = tiles as f64 * elements * 2.0 * core.operation;
         let weights = matrices * (inputs * outputs * 4) as f64;
-        // Transformed images and products are written and read again, beside the weights.
+        // Transformed images and products are written and read again, in addition to the weights.
         let moved = matrices * (tiles * (inputs + outputs / filter.parts) * 4) as f64;
         let footprint = moved + weights / filter.parts as f64;
         let moving = moved * (core.machine.write(footprint) + core.machine.read(footprint));
         let transforms = arithmetic.max(moving);
-        // The weights are read again for each strip, and nothing is fetched ahead.
+        // The weights are read again for each strip, and nothing is prefetched.
         let away = weights.max(space.options().footprint as f64);
         let reading = weights * (core.machine.read(away) + (strips - 1) as f64 * core.machine.read(weights.max(moved)));
         let outputs = outputs / filter.parts;
-        // The image of one of the matrices, which is read again for each panel.
+        // The image part of one matrix, which is read again for each panel.
         let matrix = (4 * tiles * inputs) as f64;
         let product = |tile: &RegisterTile| {
             let panels = outputs.div_ceil(tile.nv * lanes) as f64;
@@ -154,7 +154,7 @@ fn filters<'a>(space: &'a ScheduleSpace, core: &'a Core) -> impl Iterator<Item =
     })
 }
 
-/// Whether the weights of the main nest, which every row of the result needs again, leave the first-level cache.
+/// Whether the weights of the main nest do not fit the first-level cache. Every row of the result reads all of them.
 fn panels_matter(space: &ScheduleSpace, core: &Core) -> bool {
     weights(space) as f64 > SHARE * core.machine.cache(1) as f64
 }
@@ -177,7 +177,7 @@ fn outline_seconds(space: &ScheduleSpace, choice: Choice, core: &Core) -> f64 {
         None => leaf.work() as f64 * core.cycle,
     });
     let temporaries: usize = program.buffers.iter().filter(|b| b.kind == BufferKind::Temp).map(|b| b.len * 4).sum();
-    // They share a cache with what they are made of.
+    // They share a cache with their source data.
     let footprint = temporaries as f64 / SHARE;
     let (near, far) = (core.machine.read(0.0), core.machine.read(footprint));
     let read = 1.0 + FIRST_READS * (far / near - 1.0);
@@ -229,7 +229,7 @@ mod tests {
         Box::leak(Box::new(machine))
     }
 
-    /// A machine that does everything so many times as fast.
+    /// A machine that is faster by this factor in everything.
     fn faster(machine: &Machine, times: f64) -> &'static Machine {
         let peak = |peak: &Peak| Peak { gflops: peak.gflops * times, latency: peak.latency / times, ..*peak };
         let at = |at: &Bandwidth| Bandwidth { read: at.read * times, write: at.write * times, copy: at.copy * times, ..*at };
@@ -242,7 +242,7 @@ mod tests {
         })
     }
 
-    /// A machine on which data beyond so many bytes move at so many gigabytes a second.
+    /// A machine with this bandwidth in GB/s for data larger than this many bytes.
     fn starved(machine: &Machine, bytes: usize, gigabytes: f64) -> &'static Machine {
         let mut starved = machine.clone();
         for at in starved.bandwidths.iter_mut().filter(|at| at.bytes > bytes) {
@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn panels_that_are_far_are_read_seldom() {
-        // Few rows for each reading of a panel are as good as many where panels are close, but not where they are far.
+        // If panels are in a near cache, few rows per reading of a panel are as good as many rows. If panels are far, they are
+        // not.
         let task = conv(14, [512, 512], 1);
         let rows = |machine| {
             let space = space(&task, &Options { machine, ..Options::new(16) });
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn strips_keep_their_matrices_close() {
-        // Transformed images of 64 channels leave the second-level cache unless a strip has few rows.
+        // Transformed images of 64 channels exceed the second-level cache unless a strip has few rows.
         let task = conv(56, [64, 64], 3);
         let schedule = default_schedule(&task, &Options::new(16)).to_string();
         let rows = schedule.split("rows=").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());

@@ -1,6 +1,6 @@
-//! How long a scheduled program takes: an estimate from its statements and tiles, without running it.
+//! Estimates the time of a scheduled program from its statements and tiles, without running it.
 //!
-//! It ranks schedules of one program. Where data lie is not part of it.
+//! It ranks schedules of one program. It ignores where data are in the memory hierarchy.
 
 use std::collections::HashMap;
 
@@ -19,12 +19,13 @@ use crate::microkernels::CALL;
 use crate::primitives::apply;
 use crate::spaces::space::Options;
 
-/// Cycles of a division or a square root of vectors: they are not pipelined well.
+/// Cycles of a vector division or square root, which are not well pipelined.
 const DIVISION: f64 = 16.0;
-/// How many forks a parallel loop must save: threads also have to fetch what another one computed.
+/// The overhead of a parallel loop, in forks. It is more than one, because threads also have to fetch data that another thread
+/// computed.
 const FORKS: f64 = 16.0;
 
-/// Seconds of a task under a schedule.
+/// Seconds of a task with a schedule.
 pub fn estimate(task: &Task, schedule: &Schedule, options: &Options) -> Result<f64, ScheduleError> {
     Ok(estimate_program(&apply(&task.program, schedule, options.lanes)?, options))
 }
@@ -37,19 +38,19 @@ pub fn estimate_program(program: &Program, options: &Options) -> f64 {
     Scheduled { core, threads: options.threads, tiles, extents }.stmts(&program.body)
 }
 
-/// Seconds of a parallel loop whose iterations take so long together.
+/// Seconds of a parallel loop whose iterations take `seconds` in total.
 pub(super) fn parallel(seconds: f64, extent: usize, threads: usize, core: &Core) -> f64 {
     let rounds = extent.div_ceil(threads.max(1)).max(1);
     seconds * rounds as f64 / extent as f64 + FORKS * core.machine.fork
 }
 
-/// A program that is estimated.
+/// A program with data for the estimate.
 struct Scheduled {
     core: Core,
     threads: usize,
-    /// Seconds of a call of each tile.
+    /// Seconds of one call of each tile.
     tiles: EntityVec<TileId, f64>,
-    /// Iterations of the loop of each variable.
+    /// Number of iterations of the loop of each variable.
     extents: EntityVec<Var, usize>,
 }
 
@@ -69,7 +70,7 @@ impl Scheduled {
             Stmt::Reduce(reduce) => {
                 let updates = reduce.updates.iter().map(|update| {
                     let points: usize = update.loops.iter().map(|l| l.1).product();
-                    // Each element waits for the one before.
+                    // Each element waits for the previous one.
                     points as f64 * (self.core.latency + cycle * cycles(&update.value))
                 });
                 cycle * (2.0 + cycles(&reduce.init) + cycles(&reduce.finish)) + updates.sum::<f64>()
@@ -80,7 +81,7 @@ impl Scheduled {
     }
 }
 
-/// Cycles of an expression of scalars.
+/// Cycles of a scalar expression.
 fn cycles(expr: &Expr) -> f64 {
     match expr {
         Expr::Const(_) | Expr::Acc => 0.0,

@@ -5,28 +5,28 @@ use sonar_ir::loops::{LoopKind, Program, Stmt, Var};
 use crate::footprints::flops;
 use crate::microkernels::{Nest, NestShape};
 
-/// Operations for each of several stores.
+/// Operations counted for each of several stores.
 const SHARED: u64 = 5;
 
-/// A reduction, a store, or the stores that are the body of a loop, with the loops around.
+/// A reduction, a store, or the stores in the body of a loop, with the surrounding loops.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {
     /// Loops around it, outermost first.
     pub(crate) loops: Vec<(Var, usize)>,
-    /// How many of the inner ones are perfectly nested around it.
+    /// How many of the inner loops are perfectly nested around it.
     pub(crate) perfect: usize,
     /// The statements.
     pub(crate) stmts: Vec<Stmt>,
 }
 
-/// Every leaf below some statements, in order.
+/// Every leaf in some statements, in order.
 pub(crate) fn leaves(stmts: &[Stmt]) -> Vec<Leaf> {
     let mut leaves = Vec::new();
     collect(stmts, &mut vec![], 0, &mut leaves);
     leaves
 }
 
-/// The leaf in which a program spends most of its time: the one with most operations, the last of equals.
+/// The leaf that takes most of a program's time: the one with the most operations, or the last one if several are equal.
 pub(crate) fn main_leaf(program: &Program) -> Option<Leaf> {
     leaves(&program.body).into_iter().max_by_key(Leaf::work)
 }
@@ -59,7 +59,8 @@ impl Leaf {
         self.loops.iter().map(|l| l.1 as u64).product()
     }
 
-    /// Operations, counting a copied element as one. Several stores share most of what they compute: each counts as a few.
+    /// Number of operations. A copied element counts as one. Several stores share most of their computation, so each store
+    /// counts as a few operations.
     pub(crate) fn work(&self) -> u64 {
         let once = if self.stmts.len() > 1 { SHARED * self.stmts.len() as u64 } else { 1 + flops::of(&self.stmts) };
         self.trips() * once
@@ -70,14 +71,14 @@ impl Leaf {
         &self.loops[self.loops.len() - self.perfect..]
     }
 
-    /// The position, among the perfectly nested loops, of the one that is cut into blocks: the one outside of the two that
-    /// become a tile, or the outermost if there are no more.
+    /// The position, among the perfectly nested loops, of the loop that is split into blocks: the one outside of the two loops
+    /// of the tile, or the outermost if there are no more.
     pub(crate) fn block_loop(&self) -> Option<usize> {
         Some(self.perfect.checked_sub(1)?.saturating_sub(2))
     }
 
-    /// The nest that becomes a tile, and what is known of it: columns are consecutive elements of the target, or if that is
-    /// not possible, what a reduction walks over.
+    /// The nest that becomes a tile, with its analysis. Its columns are consecutive elements of the target. If that is not
+    /// possible, they are the elements that a reduction walks over.
     pub(crate) fn candidate(&self) -> Option<(Nest<'_>, NestShape)> {
         let along = self.tile_loops().and_then(|nest| Some((nest, NestShape::new(nest)?)));
         along.or_else(|| {
@@ -86,7 +87,7 @@ impl Leaf {
         })
     }
 
-    /// The loop over consecutive elements of the target, and the loop over rows next to it, of the two innermost ones.
+    /// From the two innermost loops: the loop over consecutive elements of the target, and the loop over rows next to it.
     pub(crate) fn tile_loops(&self) -> Option<Nest<'_>> {
         let target = match self.stmts.first()? {
             Stmt::Store { target, .. } => target,

@@ -1,35 +1,34 @@
-//! The knobs of schedule spaces, as data: what each is called and means, when a choice is legal, and what there is to choose for
-//! a task.
+//! The knobs of schedule spaces, as data: the name and the meaning of each, when a choice is legal, and the choices for a task.
 
 use std::fmt;
 
 use crate::microkernels::RegisterTile;
 use crate::spaces::register_tiles::UNROLLS;
 
-/// Loops outside of the rows that become one loop with them.
+/// Number of loops outside of the rows that are fused with them.
 pub const FUSE: &str = "fuse";
-/// Iterations that make a block.
+/// Block size in iterations.
 pub const BLOCK: &str = "block";
 /// Rows and vectors of the register tile.
 pub const TILE: &str = "tile";
-/// Copies of the body of the innermost reduction loop.
+/// Number of copies of the innermost reduction loop's body.
 pub const UNROLL: &str = "unroll";
-/// Panels outside of rows.
+/// Whether the loop over panels is outside of the rows.
 pub const ORDER: &str = "order";
-/// Weights in panels.
+/// Whether weights are stored in panels.
 pub const PACK: &str = "pack";
-/// Several threads.
+/// Whether several threads are used.
 pub const PARALLEL: &str = "parallel";
-/// How convolutions are computed.
+/// The algorithm for convolutions.
 pub const ALGORITHM: &str = "algorithm";
-/// Rows of tiles that are filtered at once.
+/// Rows of tiles in a strip.
 pub const STRIP: &str = "strip";
-/// Parts of the output channels.
+/// Number of parts of the output channels.
 pub const PARTS: &str = "parts";
 
-/// Rows of tiles in a strip that are tried.
+/// Numbers of rows of tiles in a strip that are tried.
 pub(crate) const STRIPS: [usize; 6] = [1, 2, 4, 7, 8, 14];
-/// Parts of the output channels that are tried.
+/// Numbers of parts of the output channels that are tried.
 pub(crate) const PARTS_TRIED: [usize; 3] = [1, 2, 4];
 
 /// Every knob, in the order of a point's entries.
@@ -99,39 +98,39 @@ pub const KNOBS: [Declaration; 10] = [
     },
 ];
 
-/// What a knob is, whatever the task.
+/// The definition of a knob, for all tasks.
 #[derive(Clone, Copy, Debug)]
 pub struct Declaration {
     /// Its name.
     pub name: &'static str,
-    /// What a choice means.
+    /// The meaning of a choice.
     pub meaning: &'static str,
-    /// When another choice than the first is legal.
+    /// When a choice other than the first is legal.
     pub legal: &'static str,
-    /// What can be chosen. The first choice is always legal, but for a tile.
+    /// The choices. The first choice is always legal, except for a tile.
     pub(crate) choices: fn(&Facts) -> Vec<Value>,
 }
 
-/// What the choices for a task depend on.
+/// The properties of a task that determine its choices.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
-    /// How many loops can be fused with the rows.
+    /// Number of loops that can be fused with the rows.
     pub(crate) fusions: usize,
-    /// Block sizes; 0 for no blocks.
+    /// Block sizes. 0 means no blocks.
     pub(crate) blocks: Vec<usize>,
     /// Register tiles that fit.
     pub(crate) tiles: Vec<RegisterTile>,
-    /// Whether the main nest reduces.
+    /// Whether the main nest is a reduction.
     pub(crate) reduces: bool,
     /// Whether there are weights.
     pub(crate) weighted: bool,
-    /// Tiles that convolutions can be filtered with.
+    /// Sizes of Winograd tiles for the convolutions.
     pub(crate) filters: Vec<usize>,
-    /// Threads of one run.
+    /// Number of threads of one run.
     pub(crate) threads: usize,
 }
 
-/// What is chosen for a knob.
+/// The choice of a knob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
     /// A number.
@@ -147,7 +146,7 @@ pub enum Value {
         /// Vectors in a row.
         nv: usize,
     },
-    /// Sums of products.
+    /// Direct sums of products.
     Direct,
     /// Winograd's filtering with tiles of this size.
     Winograd(usize),

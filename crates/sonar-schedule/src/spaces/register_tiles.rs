@@ -1,4 +1,4 @@
-//! Register tiles and blocks that are tried.
+//! Register tiles and block sizes to try.
 
 use sonar_ir::machine::Core;
 use sonar_ir::tile::Tile;
@@ -6,18 +6,18 @@ use sonar_ir::tile::Tile;
 use crate::microkernels::{Panels, RegisterTile};
 use crate::spaces::innermost::Leaf;
 
-/// Rows of register tiles that are tried.
+/// Numbers of rows of register tiles to try.
 const ROWS: [usize; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 28];
-/// Vectors in a row of register tiles that are tried.
+/// Numbers of vectors in a row of register tiles to try.
 const VECTORS: [usize; 6] = [1, 2, 3, 4, 6, 8];
-/// Copies of the reduction loop's body that are tried.
+/// Unroll factors of the reduction loop to try.
 pub(crate) const UNROLLS: [usize; 4] = [1, 2, 4, 8];
-/// Copies of the innermost reduction loop's body where nothing has been measured.
+/// Unroll factor of the innermost reduction loop without measurements.
 pub(crate) const UNROLL: usize = 4;
-/// Blocks of a loop that are tried at most.
+/// Most block sizes of a loop to try.
 const MOST_BLOCKS: usize = 8;
 
-/// Register tiles of the products of transformed tiles, which are matrices.
+/// Register tiles for the matrix products of transformed Winograd tiles.
 pub(crate) fn filter_tiles(lanes: usize) -> impl Iterator<Item = RegisterTile> {
     let tiles = ROWS.into_iter().flat_map(|mr| VECTORS.into_iter().map(move |nv| RegisterTile { mr, nv, unroll: 1 }));
     tiles.filter(move |tile| filter_tile_fits(tile, lanes))
@@ -49,7 +49,7 @@ pub(crate) fn fitting_tiles(leaf: &Leaf, lanes: usize) -> Vec<RegisterTile> {
     tiles
 }
 
-/// Divisors of the extent of the loop that is cut into blocks, largest first; columns only into whole vectors.
+/// Divisors of the extent of the loop that is split into blocks, largest first. Columns are only split into whole vectors.
 pub(crate) fn block_sizes(leaf: &Leaf, lanes: usize) -> Vec<usize> {
     let nest = leaf.nest_loops();
     let Some(position) = leaf.block_loop() else { return vec![] };
@@ -61,7 +61,7 @@ pub(crate) fn block_sizes(leaf: &Leaf, lanes: usize) -> Vec<usize> {
     all.into_iter().step_by(step).collect()
 }
 
-/// The register tile that takes the least time by the estimate, for a nest without panels.
+/// The register tile with the smallest estimated time, for a nest without panels.
 pub(crate) fn best_tile(leaf: &Leaf, core: &Core) -> Option<RegisterTile> {
     let (_, candidate) = leaf.candidate()?;
     let tiles = fitting_tiles(leaf, core.lanes).into_iter().map(|tile| RegisterTile { unroll: UNROLL, ..tile });

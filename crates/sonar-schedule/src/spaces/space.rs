@@ -1,8 +1,8 @@
 //! The schedules that are worth trying for a task: a small space of the named [knobs](crate::spaces::knobs).
 //!
-//! A schedule is put together for the nest in which the program spends its time. Other nests (fills of temporaries, copies) get
-//! micro-kernels of a fixed shape. Every point gives a schedule that is right: a step that does not apply to the program is left out
-//! of it. A point is called legal if that happens to none of its choices.
+//! A schedule is built for the nest that takes most of the program's time. Other nests (fills of temporaries, copies) get
+//! micro-kernels of a fixed shape. Every point gives a correct schedule: a step that does not apply to the program is left out.
+//! A point is legal if all its choices apply.
 
 use sonar_ir::loops::{Program, Stmt};
 use sonar_ir::machine::{Core, Machine};
@@ -16,68 +16,69 @@ use crate::spaces::innermost::main_leaf;
 use crate::spaces::knobs::{self, Facts, KNOBS, PARTS_TRIED, STRIPS, Value};
 use crate::spaces::register_tiles::{block_sizes, filter_tiles, fitting_tiles};
 
-/// Tiles of Winograd's filtering, with the largest error over the largest output after 25 layers of it, what a bound on the
-/// error must leave room for; and with the vector registers that their transforms need.
+/// Tiles of Winograd's filtering. For each: its size, the largest error over the largest output after 25 such layers (for
+/// comparison with the error bound), and the number of vector registers that its transforms need.
 const FILTERS: [(usize, f64, usize); 2] = [(2, 4e-6, Tile::REGISTERS_256), (4, 1e-5, Tile::REGISTERS_512)];
 
-/// For what schedules are made.
+/// Options for making schedules.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
     /// Elements of a vector register.
     pub lanes: usize,
-    /// What estimates of time assume of the machine.
+    /// The machine parameters for time estimates.
     pub machine: &'static Machine,
-    /// Threads of one run.
+    /// Number of threads of one run.
     pub threads: usize,
-    /// Bytes that a run of the network touches, from which the weights of a kernel have to be fetched: 0 for a kernel by itself.
+    /// Bytes that a run of the network touches between two calls of the kernel, which evict its weights. 0 for a kernel by
+    /// itself.
     pub footprint: usize,
-    /// The largest error of a network's output that rounding may cause, over the largest output; 0 forbids algorithms that
-    /// round more than sums of products in any order do.
+    /// The largest rounding error of a network's output, over the largest output. 0 forbids algorithms that round more than
+    /// sums of products in any order.
     pub max_rounding: f64,
 }
 
 impl Options {
-    /// One thread, rounding of up to 1e-4, a usual machine with such vectors, and a kernel by itself.
+    /// One thread, rounding up to 1e-4, a common machine with this vector length, and a kernel by itself.
     pub fn new(lanes: usize) -> Self {
         Options { lanes, machine: Machine::usual(lanes), threads: 1, footprint: 0, max_rounding: 1e-4 }
     }
 }
 
 impl Options {
-    /// What a core does with such vectors.
+    /// The parameters of a core with this vector length.
     pub(crate) fn core(&self) -> Core {
         self.machine.core(self.lanes)
     }
 }
 
-/// The tiles that convolutions may be filtered with.
+/// The tile sizes that are allowed for Winograd's filtering.
 fn allowed(options: &Options) -> impl Iterator<Item = usize> + use<> {
     let Options { lanes, max_rounding, .. } = *options;
     let fits = move |&(_, error, registers): &(usize, f64, usize)| error <= max_rounding && registers <= Tile::registers(lanes);
     FILTERS.into_iter().filter(fits).map(|(tile, ..)| tile)
 }
 
-/// The largest tile that convolutions may be filtered with, if they may be.
+/// The largest tile size that is allowed for Winograd's filtering, or `None` if it is not allowed.
 pub fn largest_filter(options: &Options) -> Option<usize> {
     allowed(options).max()
 }
 
-/// Whether a schedule rounds no more than is allowed, as [`Options::max_rounding`] has it.
+/// Whether the rounding of a schedule is allowed by [`Options::max_rounding`].
 pub fn allows(schedule: &Schedule, max_rounding: f64) -> bool {
     let error = |tile: usize| FILTERS.iter().find(|filter| filter.0 == tile).map_or(f64::INFINITY, |filter| filter.1);
     schedule.steps.iter().all(|step| !matches!(step, Step::Winograd { tile, .. } if error(*tile) > max_rounding))
 }
 
-/// A named choice.
+/// A knob with its choices for a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Knob {
-    /// What it is about: the name of one of the [`KNOBS`].
+    /// Its name: one of the [`KNOBS`].
     pub name: &'static str,
-    /// What can be chosen.
+    /// The choices.
     pub choices: Vec<Value>,
 }
 
-/// A choice for each knob, by index.
+/// One choice for each knob, by index.
 pub type Point = Vec<usize>;
 
 /// The schedules of a task.
@@ -100,7 +101,7 @@ pub fn space(task: &Task, options: &Options) -> ScheduleSpace {
     ScheduleSpace { program, weights, options: *options, knobs, facts }
 }
 
-/// What the knobs of a program's space depend on.
+/// The properties that determine the knobs of a program's space.
 fn facts(program: &Program, weights: &[String], options: &Options) -> Facts {
     let lanes = options.lanes;
     let fusions = compose::fusions(program);
@@ -138,12 +139,12 @@ impl ScheduleSpace {
         &self.knobs
     }
 
-    /// The position of a knob among a point's entries.
+    /// The index of a knob in a point.
     pub fn position(&self, knob: &str) -> Option<usize> {
         self.knobs.iter().position(|k| k.name == knob)
     }
 
-    /// What a point chooses for a knob. Choices beyond the last of a knob count as the last.
+    /// The choice of a point for a knob. An index beyond the last choice counts as the last.
     pub fn value(&self, point: &[usize], knob: &str) -> Option<Value> {
         let position = self.position(knob)?;
         let choices = &self.knobs[position].choices;
@@ -151,12 +152,12 @@ impl ScheduleSpace {
         Some(choices[index])
     }
 
-    /// How many points there are; some give the same schedule.
+    /// Number of points. Some points give the same schedule.
     pub fn len(&self) -> usize {
         self.knobs.iter().map(|knob| knob.choices.len()).product()
     }
 
-    /// Whether there are no points; there is always one.
+    /// Always false: there is at least one point.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -171,18 +172,17 @@ impl ScheduleSpace {
         digits.collect()
     }
 
-    /// The schedule at a point. Choices beyond the last of a knob count as the last.
+    /// The schedule at a point. An index beyond the last choice of a knob counts as the last.
     pub fn schedule(&self, point: &Point) -> Schedule {
         self.scheduled(point).0
     }
 
-    /// The same with the program that it gives.
+    /// The same with the scheduled program.
     pub fn scheduled(&self, point: &Point) -> (Schedule, Program) {
         compose::compose(&self.program, &self.weights, self.choice(point), &self.options.core())
     }
 
-    /// The knobs whose choices at a point cannot be taken together with the others, or are without effect: none if the point is
-    /// legal.
+    /// The knobs whose choices at a point are illegal or without effect in this combination. Empty if the point is legal.
     pub fn refused(&self, point: &Point) -> Vec<&'static str> {
         let choice = self.choice(point);
         let mut refused = compose::refused(&self.program, &self.weights, choice, self.options.lanes);
@@ -217,7 +217,7 @@ impl ScheduleSpace {
         }
     }
 
-    /// The point of some choices; what cannot be chosen is left at the first choice.
+    /// The point of some choices. If a choice is not available, the first choice is used.
     pub(crate) fn point_of(&self, choice: Choice) -> Point {
         let number = |n: usize| Some(Value::Number(n));
         let filter = choice.filter;
@@ -243,12 +243,12 @@ impl ScheduleSpace {
         compose::outline(&self.program, &self.weights, choice, self.options.lanes).program
     }
 
-    /// For what the schedules are.
+    /// The options for the schedules.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// Every way to filter.
+    /// All parameters of Winograd's filtering.
     pub(crate) fn filters(&self) -> impl Iterator<Item = Filter> + '_ {
         let parts = if self.options.threads > 1 { PARTS_TRIED.as_slice() } else { &PARTS_TRIED[..1] };
         let strips = || STRIPS.into_iter().flat_map(|rows| parts.iter().map(move |&parts| (rows, parts)));
@@ -260,7 +260,7 @@ impl ScheduleSpace {
         &self.weights
     }
 
-    /// How many loops can be fused with the rows of the main nest.
+    /// Number of loops that can be fused with the rows of the main nest.
     pub(crate) fn fusions(&self) -> usize {
         self.facts.fusions
     }

@@ -7,17 +7,17 @@ use super::Lower;
 use crate::loops::build::{add, at, binary, load, mul, nest, product, unary};
 use crate::lowering::stage::TaskKind;
 
-/// Scores of one head that are in memory at once, at most, if its rows can be divided so.
+/// Most scores of one head that are in memory at the same time, if its rows can be divided like that.
 const SCORES: usize = 1 << 14;
 
-/// The least rows that are worth a block.
+/// Smallest block, in rows, that is worth it.
 const LEAST_ROWS: usize = 8;
 
 impl Lower<'_> {
-    /// For each head: its keys, transposed; then for each block of rows the scores, of every row the largest of them, their
-    /// exponentials and one over the sum of these, and the weighted sums of the values.
+    /// For each head: transposes the keys. Then for each block of rows: the scores, the maximum of each row, the exponentials,
+    /// one over their sum, and the weighted sums of the values.
     ///
-    /// Operands and the result are read and written where they are: a head is a part of their last axis.
+    /// Operands and the result are accessed in place: a head is a part of their last axis.
     pub(super) fn attention(&mut self, anchor: NodeId, heads: usize, scale: f32) {
         let [q, k, v] = [0, 1, 2].map(|i| self.operand(anchor, i));
         let mask = self.graph.node(anchor).operands.get(3).copied();
@@ -98,7 +98,7 @@ impl Lower<'_> {
     }
 }
 
-/// The most rows of a block, of which all have as many.
+/// The most rows in a block, such that all blocks have the same size.
 fn rows_at_once(rows: usize, keys: usize) -> usize {
     let most = (SCORES / keys).max(LEAST_ROWS);
     let fitting = (1..=rows.min(most)).rev().find(|block| rows.is_multiple_of(*block)).unwrap_or(rows);

@@ -1,4 +1,4 @@
-//! Convolutions, matrix products and fused sums of them: one reduction with an update for each term.
+//! Convolutions, matrix products and fused sums of them: one reduction with one update per term.
 
 use sonar_ir::graph::Conv2dAttrs;
 use sonar_ir::graph::infer::window;
@@ -12,14 +12,14 @@ use super::regions::{Sliding, regions};
 use crate::loops::build::{Axes, add, at, load, mul, nest, product, unary};
 use crate::lowering::stage::TaskKind;
 
-/// Products in one reduction at most; a sum of more is accumulated in several passes, so that a micro-kernel has enough
-/// pointers: two for each product, one for each addend, one for the result.
+/// Most products in one reduction. A longer sum is accumulated in several passes, so that a micro-kernel has enough pointers:
+/// two for each product, one for each addend, one for the result.
 const TERMS_IN_ONE_PASS: usize = 4;
 
-/// The largest tile of a convolution's result that a schedule may compute at once.
+/// The largest tile of a convolution's result that a schedule may compute at once (Winograd).
 const TILE: usize = 4;
 
-/// A term of a sum whose operands have been prepared.
+/// A term of a sum with prepared operands.
 enum Prepared {
     Conv2d { attrs: Conv2dAttrs, image: Image, weight: Image, weight_shape: [usize; 4], shape: Vec<usize> },
     MatMul { left: Image, left_shape: Vec<usize>, right: Image, right_shape: Vec<usize> },
@@ -28,7 +28,7 @@ enum Prepared {
 impl Lower<'_> {
     /// `out[i] = epilogue(act(Σ terms))`.
     ///
-    /// Padding and activations of the operands are applied to temporaries first; the constant terms start the accumulator.
+    /// Padding and activations of the operands are first applied to temporaries. The constant terms initialise the accumulator.
     pub(super) fn contraction(&mut self, anchor: NodeId) {
         let node = self.graph.node(anchor);
         let (terms, relu) = match &node.op {
@@ -72,7 +72,7 @@ impl Lower<'_> {
                 load(out, self.place(&axes.index))
             };
             let updates: Vec<Update> = terms.iter().map(|term| self.update(term, &axes, &shape)).collect();
-            // Without products the sum is there at once.
+            // Without products, the initial value is the sum.
             let sum = if updates.is_empty() { init.clone() } else { Expr::Acc };
             let finish = if pass + 1 == passes.len() {
                 let sum = if relu { unary(UnaryOp::Relu, sum) } else { sum };
@@ -91,14 +91,14 @@ impl Lower<'_> {
         self.end(TaskKind::Contraction);
     }
 
-    /// A convolution of each channel for itself, of an image in memory, with what is added to it; false if it is none.
+    /// A depthwise convolution of an image in memory, with its addends. Returns false if the sum is something else.
     fn depthwise(&mut self, anchor: NodeId, terms: &[Term], relu: bool) -> bool {
         let operands = self.graph.node(anchor).operands.clone();
         let mut convolutions = terms.iter().enumerate().filter(|(_, term)| **term != Term::Add);
         let (Some((position, Term::Conv2d { attrs, relu: false })), None) = (convolutions.next(), convolutions.next()) else {
             return false;
         };
-        // Every term before the convolution has one operand.
+        // Each term before the convolution has one operand.
         let (x, w) = (operands[position], operands[position + 1]);
         let addends: Vec<NodeId> =
             operands.iter().enumerate().filter(|(i, _)| !(position..position + 2).contains(i)).map(|o| *o.1).collect();
@@ -138,8 +138,8 @@ impl Lower<'_> {
         true
     }
 
-    /// Axes of the result; with several groups the channels are `g` and `c` within the group, unless a group has one channel. The
-    /// loop over groups is outside of that over columns, whose elements share weights.
+    /// Axes of the result. With several groups, the channel consists of `g` and `c` within the group, unless each group has one
+    /// channel. The loop over groups is outside of the loop over columns, because the columns share weights.
     fn contraction_axes(&mut self, shape: &[usize], groups: usize) -> Axes {
         let per_group = shape.last().map_or(1, |channels| channels / groups);
         if groups == 1 || per_group == 1 {
@@ -168,7 +168,7 @@ impl Lower<'_> {
         let in_tiles = !planes && shape[..2] == [3, 3] && (attrs.stride, attrs.dilation, attrs.groups) == ([1, 1], [1, 1], 1);
         let copied = attrs.pad != [0; 4] || relu || !self.in_memory(x);
         let reach = |i: usize| {
-            // A copy has whole tiles, for which there are other ways to compute a convolution.
+            // A copy is extended to whole tiles, because these allow other algorithms for the convolution.
             let out = if in_tiles && copied { out[1 + i].next_multiple_of(TILE) } else { out[1 + i] };
             (out - 1) * attrs.stride[i] + attrs.dilation[i] * (shape[i] - 1) + 1
         };
@@ -238,15 +238,15 @@ impl Lower<'_> {
     }
 }
 
-/// The group of the channel that the axes' last index is.
+/// The group of a channel, given by the last index of the axes.
 fn group_index(axes: &Axes, per_group: usize) -> Affine {
     let channel = &axes.index[3];
     let terms = channel.terms.iter().filter(|(_, coefficient)| coefficient % per_group as i64 == 0);
     terms.fold(Affine::default(), |sum, &(var, coefficient)| sum.plus(var, coefficient / per_group as i64))
 }
 
-/// Where in a term's own result the element is that goes to the axes' element of the sum: the sum may have more leading
-/// axes, and the term extents of 1 that others repeat.
+/// The element of a term's own result that belongs to an element of the sum. The sum may have more leading axes, and axes of
+/// extent 1 of the term are broadcast.
 fn own_index(axes: &Axes, shape: &[usize], own: &[usize]) -> Vec<Affine> {
     let leading = shape.len() - own.len();
     let index = axes.index[leading..].iter().zip(shape[leading..].iter().zip(own));
@@ -261,7 +261,8 @@ fn convolved(attrs: &Conv2dAttrs, x: &[usize], w: &[usize]) -> Vec<usize> {
     vec![x[0], extent(0), extent(1), w[3]]
 }
 
-/// The terms of each pass, at most so many, with the groups of all of them: loops over channels are of one kind in a pass.
+/// The terms of each pass, at most `most`, and their number of groups. All terms of a pass have the same number of groups,
+/// because they share the loops over channels.
 fn passes(terms: &[Prepared], most: usize) -> Vec<(usize, Vec<&Prepared>)> {
     let mut passes: Vec<(usize, Vec<&Prepared>)> = Vec::new();
     for term in terms {
@@ -271,14 +272,14 @@ fn passes(terms: &[Prepared], most: usize) -> Vec<(usize, Vec<&Prepared>)> {
             None => passes.push((groups, vec![term])),
         }
     }
-    // Without products, what is added is a pass of its own.
+    // Without products, the addends are a pass of their own.
     if passes.is_empty() {
         passes.push((1, vec![]));
     }
     passes
 }
 
-/// What a relu before a contraction does to each element.
+/// The relu before a contraction, applied to each element.
 fn activation(relu: bool) -> Option<&'static dyn Fn(Expr) -> Expr> {
     if relu { Some(&|x| unary(UnaryOp::Relu, x)) } else { None }
 }

@@ -1,4 +1,4 @@
-//! One element of a value as an expression: elementwise operators and other ways to index are inlined, the rest is loaded.
+//! One element of a value as an expression. Elementwise operators and re-indexing are inlined, all other values are loaded.
 
 use sonar_ir::loops::{Affine, Expr};
 use sonar_ir::{BinaryOp, NodeId, Op, UnaryOp};
@@ -7,7 +7,7 @@ use super::Lower;
 use crate::loops::build::{add, binary, mul, unary};
 
 impl Lower<'_> {
-    /// Element `index` of a node: a load if it is in memory, otherwise what computes it.
+    /// Element `index` of a node: a load if it is in memory, otherwise the expression that computes it.
     pub(super) fn value(&mut self, id: NodeId, index: &[Affine]) -> Expr {
         if let Some((anchor, value)) = &self.anchor
             && *anchor == id
@@ -39,20 +39,20 @@ impl Lower<'_> {
                 let scale = binary(BinaryOp::Div, gamma, deviation);
                 add(mul(binary(BinaryOp::Sub, x, mean), scale), beta)
             }
-            // An elementwise sum has nothing but added terms.
+            // An elementwise sum has only addends.
             Op::FusedSum { relu, .. } => {
                 let terms: Vec<Expr> = node.operands.iter().map(|&operand| self.broadcast(operand, index)).collect();
                 let sum = terms.into_iter().reduce(add).unwrap_or(Expr::Const(0.0));
                 if *relu { unary(UnaryOp::Relu, sum) } else { sum }
             }
             Op::Broadcast(_) => self.broadcast(node.operands[0], index),
-            // A reshape of something that is not in memory can only be a reshape of a constant.
+            // Only a reshape of a constant can be outside of memory.
             Op::Reshape(_) => self.value(node.operands[0], &vec![Affine::default(); self.graph.ty(node.operands[0]).rank()]),
             op => unreachable!("{op:?} is the anchor of its kernel"),
         }
     }
 
-    /// The element of an operand that NumPy broadcasting pairs with `index` of the result.
+    /// The element of an operand that belongs to `index` of the result by NumPy broadcasting.
     pub(super) fn broadcast(&mut self, id: NodeId, index: &[Affine]) -> Expr {
         let shape = self.shape(id);
         let first = index.len() - shape.len();
@@ -64,7 +64,7 @@ impl Lower<'_> {
         self.value(id, &own)
     }
 
-    /// Element `index` of the root, where `value` is that of the anchor.
+    /// Element `index` of the root, given the `value` of the anchor.
     pub(super) fn epilogue(&mut self, anchor: NodeId, value: Expr, index: &[Affine]) -> Expr {
         self.anchor = Some((anchor, value));
         let result = self.value_of_root(index);

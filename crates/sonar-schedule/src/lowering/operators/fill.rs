@@ -1,4 +1,4 @@
-//! Filling a temporary with the padded, dilated or otherwise prepared copy of an image.
+//! Fills a temporary with a padded, dilated or otherwise prepared copy of an image.
 
 use sonar_ir::NodeId;
 use sonar_ir::loops::{Affine, Bound, BufId, BufferKind, Expr, Stmt};
@@ -7,22 +7,22 @@ use super::Lower;
 use crate::loops::build::{at, load, nest};
 use crate::lowering::layout::{address, dense_strides};
 
-/// An image, or any tensor, in memory.
+/// An image or another tensor in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Image {
     pub(super) buffer: BufId,
-    /// Where its first element is.
+    /// The address of its first element.
     pub(super) offset: i64,
-    /// Elements from index to index of each axis: from image to image, row to row, pixel to pixel, and channel to channel.
+    /// The stride of each axis: between images, rows, pixels, and channels.
     pub(super) strides: Vec<i64>,
 }
 
-/// Where the pixels of an image go in a larger one: pixel `(y, x)` to `(y · step + offset)`, in each direction.
+/// The position of an image in a larger one: pixel `(y, x)` goes to `(y · step + offset)`, in each direction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Placement {
-    /// Offset in height and width; negative ones crop.
+    /// Offset in height and width. Negative values crop.
     pub(super) offset: [i64; 2],
-    /// Distance of neighbouring pixels.
+    /// Distance between neighbouring pixels.
     pub(super) step: [usize; 2],
     /// Height and width of the larger image.
     pub(super) extent: [usize; 2],
@@ -46,7 +46,7 @@ impl Image {
 }
 
 impl Placement {
-    /// The pixels of one direction that land inside: `first..end`.
+    /// The pixels in one direction that are inside of the larger image: `first..end`.
     fn visible(&self, direction: usize, pixels: usize) -> (i64, i64) {
         let (offset, step) = (self.offset[direction], self.step[direction] as i64);
         let first = (-offset).max(0).div_euclid(step) + i64::from((-offset).max(0).rem_euclid(step) != 0);
@@ -57,8 +57,8 @@ impl Placement {
 }
 
 impl Lower<'_> {
-    /// The operand itself if it is in memory and needs no placement, else a temporary filled with it;
-    /// `prologue` is applied to each element.
+    /// The operand itself if it is in memory and needs no placement, else a temporary filled with it. `prologue` is applied to
+    /// each element.
     pub(super) fn placed(
         &mut self,
         name: &str,
@@ -69,7 +69,7 @@ impl Lower<'_> {
     ) -> Image {
         let shape = self.shape(id);
         let [n, h, w, c] = [shape[0], shape[1], shape[2], shape[3]];
-        // Rows and columns that no window reaches may be missing at the end of the placement without a copy.
+        // Without a copy, rows and columns at the end that no window reads may be missing from the placement.
         let in_place = place.offset == [0, 0] && place.step == [1, 1] && place.extent[0] <= h && place.extent[1] <= w;
         if in_place && prologue.is_none() && self.in_memory(id) {
             return self.node_input(id);
@@ -81,7 +81,7 @@ impl Lower<'_> {
         })
     }
 
-    /// The same of an image that is the turned form of one whose channels are planes: it is read, or copied, as it lies.
+    /// The same for a transposed image with planar channels, which is read or copied in its planar layout.
     pub(super) fn placed_planes(
         &mut self,
         name: &str,
@@ -110,7 +110,7 @@ impl Lower<'_> {
         Image { buffer: copy.buffer, offset: 0, strides: vec![c as i64 * h * w, w, 1, h * w] }
     }
 
-    /// A new temporary of shape `[n, extent, c]`: `value` of the pixels of an image where they are placed, `background` elsewhere.
+    /// A new temporary of shape `[n, extent, c]`: `value` at the placed pixels of an image, `background` elsewhere.
     pub(super) fn fill(
         &mut self,
         name: &str,
@@ -125,7 +125,7 @@ impl Lower<'_> {
         self.fill_buffer(name, Image::dense(buffer, &shape), [n, h, w, c], place, background, value)
     }
 
-    /// [`fill`](Self::fill) of a given buffer.
+    /// Like [`fill`](Self::fill), for a given buffer.
     pub(super) fn fill_buffer(
         &mut self,
         name: &str,
@@ -171,7 +171,7 @@ impl Lower<'_> {
             }
             return image;
         }
-        // Row `y` of the temporary holds row `y - offset` of the image, between margins; rows outside are blank.
+        // Row `y` of the temporary holds row `y - offset` of the image, between margins. Rows outside are background.
         let (left, right) = (x0 + place.offset[1], x1 + place.offset[1]);
         let (top, bottom) = (y0 + place.offset[0], y1 + place.offset[0]);
         let mut inside = self.blank(name, "left", &image, &row, 0, left as usize, background);
@@ -211,7 +211,7 @@ impl Lower<'_> {
         image
     }
 
-    /// Fills pixels `from..to` of the row that begins at `row` with one value.
+    /// Fills pixels `from..to` of the row that starts at `row` with one value.
     #[allow(clippy::too_many_arguments)]
     fn blank(&mut self, name: &str, part: &str, image: &Image, row: &Affine, from: usize, to: usize, value: f32) -> Vec<Stmt> {
         if from >= to {
@@ -223,7 +223,7 @@ impl Lower<'_> {
         nest(&axes.loops, vec![Stmt::Store { target: at(image.buffer, target), value: Expr::Const(value) }])
     }
 
-    /// Axes whose variables are called `name_axis`.
+    /// Axes with variables named `name_axis`.
     pub(super) fn named_axes(&mut self, name: &str, axes: &[&str], shape: &[usize]) -> crate::loops::build::Axes {
         let names: Vec<String> = axes.iter().map(|axis| format!("{name}_{axis}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -231,7 +231,7 @@ impl Lower<'_> {
     }
 }
 
-/// `body` where `low <= y < high`; without a guard if `y` is a constant.
+/// Guards `body` by `low <= y < high`. Needs no guard if `y` is a constant.
 fn guarded(y: &Affine, low: i64, high: i64, body: Vec<Stmt>) -> Vec<Stmt> {
     if !y.terms.is_empty() {
         return vec![Stmt::If { bounds: vec![Bound { expr: y.clone(), low, high }], body }];

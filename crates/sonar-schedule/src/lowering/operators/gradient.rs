@@ -10,8 +10,8 @@ use crate::loops::build::{at, flat, load, nest, product};
 use crate::lowering::stage::{TaskKind, Value};
 
 impl Lower<'_> {
-    /// `dx[i] = Σ dy[o] · w[k]` over the `o · stride = i + pad - k · dilation`: a convolution at stride 1 of the gradient,
-    /// spread out by the stride, with the weight turned round and its channels exchanged, which a stage of its own does.
+    /// `dx[i] = Σ dy[o] · w[k]` over all `o · stride = i + pad - k · dilation`. It is a convolution with stride 1 of the
+    /// gradient, which is spread out by the stride. A stage of its own flips the weight and swaps its channels.
     pub(super) fn conv2d_grad_input(&mut self, anchor: NodeId, attrs: &Conv2dAttrs) {
         let (dy, w) = (self.operand(anchor, 0), self.operand(anchor, 1));
         let shape = self.shape(anchor);
@@ -71,7 +71,7 @@ impl Lower<'_> {
         value
     }
 
-    /// `dw[k] = Σ x[o · stride - pad + k · dilation] · dy[o]` over images and pixels; a padded image is a stage of its own.
+    /// `dw[k] = Σ x[o · stride - pad + k · dilation] · dy[o]` over images and pixels. Padding the image is a stage of its own.
     pub(super) fn conv2d_grad_weight(&mut self, anchor: NodeId, attrs: &Conv2dAttrs, kernel: [usize; 2]) {
         let (x, dy) = (self.operand(anchor, 0), self.operand(anchor, 1));
         let (x_shape, dy_shape, shape) = (self.shape(x), self.shape(dy), self.shape(anchor));

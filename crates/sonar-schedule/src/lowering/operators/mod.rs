@@ -1,12 +1,12 @@
-//! Graph to unscheduled loop programs.
+//! Lowers a graph to unscheduled loop programs.
 //!
-//! Every kernel of the [partition](crate::lowering::partition) becomes one or more **stages**, each a program that writes one
-//! tensor: most need one; batch statistics or the transposed weight of a gradient are tensors of their own, so that each
-//! stage is a nest that can be scheduled and run in parallel by itself.
+//! Every kernel of the [partition](crate::lowering::partition) becomes one or more **stages**. A stage is a program that writes
+//! one tensor. Most kernels need one stage. Batch statistics and the transposed weight of a gradient are separate tensors. So
+//! each stage is a nest that can be scheduled and run in parallel by itself.
 //!
-//! Loops over the result are called `n`, `y`, `x`, `c` for images and `i0`, `i1` … otherwise; loops of extent 1 are left out.
-//! A temporary that holds the zero-padded copy of `x` is called `xp`, and the loops that fill it `xp_…`. Depthwise
-//! convolutions and poolings of an image in memory have none: their result falls into [`regions`].
+//! Loops over the result are named `n`, `y`, `x`, `c` for images and `i0`, `i1` … otherwise. Loops of extent 1 are left out. A
+//! temporary with the zero-padded copy of `x` is named `xp`, and the loops that fill it `xp_…`. Depthwise convolutions and
+//! poolings of an image in memory have no padded copy: their result is divided into [`regions`].
 
 mod attention;
 mod contract;
@@ -33,17 +33,17 @@ use crate::primitives::fuse_into;
 pub(crate) struct Lower<'a> {
     graph: &'a Graph,
     parts: &'a Partition,
-    /// Lengths of the tensors that exist only between stages.
+    /// Lengths of the tensors between stages.
     internals: &'a mut Vec<usize>,
     stages: Vec<Stage>,
     builder: Builder,
     inputs: Vec<(Value, BufId)>,
     root: NodeId,
-    /// What stands for the anchor while an epilogue is lowered.
+    /// The anchor and its value while an epilogue is lowered.
     anchor: Option<(NodeId, Expr)>,
 }
 
-/// Lowers the kernel with this root; `internals` gets the lengths of new tensors between its stages.
+/// Lowers the kernel with this root. The lengths of new tensors between its stages are added to `internals`.
 pub(crate) fn lower(graph: &Graph, parts: &Partition, root: NodeId, internals: &mut Vec<usize>) -> Vec<Stage> {
     let name = kernel_name(graph, parts, root);
     let mut lower =
@@ -103,7 +103,7 @@ impl Lower<'_> {
         }
     }
 
-    /// The extents of a node's shape; the graph was checked to be specialised.
+    /// The extents of a node's shape. The graph was checked to be specialised.
     fn shape(&self, id: NodeId) -> Vec<usize> {
         self.graph.ty(id).extents().unwrap_or_default()
     }
@@ -117,7 +117,8 @@ impl Lower<'_> {
         if let Some(&(_, buffer)) = self.inputs.iter().find(|(v, _)| *v == value) {
             return buffer;
         }
-        // Names tell nothing of the graph: schedules name buffers, and equal kernels of different graphs share schedules.
+        // Names are independent of the graph: schedules refer to buffers by name, and equal kernels of different graphs share
+        // schedules.
         let weight = matches!(value, Value::Node(id) if matches!(self.graph.node(id).op, Op::Param(_)));
         let name = if weight { "w" } else { "x" };
         let buffer = self.builder.buffer(name, len, BufferKind::Input);
@@ -125,7 +126,7 @@ impl Lower<'_> {
         buffer
     }
 
-    /// The value of a node that some other kernel, the caller or a weight provides.
+    /// The value of a node that comes from another kernel, from the caller or from a weight.
     fn node_input(&mut self, id: NodeId) -> Image {
         let Layout { stored, offset, strides } = self.layout(id).clone();
         let len = self.shape(stored).iter().product();
@@ -136,14 +137,14 @@ impl Lower<'_> {
         &self.parts.layout[id]
     }
 
-    /// Whether the value is in memory, rather than computed in this kernel.
+    /// Whether the value is in memory. Otherwise this kernel computes it.
     fn in_memory(&self, id: NodeId) -> bool {
         let inlined = |id: NodeId| self.parts.inlined[id];
         let anchor = self.parts.anchor[self.root] == Some(id);
         !inlined(id) && !inlined(self.layout(id).stored) && id != self.root && !anchor
     }
 
-    /// The buffer that the last stage writes: the result's own, or that of the concatenation that it is a part of.
+    /// The buffer that the last stage writes: that of the result, or of the concatenation that contains it.
     fn output(&mut self) -> BufId {
         let len = self.shape(self.result()).iter().product();
         self.builder.buffer("out", len, BufferKind::Output)
@@ -154,20 +155,20 @@ impl Lower<'_> {
         self.layout(self.root).stored
     }
 
-    /// Where in the output buffer an element of the result is.
+    /// The address of an element of the result in the output buffer.
     fn place(&self, index: &[Affine]) -> Affine {
         let Layout { offset, strides, .. } = self.layout(self.root);
         address(*offset, strides, index)
     }
 
-    /// The buffer of a tensor between this stage and later ones; this stage writes it.
+    /// The buffer of a tensor that this stage writes and later stages read.
     fn internal(&mut self, len: usize) -> (Value, BufId) {
         self.internals.push(len);
         let value = Value::Internal(self.internals.len() - 1);
         (value, self.builder.buffer("out", len, BufferKind::Output))
     }
 
-    /// Ends the stage that writes `output`, and begins the next.
+    /// Ends the stage that writes `output`, and starts the next one.
     fn end_stage(&mut self, output: Value, kind: TaskKind) {
         let name = self.builder.program_mut().name.clone();
         let builder = std::mem::replace(&mut self.builder, Builder::new(&name));
@@ -187,13 +188,13 @@ impl Lower<'_> {
         }
     }
 
-    /// Appends a nest, with as many neighbouring loops fused into one as stay affine.
+    /// Appends a nest. Fuses neighbouring loops if addresses stay affine.
     fn emit_flat(&mut self, axes: &Axes, stmts: Vec<Stmt>) {
         self.emit(nest(&axes.loops, stmts));
         self.flatten(axes);
     }
 
-    /// Fuses neighbouring loops of a perfect nest in the body as far as addresses stay affine.
+    /// Fuses neighbouring loops of a perfect nest in the body if addresses stay affine.
     fn flatten(&mut self, axes: &Axes) {
         let program = self.builder.program_mut();
         let mut inner = match axes.loops.last() {
@@ -206,7 +207,7 @@ impl Lower<'_> {
         }
     }
 
-    /// The axes of a shape, called `n`, `y`, `x`, `c` for images and `i0`, `i1` … otherwise.
+    /// The axes of a shape, named `n`, `y`, `x`, `c` for images and `i0`, `i1` … otherwise.
     fn axes_of(&mut self, shape: &[usize]) -> Axes {
         if shape.len() == 4 {
             return self.builder.axes(&["n", "y", "x", "c"], shape);
@@ -216,7 +217,7 @@ impl Lower<'_> {
         self.builder.axes(&names, shape)
     }
 
-    /// A kernel of elementwise nodes only.
+    /// A kernel with only elementwise nodes.
     fn elementwise(&mut self) {
         let shape = self.shape(self.root);
         let axes = self.axes_of(&shape);

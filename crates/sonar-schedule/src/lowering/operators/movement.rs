@@ -39,7 +39,8 @@ impl Lower<'_> {
         self.end(TaskKind::Movement);
     }
 
-    /// Copies of the operands to where they belong, but of those that are there already: in kernels of their own if some are.
+    /// Copies the operands to their positions, except operands that are already there. If some are, each copy is a kernel of
+    /// its own.
     pub(super) fn concat(&mut self, anchor: NodeId, axis: usize) {
         let operands = self.graph.node(anchor).operands.clone();
         let is_placed = |position: usize| self.parts.destination[operands[position]] == Some((anchor, position));
@@ -61,8 +62,8 @@ impl Lower<'_> {
         }
     }
 
-    /// A nest for each operand, inside of the loops over leading axes that all have in common: there is work for threads, while
-    /// two axes are left to each nest.
+    /// One nest per operand, inside of common loops over leading axes. The common loops give work to threads, and each nest
+    /// keeps two axes.
     fn concat_at_once(&mut self, anchor: NodeId, axis: usize) {
         let shape = self.shape(anchor);
         let out = self.output();
@@ -87,7 +88,7 @@ impl Lower<'_> {
         self.end(TaskKind::Movement);
     }
 
-    /// Zeros everywhere, then the operand in its place.
+    /// Fills the output with zeros, then copies the operand to its position.
     pub(super) fn pad(&mut self, anchor: NodeId, pads: &[(usize, usize)]) {
         let (x, shape) = (self.operand(anchor, 0), self.shape(anchor));
         let out = self.output();

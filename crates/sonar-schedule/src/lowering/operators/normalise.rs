@@ -1,4 +1,4 @@
-//! Batch normalisation by its own statistics, layer normalisation, and softmax.
+//! Batch normalisation with batch statistics, layer normalisation, and softmax.
 
 use sonar_ir::loops::{Affine, BufferKind, Expr, Reduce, Stmt, Update};
 use sonar_ir::{BinaryOp, NodeId, ReduceOp, UnaryOp};
@@ -9,7 +9,7 @@ use crate::loops::build::{add, at, binary, flat, load, mul, nest, unary};
 use crate::lowering::stage::{TaskKind, Value};
 
 impl Lower<'_> {
-    /// Stages: the mean of each channel, the reciprocal deviation of each channel, the normalised result.
+    /// Stages: the mean of each channel, the reciprocal standard deviation of each channel, the normalised result.
     pub(super) fn batch_norm_train(&mut self, anchor: NodeId, eps: f32) {
         let [x, gamma, beta] = [0, 1, 2].map(|i| self.operand(anchor, i));
         let shape = self.shape(anchor);
@@ -37,7 +37,7 @@ impl Lower<'_> {
         self.end(TaskKind::Elementwise);
     }
 
-    /// A stage: `finish` of the mean of `element` over all axes but the last.
+    /// A stage: the mean of `element` over all axes but the last, then `finish`.
     fn statistic(
         &mut self,
         x: NodeId,
@@ -66,7 +66,7 @@ impl Lower<'_> {
         value
     }
 
-    /// Over each row: the largest element, the exponentials of the distances to it and their sum, the result.
+    /// For each row: the maximum, the exponentials of the differences from it and their sum, the result.
     pub(super) fn softmax(&mut self, anchor: NodeId, log: bool) {
         let x = self.operand(anchor, 0);
         let shape = self.shape(anchor);
@@ -115,7 +115,7 @@ impl Lower<'_> {
         self.end(TaskKind::Reduction);
     }
 
-    /// Over each row: the mean, the reciprocal deviation, the result.
+    /// For each row: the mean, the reciprocal standard deviation, the result.
     pub(super) fn layer_norm(&mut self, anchor: NodeId, eps: f32) {
         let [x, gamma, beta] = [0, 1, 2].map(|i| self.operand(anchor, i));
         let shape = self.shape(anchor);

@@ -9,7 +9,7 @@ use crate::loops::build::{at, nest};
 use crate::lowering::stage::TaskKind;
 
 impl Lower<'_> {
-    /// Reduces the operand over some axes; the others index the result, in order.
+    /// Reduces the operand over some axes. The other axes index the result, in order.
     pub(super) fn reduction(&mut self, anchor: NodeId, op: ReduceOp, reduced: &[usize]) {
         let x = self.operand(anchor, 0);
         let (source, shape) = (self.shape(x), self.shape(anchor));
@@ -20,7 +20,7 @@ impl Lower<'_> {
         for (&axis, i) in kept.iter().zip(&axes.index).chain(reduced.iter().zip(&over.index)) {
             index[axis] = i.clone();
         }
-        // Kept axes of extent 1 have index 0, in the operand as in the result.
+        // Kept axes of extent 1 have index 0, in the operand and in the result.
         let result: Vec<Affine> = if shape.len() == source.len() {
             (0..source.len()).map(|axis| if reduced.contains(&axis) { Affine::default() } else { index[axis].clone() }).collect()
         } else {

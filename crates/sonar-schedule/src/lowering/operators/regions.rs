@@ -1,7 +1,7 @@
-//! Windows that slide over a padded image, channel by channel, without a padded copy of it.
+//! Sliding windows over a padded image, for each channel, without a padded copy.
 //!
-//! Where a window reaches over the edge, the elements outside are left out: the result falls into regions, each with the same
-//! elements in all its windows. Most of it is one region, the inside.
+//! If a window crosses the border, the elements outside are left out. So the result is divided into regions. All windows of a
+//! region use the same elements. The largest region is the interior.
 
 use sonar_ir::loops::{Affine, Bound, Reduce, Stmt};
 use sonar_ir::machine::LEAST_FIRST_LEVEL;
@@ -9,35 +9,35 @@ use sonar_ir::machine::LEAST_FIRST_LEVEL;
 use super::Lower;
 use crate::loops::build::nest;
 
-/// Segments of one direction at most: beyond, the code of the regions would be large and the inside small.
+/// Most segments in one direction. With more, the code of the regions would be large and the interior small.
 const MOST_SEGMENTS: usize = 5;
-/// Rows of the result that are computed for some channels before the next channels.
+/// Most rows of the result that are computed for a group of channels before the next group.
 const MOST_ROWS: usize = 14;
-/// Elements that a row of channels is cut into multiples of.
+/// A group of channels has a multiple of this size.
 const CHANNELS: usize = 16;
 
 /// How windows slide in one direction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sliding {
-    /// Windows.
+    /// Number of windows.
     pub(super) windows: usize,
-    /// Elements of the image.
+    /// Number of elements of the image.
     pub(super) image: usize,
-    /// Elements of a window, and their distance.
+    /// Number of elements of a window, and the distance between them.
     pub(super) kernel: usize,
     pub(super) dilation: usize,
-    /// Distance of neighbouring windows.
+    /// Distance between neighbouring windows.
     pub(super) stride: usize,
-    /// Elements outside before the first of the image.
+    /// Padding before the first element of the image.
     pub(super) pad: usize,
 }
 
-/// Windows in a row that have the same elements inside of the image.
+/// Neighbouring windows with the same elements inside of the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     pub(super) first: usize,
     pub(super) count: usize,
-    /// Elements of the window that are inside: `low..high`.
+    /// The elements of the window inside of the image: `low..high`.
     pub(super) low: usize,
     pub(super) high: usize,
 }
@@ -46,12 +46,12 @@ pub(super) struct Segment {
 pub(super) struct Region {
     /// The index of an element: image, row, column, channel.
     pub(super) index: [Affine; 4],
-    /// The elements of a window that are inside, by direction: `low..high`.
+    /// The elements of a window inside of the image, for each direction: `low..high`.
     pub(super) inside: [(usize, usize); 2],
 }
 
 impl Sliding {
-    /// The segments, in order; nothing if some window has no element inside, or if there are too many.
+    /// The segments, in order. `None` if some window is completely outside, or if there are too many segments.
     pub(super) fn segments(&self) -> Option<Vec<Segment>> {
         let mut segments: Vec<Segment> = Vec::new();
         for first in 0..self.windows {
@@ -67,15 +67,15 @@ impl Sliding {
     }
 }
 
-/// The segments of both directions, if there are several regions, but not too many.
+/// The segments of both directions, if there is more than one region, but not too many.
 pub(super) fn regions(sliding: &[Sliding; 2]) -> Option<[Vec<Segment>; 2]> {
     let [down, across] = [sliding[0].segments()?, sliding[1].segments()?];
     (down.len() > 1 || across.len() > 1).then_some([down, across])
 }
 
 impl Lower<'_> {
-    /// A nest over a result of this shape that gives each region its own reduction. Some rows are computed for some channels
-    /// before the next channels, so that the rows under a window stay in the cache.
+    /// A nest over a result of this shape with a separate reduction for each region. It computes some rows for a group of
+    /// channels before the next group, so that the image rows under a window stay in the cache.
     pub(super) fn by_region(
         &mut self,
         [images, height, _, channels]: [usize; 4],
@@ -110,8 +110,8 @@ impl Lower<'_> {
     }
 }
 
-/// How many channels are computed together: as many as keep the rows of a window, of so many bytes for each channel, in the
-/// cache, in whole vectors.
+/// Number of channels that are computed together: whole vectors, such that the rows of a window stay in the cache. They have
+/// `bytes` bytes per channel.
 fn channels_together(channels: usize, bytes: usize) -> usize {
     let most = (LEAST_FIRST_LEVEL / bytes / CHANNELS).max(1);
     let multiples = (1..=most).rev().map(|n| n * CHANNELS);

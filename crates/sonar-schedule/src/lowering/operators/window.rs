@@ -12,7 +12,7 @@ use crate::loops::build::{Axes, at, binary, flat, load, mul, nest, unary};
 use crate::lowering::stage::TaskKind;
 use std::sync::Arc;
 
-/// Larger than any index of a window element.
+/// Larger than the index of any window element.
 const NO_ELEMENT: f32 = 1e9;
 
 impl Lower<'_> {
@@ -54,7 +54,8 @@ impl Lower<'_> {
         self.end(TaskKind::Window);
     }
 
-    /// A pooling of an image in memory without a padded copy; false if its windows are too many sorts, or if there is no padding.
+    /// Pooling of an image in memory without a padded copy. Returns false if there are too many kinds of windows, or no
+    /// padding.
     fn pool_by_region(&mut self, anchor: NodeId, x: NodeId, attrs: &PoolAttrs, op: ReduceOp) -> bool {
         let (shape, source) = (image_shape(&self.shape(anchor)), image_shape(&self.shape(x)));
         let sliding = [0, 1].map(|i| Sliding {
@@ -87,8 +88,8 @@ impl Lower<'_> {
         true
     }
 
-    /// `dx[i] = Σ` over the windows that contain pixel `i` of the window's gradient times its share:
-    /// a window sum over the gradient spread out by the stride.
+    /// `dx[i] = Σ` over the windows that contain pixel `i` of the window's gradient times its share. It is a window sum over
+    /// the gradient, which is spread out by the stride.
     pub(super) fn avg_pool_grad(&mut self, anchor: NodeId, attrs: &PoolAttrs, hw: [usize; 2]) {
         let shape = self.shape(anchor);
         let dy = self.operand(anchor, 0);
@@ -113,7 +114,7 @@ impl Lower<'_> {
         self.end(TaskKind::Window);
     }
 
-    /// A first stage finds, for each window, the number of its first largest element; a second one gives each pixel
+    /// The first stage finds, for each window, the number of its first largest element. The second stage adds, for each pixel,
     /// the gradients of the windows in which it has that number.
     pub(super) fn max_pool_grad(&mut self, anchor: NodeId, attrs: &PoolAttrs) {
         let (x, dy) = (self.operand(anchor, 0), self.operand(anchor, 1));
@@ -173,8 +174,8 @@ impl Lower<'_> {
         Update { loops, op, value }
     }
 
-    /// A table of `1 / (elements of the window that are not padding)` for each window, made once;
-    /// `None` if every window counts all its elements.
+    /// A table of `1 / (elements of the window that are not padding)` for each window, computed once. `None` if every window
+    /// counts all its elements.
     fn window_shares(&mut self, attrs: &PoolAttrs, source: [usize; 2], windows: [usize; 2]) -> Option<BufId> {
         let reach = |i: usize| (windows[i] - 1) * attrs.stride[i] + attrs.kernel[i];
         let inside = |i: usize| attrs.pad[i] == 0 && reach(i) <= source[i];
@@ -205,13 +206,14 @@ impl Lower<'_> {
     }
 }
 
-/// The padded image that windows with this result read.
+/// The padded image for windows with this result.
 fn window_placement(attrs: &PoolAttrs, result: &[usize]) -> Placement {
     let reach = |i: usize| (result[1 + i] - 1) * attrs.stride[i] + attrs.kernel[i];
     Placement { offset: [attrs.pad[0] as i64, attrs.pad[1] as i64], step: [1, 1], extent: [reach(0), reach(1)] }
 }
 
-/// Gradients of windows, each at the pixel from which a kernel-sized window at stride 1 reaches exactly the pixels it covers.
+/// Places the gradients of windows so that a window sum with stride 1 adds, for each pixel, the gradients of the windows that
+/// contain it.
 fn spread_placement(attrs: &PoolAttrs, hw: [usize; 2]) -> Placement {
     let offset = [0, 1].map(|i| attrs.kernel[i] as i64 - 1 - attrs.pad[i] as i64);
     Placement { offset, step: attrs.stride, extent: [0, 1].map(|i| hw[i] + attrs.kernel[i] - 1) }

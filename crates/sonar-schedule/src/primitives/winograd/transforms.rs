@@ -1,13 +1,13 @@
 //! The transforms of Winograd's minimal filtering F(m × m, 3 × 3), as expressions.
 //!
-//! With the interpolation points `pᵢ` and the one at infinity, the transform of the weight is `1/Nᵢ · (1, pᵢ, pᵢ²)` with
-//! `Nᵢ = Π_{j≠i} (pᵢ − pⱼ)`, that of the image the coefficients of `Π_{j≠i} (x − pⱼ)`, and the one back the powers of the points.
-//! For m = 2 the points are 0, 1, −1; for m = 4 they are 0, ±1/√2, ±√2, which round much less than the usual 0, ±1, ±2:
-//! Alam et al., "Winograd Convolution for Deep Neural Networks: Efficient Point Selection", 2022.
+//! With the interpolation points `pᵢ` and the point at infinity, the transform of the weight is `1/Nᵢ · (1, pᵢ, pᵢ²)` with `Nᵢ
+//! = Π_{j≠i} (pᵢ − pⱼ)`. The transform of the image has the coefficients of `Π_{j≠i} (x − pⱼ)`. The transform of the result has
+//! the powers of the points. For m = 2 the points are 0, 1, −1. For m = 4 they are 0, ±1/√2, ±√2, which round much less than
+//! the usual 0, ±1, ±2: Alam et al., "Winograd Convolution for Deep Neural Networks: Efficient Point Selection", 2022.
 //!
-//! A transform of a square is that of its columns and then of the rows of what comes out. Values are given in the order in
-//! which they share most: the sums of two points of opposite sign are computed once, and no more of them wait in registers
-//! than necessary.
+//! To transform a square, first its columns and then the rows of the result are transformed. Values are given in an order in
+//! which they share as much as possible: the sums of two points of opposite sign are computed once, and as few as possible wait
+//! in registers.
 
 use sonar_ir::BinaryOp;
 use sonar_ir::loops::Expr;
@@ -19,7 +19,7 @@ use crate::loops::build::{add, binary, mul};
 pub(crate) struct Transform {
     /// Rows and columns of a tile of the result.
     size: usize,
-    /// The points that are not infinite.
+    /// The finite points.
     points: &'static [f64],
     /// The order of the rows of a transformed image.
     image_rows: &'static [usize],
@@ -57,7 +57,7 @@ impl Transform {
         self.size + 2
     }
 
-    /// The transformed tile of an image with these elements (by row and column), by number of the matrix.
+    /// The transformed tile of an image with these elements (by row and column), by matrix number.
     pub(crate) fn image(&self, element: &dyn Fn(usize, usize) -> Expr) -> Vec<(usize, Expr)> {
         let side = self.side();
         let columns: Vec<Vec<Expr>> =
@@ -67,7 +67,7 @@ impl Transform {
         rows.flatten().collect()
     }
 
-    /// The tile of the result of a product with these elements (by number of the matrix), by row and column.
+    /// The tile of the result of a product with these elements (by matrix number), by row and column.
     pub(crate) fn result(&self, element: &dyn Fn(usize) -> Expr) -> Vec<((usize, usize), Expr)> {
         let side = self.side();
         let columns: Vec<Vec<Expr>> =
@@ -77,7 +77,7 @@ impl Transform {
         rows.flatten().collect()
     }
 
-    /// The transformed weight with these elements (by row and column), by number of the matrix.
+    /// The transformed weight with these elements (by row and column), by matrix number.
     pub(crate) fn weight(&self, element: &dyn Fn(usize, usize) -> Expr) -> Vec<(usize, Expr)> {
         let side = self.side();
         let columns: Vec<Vec<Expr>> = (0..3).map(|j| self.weights(&[0, 1, 2].map(|i| element(i, j)))).collect();
