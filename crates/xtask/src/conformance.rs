@@ -1,5 +1,5 @@
-//! Conformance to ONNX: the node tests that come with the `onnx` package, each in a process of its own, on the interpreter
-//! and compiled for this machine; the page `docs/onnx-conformance.md` says what came of them.
+//! Conformance to ONNX: runs the node tests of the `onnx` package, each in its own process, on the interpreter and compiled for
+//! this machine. Writes the results to the page `docs/onnx-conformance.md`.
 
 use crate::{example, machine, root};
 use anyhow::{Context, Result, bail};
@@ -10,10 +10,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The version of the package whose tests are run.
+/// The package with the tests.
 const PACKAGE: &str = "onnx==1.17.0";
 
-/// The operators that import is meant to support.
+/// The operators that the importer should support.
 const OPERATORS: &[&str] = &[
     "Conv",
     "ConvTranspose",
@@ -85,18 +85,18 @@ const OPERATORS: &[&str] = &[
 /// Options of the command.
 #[derive(Args)]
 pub struct Options {
-    /// Where the package is installed [default: ~/.cache/sonar/onnx]
+    /// Where to install the package [default: ~/.cache/sonar/onnx]
     #[arg(long, env = "SONAR_ONNX_CACHE")]
     cache: Option<PathBuf>,
-    /// The Python that makes the environment of the package
+    /// The Python that creates the environment for the package
     #[arg(long, default_value = "python3")]
     python: PathBuf,
-    /// Only tests whose names contain this; the page is left alone
+    /// Run only tests with this text in their names; the page is not changed
     #[arg(long)]
     only: Option<String>,
 }
 
-/// What one test came to, as the example `onnx_node` prints it.
+/// The result of one test, as the example `onnx_node` prints it.
 #[derive(Deserialize)]
 struct Outcome {
     op: Vec<String>,
@@ -115,7 +115,7 @@ pub fn run(options: &Options) -> Result<()> {
     for folder in tests {
         let name = folder.file_name().context("a test without a name")?.to_string_lossy().into_owned();
         let wanted = options.only.as_ref().is_none_or(|only| name.contains(only));
-        // The package writes the same tests once more as the functions that some operators are made of.
+        // The package repeats some tests with the operator expanded to its function.
         if !wanted || name.contains("_expanded") {
             continue;
         }
@@ -150,7 +150,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The folders of the package's node tests; installs the package if it is not there.
+/// The folders of the package's node tests. Installs the package if it is missing.
 fn tests(options: &Options) -> Result<Vec<PathBuf>> {
     let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let cache = options.cache.clone().unwrap_or_else(|| home.join(".cache/sonar/onnx"));
@@ -185,7 +185,7 @@ fn finish(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs one test; a crash of the runner is as wrong as a wrong number.
+/// Runs one test. A crash of the runner counts as a wrong result.
 fn outcome(runner: &Path, folder: &Path, name: &str) -> Result<Outcome> {
     let output = Command::new(runner).arg(folder).output().context("the runner cannot be run")?;
     if let Ok(outcome) = serde_json::from_slice(&output.stdout)
@@ -195,7 +195,7 @@ fn outcome(runner: &Path, folder: &Path, name: &str) -> Result<Outcome> {
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
     if output.status.code() == Some(1) && !said.contains("panicked") {
-        // The model itself cannot be read: some are not made of tensors.
+        // The model itself cannot be read: some inputs and outputs are not tensors.
         let reason = Some(said.lines().next().unwrap_or_default().to_string());
         let refused = || "refused".to_string();
         return Ok(Outcome { op: vec![], float: false, interpreter: refused(), compiled: refused(), bound: 0, reason });

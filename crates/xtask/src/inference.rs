@@ -1,4 +1,4 @@
-//! Latency of every model of the zoo, tuned and untuned, beside the other engines.
+//! Latency of every model of the zoo, tuned and untuned, compared with other engines.
 
 use crate::figures::{geometric_mean, number};
 use crate::peers::{Harness, Model, Timing};
@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Our own two engines: with the records of tuning and without.
+/// Our two engines: with tuning records and without.
 const TUNED: &str = "sonar";
 const UNTUNED: &str = "sonar-untuned";
 
@@ -59,7 +59,7 @@ pub fn run(options: &Options) -> Result<()> {
     publish("inference", &page, &keys)
 }
 
-/// Tunes a model, adding to the records.
+/// Tunes a model and adds to the records.
 fn tune(program: &Path, model: &Path, threads: usize, seconds: u64, records: &Path) -> Result<()> {
     let (threads, time) = (threads.to_string(), format!("{seconds}s"));
     let mut command = Command::new(program);
@@ -82,7 +82,7 @@ impl Table<'_> {
         self.timings.iter().find(|t| t.peer == peer && t.model == model && t.threads == threads)?.valid()
     }
 
-    /// The engines that measured anything, ours last.
+    /// The engines with any measurements, ours last.
     fn engines(&self) -> Vec<&str> {
         let mut engines: Vec<&str> = Vec::new();
         for timing in self.timings.iter().filter(|t| t.median_us.is_some()) {
@@ -94,14 +94,14 @@ impl Table<'_> {
         engines
     }
 
-    /// The fastest engine but ours.
+    /// The fastest of the other engines.
     fn fastest(&self, model: &str, threads: usize) -> Option<(&str, f64)> {
         let others = self.engines().into_iter().filter(|engine| !engine.starts_with(TUNED));
         let times = others.filter_map(|engine| Some((engine, self.time(engine, model, threads)?)));
         times.min_by(|a, b| a.1.total_cmp(&b.1))
     }
 
-    /// For each model, the time of the fastest other engine over ours.
+    /// For each model, the ratio of the fastest other engine's time to ours.
     fn speedups(&self, threads: usize, ours: &str) -> Vec<f64> {
         let speedup = |model: &String| Some(self.fastest(model, threads)?.1 / self.time(ours, model, threads)?);
         self.models.iter().filter_map(speedup).collect()

@@ -1,4 +1,4 @@
-//! Which kernels of the zoo stay below the arithmetic peak, and what bounds them.
+//! Kernels of the zoo that are below the arithmetic peak, and their bottlenecks.
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-/// The share of the arithmetic peak below which a kernel is explained.
+/// Kernels below this share of the arithmetic peak are explained.
 const EXPLAINED: f64 = 0.7;
-/// The share of a network's time from which on it is worth a line.
+/// Minimum share of a network's time of a kernel that is listed.
 const WORTH: f64 = 0.01;
 
-/// What `bench --profile` tells of a model, as far as it is used here.
+/// The part of the output of `bench --profile` that is used here.
 #[derive(Deserialize)]
 struct Profile {
     kernels: Vec<Kernel>,
@@ -34,8 +34,8 @@ struct Kernel {
 pub const HEAD: &str = "| model | kernel | calls | µs | share of time | of FMA peak | GB/s | of roofline | bound |\n\
                         |---|---|---:|---:|---:|---:|---:|---:|---|\n";
 
-/// A line of a table for each kernel of a model that stays below the peak and takes some of its time, with the bound that the
-/// measured roofline gives.
+/// One table line for each kernel of a model that is below the peak and takes a relevant share of the time, with its bound by
+/// the measured roofline.
 pub fn lines(program: &Path, model: &str, file: &Path, records: &Path) -> Result<String> {
     let mut command = Command::new(program);
     command.arg("bench").arg(file).args(["--profile", "--runs", "20", "--format", "json"]).arg("--records").arg(records);

@@ -1,4 +1,4 @@
-//! A claim is a command: `cargo xtask experiment NAME [--quick]` measures what the documentation says, writes
+//! Every claim has a command: `cargo xtask experiment NAME [--quick]` measures what the documentation claims, writes
 //! `docs/experiments/NAME.md`, and prints one last line `NAME: key=value …`.
 
 mod conformance;
@@ -34,21 +34,21 @@ enum Task {
 
 #[derive(Subcommand)]
 enum Experiment {
-    /// Latency of inference beside other engines
+    /// Latency of inference, compared with other engines
     Inference(Options),
-    /// Speed-up by equality saturation, and what each family of rules adds to it
+    /// Speed-up by equality saturation, and the contribution of each family of rules
     Rewriting(Options),
-    /// How soon tuning is good, beside TVM, and whether its measurements can be trusted
+    /// How fast tuning finds good kernels, compared with TVM, and whether its measurements are reliable
     Tuning(Options),
 }
 
 /// Options of every experiment.
 #[derive(Args)]
 pub struct Options {
-    /// End within a minute, with fewer samples
+    /// Finish within a minute, with fewer samples
     #[arg(long)]
     pub quick: bool,
-    /// Folder with the harness of the other engines
+    /// Folder with the benchmark harness of the other engines
     #[arg(long, default_value = "../shared/peers")]
     pub peers: PathBuf,
     /// Where the engines and their models are installed [default: ~/.cache/sonar-peers]
@@ -60,7 +60,7 @@ pub struct Options {
     /// Seconds of tuning for each model and number of threads
     #[arg(long, default_value_t = 60)]
     pub tune: u64,
-    /// Seconds of tuning that count as all that tuning can do
+    /// Seconds of tuning after which no more gain is expected
     #[arg(long, default_value_t = 1200)]
     pub long: u64,
     /// Cells of NAS-Bench-201 to sample
@@ -69,7 +69,7 @@ pub struct Options {
     /// Trials of TVM for each convolution
     #[arg(long, default_value_t = 64)]
     pub tvm_trials: usize,
-    /// Convolutions that are compared with TVM's at most
+    /// Most convolutions that are compared with TVM
     #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
     pub convolutions: usize,
 }
@@ -96,12 +96,12 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Builds the program in release mode and gives its path.
+/// Builds the program in release mode and returns its path.
 pub fn program() -> Result<PathBuf> {
     build(&[], "sonar-compile")
 }
 
-/// Builds an example of the program's crate in release mode and gives its path.
+/// Builds an example of the program's crate in release mode and returns its path.
 pub fn example(name: &str) -> Result<PathBuf> {
     build(&["--example", name], &format!("examples/{name}"))
 }
@@ -131,7 +131,7 @@ pub fn publish(name: &str, page: &str, keys: &[(&str, String)]) -> Result<()> {
     Ok(())
 }
 
-/// The processor, as the system names it.
+/// The processor name from the system.
 pub fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let value = |key: &str| info.lines().find(|l| l.starts_with(key)).and_then(|l| Some(l.split_once(':')?.1.trim().to_string()));

@@ -1,5 +1,5 @@
-//! The other engines: a harness outside of the repository that times them and external programs in one run, slice by slice,
-//! each pinned and alone. See the README beside it for its protocol.
+//! The other engines: a benchmark harness outside of the repository. It times them and external programs in one run, in
+//! alternating slices, each one pinned and alone. Its README describes the protocol.
 
 use crate::Options;
 use anyhow::{Context, Result, bail};
@@ -9,10 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Engines that are compared with, where they are installed.
+/// The engines to compare with, if they are installed.
 const ENGINES: [&str; 6] = ["ort", "openvino", "torch", "tvmms", "iree", "tract"];
 
-/// The harness with everything that it needs.
+/// The harness with its settings.
 pub struct Harness {
     script: PathBuf,
     python: PathBuf,
@@ -20,7 +20,7 @@ pub struct Harness {
     folder: tempfile::TempDir,
 }
 
-/// What is known of a model of the zoo.
+/// The data of a model of the zoo.
 #[derive(Deserialize)]
 pub struct Model {
     /// Multiply-accumulates of one inference.
@@ -36,11 +36,11 @@ pub struct Timing {
     pub model: String,
     /// Threads of one inference.
     pub threads: usize,
-    /// Median of the best round; nothing if the engine failed.
+    /// Median of the best round. `None` if the engine failed.
     pub median_us: Option<f64>,
     /// Seconds until the model was ready.
     pub compile_s: Option<f64>,
-    /// Largest error over the largest output, against an unoptimised run; a word if the shapes differ.
+    /// Largest error over the largest output, compared with an unoptimised run. A word if the shapes differ.
     #[serde(default)]
     pub max_rel_err: serde_json::Value,
     /// Why there is no time.
@@ -48,14 +48,14 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// The time in microseconds, if the output was right.
+    /// The time in microseconds, if the output was correct.
     pub fn valid(&self) -> Option<f64> {
         self.max_rel_err.as_f64().filter(|error| *error < 1e-3).and(self.median_us)
     }
 }
 
 impl Harness {
-    /// The harness, if it is set up.
+    /// The harness, if it is available.
     pub fn find(options: &Options) -> Result<Option<Harness>> {
         let installed = options.installed();
         let script = options.peers.join("bench_peers.py");
@@ -78,13 +78,13 @@ impl Harness {
         self.installed.join("models").join(format!("{model}.onnx"))
     }
 
-    /// The folder for whatever is written on the way.
+    /// The folder for intermediate files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Measures `models` with every engine and with `ours`: names, each with the command line that serves a model, where
-    /// `$1` is the model, `$2` its input, `$3` where its output goes, and `$4` the number of threads.
+    /// Measures `models` with every engine and with `ours`: names, each with the command line that serves a model. In the
+    /// command line, `$1` is the model, `$2` its input, `$3` the file for its output, and `$4` the number of threads.
     pub fn run(&self, models: &[String], threads: &[usize], ours: &[(&str, String)], quick: bool) -> Result<Vec<Timing>> {
         let mut external = Vec::new();
         for (name, command) in ours {

@@ -1,5 +1,5 @@
-//! What equality saturation saves, in measured time: the networks of the papers on TASO and Tensat, sampled cells of
-//! NAS-Bench-201, and each family of rules left out in turn.
+//! The measured gain of equality saturation: the networks of the papers on TASO and Tensat, sampled cells of NAS-Bench-201, and
+//! each family of rules left out in turn.
 
 use crate::figures::{geometric_mean, mean, number};
 use crate::peers::Harness;
@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 
-/// The networks with their keys and, where it gives one, the speed-up that Tensat reports over the unoptimised graph, in per cent.
+/// The networks with their keys and the speed-up over the unoptimised graph that the Tensat paper reports, if any, in per cent.
 const MODELS: [(&str, Option<f64>); 12] = [
     ("nasrnn", Some(68.9)),
     ("bert_layer", Some(9.2)),
@@ -28,11 +28,11 @@ const MODELS: [(&str, Option<f64>); 12] = [
     ("nb201_poolskip", None),
 ];
 
-/// Sampled cells where the time is short.
+/// Number of sampled cells with `--quick`.
 const CELLS_QUICK: usize = 12;
 /// Seed of the sample.
 const SEED: usize = 2026;
-/// A comparison counts as a gain or a loss beyond this.
+/// A larger difference than this counts as a gain or a loss.
 const NOISE: f64 = 0.01;
 
 /// A line that the example `rewriting` prints.
@@ -70,7 +70,7 @@ pub fn run(options: &Options) -> Result<()> {
 
     let files: Vec<(&str, Option<f64>)> =
         MODELS.into_iter().filter(|(name, _)| options.models.is_empty() || options.models.iter().any(|m| m == name)).collect();
-    // The zoo shows what graphs look like that other programs write.
+    // The zoo contains graphs that were written by other programs.
     let zoo = Harness::find(options)?.map_or(Ok(Vec::new()), |harness| -> Result<Vec<String>> {
         let wanted = |name: &String| !options.quick && (options.models.is_empty() || options.models.contains(name));
         Ok(harness.models()?.keys().filter(|name| wanted(name)).map(|name| harness.file(name).display().to_string()).collect())
@@ -86,7 +86,7 @@ pub fn run(options: &Options) -> Result<()> {
         &["--ablation", "--seconds", "0.06"]
     };
     let cells = measure(&program, &records, quick, &["cells".to_string(), count.to_string(), SEED.to_string()])?;
-    // Cells whose output does not depend on the image take no time at all.
+    // Cells whose output does not depend on the image take no time.
     let cells: Vec<Line> = cells.into_iter().filter(|line| line.us > 1.0).collect();
 
     let mean_of = |variant: &str| mean(cells.iter().filter_map(|line| Some(line.ratios.get(variant)?.ratio)));
@@ -109,7 +109,7 @@ pub fn run(options: &Options) -> Result<()> {
     publish("rewriting", &page, &keys)
 }
 
-/// Runs the example, pinned to one processor, and reads what it prints.
+/// Runs the example, pinned to one processor, and reads its output.
 fn measure(program: &Path, records: &Path, options: &[&str], what: &[String]) -> Result<Vec<Line>> {
     let mut command = pinned(program);
     command.args(options).arg("--records").arg(records).args(what).stderr(Stdio::inherit());
@@ -121,7 +121,7 @@ fn measure(program: &Path, records: &Path, options: &[&str], what: &[String]) ->
     text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("not a measurement: {line}"))).collect()
 }
 
-/// Small graphs, each of which shows one family of rules.
+/// Small graphs, each for one family of rules.
 fn small_graphs() -> Result<Vec<String>> {
     let entries = std::fs::read_dir(root().join("ir-examples/rewrites")).context("the examples of rewriting cannot be read")?;
     let mut files: Vec<String> = entries.map(|entry| Ok(entry?.path().display().to_string())).collect::<Result<_>>()?;

@@ -1,4 +1,4 @@
-//! Models that run in processes of their own and are timed in turns: the program's `bench --serve`.
+//! Models in their own processes that are timed in turns: the program's `bench --serve`.
 
 use crate::figures::median;
 use anyhow::{Context, Result, bail};
@@ -6,10 +6,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// Runs before each slice that is timed.
+/// Untimed runs before each timed slice.
 const WARMUP: usize = 2;
 
-/// A model that waits to be timed.
+/// A model that is ready to be timed.
 pub struct Served {
     process: Child,
     requests: ChildStdin,
@@ -17,7 +17,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Starts the program with a model and returns when it is ready; pinned to the second processor, where `taskset` can do that.
+    /// Starts the program with a model and returns when it is ready. Pinned to the second processor if `taskset` allows it.
     pub fn start(program: &Path, model: &Path, options: &[&str], records: &Path) -> Result<Served> {
         let mut command = pinned(program);
         command.arg("bench").arg(model).arg("--serve").args(options).arg("--records").arg(records);
@@ -28,7 +28,7 @@ impl Served {
         Ok(served)
     }
 
-    /// Nanoseconds of a number of runs.
+    /// Nanoseconds of each of `runs` runs.
     pub fn time(&mut self, runs: usize) -> Result<Vec<f64>> {
         writeln!(self.requests, "{WARMUP} {runs}")?;
         serde_json::from_str(&self.answer()?).context("not a list of times")
@@ -45,13 +45,13 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // It ends by itself when its input does, but nothing waits for that.
+        // The process ends by itself when its input ends, but nothing waits for that.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// A command that runs on the second processor only, if this machine has `taskset` and as many.
+/// A command that runs only on the second processor, if this machine has `taskset` and a second processor.
 pub fn pinned(program: &Path) -> Command {
     let several = std::thread::available_parallelism().is_ok_and(|n| n.get() > 1);
     if !several || Command::new("taskset").arg("--version").stdout(Stdio::null()).status().is_err() {

@@ -1,5 +1,5 @@
-//! How fast tuning finds good kernels, how good the untuned ones are, how they compare with TVM's, and whether measurements can be
-//! trusted.
+//! How fast tuning finds good kernels, how good untuned kernels are, how they compare with TVM's, and whether measurements are
+//! reliable.
 
 use crate::figures::number;
 use crate::peers::Harness;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// The networks whose tuning is followed: those of the repository, and those of the model zoo.
+/// The networks of this experiment: those of the repository, and those of the model zoo.
 const OURS: [&str; 4] = ["nb201_conv3x3", "nb201_resnet", "nb201_conv1x1", "nb201_poolskip"];
 const ZOO: [&str; 3] = ["resnet18", "mobilenetv2", "encoder"];
 
@@ -68,7 +68,7 @@ fn introduction(options: &Options) -> String {
     format!("# Tuning\n\nOne thread, batch 1. `cargo xtask experiment tuning{flags}` on {}.\n\n", machine())
 }
 
-/// Times of a network in nanoseconds: untuned, and after a shorter and a longer search.
+/// Times of a network in nanoseconds: untuned, after a short search and after a long search.
 struct Reached {
     untuned: f64,
     short: f64,
@@ -120,7 +120,7 @@ fn reach(program: &Path, options: &Options, folder: &Path, page: &mut String) ->
     Ok(all)
 }
 
-/// Tunes a model, adding to the records; what the program reports.
+/// Tunes a model and adds to the records. Returns the program's report.
 fn tune(program: &Path, model: &Path, seconds: f64, records: &Path) -> Result<Value> {
     let time = format!("{:.2}s", seconds.max(0.5));
     let mut command = pinned(program);
@@ -132,7 +132,7 @@ fn tune(program: &Path, model: &Path, seconds: f64, records: &Path) -> Result<Va
     serde_json::from_slice(&output.stdout).context("the report of tuning")
 }
 
-/// Compares kernels with TVM's; the smallest ratio of TVM's time to ours.
+/// Compares kernels with TVM's. Returns the smallest ratio of TVM's time to ours.
 fn tvm(program: &Path, options: &Options, folder: &Path, page: &mut String) -> Result<Option<f64>> {
     page.push_str("## Beside TVM\n\n");
     let Some(tvm) = Tvm::find(options, &options.installed().join("sonar-convolutions"))? else {
@@ -157,7 +157,7 @@ fn tvm(program: &Path, options: &Options, folder: &Path, page: &mut String) -> R
         let seconds = theirs.seconds / 10.0;
         let report = tune(program, &model, seconds, &folder.join(format!("{name}.db")))?;
         let kernels = report["kernels"].as_array().context("the report lists kernels")?;
-        // The kernels beside the convolution turn images from planes into pixels.
+        // The other kernels convert images from planes to pixels.
         let contraction = kernels.iter().filter(|kernel| kernel["gflops"].as_f64() > Some(0.0));
         let ours = contraction.filter_map(|kernel| kernel["best_us"].as_f64()).fold(0.0, f64::max);
         if ours <= 0.0 {
@@ -175,7 +175,7 @@ fn tvm(program: &Path, options: &Options, folder: &Path, page: &mut String) -> R
     Ok(worst)
 }
 
-/// The share of comparisons of a kernel with itself that call the two different.
+/// The share of comparisons of a kernel with itself that report a difference.
 fn same_against_same(program: &Path, options: &Options, page: &mut String) -> Result<Option<f64>> {
     let pairs = if options.quick { "8" } else { "50" };
     let output =

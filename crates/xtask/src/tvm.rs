@@ -1,34 +1,34 @@
-//! TVM's MetaSchedule on single convolutions, by the harness of the other engines.
+//! TVM's MetaSchedule on single convolutions, with the harness of the other engines.
 
 use crate::Options;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A convolution with bias and ReLU on a square image: side, input channels, output channels, side of the window, stride.
+/// A convolution with bias and ReLU on a square image: image side, input channels, output channels, kernel side, stride.
 #[derive(Clone, Copy)]
 pub struct Convolution {
-    /// Of the image.
+    /// Side of the image.
     pub side: usize,
     /// Input channels.
     pub inputs: usize,
     /// Output channels.
     pub outputs: usize,
-    /// Side of the window.
+    /// Side of the kernel.
     pub window: usize,
-    /// Step in both directions.
+    /// Stride in both directions.
     pub stride: usize,
 }
 
-/// What TVM found.
+/// The result of TVM.
 pub struct Tuned {
     /// Wall-clock seconds of its search.
     pub seconds: f64,
-    /// Its fastest kernel, in microseconds, as it measured it.
+    /// The time of its fastest kernel in microseconds, measured by TVM.
     pub microseconds: f64,
 }
 
-/// Writes a model of one convolution: the arguments are the file, and the numbers of a [`Convolution`].
+/// Writes a model of one convolution. The arguments are the file, and the numbers of a [`Convolution`].
 const MODEL: &str = "
 import sys, numpy as np, onnx
 from onnx import helper, numpy_helper, TensorProto
@@ -52,7 +52,7 @@ pub struct Tvm {
 }
 
 impl Tvm {
-    /// TVM, if it is installed beside the other engines; `folder` becomes its place for models and records.
+    /// TVM, if it is installed with the other engines. `folder` is used for models and records.
     pub fn find(options: &Options, folder: &Path) -> Result<Option<Tvm>> {
         let installed = options.installed();
         let script = options.peers.join("bench_peers.py").canonicalize();
@@ -80,7 +80,7 @@ impl Tvm {
         Ok(path)
     }
 
-    /// Tunes a convolution for one thread; what was found by as many trials or more earlier is used again.
+    /// Tunes a convolution for one thread. An earlier result with at least as many trials is reused.
     pub fn tune(&self, convolution: &Convolution, trials: usize) -> Result<Tuned> {
         let name = convolution.name();
         let records = self.folder.join("tvm_tune").join(format!("{name}_t1"));
@@ -99,7 +99,7 @@ impl Tvm {
         Ok(self.read(&records)?.with_context(|| format!("TVM left no records of {name}"))?.1)
     }
 
-    /// What a finished search left in a folder: how many trials it was given, and what it found.
+    /// The result of a finished search in a folder, with its number of trials.
     fn read(&self, records: &Path) -> Result<Option<(usize, Tuned)>> {
         let Ok(summary) = std::fs::read_to_string(records.join("tune.json")) else { return Ok(None) };
         let summary: serde_json::Value = serde_json::from_str(&summary)?;
@@ -123,7 +123,7 @@ impl Tvm {
 }
 
 impl Convolution {
-    /// A name that says all.
+    /// A name with all parameters.
     pub fn name(&self) -> String {
         let Convolution { side, inputs, outputs, window, stride } = self;
         format!("conv{window}x{window}_{side}_{inputs}_{outputs}_s{stride}")
