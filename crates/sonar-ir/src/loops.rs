@@ -224,6 +224,78 @@ impl Expr {
         };
         children.into_iter().flatten().map(|child| &**child)
     }
+
+    /// [`Expr::children`], to change them. Those that other expressions share are copied.
+    pub fn children_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
+        let children: [Option<&mut Arc<Expr>>; 4] = match self {
+            Expr::Const(_) | Expr::Load(_) | Expr::Acc => [None, None, None, None],
+            Expr::Unary(_, a) => [Some(a), None, None, None],
+            Expr::Binary(_, a, b) => [Some(a), Some(b), None, None],
+            Expr::Guard { value, .. } => [Some(value), None, None, None],
+            Expr::Select { left, right, value, otherwise } => [Some(left), Some(right), Some(value), Some(otherwise)],
+        };
+        children.into_iter().flatten().map(Arc::make_mut)
+    }
+}
+
+impl Stmt {
+    /// The statements of its body: none unless it is a loop or a condition.
+    pub fn children(&self) -> &[Stmt] {
+        match self {
+            Stmt::For { body, .. } | Stmt::If { body, .. } => body,
+            Stmt::Store { .. } | Stmt::Reduce(_) | Stmt::Call { .. } => &[],
+        }
+    }
+
+    /// [`Stmt::children`], to change them.
+    pub fn children_mut(&mut self) -> &mut [Stmt] {
+        match self {
+            Stmt::For { body, .. } | Stmt::If { body, .. } => body,
+            Stmt::Store { .. } | Stmt::Reduce(_) | Stmt::Call { .. } => &mut [],
+        }
+    }
+
+    /// The expressions that it computes itself, in their order: none of its children's.
+    pub fn exprs(&self) -> Vec<&Expr> {
+        match self {
+            Stmt::For { .. } | Stmt::If { .. } | Stmt::Call { .. } => vec![],
+            Stmt::Store { value, .. } => vec![value],
+            Stmt::Reduce(Reduce { init, updates, finish, .. }) => {
+                let values = updates.iter().map(|update| &update.value);
+                std::iter::once(init).chain(values).chain([finish]).collect()
+            }
+        }
+    }
+
+    /// [`Stmt::exprs`], to change them.
+    pub fn exprs_mut(&mut self) -> Vec<&mut Expr> {
+        match self {
+            Stmt::For { .. } | Stmt::If { .. } | Stmt::Call { .. } => vec![],
+            Stmt::Store { value, .. } => vec![value],
+            Stmt::Reduce(Reduce { init, updates, finish, .. }) => {
+                let values = updates.iter_mut().map(|update| &mut update.value);
+                std::iter::once(init).chain(values).chain([finish]).collect()
+            }
+        }
+    }
+
+    /// The addresses that it writes, or that the tile of a call may write.
+    pub fn targets(&self) -> &[Access] {
+        match self {
+            Stmt::For { .. } | Stmt::If { .. } => &[],
+            Stmt::Store { target, .. } | Stmt::Reduce(Reduce { target, .. }) => std::slice::from_ref(target),
+            Stmt::Call { args, .. } => args,
+        }
+    }
+
+    /// [`Stmt::targets`], to change them.
+    pub fn targets_mut(&mut self) -> &mut [Access] {
+        match self {
+            Stmt::For { .. } | Stmt::If { .. } => &mut [],
+            Stmt::Store { target, .. } | Stmt::Reduce(Reduce { target, .. }) => std::slice::from_mut(target),
+            Stmt::Call { args, .. } => args,
+        }
+    }
 }
 
 impl Affine {
