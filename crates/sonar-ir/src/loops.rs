@@ -5,7 +5,7 @@
 //!
 //! Invariants, checked by the verifier:
 //! - a variable is used only below the loop that declares it;
-//! - every address is within its buffer for all values of the variables that its guards admit;
+//! - every address is within its buffer for all values of the variables that satisfy its guards;
 //! - [`Expr::Acc`] occurs only in [`Reduce::finish`];
 //! - a buffer of kind [`BufferKind::Input`] is never written.
 
@@ -50,7 +50,7 @@ pub struct Buffer {
 pub enum BufferKind {
     /// An argument that the kernel reads.
     Input,
-    /// An argument that the kernel writes. It may be part of a larger result: elements that are not written stay as they are.
+    /// An argument that the kernel writes. It may be part of a larger result: the kernel leaves the other elements unchanged.
     Output,
     /// Scratch memory of one call; its content is undefined before.
     Temp,
@@ -100,30 +100,30 @@ pub enum Stmt {
         var: Var,
         /// How many iterations.
         extent: usize,
-        /// In which way.
+        /// How the iterations run.
         kind: LoopKind,
-        /// What is repeated.
+        /// The body.
         body: Vec<Stmt>,
     },
     /// `body` where every bound holds.
     If {
         /// All must hold.
         bounds: Vec<Bound>,
-        /// What is guarded.
+        /// The guarded statements.
         body: Vec<Stmt>,
     },
     /// `target = value`.
     Store {
-        /// Where to.
+        /// The element to write.
         target: Access,
-        /// What.
+        /// The value to write.
         value: Expr,
     },
     /// One element of a reduction, from its start to its last use.
     Reduce(Reduce),
     /// A micro-kernel; one address for each of its pointers.
     Call {
-        /// Which one.
+        /// The tile.
         tile: TileId,
         /// Address that each pointer of the tile starts from.
         args: Vec<Access>,
@@ -168,7 +168,7 @@ pub enum LoopKind {
 /// `low <= expr < high`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Bound {
-    /// What is bounded.
+    /// The function with the bound.
     pub expr: Affine,
     /// The first value that holds.
     pub low: i64,
@@ -189,7 +189,7 @@ pub enum Expr {
     Unary(UnaryOp, Arc<Expr>),
     /// A function of two values.
     Binary(BinaryOp, Arc<Expr>, Arc<Expr>),
-    /// `value` where every bound holds (loads in it happen only then), else `otherwise`.
+    /// `value` where every bound holds, else `otherwise`. The loads in `value` are executed only if every bound holds.
     Guard {
         /// All must hold.
         bounds: Vec<Bound>,
@@ -205,9 +205,9 @@ pub enum Expr {
         left: Arc<Expr>,
         /// Right side of the comparison.
         right: Arc<Expr>,
-        /// If it holds.
+        /// The value if it holds.
         value: Arc<Expr>,
-        /// If it does not.
+        /// The value if it does not hold.
         otherwise: Arc<Expr>,
     },
 }
