@@ -1,4 +1,4 @@
-//! What can go wrong between a program and its machine code.
+//! Errors of compiling and running a program.
 
 use sonar_ir::verify::VerifyError;
 use thiserror::Error;
@@ -6,20 +6,20 @@ use thiserror::Error;
 /// Any failure of this crate.
 #[derive(Debug, Error)]
 pub enum CodegenError {
-    /// The name of a target is not one of those known.
+    /// An unknown name of a target.
     #[error("unknown target `{0}`; expected `native`, `x86-64-v2`, `x86-64-v3`, `x86-64-v4`, or one of the triples {1}")]
     UnknownTarget(String, &'static str),
-    /// The name of a processor is not one of those known for its architecture.
+    /// An unknown name of a processor for its architecture.
     #[error("unknown processor `{cpu}` of {triple}; expected `{known}`")]
     UnknownCpu {
         /// The name.
         cpu: String,
         /// The architecture.
         triple: &'static str,
-        /// What is known.
+        /// The known processors.
         known: String,
     },
-    /// `native` was asked for on a processor that no target describes.
+    /// `native` was requested on a processor that no target describes.
     #[error("this processor is not supported: {0}")]
     UnsupportedHost(String),
     /// Code for this target cannot be run on this machine.
@@ -46,7 +46,7 @@ pub enum CodegenError {
     /// A program, tile or plan breaks an invariant of its language.
     #[error(transparent)]
     Invalid(#[from] VerifyError),
-    /// A program or tile is beyond what can be expressed in machine code.
+    /// A program or tile that cannot be expressed in machine code.
     #[error("`{name}` cannot be compiled: {reason}")]
     Unsupported {
         /// Name of the program or tile.
@@ -54,7 +54,7 @@ pub enum CodegenError {
         /// Why.
         reason: String,
     },
-    /// The constants of a model are more than code in an object file can address.
+    /// The constants of a model are too large for the addresses in an object file.
     #[error("the weights of the model take {bytes} bytes; an object file can hold {limit}")]
     TooLarge {
         /// Bytes of the constants.
@@ -62,14 +62,14 @@ pub enum CodegenError {
         /// The most that an object file can hold.
         limit: usize,
     },
-    /// The number of arguments is not that of the compiled function.
+    /// The compiled function takes another number of arguments.
     #[error("expected {expected} {what}, found {found}")]
     ArgumentCount {
         /// Inputs, outputs or buffers.
         what: &'static str,
-        /// What the function takes.
+        /// The number that the function takes.
         expected: usize,
-        /// What it was given.
+        /// The number given.
         found: usize,
     },
     /// An argument has the wrong number of elements.
@@ -77,11 +77,11 @@ pub enum CodegenError {
     ArgumentLength {
         /// Input, output or buffer.
         what: &'static str,
-        /// Which.
+        /// Its index.
         index: usize,
-        /// What the function takes.
+        /// The number of elements that the function takes.
         expected: usize,
-        /// What it was given.
+        /// The number of elements given.
         found: usize,
     },
     /// A parameter of the model was not given.

@@ -4,22 +4,22 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `target` | which processor code is for |
+//! | `target` | the processor that code is generated for |
 //! | `emit::x86` | tiles of 8 and 16 lanes to x86-64 instructions; `emit::registers` gives them vector registers first |
 //! | `emit::cranelift_tile` | tiles of 4 lanes to Cranelift IR, on every target |
 //! | `emit::loops` | loop programs to Cranelift IR; they call tiles |
-//! | `emit::references` | which buffers, conditions, functions and tiles a part of a program refers to |
-//! | `module` | all of this as functions of one module, which can be called if they are in executable memory; `module::inspect` prints them |
-//! | `memory` | aligned buffers, where each buffer of a plan lies, and how the constants get their values |
+//! | `emit::references` | the buffers, conditions, functions and tiles that a part of a program refers to |
+//! | `module` | all of this as functions of one module, callable if they are in executable memory; `module::inspect` prints them |
+//! | `memory` | aligned buffers, the place of each buffer of a plan, and the values of the constants |
 //! | `object` | a plan with its weights as a file that C programs link with |
 //! | `run` | code with its memory and threads: one kernel, or a plan as a model and the contexts of its runs |
-//! | `sandbox` | for kernels that are not trusted: memory that notices wrong writes, limits of the process, and faults for tests |
-//! | [`machine`] | what this machine can do, measured |
+//! | `sandbox` | for untrusted kernels: memory that detects wrong writes, limits of the process, and faults for tests |
+//! | [`machine`] | measures the performance of this machine |
 //!
 //! This is the only crate with `unsafe` code. It rests on four things: programs are verified before they are compiled,
 //! so their accesses are within their buffers; the lengths of arguments are checked at every call; code is freed only
-//! together with what calls it; and the iterations of a parallel loop are independent. The verifier does not check the last
-//! one: whoever makes a loop parallel is responsible for it.
+//! together with its callers; and the iterations of a parallel loop are independent. The verifier does not check the last
+//! condition: the author of a parallel loop is responsible for it.
 
 #![allow(unsafe_code)]
 

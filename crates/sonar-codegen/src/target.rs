@@ -1,11 +1,11 @@
-//! What machine code is generated for.
+//! The processor that machine code is generated for.
 
 use crate::error::CodegenError;
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use std::fmt;
 
-/// A processor: an instruction set level, and which model if it is the one that this process runs on.
+/// A processor: an instruction set level, and the model if it is the processor that this process runs on.
 ///
 /// ```
 /// use sonar_codegen::Target;
@@ -20,7 +20,7 @@ pub struct Target {
     native: Option<String>,
 }
 
-/// Instruction sets with different code.
+/// Instruction sets that need different code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum InstructionSet {
     /// SSE4.2: 128-bit vectors, no fused multiply-add.
@@ -44,8 +44,8 @@ const TRIPLES: &str =
     "`x86_64-unknown-linux-gnu`, `aarch64-unknown-linux-gnu`, `riscv64gc-unknown-linux-gnu`, `riscv64gc-unknown-linux-gnu+v`";
 
 impl Target {
-    /// A target by name: `native` is this machine, `x86-64-v2` to `x86-64-v4` are the levels of the x86-64 ABI, and a
-    /// triple is the least processor of that architecture (`x86_64` means `x86-64-v2`); `+v` after the RISC-V triple
+    /// A target by name. `native` is this machine; `x86-64-v2` to `x86-64-v4` are the levels of the x86-64 ABI. A
+    /// triple is the most basic processor of that architecture (`x86_64` means `x86-64-v2`); `+v` after the RISC-V triple
     /// adds the vector extension.
     pub fn parse(name: &str) -> Result<Target, CodegenError> {
         let instruction_set = match name {
@@ -69,7 +69,7 @@ impl Target {
         }
     }
 
-    /// A target by the name of its architecture (or a level, or `native`) and a processor of it: `x86-64-v2` to `x86-64-v4`,
+    /// A target by its architecture (or a level, or `native`) and a processor: `x86-64-v2` to `x86-64-v4`,
     /// `generic` for aarch64, `rv64gc` or `rv64gcv` for RISC-V.
     ///
     /// ```
@@ -94,7 +94,7 @@ impl Target {
         self.instruction_set.triple()
     }
 
-    /// The least processor of the architecture that has everything the code uses: what [`Target::with_cpu`] takes.
+    /// The most basic processor of the architecture that has everything the code uses, by a name that [`Target::with_cpu`] accepts.
     pub fn cpu(&self) -> &'static str {
         self.instruction_set.cpu()
     }
@@ -114,7 +114,7 @@ impl Target {
         }
     }
 
-    /// The target that every processor of this level is, this machine among them: code for it does not depend on where it
+    /// The target for all processors of this level, including this machine: its code does not depend on the machine where it
     /// was compiled.
     #[must_use]
     pub fn portable(&self) -> Target {
@@ -130,7 +130,7 @@ impl Target {
         }
     }
 
-    /// Whether the target is the machine that this process runs on, and not a level that it happens to have.
+    /// Whether the target is the machine that this process runs on, and not only its level.
     pub fn is_native(&self) -> bool {
         self.native.is_some()
     }
@@ -140,8 +140,8 @@ impl Target {
         self.instruction_set.runs_here()
     }
 
-    /// What a measurement is valid for: the level, and if the target is this machine, everything that tells its processor from
-    /// others: name, family, model, stepping, the sizes of its caches, and a digest of its vector extensions.
+    /// Identifies the processor that a measurement is valid for. It is the level and, if the target is this machine, what
+    /// distinguishes its processor: name, family, model, stepping, the sizes of its caches, and a digest of its vector extensions.
     pub fn key(&self) -> String {
         match &self.native {
             Some(model) => format!("{} ({model})", self.instruction_set.name()),
@@ -159,23 +159,23 @@ impl Target {
         }
     }
 
-    /// Whether a multiply-add that rounds once is one instruction.
+    /// Whether a fused multiply-add is one instruction.
     pub(crate) fn has_fma(&self) -> bool {
         self.instruction_set != InstructionSet::X86V2
     }
 
-    /// Whether 128-bit vectors exist.
+    /// Whether the target has 128-bit vectors.
     pub(crate) fn has_vectors(&self) -> bool {
         self.instruction_set != InstructionSet::Riscv64
     }
 
-    /// Cranelift's description of the target, for code that is or is not independent of its position in memory.
+    /// Cranelift's description of the target, for position-independent code if `pic` is set.
     pub(crate) fn isa(&self, pic: bool) -> Result<OwnedTargetIsa, CodegenError> {
         let backend = |e: &dyn fmt::Display| CodegenError::Backend(format!("{}: {e}", self.instruction_set.name()));
         let mut flags = settings::builder();
         for (name, value) in [
-            // The optimiser moves every operation to where its value is needed. A tile's operations are in an order that
-            // suits the registers, and would spill in any other.
+            // The optimiser moves every operation to the place where its value is needed. A tile's operations are in an order that
+            // suits the registers; another order would spill.
             ("opt_level", "none"),
             ("is_pic", if pic { "true" } else { "false" }),
             ("use_colocated_libcalls", "false"),
@@ -269,7 +269,7 @@ impl InstructionSet {
         }
     }
 
-    /// The vector extension of RISC-V is not detected: `native` means the base there.
+    /// The vector extension of RISC-V is not detected: `native` means the base instruction set there.
     #[cfg(not(target_arch = "x86_64"))]
     fn runs_here(self) -> bool {
         match self {
@@ -280,7 +280,7 @@ impl InstructionSet {
     }
 }
 
-/// What tells this processor from others, or `unknown`.
+/// Identifies this processor, or is `unknown`.
 fn cpu_model() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cache = |level: usize| {
@@ -290,8 +290,8 @@ fn cpu_model() -> String {
     describe_cpu(&info, [cache(0), cache(2), cache(3)])
 }
 
-/// The processor of a `/proc/cpuinfo` with caches of these sizes. Virtual machines hide names: processors that are called alike
-/// differ in the rest. Of the flags only the vector extensions count, since others come and go with versions of the system.
+/// The processor of a `/proc/cpuinfo`, with caches of these sizes. Virtual machines hide names: different processors may have the same
+/// name but differ in the other fields. Only the flags of vector extensions count, because others change with the version of the system.
 fn describe_cpu(info: &str, caches: [String; 3]) -> String {
     let field = |name: &str| {
         info.lines().find_map(|l| l.split_once(':').filter(|(key, _)| key.trim() == name).map(|(_, value)| value.trim()))
@@ -361,7 +361,7 @@ mod tests {
             describe_cpu(&info("Xeon", "85", "7", "avx2 avx512f avx512_vnni"), caches("2048K")),
         ];
         assert!(others.iter().all(|other| *other != this), "{others:#?}");
-        // Neither the order of flags nor mitigations of the system make another processor.
+        // The order of flags, and mitigations of the system, do not make another processor.
         assert_eq!(described(&info("Xeon", "85", "7", "avx512_vnni ibrs avx512f avx2")), this);
         assert_eq!(describe_cpu("", caches("1024K")), "unknown");
     }

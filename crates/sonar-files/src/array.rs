@@ -9,7 +9,7 @@ const MAX_EXACT: u128 = 1 << f32::MANTISSA_DIGITS;
 /// Why a file of arrays cannot be used.
 #[derive(Debug, Error)]
 pub enum ArrayError {
-    /// It does not begin as a `.npy` file does.
+    /// It does not begin like a `.npy` file.
     #[error("it is not a .npy file: it does not begin with `\\x93NUMPY`")]
     NotNpy,
     /// The version of the format is unknown.
@@ -28,20 +28,20 @@ pub enum ArrayError {
         shape: Vec<usize>,
         /// Bytes that the shape takes.
         expected: u128,
-        /// Bytes that are there.
+        /// Bytes in the file.
         found: u64,
     },
-    /// An element has no equal in the type that is asked for.
+    /// An element has no equal value in the requested type.
     #[error("element {index} is {value}, which is not exact in {wanted}")]
     Inexact {
-        /// Which element, counted in C order from 0.
+        /// Index of the element in C order, from 0.
         index: usize,
         /// Its value.
         value: String,
-        /// The type that is asked for.
+        /// The requested type.
         wanted: &'static str,
     },
-    /// The archive of a `.npz` file is damaged, or is none.
+    /// The archive of a `.npz` file is damaged, or the file is not an archive.
     #[error("it is not a readable .npz file: {0}")]
     Archive(String),
     /// An array of a `.npz` file cannot be used.
@@ -192,13 +192,13 @@ impl Array {
             Element::F64 => chunks(&self.bytes).map(f64::from_le_bytes).collect(),
             _ => self.to_f32()?.into_iter().map(f64::from).collect(),
         };
-        // 2⁶³ itself is a number of 64-bit floating point and no 64-bit integer.
+        // 2⁶³ fits 64-bit floating point, but not a 64-bit integer.
         let fits = |v: f64| v.fract() == 0.0 && (-(2f64.powi(63))..2f64.powi(63)).contains(&v);
         let whole = |(index, v): (usize, f64)| if fits(v) { Ok(v as i64) } else { Err(inexact(index, v.to_string())) };
         floats.into_iter().enumerate().map(whole).collect()
     }
 
-    /// The elements, if they are integers or truth values.
+    /// The elements, if they are integers or booleans.
     fn integers(&self) -> Option<Box<dyn Iterator<Item = i128> + '_>> {
         let bytes = &self.bytes;
         Some(match self.element {

@@ -1,12 +1,12 @@
-//! Files that others wrote.
+//! Reads and writes files of other programs.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `array` | an array as NumPy saves it: shape, element type and bytes; conversion to other element types |
 //! | `npy` | one array in a `.npy` file |
 //! | `npz` | arrays by name in a `.npz` file |
-//! | `read` | the bytes of a file, with a limit of their number |
-//! | `seems` | what a file seems to be that is not what was expected |
+//! | `read` | the bytes of a file, up to a maximum number |
+//! | `seems` | guesses the format of a file that is not the expected one |
 //!
 //! ```
 //! use sonar_files::{Array, npy};

@@ -4,13 +4,13 @@
 
 use crate::array::{Array, ArrayError, Element};
 
-/// What a file begins with.
+/// The first bytes of a file.
 pub const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// The elements of a file begin at a multiple of this many bytes.
 const ALIGNMENT: usize = 64;
 
-/// What a header says.
+/// The contents of a header.
 struct Header {
     element: Element,
     big_endian: bool,
@@ -18,7 +18,7 @@ struct Header {
     shape: Vec<usize>,
 }
 
-/// The array of a file's bytes.
+/// Parses the bytes of a file.
 pub fn parse(bytes: &[u8]) -> Result<Array, ArrayError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(ArrayError::NotNpy)?;
     let cut = || ArrayError::Header("ends too soon: the file is cut off".to_string());
@@ -52,14 +52,14 @@ pub fn parse(bytes: &[u8]) -> Result<Array, ArrayError> {
     Ok(Array { shape: header.shape, element: header.element, bytes })
 }
 
-/// A file of one array, of version 1.0.
+/// The bytes of a file with one array, in version 1.0.
 pub fn format(array: &Array) -> Vec<u8> {
     let extents: Vec<String> = array.shape.iter().map(ToString::to_string).collect();
     let shape = match &extents[..] {
         [one] => format!("({one},)"),
         all => format!("({})", all.join(", ")),
     };
-    // Elements of one byte have no order of bytes.
+    // Elements of one byte have no byte order.
     let order = if array.element.size() == 1 { '|' } else { '<' };
     let mut header = format!("{{'descr': '{order}{}', 'fortran_order': False, 'shape': {shape}, }}", array.element);
     let before = MAGIC.len() + 4;
@@ -105,7 +105,7 @@ impl Header {
     }
 }
 
-/// Elements in C order of an array whose first axis is the fastest.
+/// Reorders elements into C order, for an array whose first axis is the fastest.
 fn c_order(bytes: &[u8], shape: &[usize], size: usize) -> Vec<u8> {
     let mut strides = Vec::with_capacity(shape.len());
     let mut stride = 1;
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_file_as_numpy_writes_it() {
-        // What `numpy.save` writes for `numpy.array([[1, 2, 3]], dtype=numpy.float32)`.
+        // The output of `numpy.save` for `numpy.array([[1, 2, 3]], dtype=numpy.float32)`.
         let mut header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3), }".to_string();
         header.extend(std::iter::repeat_n(' ', 58));
         header.push('\n');

@@ -6,13 +6,13 @@ use std::io::{Cursor, Read, Write};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-/// What a zip archive with entries begins with.
+/// The first bytes of a zip archive with entries.
 pub const MAGIC: &[u8] = b"PK\x03\x04";
 
-/// The most bytes of one array, unpacked. A small archive can unpack to more than any memory.
+/// The most bytes of one array after unpacking. A small archive can unpack to more than fits any memory.
 const MAX_ARRAY: u64 = 16 << 30;
 
-/// The arrays of a file's bytes, in the order of the file.
+/// The arrays in a file's bytes, in the order of the file.
 pub fn parse(bytes: &[u8]) -> Result<Vec<(String, Array)>, ArrayError> {
     let damaged = |error: &dyn std::fmt::Display| ArrayError::Archive(error.to_string());
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(&e))?;
@@ -33,7 +33,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<(String, Array)>, ArrayError> {
     Ok(arrays)
 }
 
-/// A file of these arrays, not compressed, as `numpy.savez` writes it.
+/// The bytes of a file with these arrays, not compressed, as `numpy.savez` writes it.
 pub fn format<'a>(arrays: impl IntoIterator<Item = (&'a str, &'a Array)>) -> Result<Vec<u8>, ArrayError> {
     let failed = |error: &dyn std::fmt::Display| ArrayError::Archive(error.to_string());
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));

@@ -13,10 +13,10 @@ pub enum ReadError {
     System {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The file is a device, which may have no end.
+    /// The file is a device, which may be endless.
     #[error("cannot read {}: it is a device, not a file", path.display())]
     Device {
         /// The file.
@@ -27,14 +27,14 @@ pub enum ReadError {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its bytes, or of a pipe those that were read.
+        /// Its size in bytes; for a pipe, the number of bytes that were read.
         size: u64,
         /// The most bytes.
         limit: u64,
     },
 }
 
-/// All bytes of a file or a pipe, of which there may be `limit` at most.
+/// All bytes of a file or a pipe, at most `limit`.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
     let failed = |source| ReadError::System { path: path.to_path_buf(), source };
     let too_large = |size| ReadError::TooLarge { path: path.to_path_buf(), size, limit };
@@ -43,7 +43,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
     if is_device(&metadata) {
         return Err(ReadError::Device { path: path.to_path_buf() });
     }
-    // A pipe has no size, and is read until it ends or the limit is passed.
+    // A pipe has no size. It is read until it ends or the limit is exceeded.
     let size = if metadata.is_file() { metadata.len() } else { 0 };
     if size > limit {
         return Err(too_large(size));

@@ -1,27 +1,27 @@
-//! What a file seems to be that is not what was expected.
+//! Guesses the format of a file that is not the expected one.
 
 use crate::{npy, npz};
 use std::fmt;
 
-/// Bytes of a file's beginning that tell what it is.
+/// The number of bytes at a file's start that are enough to recognise its format.
 const HEAD: usize = 512;
 
-/// What a file seems to be. It prints as what that is and what to do.
+/// The probable format of a file. It prints as the format and advice on what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seems {
     /// A file without bytes.
     Empty,
-    /// A text that stands for a large file in a Git repository.
+    /// A text that replaces a large file in a Git repository.
     GitLfs,
-    /// A web page, such as an error or a login page that was saved under the name of a download.
+    /// A web page, such as an error or a login page that was saved instead of a download.
     Html,
-    /// A message of a server that was saved under the name of a download.
+    /// A message of a server that was saved instead of a download.
     Json,
-    /// A text that names the target of a link, as Git writes where links are not supported.
+    /// A text with the target of a link. Git writes it if links are not supported.
     LinkText,
     /// A model that `torch.save` wrote: a zip archive with `data.pkl`.
     PyTorch,
-    /// A pickle, as old versions of PyTorch and scikit-learn write.
+    /// A pickle, as written by old versions of PyTorch and by scikit-learn.
     Pickle,
     /// Arrays in a zip archive.
     Npz,
@@ -39,13 +39,13 @@ pub enum Seems {
     Safetensors,
     /// Weights in llama.cpp's format.
     Gguf,
-    /// Arrays in an HDF5 file, as old Keras models are.
+    /// Arrays in an HDF5 file, like old Keras models.
     Hdf5,
-    /// A description of a model in Sonar's own text.
+    /// A description of a model in Sonar's text format.
     Sonar,
 }
 
-/// What the beginning of a file shows that it is; nothing if it shows no format that is known.
+/// Recognises the format of a file from its beginning; `None` if the format is unknown.
 ///
 /// `size` is the size of the whole file in bytes.
 pub fn seems(beginning: &[u8], size: u64) -> Option<Seems> {
@@ -71,7 +71,7 @@ pub fn seems(beginning: &[u8], size: u64) -> Option<Seems> {
     if at(0, &[0x1f, 0x8b]) {
         return Some(Seems::Gzip);
     }
-    // The identifier of a FlatBuffers file follows four bytes of its root's place.
+    // The identifier of a FlatBuffers file comes after the four bytes with the position of its root.
     if at(4, b"ORTM") {
         return Some(Seems::Ort);
     }
@@ -84,7 +84,7 @@ pub fn seems(beginning: &[u8], size: u64) -> Option<Seems> {
     if at(0, b"GGUF") {
         return Some(Seems::Gguf);
     }
-    // A header of JSON after its length.
+    // A JSON header after its length.
     if at(8, b"{\"") && head.first_chunk::<8>().is_some_and(|length| u64::from_le_bytes(*length) <= size) {
         return Some(Seems::Safetensors);
     }
@@ -98,7 +98,7 @@ pub fn seems(beginning: &[u8], size: u64) -> Option<Seems> {
 fn text(head: &[u8], size: u64) -> Option<Seems> {
     let text = match str::from_utf8(head) {
         Ok(text) => text,
-        // The beginning may end within a character.
+        // The beginning may end in the middle of a character.
         Err(error) if error.error_len().is_none() => str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default(),
         Err(_) => return None,
     };

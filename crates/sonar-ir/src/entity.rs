@@ -1,5 +1,5 @@
-//! Indices with types: what a program refers to by number is named by a type of its own, and [`EntityVec`] is a vector
-//! that only this type indexes. An entity prints as it is written in the text of its language.
+//! Typed indices. Everything that a program refers to by number has its own index type, and [`EntityVec`] is a vector that only
+//! this type indexes. An entity prints as it is written in the text of its language.
 //!
 //! ```
 //! use sonar_ir::entity::{Entity, EntityVec, entity};
@@ -34,7 +34,7 @@ pub trait Entity: Copy + Ord {
     fn index(self) -> usize;
 }
 
-/// Defines an [`Entity`]: its documentation, its name, and what stands before the number where it is printed.
+/// Defines an [`Entity`]: its documentation, its name, and the prefix of its printed number.
 #[macro_export]
 macro_rules! entity {
     ($(#[$attribute:meta])* $name:ident, $prefix:literal) => {
@@ -123,17 +123,17 @@ impl<K: Entity, V> EntityVec<K, V> {
         self.values.iter_mut().enumerate().map(|(index, value)| (K::from_index(index), value))
     }
 
-    /// The first entity whose value is so.
+    /// The first entity whose value satisfies `is_it`.
     pub fn find(&self, is_it: impl Fn(&V) -> bool) -> Option<K> {
         self.values.iter().position(is_it).map(K::from_index)
     }
 
-    /// Keeps the values that are so; the entities of those after the first other one change.
+    /// Keeps the values that satisfy `keeps`. Later values move forward, so their entities change.
     pub fn retain(&mut self, keeps: impl FnMut(&V) -> bool) {
         self.values.retain(keeps);
     }
 
-    /// As many values as these, one for each entity.
+    /// A vector of the same length, with `f` applied to each entity and its value.
     pub fn map<T>(&self, f: impl FnMut((K, &V)) -> T) -> EntityVec<K, T> {
         self.entries().map(f).collect()
     }

@@ -6,7 +6,7 @@
 //! - every operand of a node has a smaller [`NodeId`] than the node;
 //! - at most the leading axis of a shape is the symbolic batch [`Dim::Batch`], written `N`;
 //!   [`Graph::specialise`] binds it;
-//! - a node's type is what [`crate::graph::infer::infer`] says, always.
+//! - the type of a node is always the type that [`crate::graph::infer::infer`] gives.
 
 pub mod fold;
 pub mod infer;
@@ -35,7 +35,7 @@ pub struct Graph {
 pub struct Node {
     /// What is computed.
     pub op: Op,
-    /// From which values.
+    /// The values that it is computed from.
     pub operands: Vec<NodeId>,
     /// Element type and shape of the result.
     pub ty: TensorType,
@@ -75,9 +75,9 @@ pub enum Op {
     Splat(f32, Vec<Dim>),
     /// 2-D convolution: `[N,H,W,C] · [KH,KW,C/groups,O] → [N,H',W',O]`.
     Conv2d(Conv2dAttrs),
-    /// Gradient of [`Op::Conv2d`] by its input: `(dy [N,H',W',O], w [KH,KW,C/groups,O]) → [N,H,W,C]`; holds `[H, W]`.
+    /// Gradient of [`Op::Conv2d`] with respect to its input: `(dy [N,H',W',O], w [KH,KW,C/groups,O]) → [N,H,W,C]`; holds `[H, W]`.
     Conv2dGradInput(Conv2dAttrs, [usize; 2]),
-    /// Gradient of [`Op::Conv2d`] by its weight: `(x [N,H,W,C], dy [N,H',W',O]) → [KH,KW,C/groups,O]`; holds `[KH, KW]`.
+    /// Gradient of [`Op::Conv2d`] with respect to its weight: `(x [N,H,W,C], dy [N,H',W',O]) → [KH,KW,C/groups,O]`; holds `[KH, KW]`.
     Conv2dGradWeight(Conv2dAttrs, [usize; 2]),
     /// Matrix product over the last two axes: `[…,M,K] · […,K,N] → […,M,N]`; a right side of rank 2 serves every leading index.
     MatMul,
@@ -97,13 +97,13 @@ pub enum Op {
     Unary(UnaryOp),
     /// A function of two elements, with NumPy broadcasting.
     Binary(BinaryOp),
-    /// Largest element of each window; padding never wins.
+    /// Maximum of each window; padded positions do not count.
     MaxPool(PoolAttrs),
-    /// Gradient of [`Op::MaxPool`] by its input: `(x, dy) → dx`; the first largest element of a window takes it all.
+    /// Gradient of [`Op::MaxPool`] with respect to its input: `(x, dy) → dx`. The first maximum of a window gets the whole gradient.
     MaxPoolGrad(PoolAttrs),
     /// Mean of each window.
     AvgPool(PoolAttrs),
-    /// Gradient of [`Op::AvgPool`] by its input: `(dy) → dx`; holds the input's `[H, W]`.
+    /// Gradient of [`Op::AvgPool`] with respect to its input: `(dy) → dx`; holds the input's `[H, W]`.
     AvgPoolGrad(PoolAttrs, [usize; 2]),
     /// Mean over height and width: `[N,H,W,C] → [N,C]`.
     GlobalAvgPool,
@@ -142,21 +142,21 @@ pub enum Op {
     Attention {
         /// How many heads there are, `H`.
         heads: usize,
-        /// What products of queries and keys are multiplied by.
+        /// Factor of the products of queries and keys.
         scale: f32,
     },
     /// Reduction over axes (sorted, distinct), which stay with extent 1 if `keep` is set.
     Reduce {
-        /// How.
+        /// The operation.
         op: ReduceOp,
-        /// Over which axes.
+        /// The axes to reduce.
         axes: Vec<usize>,
         /// Whether the axes stay, with extent 1.
         keep: bool,
     },
     /// NumPy broadcast to a shape.
     Broadcast(Vec<Dim>),
-    /// A fused kernel: `act(Σ terms)`. Operands are those of the terms in order; all terms broadcast to one shape.
+    /// A fused kernel: `act(Σ terms)`. Its operands are the operands of the terms, in order. All terms broadcast to one shape.
     FusedSum {
         /// What is summed.
         terms: Vec<Term>,
@@ -231,14 +231,14 @@ impl Default for Conv2dAttrs {
 }
 
 impl Op {
-    /// Whether it sums its operands and multiplies none of them; the sum may be activated.
+    /// Whether it only adds its operands, without a product. An activation may follow the sum.
     pub fn is_sum(&self) -> bool {
         matches!(self, Op::FusedSum { terms, .. } if terms.iter().all(|term| *term == Term::Add))
     }
 }
 
 impl Term {
-    /// Each term with its operands, of the operands of all.
+    /// Each term with its own operands; `operands` are those of all terms, in order.
     pub fn with_operands<'a, T>(terms: &'a [Term], operands: &'a [T]) -> impl Iterator<Item = (&'a Term, &'a [T])> {
         terms.iter().scan(operands, |rest, term| {
             let (mine, others) = rest.split_at_checked(term.arity())?;

@@ -12,8 +12,8 @@
 //!
 //! [`machine`] is not a language: it records what a machine can do.
 //!
-//! An interpreter says what each language means: [`graph::interp`], [`loops::interp`], [`tile::interp`]. [`verify`] says what is
-//! well-formed, and [`graph::infer`] what type an operator gives. Each is the only place that does.
+//! Each language has an interpreter that defines its meaning: [`graph::interp`], [`loops::interp`], [`tile::interp`]. [`verify`]
+//! defines which programs are well-formed, and [`graph::infer`] the type of an operator's result. Each is the only such definition.
 
 pub mod entity;
 pub mod graph;

@@ -5,7 +5,7 @@
 //!
 //! Invariants, checked by the verifier:
 //! - a variable is used only below the loop that declares it;
-//! - every address is within its buffer for all values of the variables that its guards admit;
+//! - every address is within its buffer for all values of the variables that satisfy its guards;
 //! - [`Expr::Acc`] occurs only in [`Reduce::finish`];
 //! - a buffer of kind [`BufferKind::Input`] is never written.
 
@@ -50,7 +50,7 @@ pub struct Buffer {
 pub enum BufferKind {
     /// An argument that the kernel reads.
     Input,
-    /// An argument that the kernel writes. It may be part of a larger result: elements that are not written stay as they are.
+    /// An argument that the kernel writes. It may be part of a larger result: the kernel leaves the other elements unchanged.
     Output,
     /// Scratch memory of one call; its content is undefined before.
     Temp,
@@ -100,30 +100,30 @@ pub enum Stmt {
         var: Var,
         /// How many iterations.
         extent: usize,
-        /// In which way.
+        /// How the iterations run.
         kind: LoopKind,
-        /// What is repeated.
+        /// The body.
         body: Vec<Stmt>,
     },
     /// `body` where every bound holds.
     If {
         /// All must hold.
         bounds: Vec<Bound>,
-        /// What is guarded.
+        /// The guarded statements.
         body: Vec<Stmt>,
     },
     /// `target = value`.
     Store {
-        /// Where to.
+        /// The element to write.
         target: Access,
-        /// What.
+        /// The value to write.
         value: Expr,
     },
     /// One element of a reduction, from its start to its last use.
     Reduce(Reduce),
     /// A micro-kernel; one address for each of its pointers.
     Call {
-        /// Which one.
+        /// The tile.
         tile: TileId,
         /// Address that each pointer of the tile starts from.
         args: Vec<Access>,
@@ -168,7 +168,7 @@ pub enum LoopKind {
 /// `low <= expr < high`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Bound {
-    /// What is bounded.
+    /// The function with the bound.
     pub expr: Affine,
     /// The first value that holds.
     pub low: i64,
@@ -189,7 +189,7 @@ pub enum Expr {
     Unary(UnaryOp, Arc<Expr>),
     /// A function of two values.
     Binary(BinaryOp, Arc<Expr>, Arc<Expr>),
-    /// `value` where every bound holds (loads in it happen only then), else `otherwise`.
+    /// `value` where every bound holds, else `otherwise`. The loads in `value` are executed only if every bound holds.
     Guard {
         /// All must hold.
         bounds: Vec<Bound>,
@@ -205,9 +205,9 @@ pub enum Expr {
         left: Arc<Expr>,
         /// Right side of the comparison.
         right: Arc<Expr>,
-        /// If it holds.
+        /// The value if it holds.
         value: Arc<Expr>,
-        /// If it does not.
+        /// The value if it does not hold.
         otherwise: Arc<Expr>,
     },
 }
@@ -223,6 +223,78 @@ impl Expr {
             Expr::Select { left, right, value, otherwise } => [Some(left), Some(right), Some(value), Some(otherwise)],
         };
         children.into_iter().flatten().map(|child| &**child)
+    }
+
+    /// [`Expr::children`], to change them. Those that other expressions share are copied.
+    pub fn children_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
+        let children: [Option<&mut Arc<Expr>>; 4] = match self {
+            Expr::Const(_) | Expr::Load(_) | Expr::Acc => [None, None, None, None],
+            Expr::Unary(_, a) => [Some(a), None, None, None],
+            Expr::Binary(_, a, b) => [Some(a), Some(b), None, None],
+            Expr::Guard { value, .. } => [Some(value), None, None, None],
+            Expr::Select { left, right, value, otherwise } => [Some(left), Some(right), Some(value), Some(otherwise)],
+        };
+        children.into_iter().flatten().map(Arc::make_mut)
+    }
+}
+
+impl Stmt {
+    /// The statements of its body: none unless it is a loop or a condition.
+    pub fn children(&self) -> &[Stmt] {
+        match self {
+            Stmt::For { body, .. } | Stmt::If { body, .. } => body,
+            Stmt::Store { .. } | Stmt::Reduce(_) | Stmt::Call { .. } => &[],
+        }
+    }
+
+    /// [`Stmt::children`], to change them.
+    pub fn children_mut(&mut self) -> &mut [Stmt] {
+        match self {
+            Stmt::For { body, .. } | Stmt::If { body, .. } => body,
+            Stmt::Store { .. } | Stmt::Reduce(_) | Stmt::Call { .. } => &mut [],
+        }
+    }
+
+    /// The expressions that it computes itself, in their order: none of its children's.
+    pub fn exprs(&self) -> Vec<&Expr> {
+        match self {
+            Stmt::For { .. } | Stmt::If { .. } | Stmt::Call { .. } => vec![],
+            Stmt::Store { value, .. } => vec![value],
+            Stmt::Reduce(Reduce { init, updates, finish, .. }) => {
+                let values = updates.iter().map(|update| &update.value);
+                std::iter::once(init).chain(values).chain([finish]).collect()
+            }
+        }
+    }
+
+    /// [`Stmt::exprs`], to change them.
+    pub fn exprs_mut(&mut self) -> Vec<&mut Expr> {
+        match self {
+            Stmt::For { .. } | Stmt::If { .. } | Stmt::Call { .. } => vec![],
+            Stmt::Store { value, .. } => vec![value],
+            Stmt::Reduce(Reduce { init, updates, finish, .. }) => {
+                let values = updates.iter_mut().map(|update| &mut update.value);
+                std::iter::once(init).chain(values).chain([finish]).collect()
+            }
+        }
+    }
+
+    /// The addresses that it writes, or that the tile of a call may write.
+    pub fn targets(&self) -> &[Access] {
+        match self {
+            Stmt::For { .. } | Stmt::If { .. } => &[],
+            Stmt::Store { target, .. } | Stmt::Reduce(Reduce { target, .. }) => std::slice::from_ref(target),
+            Stmt::Call { args, .. } => args,
+        }
+    }
+
+    /// [`Stmt::targets`], to change them.
+    pub fn targets_mut(&mut self) -> &mut [Access] {
+        match self {
+            Stmt::For { .. } | Stmt::If { .. } => &mut [],
+            Stmt::Store { target, .. } | Stmt::Reduce(Reduce { target, .. }) => std::slice::from_mut(target),
+            Stmt::Call { args, .. } => args,
+        }
     }
 }
 

@@ -1,48 +1,48 @@
-//! What a machine can do: the one record that every estimate of time reads.
+//! A machine's performance: the one record that every estimate of time reads.
 //!
-//! A [`Machine`] is plain data. It is measured by `sonar-codegen`, kept in a file by `sonar-measure`, and read by the cost model of
-//! rewriting, by the analytic model of schedules, and by the roofline of reports. [`Machine::usual`] is the one to take where nothing
-//! can be measured: for another processor than this one, and in tests.
+//! A [`Machine`] is plain data. `sonar-codegen` measures it, and `sonar-measure` keeps it in a file. It is read by the cost model of
+//! rewriting, by the analytic model of schedules, and by the roofline of reports. Use [`Machine::usual`] where nothing can be
+//! measured: for another processor than this one, and in tests.
 
 use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
 
-/// The share of the time by which a challenger must be faster than what is there. With less, what is there stays: two
-/// measurements of one kernel differ by as much, and no estimate is as precise.
+/// The least relative gain in time for which a new candidate replaces the current one. Two measurements of one kernel differ by as
+/// much as this, and no estimate is more precise.
 pub const MIN_GAIN: f64 = 0.01;
 
 /// The smallest first-level data cache of any processor that code is generated for, in bytes.
 ///
-/// Only what must not depend on the machine may use it: the unscheduled program of a kernel, whose text names the kernel.
+/// Use it only for results that must not depend on the machine: the unscheduled program of a kernel, whose text names the kernel.
 pub const LEAST_FIRST_LEVEL: usize = 32 << 10;
 
-/// Cycles between the start of a multiply-add and the use of its result. It is 4 on nearly every core since 2015, so that a measured
-/// latency tells how long a cycle is.
+/// Cycles between the start of a multiply-add and the use of its result. It is 4 on nearly every core since 2015, so a measured
+/// latency gives the length of a cycle.
 const FMA_CYCLES: f64 = 4.0;
 
-/// The share of the shorter of two things at once that the longer does not hide, as of computing and moving data.
+/// Of two activities that overlap, such as computing and moving data, this share of the shorter one is not hidden by the longer.
 const EXPOSED: f64 = 0.25;
 
-/// Seconds of two things that a core does at once.
+/// Seconds of two activities of a core that overlap.
 pub fn at_once(one: f64, other: f64) -> f64 {
     one.max(other) + EXPOSED * one.min(other)
 }
 
-/// Loads that begin in a cycle, at most: most cores have two ports for them.
+/// The most loads that begin in a cycle: most cores have two load ports.
 const LOADS: f64 = 2.0;
 
 /// Instructions in a cycle: cores of the last ten years decode and retire four to eight.
 const INSTRUCTIONS: f64 = 6.0;
 
-/// Whether a challenger's time is less than the incumbent's by [`MIN_GAIN`] or more.
+/// Whether the challenger's time is shorter than the incumbent's by [`MIN_GAIN`] or more.
 pub fn is_gain(challenger: f64, incumbent: f64) -> bool {
     challenger < incumbent * (1.0 - MIN_GAIN)
 }
 
-/// What a machine can do. All but `cores` is about one core.
+/// A machine's performance. Every field except `cores` is about one core.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// The processor: its model, or the instruction set level that the numbers are usual for.
+    /// The processor model, or the instruction set level that the usual numbers are for.
     pub processor: String,
     /// Processors that this process may use.
     pub cores: usize,
@@ -69,10 +69,10 @@ pub struct Peak {
     pub latency: f64,
 }
 
-/// How fast a core moves data that it goes over again and again, in 10⁹ bytes a second.
+/// How fast a core moves data that it reads or writes repeatedly, in 10⁹ bytes a second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bandwidth {
-    /// How many bytes the data are.
+    /// Size of the data in bytes.
     pub bytes: usize,
     /// Reading.
     pub read: f64,
@@ -82,7 +82,7 @@ pub struct Bandwidth {
     pub copy: f64,
 }
 
-/// What one core does with vectors of one width, in seconds: what estimates of kernels are made of.
+/// Times of one core with vectors of one width, in seconds. Estimates of kernels are sums of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Core {
     /// Elements of a vector.
@@ -97,7 +97,7 @@ pub struct Core {
     pub store: f64,
     /// Loading one element into all lanes.
     pub broadcast: f64,
-    /// Any instruction: what decoding and retiring allow.
+    /// Any instruction, as limited by decoding and retiring.
     pub instruction: f64,
     /// A cycle.
     pub cycle: f64,
@@ -106,8 +106,8 @@ pub struct Core {
 }
 
 impl Core {
-    /// Seconds to fetch bytes into the first-level cache, of data that are `footprint` bytes and are used beside as many others. What
-    /// stays there need not be fetched.
+    /// Seconds to fetch `bytes` into the first-level cache. The data are `footprint` bytes and share the cache with as many others.
+    /// The part that stays in the cache is not fetched again.
     pub fn fetch(&self, bytes: f64, footprint: f64) -> f64 {
         let beside = 2.0 * footprint;
         if beside <= self.machine.cache(1) as f64 { 0.0 } else { bytes * self.machine.read(beside) }
@@ -125,7 +125,7 @@ impl Machine {
             latency: self.peak(lanes).latency,
             load,
             store: vector * self.write(0.0),
-            // An element is less than a vector, but no core begins more than two loads a cycle.
+            // An element is smaller than a vector, but no core begins more than two loads a cycle.
             broadcast: load.min(cycle / LOADS),
             instruction: cycle / INSTRUCTIONS,
             cycle,
@@ -133,7 +133,7 @@ impl Machine {
         }
     }
 
-    /// A common processor with vectors of this many elements: what estimates are made with where nothing can be measured.
+    /// A common processor with vectors of this many elements, for estimates where nothing can be measured.
     ///
     /// | lanes | stands for | FMA peak | caches |
     /// |---|---|---|---|
@@ -155,7 +155,7 @@ impl Machine {
         }
     }
 
-    /// What is wrong with a record that somebody else wrote, if anything is.
+    /// What is wrong with a record from an external source, if anything is.
     pub fn check(&self) -> Result<(), &'static str> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let bandwidth = |at: &Bandwidth| at.bytes > 0 && [at.read, at.write, at.copy].into_iter().all(positive);
@@ -175,7 +175,7 @@ impl Machine {
         }
     }
 
-    /// The peak with vectors of this width; of the next narrower one, scaled, if it is not known.
+    /// The peak with vectors of this width. If it is not known, that of the next narrower width, scaled.
     pub fn peak(&self, lanes: usize) -> Peak {
         let known = self.peaks.iter().rev().find(|peak| peak.lanes <= lanes).or(self.peaks.first());
         let known = known.copied().unwrap_or(Peak { lanes: 1, gflops: 1.0, latency: 4e-9 });
@@ -187,33 +187,33 @@ impl Machine {
         2.0 * lanes as f64 / (self.peak(lanes).gflops * 1e9)
     }
 
-    /// Seconds of a cycle: by the shortest latency, for a multiply-add may be two instructions where vectors are narrow.
+    /// Seconds of a cycle, by the shortest latency: a multiply-add of narrow vectors may be two instructions.
     pub fn cycle(&self) -> f64 {
         let latency = self.peaks.iter().map(|peak| peak.latency).min_by(f64::total_cmp);
         latency.unwrap_or(FMA_CYCLES * 1e-9) / FMA_CYCLES
     }
 
-    /// Seconds to read a byte of data that are so many bytes.
+    /// Seconds to read one byte of data of `footprint` bytes.
     pub fn read(&self, footprint: f64) -> f64 {
         self.seconds(footprint, |bandwidth| bandwidth.read)
     }
 
-    /// Seconds to write a byte of data that are so many bytes.
+    /// Seconds to write one byte of data of `footprint` bytes.
     pub fn write(&self, footprint: f64) -> f64 {
         self.seconds(footprint, |bandwidth| bandwidth.write)
     }
 
-    /// Seconds to move a byte of data that are so many bytes, at the least: by reading or by copying, whichever moves more.
+    /// The fewest seconds to move one byte of data of `footprint` bytes: by reading or by copying, whichever is faster.
     pub fn moved(&self, footprint: f64) -> f64 {
         self.seconds(footprint, |bandwidth| bandwidth.read.max(bandwidth.copy))
     }
 
-    /// Bytes of the data cache of a level, 1 being the closest; of the last one if there are fewer.
+    /// Size of the data cache of a level in bytes, 1 being the closest; of the last one if there are fewer.
     pub fn cache(&self, level: usize) -> usize {
         self.caches.get(level.max(1) - 1).or(self.caches.last()).copied().unwrap_or(LEAST_FIRST_LEVEL)
     }
 
-    /// Seconds of a byte, between measured footprints on a straight line over the logarithm of the footprint.
+    /// Seconds for one byte, interpolated linearly between measured footprints over the logarithm of the footprint.
     fn seconds(&self, footprint: f64, gigabytes: impl Fn(&Bandwidth) -> f64) -> f64 {
         let seconds = |bandwidth: &Bandwidth| 1e-9 / gigabytes(bandwidth);
         let above = self.bandwidths.iter().position(|bandwidth| bandwidth.bytes as f64 >= footprint);
@@ -230,13 +230,13 @@ impl Machine {
     }
 }
 
-/// A processor of usual proportions: two multiply-adds and two loads of vectors in a cycle, one store, and caches whose bandwidths
-/// have the usual ratios to that of the first.
+/// A processor of usual proportions: a cycle has two multiply-adds, two loads of vectors and one store, and the bandwidths of the
+/// caches have the usual ratios to that of the first one.
 fn usual(processor: &str, hertz: f64, widths: &[usize], caches: [usize; 3]) -> Machine {
     let peak = |&lanes: &usize| Peak { lanes, gflops: 4.0 * lanes as f64 * hertz / 1e9, latency: FMA_CYCLES / hertz };
     let widest = widths.last().copied().unwrap_or(4);
     let load = 4.0 * widest as f64 * hertz / 1e9;
-    // Data that just fit a cache share it with other data: from three quarters of it on they come from the next one.
+    // Data that just fit a cache share it with other data: from three quarters of its size on they come from the next one.
     let level =
         |bytes: usize, read: f64, write: f64| Bandwidth { bytes, read: load * read, write: load * write, copy: load * read };
     let [first, second, third] = caches;

@@ -70,8 +70,8 @@ pub struct KernelCall {
 }
 
 impl Plan {
-    /// Elements of the arena that are in use at once, at the call where they are most: tensors that were written and are
-    /// read later, what the call reads and writes, and its temporaries. No arena can be smaller.
+    /// The largest number of arena elements in use during one call: tensors that were written and are read later, the call's
+    /// arguments, and its temporaries. No arena can be smaller.
     pub fn largest_live_set(&self) -> usize {
         let mut lifetimes: BTreeMap<SlotId, RangeInclusive<usize>> = BTreeMap::new();
         for (index, call) in self.calls.iter().enumerate() {

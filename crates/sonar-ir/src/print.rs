@@ -13,17 +13,17 @@ use std::fmt::{self, Formatter};
 pub(crate) use loops::access;
 pub use schedule::ParseScheduleError;
 
-/// Comments for the lines that open loops and tiles, in the order in which these are printed.
+/// Comments for the lines that open loops and tiles, in printing order.
 struct Notes<'a> {
     texts: &'a [String],
     next: Cell<usize>,
 }
 
-/// The column, in characters, behind which comments stand.
+/// The column at which comments start, in characters.
 const COMMENTS: usize = 36;
 
-/// Writes a line that opens a loop or a tile behind the `written` characters that it begins with, and the next comment if there
-/// is one.
+/// Writes a line that opens a loop or a tile, with the next comment if there is one. `written` characters of the line are already
+/// printed.
 fn opening(f: &mut Formatter<'_>, written: usize, line: &str, notes: Option<&Notes<'_>>) -> fmt::Result {
     let note = notes.and_then(|notes| notes.texts.get(notes.next.replace(notes.next.get() + 1)));
     match note.filter(|note| !note.is_empty()) {

@@ -1,13 +1,14 @@
 //! Rounding on purpose: `(x + c) − c`.
 
-/// The least magnitude of a constant that is taken to be added for the sake of rounding.
+/// Adding a constant of at least this magnitude is taken as rounding on purpose.
 const LEAST: f32 = 1024.0;
 
-/// Whether adding a constant is taken to round on purpose.
+/// Whether adding this constant is taken as rounding on purpose.
 ///
-/// `(x + c) − c` rounds `x` to a multiple of the distance between two floating-point numbers near `c`. With `c = 1.5 · 2²³` that is
-/// rounding to an integer, a trick that quantised models use. Below 1024 the distance is at most 2⁻¹⁴, which no model means. A sum
-/// with a larger constant is not reordered with others, and a product in it is rounded before it is added.
+/// `(x + c) − c` rounds `x` to a multiple of the distance between neighbouring floating-point numbers near `c`. With
+/// `c = 1.5 · 2²³` it rounds to an integer: quantised models use this trick. Below 1024 the distance is at most 2⁻¹⁴, and no model
+/// rounds that finely on purpose. A sum with a larger constant is not reordered with other sums. A product in it is rounded before
+/// it is added.
 ///
 /// ```
 /// use sonar_ir::rounding::rounds_on_purpose;

@@ -1,9 +1,9 @@
 //! Scalar functions, shared by every language: graph operators, loop expressions and tile instructions name the same ones.
 //!
-//! What a function gives for infinities and for not-a-number is said here, once: `eval` follows IEEE 754, as ONNX does, and
-//! every emitter is tested against it. In short: not-a-number goes through every function, also through `relu`, `max` and
-//! `min`; a comparison with it is false, so `step` gives 0 and `gate` gives 0 where it decides. The sign of a zero and the
-//! payload of a not-a-number are not part of the meaning.
+//! This is the only definition of the results for infinities and NaN: `eval` follows IEEE 754, as ONNX does, and every emitter
+//! is tested against it. In short: every function returns NaN for NaN, also `relu`, `max` and `min`. A comparison with NaN is
+//! false, so `step` of NaN is 0, and `gate` is 0 if its second operand is NaN. The sign of a zero and the payload of a NaN are
+//! not defined.
 
 use serde::{Deserialize, Serialize};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
@@ -45,9 +45,9 @@ named_ops! {
     UnaryOp {
         /// `-x`
         Neg = "neg",
-        /// `max(x, 0)`; not-a-number stays
+        /// `max(x, 0)`; NaN stays NaN
         Relu = "relu",
-        /// 1 where `x > 0`, else 0, also for not-a-number: the derivative of [`UnaryOp::Relu`]
+        /// 1 where `x > 0`, else 0, also for NaN: the derivative of [`UnaryOp::Relu`]
         Step = "step",
         /// `|x|`
         Abs = "abs",
@@ -73,7 +73,7 @@ named_ops! {
         Erf = "erf",
         /// `x · Φ(x)`, with `Φ` the normal distribution: `x/2 · (1 + erf(x / √2))`; at −∞ its limit 0
         Gelu = "gelu",
-        /// [`UnaryOp::Gelu`] by way of a hyperbolic tangent: `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`
+        /// [`UnaryOp::Gelu`] approximated with a hyperbolic tangent: `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`
         GeluTanh = "gelu_tanh",
         /// `x / (1 + e^-x)`
         Silu = "silu",
@@ -93,11 +93,11 @@ named_ops! {
         Mul = "mul",
         /// `a / b`
         Div = "div",
-        /// the larger; not-a-number if either is
+        /// the larger; NaN if either is NaN
         Max = "max",
-        /// the smaller; not-a-number if either is
+        /// the smaller; NaN if either is NaN
         Min = "min",
-        /// `a` where `b > 0`, else 0, whatever `a` is there
+        /// `a` where `b > 0`, else 0 for any `a`
         Gate = "gate",
     }
 }
@@ -109,9 +109,9 @@ named_ops! {
         Sum = "sum",
         /// arithmetic mean
         Mean = "mean",
-        /// largest; not-a-number if any element is
+        /// largest; NaN if any element is NaN
         Max = "max",
-        /// smallest; not-a-number if any element is
+        /// smallest; NaN if any element is NaN
         Min = "min",
     }
 }
@@ -164,7 +164,7 @@ impl BinaryOp {
 }
 
 impl ReduceOp {
-    /// What combines an element into the accumulator. A mean is a sum first.
+    /// The operation that combines an element into the accumulator. A mean is a sum first.
     pub fn combine(self) -> BinaryOp {
         match self {
             ReduceOp::Sum | ReduceOp::Mean => BinaryOp::Add,
@@ -174,14 +174,14 @@ impl ReduceOp {
     }
 }
 
-/// A number in double precision with the range of single precision: it keeps its digits, but becomes infinite, zero or a
-/// number below the normal ones where its `f32` is. So an interpreter overflows and underflows where compiled code does.
+/// Clamps a double to the range of single precision: it keeps its digits, but becomes infinite, zero or denormal where its `f32`
+/// does. So an interpreter overflows and underflows exactly where compiled code does.
 pub fn in_f32_range(x: f64) -> f64 {
     let normal = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
     if normal.contains(&x.abs()) { x } else { f64::from(x as f32) }
 }
 
-/// The name of a number that is not finite, for formats that have no such numbers, as JSON: `NaN`, `Infinity` or `-Infinity`.
+/// The name of a number that is not finite, for formats without such numbers, as JSON: `NaN`, `Infinity` or `-Infinity`.
 /// `None` if it is finite.
 pub fn name_if_not_finite(value: f64) -> Option<&'static str> {
     match value {
@@ -192,7 +192,7 @@ pub fn name_if_not_finite(value: f64) -> Option<&'static str> {
     }
 }
 
-/// Serde form of an `f32` that formats without infinities, such as JSON, keep too: what is not finite becomes its name.
+/// Serde form of an `f32` for formats without infinities and NaN, such as JSON: such a number is written as its name.
 pub mod any_f32 {
     use serde::{Deserialize, Deserializer, Serializer, de};
 

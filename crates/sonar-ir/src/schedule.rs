@@ -67,7 +67,7 @@ pub enum Step {
         rows: usize,
         /// Width of a panel of the transformed weight in elements.
         width: usize,
-        /// Parts of the output channels, each of which transforms the image anew.
+        /// Parts of the output channels, each transforms the image again.
         parts: usize,
     },
     /// Replaces the two innermost loops and the reductions below them by micro-kernels of `rows` × `vectors` registers.

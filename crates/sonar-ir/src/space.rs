@@ -37,15 +37,16 @@
 //! # Ok::<(), sonar_ir::text::Error>(())
 //! ```
 //!
-//! **Decisions** belong to the file: wherever `$first` is read it has the same value, so all cells of a network share their
-//! choices. `choose` takes the arm of its subject's value and leaves the others alone.
+//! **Decisions** belong to the file: `$first` has the same value everywhere, so all cells of a network share their
+//! choices. `choose` takes the arm whose label equals the value and ignores the others.
 //!
 //! **Calls** pass tensors and numbers in the order of the signature; numbers may be named instead. A `$name` in the type of an
-//! input takes the extent it meets, unless the call gave it a value, which is then compared. A graph may call only graphs defined above it.
+//! input takes the extent of the argument. If the call gave `$name` a value, the two must agree. A graph may call only graphs
+//! defined above it.
 //!
-//! **Names of parameters** tell the way to them: a call on the right of `%last = …` puts `last.` before the names inside, and a
-//! repetition `as $layer` puts `layer0.`, `layer1.`, …; where a tensor is carried through a repetition its own name adds nothing.
-//! Names that would still be equal are numbered.
+//! **Names of parameters** contain the path to them. A call on the right of `%last = …` puts `last.` before the names inside. A
+//! repetition `as $layer` puts `layer0.`, `layer1.`, …; a tensor carried through a repetition does not add its own name.
+//! Names that are still equal are numbered.
 
 pub mod canonical;
 mod elaborate;
@@ -66,7 +67,7 @@ use std::collections::HashMap;
 pub struct Space {
     text: String,
     file: File,
-    /// Values of parameters and decisions that were set from outside.
+    /// Values of parameters and decisions that the caller has set.
     overrides: HashMap<String, Constant>,
     parameters: Vec<Parameter>,
     decisions: Vec<Decision>,
@@ -75,12 +76,12 @@ pub struct Space {
     baseline: Option<Assignment>,
 }
 
-/// A number or word of a file that may be set from outside.
+/// A number or word of a file that the caller may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
     /// Without the `$`.
     pub name: String,
-    /// As text: what was set from outside, otherwise what the file says.
+    /// As text: the value that the caller has set, otherwise the one in the file.
     pub value: String,
 }
 
@@ -98,15 +99,16 @@ pub struct Decision {
 pub struct Assignment(pub Vec<usize>);
 
 impl Space {
-    /// The space that a text describes, with the parameters as the text has them.
+    /// Parses a space. Parameters have their values in the text.
     pub fn parse(text: &str) -> Result<Space, Error> {
         Space::parse_with(text, &[])
     }
 
-    /// The space that a text describes, with parameters set to other values: `[("cells", "1"), …]`.
-    /// A decision may be set too, to one of its choices, and then is none any more.
+    /// Parses a space with parameters set to other values: `[("cells", "1"), …]`.
+    /// A decision may also be set to one of its choices. Then it is no longer a decision.
     ///
-    /// At least the baseline, or else the first candidate, of a space that parses can be instantiated; [`Space::check`] tries more.
+    /// If a space parses, at least its baseline can be instantiated, or its first candidate without a baseline; [`Space::check`]
+    /// tries more.
     pub fn parse_with(text: &str, settings: &[(&str, &str)]) -> Result<Space, Error> {
         let file = parse_file(text).map_err(|fault| fault.in_text(text))?;
         let overrides = settings.iter().map(|(name, value)| setting(&file, name, value)).collect::<Result<_, _>>()?;
@@ -124,7 +126,7 @@ impl Space {
         Ok(space)
     }
 
-    /// Instantiates every choice of every decision at least once: faults that depend on one decision alone show here.
+    /// Instantiates every choice of every decision at least once. This finds errors that depend on one decision alone.
     pub fn check(&self) -> Result<(), Error> {
         let base = self.some_candidate();
         for (decision, choices) in self.choices.iter().enumerate() {
@@ -143,7 +145,7 @@ impl Space {
         self.file.graphs.last().map_or("", |graph| &graph.name.text)
     }
 
-    /// What may be set from outside, in the order of the file.
+    /// The values that the caller may set, in the order of the file.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
@@ -191,11 +193,11 @@ impl Space {
     }
 
     /// The published identity of a candidate, if the file has an item `topology @graph`: the expression of that graph with
-    /// the choices as unknown functions. Candidates with equal texts are counted as one in the literature.
+    /// the choices as unknown functions. The literature counts candidates with equal texts as one.
     ///
-    /// This is the text that NAS-Bench-201's authors use, to the letter. It is not equality of functions: it takes a batch
-    /// normalisation of zeros for zeros, and one convolution used twice for two convolutions with separate weights; but it
-    /// tells apart `x` and a sum of `x` with zeros. [`canonical::key`](crate::space::canonical::key) does neither.
+    /// The text is exactly the one that NAS-Bench-201's authors use. It does not express equality of functions. It treats a batch
+    /// normalisation of zeros as zeros, and one convolution used twice as two convolutions with separate weights. But it
+    /// distinguishes `x` from a sum of `x` and zeros. [`canonical::key`](crate::space::canonical::key) does neither.
     pub fn topology(&self, candidate: &Assignment) -> Result<Option<String>, Error> {
         let Some(graph) = self.file.topology else { return Ok(None) };
         let build = || topology::expression(&self.file, graph, &self.globals(candidate)?);
@@ -218,7 +220,7 @@ impl Space {
         self.assignment(&pairs, end, &HashMap::new()).map_err(|fault| fault.in_text(text))
     }
 
-    /// The fault of a file that should have no decisions, if it has any.
+    /// The error for a file that must not have decisions, if it has any.
     pub(crate) fn first_decision(&self) -> Option<Error> {
         let decision = self.file.lets.iter().find(|l| matches!(l.value, LetValue::In(_)))?;
         let fault = Fault::new(decision.name.span.clone(), "expected a graph, found a search space")
@@ -275,7 +277,7 @@ impl Space {
         Ok(())
     }
 
-    /// The assignment that pairs describe; pairs about names that are `set` are passed over. `whole` is where all of it stands.
+    /// The assignment that pairs describe; pairs with names in `set` are ignored. `whole` is the span of all pairs.
     fn assignment(
         &self,
         pairs: &[(Name, Value)],
@@ -312,7 +314,7 @@ impl Space {
         Ok(Assignment(indices.into_iter().flatten().collect()))
     }
 
-    /// What the `$` names of the file mean for a candidate.
+    /// The values of the file's `$` names for a candidate.
     fn globals(&self, candidate: &Assignment) -> Result<Scope<'_>, Fault> {
         if candidate.0.len() != self.decisions.len() {
             let message = format!("expected {} choices, found {}", self.decisions.len(), candidate.0.len());
@@ -337,7 +339,7 @@ impl Space {
     }
 }
 
-/// Reads the value of a parameter or decision that is set from outside.
+/// Reads a value that the caller sets for a parameter or decision.
 fn setting(file: &File, name: &str, value: &str) -> Result<(String, Constant), Error> {
     let name = name.trim_start_matches('$');
     let fault = |fault: Fault| fault.in_text(value);
@@ -365,7 +367,7 @@ fn setting(file: &File, name: &str, value: &str) -> Result<(String, Constant), E
     parse().map_err(fault)
 }
 
-/// The choices of a decision, which are distinct.
+/// The choices of a decision; they are distinct.
 fn choices(name: &Name, values: &[Value], known: &Scope<'_>) -> Result<Vec<Constant>, Fault> {
     if values.is_empty() {
         return Err(Fault::new(name.span.clone(), format!("`${}` has no choices", name.text)));

@@ -27,8 +27,8 @@ impl Tensor {
 
     /// The largest absolute difference to `reference`, as a share of the largest absolute value of `reference`.
     ///
-    /// Not-a-number equals not-a-number, and an infinity the one of the same sign. If they meet anything else, or if the shapes differ,
-    /// the error is infinite. It is never not-a-number.
+    /// NaN equals NaN, and an infinity equals an infinity of the same sign. Compared with any other number they give an infinite
+    /// error, and so do different shapes. The error is never NaN.
     pub fn relative_error(&self, reference: &Tensor) -> f64 {
         if self.shape != reference.shape {
             return f64::INFINITY;

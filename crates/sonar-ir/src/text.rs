@@ -23,11 +23,11 @@
 //!           | "[" value { "," value } "]" | word "(" attribute { "," attribute } ")"
 //! ```
 //!
-//! In a definition, operands may stand without parentheses: `%1 = add %0, %b`. `//` begins a comment. A name with other
-//! characters than letters, digits, `_` and `.` is quoted: `%"conv/weight:0"`. Beyond the operators of [`Op`](crate::graph::Op),
-//! `zeros_like %x` is a [`Splat`](crate::graph::Op::Splat) of 0, `flatten %x` a reshape to two axes, and `add`, `mul`, `max` and `min` take two operands or more,
-//! combined from the left. A comma may follow the last item of a list. A parameter without initialiser has `he`.
-//! Braces belong to the operator right before them: `relu(conv2d(%x, %w) {stride=2})`.
+//! In a definition, operands may be written without parentheses: `%1 = add %0, %b`. `//` begins a comment. A name with other
+//! characters than letters, digits, `_` and `.` is quoted: `%"conv/weight:0"`. Some words are not an [`Op`](crate::graph::Op):
+//! `zeros_like %x` is a [`Splat`](crate::graph::Op::Splat) of 0, and `flatten %x` a reshape to two axes. `add`, `mul`, `max` and
+//! `min` take two or more operands, combined from the left. A comma may follow the last item of a list. The default initialiser of
+//! a parameter is `he`. Braces belong to the operator right before them: `relu(conv2d(%x, %w) {stride=2})`.
 //!
 //! | operator | attributes (with their defaults) |
 //! |---|---|
@@ -48,9 +48,9 @@
 //! | `matmul`, `global_avg_pool`, `softmax`, `log_softmax`, and every [`UnaryOp`](crate::UnaryOp) and [`BinaryOp`](crate::BinaryOp) | |
 //!
 //! Shorthands on input: `stride=2` is `[2,2]`; `pad=1` is `[1,1,1,1]`; `pad=[1,2]` is `[1,2,1,2]`; `pad=same`, for an odd kernel,
-//! is what keeps the extents at stride 1.
+//! is the padding that keeps the extents at stride 1.
 //!
-//! A graph prints in flat form, one operator a line, and [`parse_graph`] gives back what was printed:
+//! A graph prints in flat form, one operator a line, and [`parse_graph`] reads the same graph back:
 //!
 //! ```
 //! let text = "graph @head(%x: f32[N,8], param %w: f32[8,2] = he) { return softmax(matmul(%x, %w)) }";
@@ -66,7 +66,7 @@
 //! # Ok::<(), sonar_ir::text::Error>(())
 //! ```
 //!
-//! What `let`, `choose`, `repeat` and calls mean is the matter of [`crate::space`].
+//! [`crate::space`] explains `let`, `choose`, `repeat` and calls.
 
 pub(crate) mod error;
 pub(crate) mod lexer;
@@ -82,7 +82,7 @@ pub use rule::{Condition, Pattern, RuleText, parse_rules};
 use crate::graph::Graph;
 use crate::space::{Assignment, Space};
 
-/// The graph that a text describes: one without decisions.
+/// Parses a graph: a text without decisions.
 pub fn parse_graph(text: &str) -> Result<Graph, Error> {
     let space = Space::parse(text)?;
     if let Some(fault) = space.first_decision() {

@@ -20,7 +20,7 @@ use std::fmt;
 /// A micro-kernel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tile {
-    /// A name for people; tiles that differ only in their name are one.
+    /// A name for people; tiles that differ only in their name are the same tile.
     pub name: String,
     /// Lanes of a vector register: 4, 8 or 16.
     pub lanes: usize,
@@ -28,7 +28,7 @@ pub struct Tile {
     pub tail: usize,
     /// How many pointers the caller passes.
     pub pointers: usize,
-    /// What happens.
+    /// The code.
     pub body: Vec<TileStmt>,
 }
 
@@ -56,16 +56,16 @@ pub struct Addr {
 pub enum TileStmt {
     /// `body`, `trips` times (at least once).
     Loop {
-        /// How often.
+        /// Number of iterations.
         trips: u32,
-        /// What.
+        /// The body.
         body: Vec<TileStmt>,
     },
     /// Moves a pointer by a number of elements.
     Advance {
-        /// Which.
+        /// The pointer.
         ptr: Ptr,
-        /// By how many elements.
+        /// Number of elements.
         by: i32,
     },
     /// One vector instruction.
@@ -87,7 +87,7 @@ named_ops! {
 }
 
 impl BitsOp {
-    /// The value; shifts are by less than 32.
+    /// The value. A shift must be by less than 32.
     pub fn eval(self, x: f32, constant: u32) -> f32 {
         let bits = x.to_bits();
         f32::from_bits(match self {
@@ -114,7 +114,7 @@ pub enum Inst {
     Load {
         /// Result.
         dst: Reg,
-        /// From where.
+        /// Address to load from.
         addr: Addr,
         /// Whether only the first `tail` lanes.
         masked: bool,
@@ -123,14 +123,14 @@ pub enum Inst {
     Broadcast {
         /// Result.
         dst: Reg,
-        /// From where.
+        /// Address to load from.
         addr: Addr,
     },
     /// Consecutive elements.
     Store {
-        /// What.
+        /// The register to store.
         src: Reg,
-        /// Where to.
+        /// Address to store to.
         addr: Addr,
         /// Whether only the first `tail` lanes.
         masked: bool,
@@ -144,17 +144,17 @@ pub enum Inst {
     },
     /// A function of each lane: neg, step, abs or sqrt.
     Unary {
-        /// Which.
+        /// The function.
         op: UnaryOp,
         /// Result.
         dst: Reg,
         /// Operand.
         a: Reg,
     },
-    /// A function of two lanes. `max` and `min` are the instructions of processors, not those of [`BinaryOp`]: they give `b` if
-    /// either is not a number. So with a number as `a`, they let not-a-number through.
+    /// A function of two lanes. `max` and `min` follow processors, not [`BinaryOp`]: if either operand is NaN they give `b`.
+    /// So if `a` is a number, a NaN in `b` stays NaN.
     Binary {
-        /// Which.
+        /// The function.
         op: BinaryOp,
         /// Result.
         dst: Reg,
@@ -165,7 +165,7 @@ pub enum Inst {
     },
     /// A function of the bits of each lane.
     Bits {
-        /// Which.
+        /// The function.
         op: BitsOp,
         /// Result.
         dst: Reg,
@@ -189,7 +189,7 @@ pub enum Inst {
         dst: Reg,
         /// Operand.
         a: Reg,
-        /// The number in lanes that are not there.
+        /// The value of the other lanes.
         #[serde(with = "any_f32")]
         value: f32,
     },
@@ -204,9 +204,9 @@ pub enum Inst {
     },
     /// Stores the first lane only.
     StoreFirst {
-        /// What.
+        /// The register to store.
         src: Reg,
-        /// Where to.
+        /// Address to store to.
         addr: Addr,
     },
     /// `acc = acc + a · b`, rounded once where the target has a fused multiply-add.
@@ -230,7 +230,7 @@ pub enum Inst {
 }
 
 impl Inst {
-    /// Registers whose values it uses; an accumulator is one of them.
+    /// The registers that it reads; an accumulator is one of them.
     pub fn reads(&self) -> impl Iterator<Item = Reg> + use<> {
         let registers = match *self {
             Inst::Const { .. } | Inst::Load { .. } | Inst::Broadcast { .. } => [None; 3],
@@ -244,7 +244,7 @@ impl Inst {
         registers.into_iter().flatten()
     }
 
-    /// The register that it gives a value.
+    /// The register that it writes.
     pub fn writes(&self) -> Option<Reg> {
         match *self {
             Inst::Const { dst, .. } | Inst::Load { dst, .. } | Inst::Broadcast { dst, .. } => Some(dst),
@@ -275,7 +275,7 @@ impl Tile {
     /// How many pointers a tile may take.
     pub const MAX_POINTERS: usize = 12;
 
-    /// Whether two tiles differ in nothing but their names.
+    /// Whether two tiles are equal except for their names.
     pub fn same_code(&self, other: &Tile) -> bool {
         (self.lanes, self.tail, self.pointers) == (other.lanes, other.tail, other.pointers) && self.body == other.body
     }

@@ -1,23 +1,23 @@
-//! The verifiers of the four languages. A pass that hands on what these refuse is wrong.
+//! The verifiers of the four languages. A pass whose result they refuse has a bug.
 //!
 //! A **graph** is well-formed if
 //! - every operand of a node and every output exists, and operands come before the node;
-//! - every node's type is what [`crate::graph::infer::infer`] says; only the leading axis of a declared type is the batch,
-//!   and that of a parameter is not;
+//! - every node has the type that [`crate::graph::infer::infer`] gives; in a declared type only the leading axis may be the
+//!   batch, and parameters have no batch axis;
 //! - every extent is at least 1, and no tensor has more than [`MAX_ELEMENTS`] elements (the batch counting as 1);
 //! - inputs and parameters have names, and no two share one.
 //!
 //! A **loop program** is well-formed if
 //! - arguments come before temporaries, names of buffers and of variables are unique, and no buffer has more than
 //!   [`MAX_ELEMENTS`] elements;
-//! - a variable is used only below the loop that declares it, and no loop declares it again below that;
+//! - a variable is used only below the loop that declares it, and no loop inside declares it again;
 //! - every loop runs at least once, and a parallel one is outermost in the body;
 //! - no iteration of a parallel loop writes an element of an output that another one reads or writes, and each fills the
 //!   temporaries that it reads ([`dependence`]);
-//! - terms of affine functions are sorted by variable, without zeros, and no value of one leaves 62 bits;
+//! - terms of affine functions are sorted by variable, without zeros, and all their values fit 62 bits;
 //! - [`Expr::Acc`](crate::loops::Expr::Acc) occurs only in the `finish` of a reduction, and updates combine by sum, max or min;
 //! - the body writes only outputs and temporaries, the setup only packed buffers and temporaries;
-//! - every load and store is within its buffer wherever its guards hold, and so is whatever a micro-kernel touches;
+//! - every load and store is within its buffer wherever its guards hold, and so is every access of a micro-kernel;
 //! - every tile is well-formed, and a call passes as many pointers as the tile takes.
 //!
 //! A **tile** is well-formed if
@@ -27,7 +27,7 @@
 //! - byte offsets fit 32 bits, and registers are numbered below [`MAX_REGISTERS`];
 //! - registers are written before they are read;
 //! - at no point are more registers live than the instruction set has; a multiply-add with a broadcast takes one more
-//!   with fewer than 16 lanes, where it is two instructions;
+//!   with fewer than 16 lanes, because it is two instructions there;
 //! - unary instructions are those that every instruction set has.
 //!
 //! A **plan** is well-formed if
@@ -61,7 +61,7 @@ pub const MAX_REGISTERS: u32 = 1 << 16;
 /// Slots of the arena start at multiples of this many elements, the width of the widest vector.
 pub const ARENA_ALIGNMENT: usize = 16;
 
-/// Which program of which language breaks which invariant.
+/// An error: the program that is not well-formed, and the invariant that it breaks.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum VerifyError {
     /// A graph is not well-formed.

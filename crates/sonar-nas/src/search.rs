@@ -15,7 +15,7 @@ use sonar_train::data::load;
 use sonar_train::{TrainConfig, trainer};
 use sonar_tune::{JitBackend, Target, Tuner, TunerOptions};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A search that has ended, now or in an earlier session.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +76,8 @@ pub fn search(
             seed: config.policy.seed,
             ..TunerOptions::new(target.clone())
         };
+        // As the command `tune` does: records of both are of the same conditions.
+        let options = options.overlapping();
         let records = Records::open(&store::records(dir))?;
         let mut evaluator = RealEvaluator {
             space,
@@ -96,6 +98,7 @@ pub fn search(
                 target,
                 machine,
                 threads: config.latency_threads,
+                settling: settling(config.policy.seconds),
                 seed: config.policy.seed,
             },
             threads: config.threads,
@@ -105,6 +108,11 @@ pub fn search(
     }
     let result = SearchResult::new(&config.policy, snapshot, &state).valid()?;
     Ok(Ended { result, was_over })
+}
+
+/// Time to decide the graph and the schedules of one finalist: two seconds, and less in a search of less than 400.
+fn settling(limit: Option<f64>) -> Duration {
+    Duration::from_secs_f64(limit.map_or(2.0, |seconds| (seconds / 200.0).min(2.0)))
 }
 
 /// The configuration of the run in a directory, if there is one.

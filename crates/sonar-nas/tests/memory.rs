@@ -16,6 +16,7 @@ use sonar_train::data::{FASHION_MNIST, load};
 use sonar_tune::{JitBackend, Target, Tuner, TunerOptions};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 /// The smallest networks of the default space.
 const SETTINGS: [(&str, &str); 5] = [("height", "8"), ("width", "8"), ("in", "1"), ("channels", "2"), ("cells", "1")];
@@ -43,6 +44,7 @@ fn evaluator(dir: &Path) -> RealEvaluator {
             machine: Machine::usual(target.lanes()),
             target,
             threads: 1,
+            settling: Duration::ZERO,
             seed: 0,
         },
     }
@@ -64,7 +66,7 @@ fn memory_does_not_grow_with_the_number_of_candidates() {
     let sketch = sketch(&evaluator.space, &assignment).expect("the baseline is valid");
     let description = describe(&evaluator.space, &sketch).expect("the baseline is valid");
     let candidate = |id| Candidate { id: CandidateId(id), assignment: assignment.clone(), description: description.clone() };
-    let candidates: Vec<Candidate> = (0..100).map(candidate).collect();
+    let candidates: Vec<Candidate> = (0..2 * TOGETHER as u32).map(candidate).collect();
     let mut work = |count: usize| {
         let group: Vec<_> = candidates[..count].iter().map(|candidate| (candidate, None)).collect();
         let job = TuneJob { candidates: group.clone(), to: 1, seconds: None };

@@ -1,4 +1,4 @@
-//! What can be wrong with an ONNX file.
+//! Errors of ONNX files.
 
 use sonar_files::ReadError;
 use sonar_ir::graph::infer::TypeError;
@@ -12,7 +12,7 @@ pub enum ImportError {
     /// The model's file cannot be read, or is too large.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The bytes are not those of an ONNX model.
+    /// The bytes are not an ONNX model.
     #[error("not an ONNX model: {0}")]
     Malformed(String),
     /// The file does not say which version of ONNX's operators it uses.
@@ -27,21 +27,21 @@ pub enum ImportError {
     /// The options do not fit the model.
     #[error("{0}")]
     Options(String),
-    /// The graph is refused, for every cause that was found.
+    /// The graph is refused, with all reasons that were found.
     #[error(transparent)]
     Problems(Problems),
 }
 
-/// Everything that stands in the way of importing a graph.
+/// All reasons why a graph cannot be imported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problems {
     /// The causes: first those of the graph as a whole, then those of its inputs, nodes and outputs in their order.
     pub causes: Vec<Problem>,
-    /// How many more nodes were not looked at, because they depend on what is refused.
+    /// The number of further nodes that were not checked, because they depend on something refused.
     pub behind: usize,
 }
 
-/// One thing that stands in the way of importing a graph.
+/// One reason why a graph cannot be imported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     /// The input, output, initializer or node, by its name.
@@ -55,7 +55,7 @@ pub struct Problem {
 /// Why a node, an input, an output or an initializer is refused.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum Refusal {
-    /// ONNX allows it, and Sonar cannot do it.
+    /// Valid ONNX that Sonar does not support.
     #[error("not supported: {0}")]
     Unsupported(String),
     /// ONNX does not allow it.
@@ -64,12 +64,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// A refusal of what ONNX allows.
+    /// A refusal of valid ONNX.
     pub fn unsupported(what: impl Into<String>) -> Self {
         Refusal::Unsupported(what.into())
     }
 
-    /// A refusal of what ONNX does not allow.
+    /// A refusal of invalid ONNX.
     pub fn invalid(what: impl Into<String>) -> Self {
         Refusal::Invalid(what.into())
     }

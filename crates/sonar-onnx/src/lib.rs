@@ -1,16 +1,16 @@
-//! ONNX files become graphs of the IR, and graphs ONNX files.
+//! Reads ONNX files as graphs of the IR, and writes graphs as ONNX files.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `file` | reads files: ONNX's protocol definition, tensors and where their elements are |
+//! | `file` | reads files: ONNX's protocol definition, tensors and the places of their elements |
 //! | `import` | from a decoded file to a graph, node by node |
 //! | `ops` | the operators of ONNX, made of primitives |
 //! | `build` | the graph under construction: primitives on values, the order of their axes, and tensors known at import |
 //! | `export` | from a graph to a file |
 //!
-//! After import every extent is a number, and the arithmetic of shapes is gone. Images are held with channels last. Inputs
-//! and outputs of the graph keep the file's order of axes, and weights are transposed at import. Between them data is moved
-//! only where the file itself makes two orders meet.
+//! After import every extent is a number, and no arithmetic of shapes is left. Images are held with channels last. Inputs
+//! and outputs of the graph keep the file's order of axes, and weights are transposed at import. Other data is moved
+//! only where the file itself combines two orders.
 
 mod build;
 mod error;

@@ -1,10 +1,10 @@
-//! What a kernel costs, by default: an analytic roofline.
+//! The default cost of a kernel: an analytic roofline.
 
 use sonar_ir::graph::{Conv2dAttrs, Dim, Op, TensorType, Term};
 use sonar_ir::machine::{Machine, at_once};
 
-/// A cost model: seconds of one kernel, at least 0. Only comparisons between sums of costs matter; an infinite cost says that
-/// a kernel cannot be had.
+/// A cost model: seconds of one kernel, at least 0. Only comparisons between sums of costs matter. An infinite cost means that
+/// a kernel is not available.
 pub type Cost<'a> = dyn Fn(&KernelShape<'_>) -> f64 + 'a;
 
 /// One kernel, as a cost model sees it: an operator and types, without names. An unbound batch counts as 1.
@@ -14,24 +14,25 @@ pub struct KernelShape<'a> {
     pub op: &'a Op,
     /// Types of the operands.
     pub operands: &'a [&'a TensorType],
-    /// For each operand, whether it is a weight: it depends on parameters only, and is computed once, before the first run.
+    /// For each operand, whether it is a weight: it depends on parameters only, and is computed once before the first run.
     pub weights: &'a [bool],
     /// Type of the result.
     pub result: &'a TensorType,
 }
 
-/// The share of the peak that convolutions and matrix products reach.
+/// Share of the peak that convolutions and matrix products reach.
 const DENSE: f64 = 0.85;
-/// The share of the peak that everything else reaches: most of it is loads, stores and steps that wait for each other.
+/// Share of the peak that other operators reach: they mostly load, store and wait for earlier steps.
 const OTHER: f64 = 0.1;
-/// Bytes of the code and the constants of a kernel, which are fetched at every run of the network.
+/// Bytes of the code and the constants of a kernel. They are fetched at every run of the network.
 const CODE: f64 = 8192.0;
 
-/// Multiplications of a vector that a vector of the result of a grouped convolution costs besides its own: it is stored, and its
-/// group's loops begin and end.
+/// The overhead of a result vector of a grouped convolution, as a number of vector multiplications: it is stored, and the loops
+/// of its group start and end.
 const NARROW: f64 = 8.0;
 
-/// Tiles of Winograd's filtering: their size, how many times as large the weights are, and the operations that transforms need for an element of a transformed image and of a product.
+/// Tiles of Winograd's filtering: their size, the factor by which weights grow, and the operations of the transforms for one
+/// element of a transformed image and of a product.
 const FILTERS: [Filter; 2] =
     [Filter { tile: 2, weights: 16.0 / 9.0, image: 2.4, result: 2.4 }, Filter { tile: 4, weights: 4.0, image: 4.8, result: 3.8 }];
 
@@ -42,26 +43,26 @@ struct Filter {
     result: f64,
 }
 
-/// The least channels that filtering pays for.
+/// The least number of channels for which filtering pays.
 const FILTERED_CHANNELS: usize = 8;
 
-/// What the analytic model assumes.
+/// The assumptions of the analytic model.
 #[derive(Clone, Copy, Debug)]
 pub struct Assumptions {
     /// The machine.
     pub machine: &'static Machine,
     /// Elements of a vector.
     pub lanes: usize,
-    /// The largest tile of Winograd's filtering, 2 or 4, if it may be used at all.
+    /// The largest tile of Winograd's filtering, 2 or 4; `None` if filtering is not allowed.
     pub filter: Option<usize>,
-    /// Bytes of all weights of the network, which a run reads between two calls of one kernel.
+    /// Bytes of all weights of the network; a run reads them between two calls of one kernel.
     pub footprint: usize,
 }
 
 impl Assumptions {
-    /// The analytic model. The code and the weights of a kernel are fetched from where all of the network fits; then computing and
-    /// moving data happen at once, but for a part. A reshape, a slice and a concatenation are free: values are read, and written,
-    /// where they are. A convolution is computed directly or by filtering, whichever takes less time.
+    /// The analytic model. The code and the weights of a kernel are fetched from the smallest memory that fits the whole network. Then
+    /// computing and moving data overlap in part. A reshape, a slice and a concatenation are free: values are read and written
+    /// in place. A convolution is computed directly or by filtering, whichever takes less time.
     pub fn cost(self) -> impl Fn(&KernelShape<'_>) -> f64 {
         move |kernel| {
             if matches!(kernel.op, Op::Reshape(_) | Op::Slice { .. } | Op::Concat { .. }) {
@@ -74,7 +75,7 @@ impl Assumptions {
         }
     }
 
-    /// Seconds of a kernel without filtering, but for its start.
+    /// Seconds of a kernel without filtering and without its start.
     fn direct(&self, kernel: &KernelShape<'_>) -> f64 {
         let peak = self.machine.peak(self.lanes).gflops * 1e9;
         let dense = kernel.dense_flops();
@@ -83,8 +84,8 @@ impl Assumptions {
         self.overlapped(compute, kernel.bytes() - weights) + self.fetched(kernel, weights)
     }
 
-    /// The same by filtering, if all convolutions of the kernel can be computed so. Transformed images and products pass the cache
-    /// that is next to the first.
+    /// The same with filtering, if all convolutions of the kernel allow it. Transformed images and products go through the
+    /// second-level cache.
     fn filtered(&self, kernel: &KernelShape<'_>, filter: &Filter) -> Option<f64> {
         let convolutions = kernel.filterable()?;
         let peak = self.machine.peak(self.lanes).gflops * 1e9;
@@ -107,19 +108,19 @@ impl Assumptions {
         Some(self.overlapped(compute, kernel.bytes() - weights) + self.fetched(kernel, filter.weights * weights))
     }
 
-    /// Seconds to compute while values of so many bytes are moved.
+    /// Seconds to compute while `bytes` of values are moved.
     fn overlapped(&self, compute: f64, bytes: f64) -> f64 {
         let memory = bytes * self.machine.moved(bytes);
         at_once(compute, memory)
     }
 
-    /// Seconds to fetch weights of so many bytes.
+    /// Seconds to fetch `weights` bytes of weights.
     fn fetched(&self, kernel: &KernelShape<'_>, weights: f64) -> f64 {
         weights * self.machine.read((self.footprint as f64).max(kernel.bytes()))
     }
 }
 
-/// The model of a usual machine with vectors of 16, filtering in tiles of up to 4, and a network of this kernel alone.
+/// The model of a usual machine with vectors of 16, filtering with tiles of up to 4, and a network that is only this kernel.
 pub fn roofline(kernel: &KernelShape<'_>) -> f64 {
     Assumptions { machine: Machine::usual(16), lanes: 16, filter: Some(4), footprint: 0 }.cost()(kernel)
 }
@@ -155,7 +156,7 @@ impl KernelShape<'_> {
             }
     }
 
-    /// The part of [`flops`](Self::flops) that convolutions and matrix products do.
+    /// The part of [`flops`](Self::flops) in convolutions and matrix products.
     pub fn dense_flops(&self) -> f64 {
         let result = elements(self.result);
         match (self.op, self.operands) {
@@ -179,14 +180,14 @@ impl KernelShape<'_> {
         }
     }
 
-    /// What the convolutions of narrow groups cost on top of their [`dense_flops`](Self::dense_flops): lanes that stay empty are
-    /// computed, too, and each group has results to load and store of its own.
+    /// The additional cost of convolutions with narrow groups, beyond their [`dense_flops`](Self::dense_flops): empty lanes are
+    /// computed too, and each group loads and stores its own results.
     fn narrow_flops(&self, lanes: usize) -> f64 {
         let result = elements(self.result);
         let wasted = |attrs: &Conv2dAttrs, w: &TensorType| {
             let extent = |axis: usize| w.shape.get(axis).and_then(|dim| dim.fixed()).unwrap_or(1);
             let width = extent(3) / attrs.groups.max(1);
-            // Channels by themselves fill vectors across groups.
+            // Depthwise channels fill vectors across groups.
             if attrs.groups == 1 || width == 0 || (extent(2) == 1 && width == 1) {
                 return 0.0;
             }
@@ -207,7 +208,7 @@ impl KernelShape<'_> {
         }
     }
 
-    /// Pairs of a query and a key of an attention.
+    /// Number of pairs of a query and a key of an attention.
     fn scores(&self) -> f64 {
         let [q, k, ..] = self.operands else { return 0.0 };
         let extent =
@@ -215,7 +216,7 @@ impl KernelShape<'_> {
         elements(q) / extent(q, 0) * extent(k, 1)
     }
 
-    /// The weights of the convolutions of the kernel, if there are some and Winograd's filtering can compute all of them.
+    /// The weights of the kernel's convolutions, if there are some and Winograd's filtering can compute all of them.
     fn filterable(&self) -> Option<Vec<&TensorType>> {
         let convolutions: Vec<(&Conv2dAttrs, &TensorType)> = match (self.op, self.operands) {
             (Op::Conv2d(attrs), [_, w]) => vec![(attrs, w)],
@@ -247,7 +248,7 @@ impl KernelShape<'_> {
         4.0 * operands.filter(|(_, weight)| **weight).map(|(ty, _)| elements(ty)).sum::<f64>()
     }
 
-    /// An activation of an operand costs twice as much as one of the result: it is applied anew for each use of an element.
+    /// An activation of an operand costs twice as much as one of the result: it is applied again for each use of an element.
     fn prologue_flops(&self, terms: &[Term]) -> f64 {
         let active = |term: &Term| matches!(term, Term::Conv2d { relu: true, .. } | Term::MatMul { relu: true });
         Term::with_operands(terms, self.operands).filter(|(term, _)| active(term)).map(|(_, mine)| 2.0 * elements(mine[0])).sum()
@@ -259,14 +260,14 @@ impl KernelShape<'_> {
     }
 }
 
-/// The cost of a whole graph whose every node that depends on an input is one kernel.
+/// The cost of a whole graph in which every node that depends on an input is one kernel.
 pub fn graph_cost(graph: &sonar_ir::Graph, cost: &Cost<'_>) -> f64 {
     let mut total = 0.0;
     for_each_kernel(graph, |kernel| total += cost(kernel));
     total
 }
 
-/// Looks at every node that depends on an input as a kernel.
+/// Calls `look` with every node that depends on an input, as a kernel.
 pub fn for_each_kernel(graph: &sonar_ir::Graph, mut look: impl FnMut(&KernelShape<'_>)) {
     let is_weight = graph.weights();
     for (id, node) in graph.iter() {
@@ -298,7 +299,7 @@ mod tests {
     use super::*;
     use sonar_ir::machine::Bandwidth;
 
-    /// Seconds of a convolution with 64 channels on an 8 × 8 image, within a network of so many bytes.
+    /// Seconds of a convolution with 64 channels on an 8 × 8 image, in a network with `footprint` bytes of weights.
     fn seconds(machine: &'static Machine, filter: Option<usize>, footprint: usize) -> f64 {
         let attrs = Conv2dAttrs { pad: [1; 4], ..Conv2dAttrs::default() };
         let [x, w] = [TensorType::fixed(&[1, 8, 8, 64]), TensorType::fixed(&[3, 3, 64, 64])];
@@ -311,7 +312,7 @@ mod tests {
         let usual = Machine::usual(16);
         assert!(seconds(usual, Some(4), 0) < seconds(usual, Some(2), 0));
         assert!(seconds(usual, Some(2), 0) < seconds(usual, None, 0));
-        // Weights come at 1 GB/s: those of filtering are larger, and that is all that counts.
+        // Weights are read at 1 GB/s. Those of filtering are larger, and this outweighs everything else.
         let mut slow = usual.clone();
         for at in slow.bandwidths.iter_mut().filter(|at| at.bytes > 4 << 20) {
             *at = Bandwidth { bytes: at.bytes, read: 1.0, write: 1.0, copy: 1.0 };

@@ -10,10 +10,10 @@ pub enum RewriteError {
     /// The graph is not well-formed.
     #[error("the graph is not well-formed: {0}")]
     Invalid(#[from] VerifyError),
-    /// A rewritten graph is ill-typed; that is a bug in a rule.
+    /// A rewritten graph is ill-typed. This is a bug in a rule.
     #[error("a rewritten graph is ill-typed: {0}")]
     IllTyped(#[from] TypeError),
-    /// A proof was wanted and does not hold; that is a bug in a rule or in the proof.
+    /// A requested proof does not hold. This is a bug in a rule or in the proof.
     #[error("the rewriting is not proven: {0}")]
     Unproven(String),
 }

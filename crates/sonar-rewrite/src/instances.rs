@@ -1,4 +1,4 @@
-//! Extraction problems as plain data, for other solvers to compare with.
+//! Extraction problems as plain data, for comparison with other solvers.
 
 use crate::error::RewriteError;
 use crate::extraction::{Alternative, Depth, Effort, Problem, choices};
@@ -10,15 +10,15 @@ use crate::segments::{Remaining, simplify, split};
 use sonar_ir::Graph;
 use sonar_ir::verify;
 
-/// The extraction problem of one e-graph. A solution picks an alternative of every class that it needs, without a cycle; it
-/// needs the roots and the operands of what it picks.
+/// The extraction problem of one e-graph. A solution picks one alternative for every class that it needs, without a cycle. It
+/// needs the roots and the operands of its picks.
 #[derive(Clone, Debug)]
 pub struct Instance {
-    /// For each class its alternatives: what each costs, and the classes that are its operands.
+    /// For each class its alternatives: the cost of each, and the classes that are its operands.
     pub alternatives: Vec<Vec<(f64, Vec<u32>)>>,
-    /// The classes that are wanted.
+    /// The classes to compute.
     pub roots: Vec<u32>,
-    /// The cost of the selection that [`rewrite`](crate::rewrite) makes.
+    /// The cost of the selection that [`rewrite`](crate::rewrite) finds.
     pub found: f64,
 }
 

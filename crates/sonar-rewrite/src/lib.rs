@@ -1,20 +1,20 @@
 //! Graph to graph by equality saturation.
 //!
-//! An e-graph holds many graphs that compute the same function; [rules](rules::RULES) add more until nothing new is found; the
-//! cheapest under a cost model is taken out. The result is made of fused kernels ([`Op::FusedSum`]),
-//! whose weights are ordinary nodes over the parameters, for `sonar_ir` to fold once before the first run.
+//! An e-graph holds many graphs that compute the same function. [Rules](rules::RULES) add more until nothing new is found. Then the
+//! cheapest graph under a cost model is extracted. The result consists of fused kernels ([`Op::FusedSum`]). Their weights are
+//! ordinary nodes over the parameters; `sonar_ir` folds them once before the first run.
 //!
-//! The folders are the stages of the way:
+//! The folders are the stages of rewriting:
 //!
 //! | stage | what it does |
 //! |---|---|
-//! | `language` | what an e-node is, the normal form of sums, and a graph as e-nodes |
-//! | [`rules`] | the table of rules, what each family does, rules that users state, and the loop that applies them |
+//! | `language` | e-nodes, the normal form of sums, and the import of graphs |
+//! | [`rules`] | the table of rules, the families of rules, rules that users state, and the loop that applies them |
 //! | [`cost`] | the cost of one kernel |
 //! | `extraction` | the cheapest graphs that an e-graph holds |
-//! | `segments` | a network cut into parts that are rewritten one by one, equal ones once |
-//! | `proofs` | why the result equals the original, checked |
-//! | [`report`] | what happened, and e-graphs to look at |
+//! | `segments` | cuts a network into parts that are rewritten separately; equal parts are rewritten once |
+//! | `proofs` | checked proofs that the result equals the original |
+//! | [`report`] | statistics of a rewriting, and e-graphs to look at |
 //! | [`canonical`] | a key that graphs share if they compute the same function of their weights |
 //!
 //! ```

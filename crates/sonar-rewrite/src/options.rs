@@ -6,26 +6,26 @@ use crate::rules::{Limits, RULES, Rule, Soundness, Stage};
 /// How to rewrite.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
-    /// The rules to use: those of [`RULES`], or some of them, and the rules of a user.
+    /// The rules to use: all or some of [`RULES`], and the rules of a user.
     pub rules: &'a [Rule],
-    /// Up to which stage the rules are used: [`Stage::Fuse`] is what every compiler does.
+    /// The last stage whose rules are used. [`Stage::Fuse`] is what every compiler does.
     pub stage: Stage,
-    /// The largest error that rounding may cause, over the largest output: it says which classes of rules are used, see
-    /// [`Soundness::rounding`]. Where it is less than what real arithmetic needs, every value stays the same, bit by bit.
+    /// The largest error that rounding may cause, relative to the largest output. It decides which classes of rules are used: see
+    /// [`Soundness::rounding`]. If it is less than rules in real arithmetic need, every value stays the same bit by bit.
     pub max_rounding: f64,
     /// The cost of a kernel.
     pub cost: &'a Cost<'a>,
-    /// Bounds on each e-graph, and on the time of all.
+    /// Limits of each e-graph, and of the total time.
     pub limits: Limits,
-    /// How many distinct graphs to return at most.
+    /// The most distinct graphs to return.
     pub candidates: usize,
-    /// How often extraction starts again from perturbed costs.
+    /// Number of restarts of extraction from perturbed costs.
     pub restarts: usize,
-    /// Seeds the perturbations: equal seeds give equal results, as long as no time limit is reached.
+    /// Seed of the perturbations. Equal seeds give equal results, as long as no time limit is reached.
     pub seed: u64,
-    /// Whether [`Report::views`] and [`Report::saved`] are wanted. The latter rewrites once more for each rule that fired.
+    /// Whether to fill [`Report::views`] and [`Report::saved`]. The latter needs one more rewriting for each rule that fired.
     pub dump: bool,
-    /// Whether [`Report::proof`] is wanted. Every step of it is checked: applied by itself in a fresh e-graph, and compared on
+    /// Whether to fill [`Report::proof`]. Every step of it is checked: it is applied alone in a fresh e-graph, and compared on
     /// random values. A proof that fails is an error.
     pub explain: bool,
 }
@@ -48,13 +48,13 @@ impl Default for Options<'_> {
 }
 
 impl<'a> Options<'a> {
-    /// The rules that are used up to a stage, but not beyond that of the options, and that round no more than is allowed.
+    /// The rules up to this stage and the stage of the options whose rounding is allowed.
     pub(crate) fn rules_up_to(&self, stage: Stage) -> Vec<&'a Rule> {
         let stage = stage.min(self.stage);
         self.rules.iter().filter(|rule| rule.stage <= stage && rule.class.is_allowed(self.max_rounding)).collect()
     }
 
-    /// Whether every value has to stay the same, bit by bit.
+    /// Whether every value must stay the same bit by bit.
     pub(crate) fn exact(&self) -> bool {
         !Soundness::Real.is_allowed(self.max_rounding)
     }

@@ -5,12 +5,12 @@ use sonar_ir::graph::{Graph, NodeId, Op};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The same graph, with every `a·b + c` as `a·b − (−c)`. Both give the same bits, but code generators fuse a product and an addition
-/// into one instruction that rounds once. They fuse no subtraction.
+/// The same graph, with every `a·b + c` as `a·b − (−c)`. Both give the same bits. But code generators fuse a product and an addition
+/// into one instruction that rounds once; they do not fuse a product and a subtraction.
 pub fn products_rounded(graph: &Graph) -> Result<Graph, RewriteError> {
     let mut result = Graph::new(graph.name.clone());
     let mut ids: BTreeMap<NodeId, NodeId> = BTreeMap::new();
-    // Products, and what they look like in another shape.
+    // Products, and reshapes of products.
     let mut products: BTreeSet<NodeId> = BTreeSet::new();
     for (id, node) in graph.iter() {
         let operands: Vec<NodeId> = node.operands.iter().map(|operand| ids[operand]).collect();

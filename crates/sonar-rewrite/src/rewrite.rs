@@ -1,4 +1,4 @@
-//! The whole way: simplify, cut into segments, rewrite each distinct segment, put the best together.
+//! The whole process: simplify, cut into segments, rewrite each distinct segment, and combine the best results.
 
 use crate::error::RewriteError;
 use crate::options::Options;
@@ -13,18 +13,18 @@ use sonar_ir::{Graph, NodeId};
 pub struct Rewritten {
     /// The cheapest graph found.
     pub graph: Graph,
-    /// Distinct graphs, cheapest first; `graph` is the first. The graph that fusion alone gives is always among them.
+    /// Distinct graphs, cheapest first; `graph` is the first. They always include the graph after fusion only.
     pub candidates: Vec<Graph>,
-    /// The candidate that fusion alone gives.
+    /// Index of the candidate after fusion only.
     pub fusion: usize,
     /// The report.
     pub report: Report,
 }
 
-/// Rewrites a graph into graphs that compute the same function. By the cost model, the best is no dearer than the graph that fusion alone
-/// gives.
+/// Rewrites a graph into graphs that compute the same function. By the cost model, the best one is not more expensive than the graph
+/// after fusion only.
 ///
-/// Inputs stay, in order; so do the parameters that are still needed. Training-form operators pass unharmed.
+/// Inputs stay, in order, and so do the parameters that are still needed. Operators in training form are kept.
 pub fn rewrite(graph: &Graph, options: &Options<'_>) -> Result<Rewritten, RewriteError> {
     verify::graph(graph)?;
     let clock = Remaining::new(options);
@@ -46,7 +46,7 @@ pub fn rewrite(graph: &Graph, options: &Options<'_>) -> Result<Rewritten, Rewrit
     let mut solutions: Vec<Solved> = Vec::new();
     let mut left: usize = distinct.iter().map(|segment| segment.graph.nodes.len()).sum();
     for segment in distinct {
-        // Most segments need little of their time, so that each may take twice its share.
+        // Most segments use little of their time, so each may take twice its share.
         let share = 2.0 * segment.graph.nodes.len() as f64 / left.max(1) as f64;
         let names = names(&simple, &segment.leaves);
         solutions.push(solve(&segment.graph, &names, &clock.options(options, share), &mut report)?);
@@ -91,7 +91,7 @@ fn all_named(graph: &Graph) -> Graph {
     graph
 }
 
-/// For each rule that fired, by how much the best graph costs more without it.
+/// For each rule that fired, the additional cost of the best graph without it.
 fn saved(graph: &Graph, options: &Options<'_>, report: &Report) -> Result<Vec<(String, f64)>, RewriteError> {
     let mut saved = Vec::new();
     for (name, _) in report.fired.iter().filter(|(_, count)| *count > 0) {
@@ -102,8 +102,8 @@ fn saved(graph: &Graph, options: &Options<'_>, report: &Report) -> Result<Vec<(S
     Ok(saved)
 }
 
-/// Which candidate of each distinct segment makes up each graph: the best everywhere, then the best with one kind of segment
-/// exchanged, cheapest first; fusion alone is the last but for those that cost more.
+/// For each result graph, the candidate of each distinct segment. The first graph has the best candidates only. The others replace
+/// those of one kind of segment, or are the graph after fusion only; they are sorted by cost.
 fn choices(solutions: &[Solved], of_segment: &[usize], limit: usize) -> Vec<Vec<usize>> {
     let cost = |choice: &[usize]| -> f64 { of_segment.iter().map(|&index| solutions[index].candidates[choice[index]].0).sum() };
     let best = vec![0; solutions.len()];

@@ -34,8 +34,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 /// Rewrites with these rules under several cost models, and runs every candidate on random values.
-/// The models are random functions, so that extraction also takes what no sensible model would. What no model takes is tested,
-/// too: every e-node of every segment.
+/// The models are random functions, so extraction also takes graphs that no sensible model would choose. Graphs that no model chooses
+/// are tested too: every e-node of every segment is.
 fn check_rules(graph: &Graph, rules: &[Rule]) -> Result<Vec<Rewritten>, String> {
     let mut done: Vec<Graph> = Vec::new();
     for segment in crate::segments::split(graph, rules).map_err(|error| error.to_string())? {
@@ -60,7 +60,7 @@ fn check_rules(graph: &Graph, rules: &[Rule]) -> Result<Vec<Rewritten>, String> 
     Ok(results)
 }
 
-/// Applies each e-node of a saturated e-graph to the values of its operands, which must give the value of its class.
+/// Applies each e-node of a saturated e-graph to the values of its operands. The result must be the value of its class.
 fn check_egraph(graph: &Graph, rules: &[Rule]) -> Result<(), String> {
     let mut egraph = EGraph::new(Analysis::whole(false));
     import(&mut egraph, graph);
@@ -90,7 +90,7 @@ fn check_egraph(graph: &Graph, rules: &[Rule]) -> Result<(), String> {
     Ok(())
 }
 
-/// [`check_rules`] with all rules, of which none may hit a limit.
+/// [`check_rules`] with all rules; no limit may be reached.
 fn check(graph: &Graph) -> Rewritten {
     let mut results = check_rules(graph, crate::RULES).unwrap_or_else(|problem| panic!("{problem}"));
     results.swap_remove(0)
@@ -111,13 +111,13 @@ fn compare(candidate: &Graph, values: &Values, expected: &[Tensor]) -> Result<()
     Ok(())
 }
 
-/// Options without a limit of time: tests depend on no clock.
+/// Options without a time limit: tests must not depend on a clock.
 fn patient<'a>() -> Options<'a> {
     let limits = Limits { time: Duration::from_secs(3_600), ..Limits::default() };
     Options { limits, ..Options::default() }
 }
 
-/// The outputs of a graph in real arithmetic, as far as double precision is that.
+/// The outputs of a graph in double precision, without rounding to single precision.
 fn real_outputs(graph: &Graph, values: &Values) -> Result<Vec<Tensor>, InterpError> {
     let unrounded = interp::run_unrounded(graph, values)?;
     let tensors = graph.outputs.iter().zip(unrounded).map(|(&output, data)| {
@@ -135,7 +135,7 @@ fn random_values(graph: &Graph, seed: u64) -> Values {
 }
 
 /// A network of NAS-Bench-201, by the operations on its edges 0→1, 0→2, 1→2, 0→3, 1→3 and 2→3: none, skip, a 1x1 and a 3x3
-/// convolution, or a pooling. The images are small, and so are the channels.
+/// convolution, or a pooling. It has small images and few channels.
 fn network(ops: [usize; 6], batch: usize, cells: &str) -> Graph {
     let settings = [("height", "8"), ("width", "7"), ("channels", "2"), ("cells", cells)];
     let text = include_str!("../../../ir-examples/spaces/nas-bench-201.sonar");
@@ -143,7 +143,7 @@ fn network(ops: [usize; 6], batch: usize, cells: &str) -> Graph {
     space.instantiate(&Assignment(ops.to_vec())).expect("the assignment fits").specialise(batch)
 }
 
-/// A rule for tests of what checks rules.
+/// A wrong rule, for tests of the checks.
 fn wrong_rule(name: &'static str, apply: fn(&mut EGraph, &Match<'_>) -> Vec<Id>) -> Rule {
     Rule {
         name: name.into(),
@@ -158,7 +158,7 @@ fn wrong_rule(name: &'static str, apply: fn(&mut EGraph, &Match<'_>) -> Vec<Id>)
 fn random_cost(kernel: &KernelShape<'_>, seed: u64) -> f64 {
     let mut hasher = DefaultHasher::new();
     (seed, format!("{kernel:?}")).hash(&mut hasher);
-    // Over orders of magnitude, so that one kernel may cost more than several others together.
+    // Costs vary by orders of magnitude, so one kernel may cost more than several others together.
     10f64.powf((hasher.finish() % 1000) as f64 / 250.0)
 }
 
@@ -171,7 +171,7 @@ fn tight(nodes: usize, iterations: usize) -> Limits {
     Limits { nodes, iterations, ..patient().limits }
 }
 
-/// How many nodes are kernels: everything that depends on an input and moves data.
+/// The number of kernels: nodes that depend on an input and move data.
 fn kernels(graph: &Graph) -> usize {
     let is_weight = graph.weights();
     let counts = |op: &Op| !matches!(op, Op::Input | Op::Reshape(_) | Op::Slice { .. });

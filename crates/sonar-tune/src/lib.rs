@@ -18,5 +18,5 @@ pub use compile::{
 };
 pub use error::TuneError;
 pub use networks::{NetworkOptions, TunedNetwork, measure_models, tune_network};
-pub use schedules::{Failures, Limits, Progress, StopReason, TaskId, TaskStop, Tuner, TunerOptions};
+pub use schedules::{Failures, Limits, Progress, StopReason, TaskStop, Tuner, TunerOptions, TunerTaskId};
 pub use sonar_codegen::{CallTime, Context, Model, ObjectFile, Target, TracedCall, TracedPart};

@@ -6,7 +6,7 @@ use sonar_ir::{Graph, text};
 use sonar_measure::records::Contender;
 use sonar_measure::{Cause, Clock, FakeClock, FakeMeasurer, Job, MeasureError, Measurer, Outcome, Records};
 use sonar_schedule::Task;
-use sonar_tune::{Limits, StopReason, TaskId, TaskStop, Tuner, TunerOptions};
+use sonar_tune::{Limits, StopReason, TaskStop, Tuner, TunerOptions, TunerTaskId};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -31,7 +31,7 @@ fn options(seed: u64) -> TunerOptions {
 }
 
 /// A tuner on invented times, with all tasks.
-fn tuner(seed: u64, records: Records) -> (Tuner, Vec<(TaskId, f64)>, FakeClock) {
+fn tuner(seed: u64, records: Records) -> (Tuner, Vec<(TunerTaskId, f64)>, FakeClock) {
     let clock = FakeClock::default();
     let measurer = FakeMeasurer::new(1, clock.clone());
     let mut tuner = Tuner::new(options(seed), Box::new(measurer), records, Box::new(clock.clone()));
@@ -47,11 +47,11 @@ fn trials(count: usize) -> Limits {
     Limits { trials: Some(count), ..Limits::default() }
 }
 
-fn run(tuner: &mut Tuner, weights: &[(TaskId, f64)], limits: Limits) -> StopReason {
+fn run(tuner: &mut Tuner, weights: &[(TunerTaskId, f64)], limits: Limits) -> StopReason {
     tuner.tune(weights, limits, &mut |_| ControlFlow::Continue(())).unwrap()
 }
 
-fn bests(tuner: &Tuner, weights: &[(TaskId, f64)]) -> Vec<(Schedule, f64)> {
+fn bests(tuner: &Tuner, weights: &[(TunerTaskId, f64)]) -> Vec<(Schedule, f64)> {
     weights.iter().map(|&(id, _)| tuner.best(id).unwrap()).collect()
 }
 
@@ -160,7 +160,7 @@ impl Measurer for Refusing {
 #[test]
 fn failures_are_recorded_and_no_best() {
     let mut tuner = Tuner::new(options(0), Box::new(Refusing), memory(), Box::new(FakeClock::default()));
-    let weights: Vec<(TaskId, f64)> = tasks().iter().map(|task| (tuner.add(task).unwrap(), 1.0)).collect();
+    let weights: Vec<(TunerTaskId, f64)> = tasks().iter().map(|task| (tuner.add(task).unwrap(), 1.0)).collect();
     run(&mut tuner, &weights, trials(20));
     assert_eq!(tuner.records().count().unwrap(), 20);
     assert!(weights.iter().all(|&(id, _)| tuner.best(id).is_none()));
@@ -199,7 +199,7 @@ fn preparing_while_measuring_changes_no_trial() {
         let measurer = Listening(FakeMeasurer::new(1, clock.clone()), Rc::clone(&heard));
         let options = TunerOptions { overlap, ..options(5) };
         let mut tuner = Tuner::new(options, Box::new(measurer), memory(), Box::new(clock));
-        let weights: Vec<(TaskId, f64)> = tasks().iter().map(|task| (tuner.add(task).unwrap(), 1.0)).collect();
+        let weights: Vec<(TunerTaskId, f64)> = tasks().iter().map(|task| (tuner.add(task).unwrap(), 1.0)).collect();
         for &stop in stops {
             let mut left = stop;
             let flow = tuner.tune(&weights, Limits::default(), &mut |_| {
@@ -241,7 +241,7 @@ fn patience_ends_a_task() {
 #[test]
 fn a_search_without_a_success_gives_up() {
     let mut tuner = Tuner::new(options(0), Box::new(Refusing), memory(), Box::new(FakeClock::default()));
-    let weights: Vec<(TaskId, f64)> = tasks().iter().map(|task| (tuner.add(task).unwrap(), 1.0)).collect();
+    let weights: Vec<(TunerTaskId, f64)> = tasks().iter().map(|task| (tuner.add(task).unwrap(), 1.0)).collect();
     assert_eq!(run(&mut tuner, &weights, Limits::default()), StopReason::Failing);
     assert!(tuner.records().count().unwrap() < 50);
 }
@@ -253,9 +253,10 @@ fn what_is_settled_is_the_best_in_the_records_too() {
     let (mut first, weights, _) = tuner(0, Records::open(&path).unwrap());
     run(&mut first, &weights, trials(40));
     let id = weights[0].0;
-    let contenders = first.contenders(id, 3);
+    let default = sonar_schedule::default_schedule(&tasks()[0], &sonar_schedule::Options::new(8));
+    let contenders = first.contenders(id, default.clone(), 3);
     assert_eq!(contenders.len(), 3);
-    assert_eq!(contenders[0], sonar_schedule::default_schedule(&tasks()[0], &sonar_schedule::Options::new(8)));
+    assert_eq!(contenders[0], default);
     assert_eq!(Some(&contenders[1]), first.best(id).map(|best| best.0).as_ref());
     let won = Contender { schedule: contenders[0].clone(), samples: vec![5e6, 7e6, 6e6] };
     first.settle(id, vec![won], 0.1).unwrap();
@@ -282,9 +283,9 @@ fn a_network_is_never_slower_tuned_than_untuned() {
     let clock = FakeClock::default();
     let measurer = Box::new(FakeMeasurer::new(1, clock.clone()));
     let mut tuner = Tuner::new(TunerOptions::new(native.clone()), measurer, memory(), Box::new(clock));
-    let weights: Vec<(TaskId, f64)> = lowered.tasks.tasks.iter().map(|task| (tuner.add(task).unwrap(), 1.0)).collect();
+    let weights: Vec<(TunerTaskId, f64)> = lowered.tasks.tasks.iter().map(|task| (tuner.add(task).unwrap(), 1.0)).collect();
     run(&mut tuner, &weights, trials(20));
-    let ids: Vec<TaskId> = weights.iter().map(|weight| weight.0).collect();
+    let ids: Vec<TunerTaskId> = weights.iter().map(|weight| weight.0).collect();
     let params = sonar_ir::graph::init::params(&graph, 1);
     let models = &mut sonar_tune::networks::NativeModels::new(params, 1);
     let go_on = &mut || ControlFlow::Continue(());
@@ -292,9 +293,10 @@ fn a_network_is_never_slower_tuned_than_untuned() {
     let confirmation = sonar_tune::networks::in_network(&mut tuner, &lowered, &ids, &options, models, time, go_on).unwrap();
     let median = sonar_measure::stats::median;
     assert!(median(&confirmation.tuned) <= median(&confirmation.untuned));
-    for &id in &ids {
+    let planned = sonar_tune::plan(lowered.clone(), &options).unwrap();
+    for (&id, default) in ids.iter().zip(planned.schedules) {
         let (schedule, nanoseconds) = tuner.best(id).unwrap();
-        assert!(tuner.contenders(id, 3).contains(&schedule));
+        assert!(tuner.contenders(id, default, 3).contains(&schedule));
         assert!(nanoseconds < 1e6, "{nanoseconds}");
     }
 }

@@ -1,6 +1,6 @@
 //! Tiles of 4 lanes to Cranelift IR, for every target.
 //!
-//! The function has the same interface as the ones of [`crate::emit::x86`]. A virtual register is one 128-bit vector, or
+//! The function has the same interface as those of [`crate::emit::x86`]. A virtual register is one 128-bit vector, or
 //! four scalars on a target without vectors; every operation is applied to each of these parts.
 //!
 //! If a tile never stores through a pointer, its loads through this pointer may be moved. So a tile must not write memory that it
@@ -17,7 +17,7 @@ use sonar_ir::entity::EntityVec;
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 use sonar_ir::tile::{Addr, BitsOp, Inst, Ptr, Reg, Tile, TileStmt};
 
-/// Which instructions the target has.
+/// The instructions that the target has.
 #[derive(Clone, Copy)]
 pub(crate) struct Features {
     /// 128-bit vectors.
@@ -363,15 +363,15 @@ impl Emitter<'_> {
             BinaryOp::Min => self.select(FloatCC::LessThan, a, b, a, b),
             BinaryOp::Gate => {
                 let zero = self.splat(0.0);
-                // Not `b` itself: without AVX, Cranelift lets the comparison read an operand from memory that is not aligned.
+                // Not `b` itself: without AVX, Cranelift lets the comparison read an unaligned operand from memory.
                 let positive = self.binary(BinaryOp::Max, b, zero);
                 self.select(FloatCC::GreaterThan, positive, zero, a, zero)
             }
         }
     }
 
-    /// `yes` in the lanes where `left` and `right` are in this relation, else `no`. Cranelift turns the forms of `max` and `min` into single
-    /// instructions.
+    /// `yes` in the lanes where the comparison `condition` of `left` and `right` holds, else `no`. Cranelift turns the forms of `max` and
+    /// `min` into single instructions.
     fn select(&mut self, condition: FloatCC, left: Value, right: Value, yes: Value, no: Value) -> Value {
         let flag = self.builder.ins().fcmp(condition, left, right);
         if self.ty == F32 {

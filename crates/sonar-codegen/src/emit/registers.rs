@@ -1,9 +1,9 @@
 //! Physical vector registers for a tile.
 //!
 //! The allocator renames the registers of a tile so that they are numbered `0..available`. It walks the tile once in
-//! program order and gives a register back at the last use of its value. A value that a loop carries from one iteration
-//! to the next (an accumulator) keeps one register for the whole loop. Nothing is ever spilled: a tile that needs more
-//! registers than there are is refused.
+//! program order and frees a register at the last use of its value. A value that a loop carries from one iteration
+//! to the next (an accumulator) keeps one register for the whole loop. There is no spilling: a tile that needs more
+//! registers than the target has is refused.
 
 use crate::error::CodegenError;
 use sonar_ir::entity::{Entity, EntityVec};
@@ -37,7 +37,7 @@ pub(crate) fn register_count(body: &[TileStmt]) -> usize {
         .unwrap_or(0)
 }
 
-/// A statement and the registers whose values nothing reads after it.
+/// A statement and the registers whose values are not read after it.
 enum Node<'a> {
     Inst { inst: &'a Inst, dead: Vec<Reg> },
     Loop { trips: u32, body: Vec<Node<'a>>, carried: Vec<Reg>, dead: Vec<Reg> },
@@ -187,7 +187,7 @@ impl Forward<'_> {
         }
     }
 
-    /// Gives back operands that nothing reads later, so that the result may take their register.
+    /// Frees operands that are not read later, so that the result may take their register.
     fn release_sources(&mut self, dst: Reg, dead: &[Reg]) {
         for r in dead.iter().filter(|r| **r != dst) {
             self.release(&[*r]);

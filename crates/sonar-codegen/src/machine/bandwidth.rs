@@ -1,4 +1,4 @@
-//! How fast a core moves data that stays in one of its caches, or in none.
+//! How fast a core moves data that fits one of its caches, or none of them.
 
 use crate::error::CodegenError;
 use crate::memory::buffer::AlignedBuffer;
@@ -11,20 +11,20 @@ use std::time::Instant;
 
 /// Vectors that one iteration moves.
 const UNROLLED: u32 = 8;
-/// What one timing moves at least, in bytes: enough for the clock.
+/// The least number of bytes that one timing moves: enough for the resolution of the clock.
 const MOVED: usize = 1 << 20;
-/// Timings of each size, of which the fastest counts, so that interruptions do not: more of small sizes, which take less time.
+/// Timings of each size. The fastest counts, so interruptions have no effect. Small sizes are timed more often, as they take less time.
 const RUNS: usize = 12;
 const RUNS_OF_LARGE: usize = 3;
 const LARGE: usize = 4 << 20;
 /// The smallest and the largest footprint, in bytes.
 const SIZES: std::ops::RangeInclusive<usize> = 16 << 10..=32 << 20;
 
-/// Measures bandwidths for growing footprints, from one that every first-level cache holds to one that few caches do.
+/// Measures bandwidths for growing footprints, from one that fits every first-level cache to one that fits few caches.
 pub(super) fn bandwidths(target: &Target) -> Result<Vec<Bandwidth>, CodegenError> {
     let lanes = target.lanes();
     let step = UNROLLED as usize * lanes;
-    // One and a half between the powers of two, for caches of such sizes.
+    // Also one and a half times each power of two: some caches have such sizes.
     let powers = std::iter::successors(Some(*SIZES.start()), |&bytes| Some(2 * bytes));
     let sizes: Vec<usize> = powers.flat_map(|bytes| [bytes, bytes + bytes / 2]).take_while(|b| SIZES.contains(b)).collect();
     let tiles: Vec<[Tile; 3]> =
@@ -33,10 +33,10 @@ pub(super) fn bandwidths(target: &Target) -> Result<Vec<Bandwidth>, CodegenError
         tiles.iter().flatten().map(|tile| definitions.tile(tile)).collect::<Result<Vec<_>, _>>()
     })?;
 
-    // Copies are to the second half, and sums are stored behind it all.
+    // Copies go to the second half, and sums are stored after it.
     let half = SIZES.end() / 8;
     let mut buffer = AlignedBuffer::new(2 * half + step);
-    // Memory that was never written may be one page, many times over.
+    // Pages that were never written may all be the same physical page.
     for offset in (0..2 * half).step_by(1 << 20) {
         buffer.write(offset, &vec![1.0; (1 << 20).min(2 * half - offset)]);
     }
@@ -49,12 +49,12 @@ pub(super) fn bandwidths(target: &Target) -> Result<Vec<Bandwidth>, CodegenError
             let mut fastest = f64::INFINITY;
             for _ in 0..if bytes < LARGE { RUNS } else { RUNS_OF_LARGE } {
                 let start = Instant::now();
-                // SAFETY: the tile stays within `bytes / 4` elements behind the first pointer, or within half as many behind
-                // both, or within `step` behind the second; the buffer has them all, and the code is alive.
+                // SAFETY: the tile stays within `bytes / 4` elements after the first pointer, or within half as many after each of
+                // the two, or within `step` after the second. The buffer has all these elements, and the code is alive.
                 unsafe { entry(pointers.as_ptr()) };
                 fastest = fastest.min(start.elapsed().as_secs_f64());
             }
-            // All sizes are multiples of what an iteration moves, so all tiles move the same.
+            // All sizes are multiples of the bytes of an iteration, so all tiles move the same number of bytes.
             moved / fastest / 1e9
         });
         let mut next = || gigabytes.next().unwrap_or_default();
@@ -68,12 +68,12 @@ pub(super) fn bandwidths(target: &Target) -> Result<Vec<Bandwidth>, CodegenError
     Ok(result)
 }
 
-/// How often a tile goes over `elements`.
+/// How often a tile repeats its pass over `elements`.
 fn repeats(elements: usize) -> u32 {
     MOVED.div_ceil(4 * elements) as u32
 }
 
-/// Adds up `elements` behind the first pointer, many times over, and stores the sums behind the second.
+/// Adds up `elements` after the first pointer, many times, and stores the sums after the second.
 fn reading(lanes: usize, elements: usize) -> Tile {
     let sums = 0..UNROLLED;
     let zero = sums.clone().map(|i| TileStmt::Inst(Inst::Const { dst: Reg(i), value: 0.0 }));
@@ -88,7 +88,7 @@ fn reading(lanes: usize, elements: usize) -> Tile {
     Tile { name: "reading".into(), lanes, tail: 0, pointers: 2, body }
 }
 
-/// Writes `elements` behind the first pointer, many times over.
+/// Writes `elements` after the first pointer, many times.
 fn writing(lanes: usize, elements: usize) -> Tile {
     let value = TileStmt::Inst(Inst::Const { dst: Reg(0), value: 1.0 });
     let stores = (0..UNROLLED).map(|i| Inst::Store { src: Reg(0), addr: address(0, i, lanes), masked: false });
@@ -96,12 +96,12 @@ fn writing(lanes: usize, elements: usize) -> Tile {
     Tile { name: "writing".into(), lanes, tail: 0, pointers: 2, body: vec![value, over] }
 }
 
-/// Copies `elements` from behind the first pointer to behind the second, many times over.
+/// Copies `elements` from after the first pointer to after the second, many times.
 fn copying(lanes: usize, elements: usize) -> Tile {
     let loads = (0..UNROLLED).map(|i| Inst::Load { dst: Reg(i), addr: address(0, i, lanes), masked: false });
     let stores = (0..UNROLLED).map(|i| Inst::Store { src: Reg(i), addr: address(1, i, lanes), masked: false });
     let body = loads.chain(stores).map(TileStmt::Inst).collect();
-    // Every element is moved twice: in, and out.
+    // Every element is moved twice: it is read and written.
     let over = over_and_over(lanes, elements, repeats(2 * elements), &[Ptr(0), Ptr(1)], body);
     Tile { name: "copying".into(), lanes, tail: 0, pointers: 2, body: vec![over] }
 }
@@ -110,7 +110,7 @@ fn address(pointer: u32, vector: u32, lanes: usize) -> Addr {
     Addr { ptr: Ptr(pointer), offset: (vector as usize * lanes) as i32 }
 }
 
-/// `body` for all elements, and that as often as `times`.
+/// A loop with `body` over all elements, repeated `times` times.
 fn over_and_over(lanes: usize, elements: usize, times: u32, pointers: &[Ptr], mut body: Vec<TileStmt>) -> TileStmt {
     let step = UNROLLED as usize * lanes;
     let trips = elements / step;
@@ -129,7 +129,7 @@ mod tests {
     /// Elements of three iterations with four lanes.
     const ELEMENTS: usize = 3 * UNROLLED as usize * 4;
 
-    /// Runs a tile on the data and as many zeros, and gives both back.
+    /// Runs a tile on the data and on as many zeros, and returns both.
     fn run(tile: &Tile) -> (Vec<f32>, Vec<f32>) {
         let data: Vec<f32> = (0..ELEMENTS).map(|i| (i % 7) as f32).collect();
         let mut memory = vec![data, vec![0.0; ELEMENTS]].into();

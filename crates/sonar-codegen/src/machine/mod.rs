@@ -1,7 +1,7 @@
-//! What this machine can do, measured: the speed limits of a core, and what it costs to start work.
+//! Measures this machine: the peak speed and bandwidths of a core, and the overhead of starting work.
 //!
-//! Everything is the fastest of several short runs, so that interruptions by other programs do not count. Results are rounded to two
-//! digits: two measurements of one machine should give the same record, because schedules are chosen by it.
+//! Every value is the fastest of several short runs, so that interruptions by other programs do not count. Results are rounded to two
+//! digits: schedules depend on the record, so two measurements of one machine should give the same record.
 
 mod bandwidth;
 mod overhead;
@@ -32,7 +32,7 @@ pub fn measure() -> Result<Machine, CodegenError> {
     }))
 }
 
-/// One target for each width of vectors that this machine has, the narrowest first.
+/// One target for each vector width of this machine, the narrowest first.
 fn widths(native: &Target) -> impl Iterator<Item = Target> + use<> {
     let mut targets: Vec<Target> =
         ["x86-64-v2", "x86-64-v3", "x86-64-v4"].into_iter().filter_map(|name| Target::parse(name).ok()).collect();
@@ -62,7 +62,7 @@ fn rounded(machine: Machine) -> Machine {
 /// A positive number with two digits.
 fn two_digits(x: f64) -> f64 {
     let step = 10f64.powi(x.log10().floor() as i32 - 1);
-    // Not a multiple of an inexact step: numbers should print as they are meant.
+    // No multiplication by an inexact step: it would add digits to the printed number.
     if step >= 1.0 { (x / step).round() * step } else { (x / step).round() / (1.0 / step).round() }
 }
 

@@ -1,4 +1,4 @@
-//! What it costs to start work: on this thread, and on others.
+//! The overhead of starting work, on this thread and on others.
 
 use crate::error::CodegenError;
 use crate::run::model::CompiledPlan;
@@ -11,12 +11,12 @@ use std::time::Instant;
 
 /// Calls of one run.
 const CALLS: usize = 256;
-/// Runs, of which the fastest counts.
+/// Number of runs; the fastest counts.
 const RUNS: usize = 50;
-/// Elements that a kernel copies that does next to nothing.
+/// Elements that a nearly empty kernel copies.
 const ELEMENTS: usize = 4;
 
-/// Seconds of a call of a kernel of a plan that does next to nothing.
+/// Seconds for a call of a nearly empty kernel of a plan.
 pub(super) fn call(target: &Target) -> Result<f64, CodegenError> {
     let slot = |kind| Slot { shape: vec![ELEMENTS], kind };
     let call = KernelCall { kernel: KernelId(0), args: vec![SlotId(0), SlotId(1)], scratch: 0 };
@@ -38,7 +38,7 @@ pub(super) fn call(target: &Target) -> Result<f64, CodegenError> {
     Ok(seconds / CALLS as f64)
 }
 
-/// Seconds to hand work that does nothing to a second thread and to wait for it.
+/// Seconds to hand empty work to a second thread and to wait for it.
 pub(super) fn fork() -> Result<f64, CodegenError> {
     let mut pool = Pool::new(2)?;
     let mut seconds = f64::INFINITY;

@@ -1,13 +1,14 @@
-//! What Linux tells of the processor and of what this process may use of it.
+//! What Linux reports about the processor, and which part of it this process may use.
 
 use std::path::Path;
 
-/// Bytes of the data caches of a core, the closest first; empty where the system does not tell.
+/// Sizes of the data caches of a core in bytes, the closest first; empty if the system does not report them.
 pub fn data_caches() -> Vec<usize> {
     (1..=4).map_while(data_cache).collect()
 }
 
-/// What changes measurements of one processor: how many cores this process may use, and whose virtual machine this is, if it is one.
+/// Conditions that change measurements on the same processor: the number of cores that this process may use, and the vendor of the
+/// virtual machine if this is one.
 pub fn environment() -> String {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -3,16 +3,16 @@
 use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
 
-/// A cache line, and the widest vector: every tensor of a model starts on such a boundary.
+/// A cache line in bytes, and the widest vector. Every tensor of a model starts at a multiple of this.
 const ALIGNMENT: usize = 64;
-/// Bytes of a huge page; buffers of as many or more ask for such pages: they are ready sooner and need fewer translations.
+/// Bytes of a huge page. Buffers of this size or more request huge pages: they are allocated faster and need fewer translations.
 const HUGE_PAGE: usize = 2 << 20;
 /// Elements of a cache line.
 const LINE: usize = ALIGNMENT / size_of::<f32>();
 
 /// A fixed number of elements, aligned to a cache line, zero at first.
 pub(crate) struct AlignedBuffer {
-    /// The allocation, which has room for the elements from its first boundary on.
+    /// The allocation. The elements start at its first aligned address.
     allocation: NonNull<u8>,
     start: NonNull<f32>,
     len: usize,
@@ -23,27 +23,27 @@ impl AlignedBuffer {
     pub(crate) fn new(len: usize) -> Self {
         let len = aligned(len.max(1));
         let (layout, alignment) = Self::layout(len);
-        // SAFETY: the layout is not empty. It asks for no more than the usual alignment, so that the system's fresh pages are
-        // not cleared once more.
+        // SAFETY: the layout is not empty. It requests only the usual alignment, so that the system's fresh pages are
+        // not cleared again.
         let allocation = unsafe { std::alloc::alloc_zeroed(layout) };
         let Some(allocation) = NonNull::new(allocation) else { handle_alloc_error(layout) };
         let padding = allocation.as_ptr().align_offset(alignment);
-        // SAFETY: the layout has an alignment's worth of room before the elements.
+        // SAFETY: the allocation is larger than the elements by one alignment.
         let start = unsafe { allocation.add(padding) }.cast::<f32>();
         #[cfg(target_os = "linux")]
         if alignment == HUGE_PAGE {
-            // SAFETY: the range is within the allocation; the advice does not change what is in it. Where there are no huge
-            // pages it is in vain.
+            // SAFETY: the range is within the allocation; the advice does not change its contents. Without huge pages it has
+            // no effect.
             unsafe { libc::madvise(start.as_ptr().cast(), len * size_of::<f32>(), libc::MADV_HUGEPAGE) };
         }
         AlignedBuffer { allocation, start, len }
     }
 
-    /// The layout of an allocation for `len` elements, and the alignment that they get in it.
+    /// The layout of an allocation for `len` elements, and their alignment in it.
     fn layout(len: usize) -> (Layout, usize) {
         let huge = len.checked_mul(size_of::<f32>()).is_some_and(|bytes| bytes >= HUGE_PAGE);
         let alignment = if huge { HUGE_PAGE } else { ALIGNMENT };
-        // A length whose size overflows is as impossible to serve as one that memory cannot hold.
+        // A size that overflows is treated as one that memory cannot hold.
         let padded = len.checked_add(alignment / size_of::<f32>());
         let layout = padded.and_then(|len| Layout::array::<f32>(len).ok());
         (layout.unwrap_or_else(|| handle_alloc_error(Layout::new::<f32>())), alignment)
@@ -56,19 +56,19 @@ impl AlignedBuffer {
 
     /// All elements.
     pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: the memory is initialised, and nothing writes it while it is borrowed: whoever was given an address may
+        // SAFETY: the memory is initialised, and it is not written while it is borrowed: code that was given an address may
         // use it only while the buffer is not borrowed.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
-    /// Address of an element, which must be in the buffer or just behind it.
+    /// Address of an element, which must be in the buffer or one past its end.
     pub(crate) fn at(&self, index: usize) -> *mut f32 {
         assert!(index <= self.len, "element {index} of a buffer of {}", self.len);
         // SAFETY: the index is at most one past the end of the allocation.
         unsafe { self.start.as_ptr().add(index) }
     }
 
-    /// Copies elements into the buffer, which must have room for them.
+    /// Copies elements into the buffer, which must be large enough.
     pub(crate) fn write(&mut self, offset: usize, values: &[f32]) {
         assert!(offset + values.len() <= self.len, "{} elements do not fit behind {offset} of {}", values.len(), self.len);
         // SAFETY: the range is within the allocation, and nothing else borrows it while `self` is borrowed for writing.

@@ -12,10 +12,10 @@ use sonar_ir::plan::{KernelId, Plan, Slot, SlotKind};
 use sonar_ir::tensor::Tensor;
 use std::borrow::Cow;
 
-/// Fills the constants: copies what kernels read as it is given, and runs setups to pack the rest.
+/// Fills the constants: copies the weights that kernels read unchanged, and runs setups to pack the others.
 ///
-/// `setups` are the functions of the kernels' setups, which must be alive; `value_of` gives a parameter by its name. Of the
-/// parameters only those of one call are held at a time.
+/// `setups` are the functions of the kernels' setups, which must be alive; `value_of` gives a parameter by its name. At any time only
+/// the parameters of one call are in memory.
 pub(crate) fn fill<'v, E: From<CodegenError>>(
     plan: &Plan,
     placement: &Placement,
@@ -33,7 +33,7 @@ pub(crate) fn fill<'v, E: From<CodegenError>>(
         let Some(entry) = setups[call.kernel] else { continue };
         let mut launch = Launch::new(entry, None, program.buffers.len(), 1);
         let read = crate::emit::references::References::of(&program.setup);
-        // These live until the setup has run.
+        // These must live until the setup has run.
         let mut sources = Vec::new();
         for (buffer, &slot) in arguments(program).zip(&call.args).filter(|(buffer, _)| read.touches(*buffer)) {
             let contents = contents(&plan.slots[slot], value_of)?;
@@ -50,8 +50,8 @@ pub(crate) fn fill<'v, E: From<CodegenError>>(
                 launch.set(buffer, constants.at(*offset));
             }
         }
-        // SAFETY: the plan is verified. A setup touches temporaries and packed buffers, whose places are set, and reads
-        // arguments, which `place_buffers` has found to be weights; those have the lengths that the program states.
+        // SAFETY: the plan is verified. A setup touches temporaries and packed buffers, whose addresses are set. It reads
+        // arguments that `place_buffers` has found to be weights; they have the lengths that the program states.
         unsafe { launch.run(&mut pool) };
     }
     Ok(constants)
@@ -72,7 +72,7 @@ impl Contents<'_, '_> {
     }
 }
 
-/// What a slot that is a weight holds. A parameter is checked.
+/// The contents of a slot that is a weight. A parameter is checked.
 fn contents<'a, 'v, E: From<CodegenError>>(
     slot: &'a Slot,
     value_of: &mut dyn FnMut(&str) -> Result<Cow<'v, Tensor>, E>,
@@ -87,7 +87,7 @@ fn contents<'a, 'v, E: From<CodegenError>>(
             Ok(Contents::Given(value))
         }
         SlotKind::Const(data) => Ok(Contents::Known(data)),
-        // `place_buffers` looks for the contents of weights only.
+        // `place_buffers` asks for the contents of weights only.
         SlotKind::Input(_) | SlotKind::Output(_) | SlotKind::Arena { .. } => Ok(Contents::Known(&[])),
     }
 }

@@ -1,4 +1,4 @@
-//! The memory of a plan: aligned buffers, where each buffer of a plan lies, and how the constants get their values.
+//! The memory of a plan: aligned buffers, the place of each buffer of a plan, and the values of the constants.
 
 pub(crate) mod buffer;
 pub(crate) mod constants;

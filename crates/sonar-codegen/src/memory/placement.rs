@@ -1,4 +1,4 @@
-//! Where the buffers of every call of a plan lie: what code in memory and code in object files have in common.
+//! The place of the buffers of every call of a plan, for code in memory and for code in object files.
 
 use crate::emit::references::References;
 use crate::error::CodegenError;
@@ -9,39 +9,39 @@ use sonar_ir::loops::{BufId, BufferKind, Program};
 use sonar_ir::plan::{KernelCall, Plan, SlotId, SlotKind};
 use std::collections::HashMap;
 
-/// Where one buffer of a call lies; offsets are in elements.
+/// The place of one buffer of a call; offsets are in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BufferPlace {
     /// The caller's input.
     Input(usize),
     /// The caller's output.
     Output(usize),
-    /// Among the constants: weights as they are given, and packed ones.
+    /// Among the constants: weights as they are given, and packed weights.
     Constant(usize),
     /// In the arena.
     Arena(usize),
-    /// A temporary: in the arena for the first thread, and where temporaries of the call start in memory of its own for
-    /// every other one.
+    /// A temporary: in the arena for the first thread; for every other thread in its own memory, where temporaries of the call
+    /// start at `scratch`.
     Temp { arena: usize, scratch: usize },
-    /// Nowhere: the function does not touch it.
+    /// Nowhere: the function does not use it.
     Unused,
 }
 
-/// Where every buffer of a plan lies.
+/// The place of every buffer of a plan.
 pub(crate) struct Placement {
     /// For each call, the place of each buffer of its kernel's body.
     pub calls: Vec<EntityVec<BufId, BufferPlace>>,
-    /// Slots whose contents kernels read as they are given, and where they lie among the constants.
+    /// Slots that kernels read unchanged, and their offsets among the constants.
     pub given: Vec<(SlotId, usize)>,
-    /// Calls whose setup is to be run. The packed weights of other calls are the same as those of one of these.
+    /// Calls whose setup must run. The packed weights of every other call are equal to those of one of these.
     pub setups: Vec<usize>,
     /// Elements of the constants.
     pub constants: usize,
-    /// Elements of the temporaries of the call that has most.
+    /// The largest number of temporary elements of a call.
     pub scratch: usize,
 }
 
-/// Finds a place for everything. A weight that only setups read has none; a weight that calls pack in the same way is packed once.
+/// Places all buffers. A weight that only setups read has no place; a weight that calls pack in the same way is packed once.
 pub(crate) fn place_buffers(plan: &Plan) -> Result<Placement, CodegenError> {
     let kernels = plan.kernels.map(|(_, kernel)| KernelReferences::of(kernel));
     let mut result = Placement { calls: Vec::new(), given: Vec::new(), setups: Vec::new(), constants: 0, scratch: 0 };
@@ -82,11 +82,11 @@ pub(crate) fn place_buffers(plan: &Plan) -> Result<Placement, CodegenError> {
     Ok(result)
 }
 
-/// Which buffers the two parts of a kernel touch.
+/// The buffers that the two parts of a kernel use.
 struct KernelReferences {
     setup: EntityVec<BufId, bool>,
     body: EntityVec<BufId, bool>,
-    /// What the setup does, as text: kernels of which it is the same pack weights in the same way, whatever their bodies are.
+    /// The text of the setup: kernels with equal texts pack weights in the same way, even if their bodies differ.
     packing: String,
 }
 

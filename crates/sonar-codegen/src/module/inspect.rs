@@ -9,7 +9,7 @@ use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter, Instruction};
 use sonar_ir::loops::Program;
 use std::fmt::Write;
 
-/// The Cranelift IR of a program: its loops, and its tiles where Cranelift compiles them.
+/// The Cranelift IR of a program: its loops, and its tiles if Cranelift compiles them.
 pub fn clif(program: &Program, target: &Target) -> Result<String, CodegenError> {
     let mut text = String::new();
     for Listing { name, source } in listings(program, target)? {
@@ -42,7 +42,7 @@ fn listings(program: &Program, target: &Target) -> Result<Vec<Listing>, CodegenE
     Ok(definitions.listing.unwrap_or_default())
 }
 
-/// Instructions up to the return, in the notation of the GNU assembler; the constants behind it are left out.
+/// Instructions up to the return, in the notation of the GNU assembler; the constants after it are omitted.
 fn disassemble(bytes: &[u8]) -> String {
     let mut decoder = Decoder::new(64, bytes, DecoderOptions::NONE);
     let mut formatter = GasFormatter::new();

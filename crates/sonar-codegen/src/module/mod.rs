@@ -1,6 +1,6 @@
 //! Tiles and loop programs as functions of one Cranelift module.
 //!
-//! [`Definitions`] works with any kind of module, so that code can be looked at for targets that do not run here;
+//! [`Definitions`] works with any kind of module, so that code can be printed for targets that do not run here;
 //! [`Code`] is the kind that runs.
 
 pub(crate) mod inspect;
@@ -32,7 +32,7 @@ pub(crate) struct Definitions<M: Module> {
     math: Vec<(MathFunction, FuncId)>,
     pub context: Context,
     pub builder: FunctionBuilderContext,
-    /// The functions as text, if they are wanted.
+    /// The functions as text, if requested.
     pub listing: Option<Vec<Listing>>,
     setups: usize,
     bodies: usize,
@@ -46,7 +46,7 @@ pub(crate) struct Listing {
 
 /// The source of a function.
 pub(crate) enum Source {
-    /// Cranelift IR, and the instructions that it became.
+    /// Cranelift IR, and the instructions that it was compiled to.
     Cranelift { clif: String, assembly: String },
     /// Bytes that were assembled here.
     Bytes(Vec<u8>),
@@ -114,7 +114,7 @@ impl<M: Module> Definitions<M> {
         self.define(name)
     }
 
-    /// Declares a function of the C library, unless it is declared already. What is declared must exist when an object is linked.
+    /// Declares a function of the C library, unless it is declared already. A declared function must exist when an object is linked.
     fn declare_math(&mut self, function: MathFunction) -> Result<(), CodegenError> {
         if self.math.iter().all(|(known, _)| *known != function) {
             let mut signature = self.module.make_signature();
@@ -219,27 +219,27 @@ impl Code {
         Ok((code, result))
     }
 
-    /// The function of a program. It may be called only while this lives.
+    /// The function of a program. It may be called only while `self` lives.
     pub(crate) fn program_entry(&self, id: FuncId) -> ProgramEntry {
         // SAFETY: the function was defined with this signature by `Definitions::loops`.
         unsafe { std::mem::transmute::<*const u8, ProgramEntry>(self.module.get_finalized_function(id)) }
     }
 
-    /// The function of a tile. It may be called only while this lives.
+    /// The function of a tile. It may be called only while `self` lives.
     pub(crate) fn tile_entry(&self, id: FuncId) -> TileEntry {
         // SAFETY: the function was defined with this signature by `Definitions::tile`.
         unsafe { std::mem::transmute::<*const u8, TileEntry>(self.module.get_finalized_function(id)) }
     }
 }
 
-// SAFETY: once built, the module is only asked for the addresses of its functions, which changes nothing, until it is dropped.
+// SAFETY: once built, the module is only asked for the addresses of its functions until it is dropped. This changes nothing.
 unsafe impl Send for Code {}
 // SAFETY: as above.
 unsafe impl Sync for Code {}
 
 impl Drop for Code {
     fn drop(&mut self) {
-        // SAFETY: the module is not used afterwards, and whoever holds an entry holds this too.
+        // SAFETY: the module is not used afterwards, and every holder of an entry also holds `self`.
         unsafe { ManuallyDrop::take(&mut self.module).free_memory() }
     }
 }

@@ -1,6 +1,6 @@
-//! A plan with its weights as one object file, for programs in any language that calls C.
+//! A plan with its weights as one object file, for programs in C and in languages that can call C.
 //!
-//! The object defines three functions, with the name of the model before each:
+//! The object defines three functions. Their names begin with the name of the model:
 //!
 //! ```c
 //! int NAME_run(const float *const *inputs, float *const *outputs, void *workspace);
@@ -11,8 +11,8 @@
 //! Each of them has a second name, which ends in a fingerprint of the model: `NAME_run_FINGERPRINT`. Programs that are compiled with
 //! the model's header call it by that name, so they never reach another model that happens to have the same `NAME`.
 //!
-//! Everything else in it is local: kernels, tiles, and the constants as read-only data. It is independent of its position,
-//! has no state and allocates nothing; all that a run changes is in the workspace, so any number of threads can run it at
+//! Everything else in it is local: kernels, tiles, and the constants as read-only data. It is position-independent,
+//! has no state and allocates nothing. A run writes only to the workspace and the outputs, so any number of threads can run it at
 //! once. Parallel loops run on the calling thread. It needs at most the C library's mathematical functions and, on RISC-V
 //! with vectors, `getauxval`.
 
@@ -43,16 +43,16 @@ use sonar_ir::tensor::Tensor;
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};
 
-/// The most bytes of constants: code addresses an object by signed offsets of 32 bits.
+/// The most bytes of constants: code addresses an object by signed 32-bit offsets.
 const MAX_CONSTANTS: usize = 1 << 30;
 
 /// Alignment of the constants and of the arena within the workspace, in bytes.
 const ALIGNMENT: usize = 64;
 
-/// What `NAME_run` returns when a pointer is null.
+/// The result of `NAME_run` if a pointer is null.
 const NULL_POINTER: i64 = 1;
 
-/// An object file, and what a program that links with it must know.
+/// An object file, and the facts that a program needs to link with it.
 pub struct ObjectFile {
     /// The file, in the format of the target's system.
     pub bytes: Vec<u8>,
@@ -60,7 +60,7 @@ pub struct ObjectFile {
     pub workspace_bytes: usize,
     /// Bytes of the constants in it.
     pub weight_bytes: usize,
-    /// What the second name of each function ends in: sixteen hexadecimal digits.
+    /// The end of each function's second name: sixteen hexadecimal digits.
     pub fingerprint: String,
     /// Whether it calls functions of the C library's `libm`.
     pub needs_libm: bool,
@@ -68,8 +68,8 @@ pub struct ObjectFile {
     pub needs_libc: bool,
 }
 
-/// Compiles a plan and the parameters that `value_of` gives by name to an object file, the names of whose functions begin with `name`,
-/// which must be a name in C.
+/// Compiles a plan to an object file. `value_of` gives the parameters by name. The names of the functions begin with `name`,
+/// which must be a valid name in C.
 ///
 /// The target need not be this machine. Code for this machine packs the weights, so this machine needs vectors as wide as those
 /// of the setups; otherwise the plan is refused.
@@ -133,14 +133,14 @@ fn emit(
     Ok((product.emit().map_err(backend)?, fingerprint, needs_libm))
 }
 
-/// Digits that differ if the code or the constants of an object do.
+/// Digits that depend on the code and the constants of an object.
 fn fingerprint(object: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     hasher.write(object);
     format!("{:016x}", hasher.finish())
 }
 
-/// Gives an exported function a second name with a fingerprint at its end.
+/// Gives an exported function a second name that ends in a fingerprint.
 fn add_second_name(product: &mut ObjectProduct, function: FuncId, fingerprint: &str) {
     let first = product.object.symbol(product.function_symbol(function));
     let second = Symbol {
@@ -243,7 +243,7 @@ fn define_run(
 /// The function that makes the calls, under construction.
 struct Caller<'a> {
     builder: FunctionBuilder<'a>,
-    /// The block to which a null pointer leads.
+    /// The block for a null pointer.
     refused: Block,
     inputs: Value,
     outputs: Value,
@@ -264,7 +264,7 @@ impl Caller<'_> {
         self.builder.ins().load(I64, MemFlagsData::trusted(), array, 8 * index as i32)
     }
 
-    /// The first address from `pointer` on that is a multiple of a cache line.
+    /// The first address from `pointer` on that is aligned to a cache line.
     fn align(&mut self, pointer: Value) -> Value {
         let above = self.builder.ins().iadd_imm_s(pointer, ALIGNMENT as i64 - 1);
         self.builder.ins().band_imm_s(above, -(ALIGNMENT as i64))
@@ -284,7 +284,7 @@ impl Caller<'_> {
         self.builder.ins().stack_store(I64, address, self.table, 8 * buffer as i32);
     }
 
-    /// Returns success, and from the block of refusals failure.
+    /// Returns success; the block of null pointers returns failure.
     fn finish(&mut self) {
         let success = self.builder.ins().iconst(I32, 0);
         self.builder.ins().return_(&[success]);

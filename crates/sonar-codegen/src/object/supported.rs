@@ -1,4 +1,4 @@
-//! The function that tells a program whether its processor can run the code of an object.
+//! A function that reports whether the processor can run the code of an object.
 
 use crate::error::CodegenError;
 use crate::module::Definitions;
@@ -26,7 +26,7 @@ pub(crate) fn define<M: Module>(definitions: &mut Definitions<M>, target: &Targe
             ask_riscv(definitions)?;
             definitions.define_as(name, Linkage::Export)
         }
-        // Every processor of an architecture has its base.
+        // Every processor of an architecture has its base instruction set.
         InstructionSet::Aarch64 | InstructionSet::Riscv64 => {
             define_constant_function(definitions, I32, 1);
             definitions.define_as(name, Linkage::Export)
@@ -39,11 +39,11 @@ pub(crate) fn asks_the_system(target: &Target) -> bool {
     target.instruction_set == InstructionSet::Riscv64V
 }
 
-/// The bits that `cpuid` and `xgetbv` must report; all bits of a mask are needed.
+/// The bits that `cpuid` and `xgetbv` must report; all bits of a mask must be set.
 struct Masks {
     /// Leaf 1, `ecx`: SSE3, SSSE3, SSE4.1, SSE4.2, POPCNT; then FMA, OSXSAVE, AVX.
     basic: u32,
-    /// The states that the system saves, in `xcr0`: SSE and AVX; then the three of AVX-512.
+    /// The register states that the system saves, in `xcr0`: SSE and AVX; then the three of AVX-512.
     saved: u32,
     /// Leaf 7, `ebx`: BMI1, AVX2, BMI2; then AVX-512 F, DQ, CD, BW, VL.
     extended: u32,
@@ -113,7 +113,7 @@ fn ask_leaf(a: &mut CodeAssembler, leaf: u32) -> Result<(), CodegenError> {
     Ok(())
 }
 
-/// Leaves for `no` unless every bit of the mask is set.
+/// Jumps to `no` unless every bit of the mask is set.
 fn need(a: &mut CodeAssembler, register: AsmRegister32, mask: u32, no: CodeLabel) -> Result<(), CodegenError> {
     a.and(register, mask)?;
     a.cmp(register, mask)?;
@@ -121,7 +121,7 @@ fn need(a: &mut CodeAssembler, register: AsmRegister32, mask: u32, no: CodeLabel
     Ok(())
 }
 
-/// Fills the context with the function for RISC-V with vectors. Linux reports extensions of one letter in `AT_HWCAP`.
+/// Fills the context with the function for RISC-V with vectors. Linux reports single-letter extensions in `AT_HWCAP`.
 fn ask_riscv<M: Module>(definitions: &mut Definitions<M>) -> Result<(), CodegenError> {
     const AT_HWCAP: i64 = 16;
     let mut signature = definitions.module.make_signature();

@@ -1,7 +1,7 @@
-//! On which processor the calling thread runs.
+//! The processor that the calling thread runs on.
 
-/// Keeps the calling thread, and threads that it starts later, on the last of the processors that it may run on now, so that
-/// its timings are not disturbed by moves between them. Returns whether that worked; it does on Linux only.
+/// Pins the calling thread, and threads that it starts later, to the last of its allowed processors, so that moves between
+/// processors do not disturb timings. Returns whether this worked; it works on Linux only.
 pub fn pin_to_one_processor() -> bool {
     pin()
 }
@@ -9,7 +9,7 @@ pub fn pin_to_one_processor() -> bool {
 #[cfg(target_os = "linux")]
 fn pin() -> bool {
     let size = size_of::<libc::cpu_set_t>();
-    // SAFETY: a `cpu_set_t` is an array of integers, for which all zeros is a value.
+    // SAFETY: a `cpu_set_t` is an array of integers, for which all zeros is a valid value.
     let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: 0 is the calling thread, and `allowed` has the size that is passed.
     if unsafe { libc::sched_getaffinity(0, size, &mut allowed) } != 0 {

@@ -1,4 +1,4 @@
-//! The memory and the threads of one run at a time.
+//! The memory and the threads of one run.
 
 use crate::error::CodegenError;
 use crate::memory::buffer::AlignedBuffer;
@@ -11,11 +11,11 @@ use crate::run::timeline::{Share, TracedCall};
 use sonar_ir::loops::BufId;
 use std::time::Instant;
 
-/// What one thread needs to run a model: the arena, temporaries, and a pool of threads. Runs allocate nothing.
+/// Everything that one thread needs to run a model: the arena, temporaries, and a pool of threads. Runs allocate nothing.
 pub struct Context {
     calls: Vec<Call>,
     pool: Pool,
-    /// The owners of addresses in `calls`.
+    /// Owns the memory that addresses in `calls` point to.
     model: Model,
     arena: AlignedBuffer,
     scratch: AlignedBuffer,
@@ -24,7 +24,7 @@ pub struct Context {
 /// One kernel call with the addresses of its buffers.
 struct Call {
     body: Launch,
-    /// Buffers whose addresses change with every run, and the caller's tensor they are in.
+    /// Buffers whose addresses change with every run, and the caller's tensor for each.
     bindings: Vec<(BufId, Tensor)>,
 }
 
@@ -85,7 +85,7 @@ impl Context {
         Ok(())
     }
 
-    /// Runs as [`Context::run`] does, several times, and tells how long each call takes.
+    /// Runs several times like [`Context::run`], and reports how long each call takes.
     pub fn profile(
         &mut self,
         inputs: &[&[f32]],
@@ -106,8 +106,8 @@ impl Context {
         Ok(names.zip(seconds).map(|(kernel, seconds)| CallTime { kernel, seconds }).collect())
     }
 
-    /// Runs once as [`Context::run`] does, and tells which thread worked when on which call. Beside reading the clock twice for each
-    /// piece of a call, it is a run as any other.
+    /// Runs once like [`Context::run`], and reports which thread worked on which call, and when. It reads the clock twice for each
+    /// piece of a call; apart from this it is an ordinary run.
     pub fn trace(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<Vec<TracedCall>, CodegenError> {
         self.bind(inputs, outputs)?;
         let names: Vec<String> = self.model.code.calls.iter().map(|call| call.kernel.clone()).collect();
@@ -145,7 +145,7 @@ impl Context {
                 call.body.set(
                     buffer,
                     match tensor {
-                        // Kernels only read their inputs, which the verifier checks.
+                        // Kernels only read their inputs; the verifier checks this.
                         Tensor::Input(i) => inputs[i].as_ptr().cast_mut(),
                         Tensor::Output(i) => outputs[i].as_mut_ptr(),
                     },

@@ -1,4 +1,4 @@
-//! One loop program as a function that can be called.
+//! One loop program as a callable function.
 
 use crate::emit::loops::parallel_extent;
 use crate::error::CodegenError;
@@ -44,9 +44,9 @@ pub struct CompiledKernel {
     /// Index of the buffer and length of each argument.
     arguments: Vec<(BufId, usize)>,
     pool: Pool,
-    /// What it does wrong, if it was told to.
+    /// The fault that it commits, if one was planted.
     fault: Option<Fault>,
-    /// What [`CompiledKernel::evict`] reads, a part for each thread.
+    /// The memory that [`CompiledKernel::evict`] reads, a part for each thread.
     evictor: Option<AlignedBuffer>,
     /// Owned by the kernel because `setup` and `body` hold their addresses.
     _temps: Vec<AlignedBuffer>,
@@ -60,7 +60,7 @@ impl CompiledKernel {
         CompiledKernel::compile_threaded(program, target, 1)
     }
 
-    /// As [`CompiledKernel::compile`], for several threads if the body of the program is one parallel loop.
+    /// Like [`CompiledKernel::compile`], for several threads if the body of the program is one parallel loop.
     pub fn compile_threaded(program: &Program, target: &Target, threads: usize) -> Result<CompiledKernel, CodegenError> {
         sonar_ir::verify::program(program)?;
         let (code, functions) = Code::build(target, |definitions| definitions.program(program))?;
@@ -97,7 +97,7 @@ impl CompiledKernel {
         })
     }
 
-    /// Fills packed weights from the arguments; a kernel whose program has a setup needs this before it runs, and after
+    /// Fills packed weights from the arguments. A kernel whose program has a setup needs this before its first run, and again after
     /// its weights change.
     pub fn setup(&mut self, args: &mut [&mut [f32]]) -> Result<(), CodegenError> {
         check_lengths("buffer", self.arguments.iter().map(|(_, len)| *len), args.iter().map(|arg| arg.len()))?;
@@ -125,19 +125,19 @@ impl CompiledKernel {
         Ok(())
     }
 
-    /// Makes every later run do this wrong.
+    /// Makes every later run commit this fault.
     pub fn plant(&mut self, fault: Fault) {
         self.fault = Some(fault);
     }
 
-    /// Reads `bytes` of other memory on every thread of the kernel, so that the buffers of the kernel leave caches that are
+    /// Reads `bytes` of other memory on every thread of the kernel. This removes the buffers of the kernel from caches that are
     /// smaller than that.
     pub fn evict(&mut self, bytes: usize) {
         let threads = self.pool.threads();
         let share = aligned(bytes / size_of::<f32>());
         let fits = self.evictor.as_ref().is_some_and(|buffer| buffer.len() >= threads * share);
         if !fits {
-            // Memory that was never written may be one page, many times over.
+            // Pages that were never written may all be the same physical page.
             let mut buffer = AlignedBuffer::new(threads * share);
             (0..threads).for_each(|thread| buffer.write(thread * share, &vec![1.0; share]));
             self.evictor = Some(buffer);

@@ -1,4 +1,4 @@
-//! Calling the function of a program on buffers.
+//! Calls of a program's function on buffers.
 
 use crate::memory::buffer::aligned;
 use crate::module::ProgramEntry;
@@ -7,25 +7,25 @@ use crate::run::timeline::Share;
 use sonar_ir::entity::Entity;
 use sonar_ir::loops::{BufId, BufferKind, Program};
 
-/// Into how many pieces a parallel loop is cut, if it has as many iterations.
+/// The number of pieces for each thread that a parallel loop is cut into, if it has enough iterations.
 const PIECES_PER_THREAD: usize = 4;
 
 /// A compiled program with the addresses of its buffers.
 pub(crate) struct Launch {
     entry: ProgramEntry,
-    /// Iterations that threads may share.
+    /// Number of iterations that threads may share.
     extent: Option<usize>,
     /// Addresses of all buffers, for each thread that takes part.
     tables: Vec<Vec<*mut f32>>,
 }
 
-// SAFETY: the addresses belong to buffers that the owner of the launch owns, or are set before each run.
+// SAFETY: the addresses point to buffers that the owner of the launch owns, or are set before each run.
 unsafe impl Send for Launch {}
-// SAFETY: threads only read the tables; what the code writes is divided between them.
+// SAFETY: threads only read the tables, and each writes its own part of the buffers.
 unsafe impl Sync for Launch {}
 
 impl Launch {
-    /// A launch on `threads` threads (one, unless the function is a parallel loop), with the addresses of so many buffers,
+    /// A launch on `threads` threads (one, unless the function is a parallel loop), with `buffers` addresses,
     /// all null.
     pub(crate) fn new(entry: ProgramEntry, extent: Option<usize>, buffers: usize, threads: usize) -> Launch {
         let threads = if extent.is_some_and(|extent| extent > 1) { threads.max(1) } else { 1 };
@@ -52,14 +52,15 @@ impl Launch {
     /// Runs the program.
     ///
     /// # Safety
-    /// Every address is that of a buffer of the length that the program states; no two that overlap are written, and
-    /// nothing else uses them meanwhile. The code is alive. The pool has no more threads than this, unless this has one.
+    /// Every address points to a buffer of the length that the program states. Written buffers do not overlap others, and
+    /// nothing else uses the buffers during the run. The code is alive. The pool has no more threads than this launch, unless this
+    /// launch has one.
     pub(crate) unsafe fn run(&self, pool: &mut Pool) {
         // SAFETY: by the contract of this function.
         unsafe { self.run_around(pool, &|_, work| work()) }
     }
 
-    /// Runs the program and adds to the share of each thread when its pieces began and ended. There is one for each thread.
+    /// Runs the program, and records in the share of each thread when its pieces began and ended. There is one share for each thread.
     ///
     /// # Safety
     /// As for [`Launch::run`].
@@ -68,7 +69,7 @@ impl Launch {
         unsafe { self.run_around(pool, &|thread, work| shares[thread].time(work)) }
     }
 
-    /// Runs the program, each piece of it by a call of `around` with the number of the thread.
+    /// Runs the program; each piece of it is run inside a call of `around`, which is given the number of the thread.
     ///
     /// # Safety
     /// As for [`Launch::run`].
@@ -79,7 +80,7 @@ impl Launch {
             // SAFETY: by the contract of this function.
             return around(0, &|| unsafe { (self.entry)(self.tables[0].as_ptr(), 0, extent as i64) });
         }
-        // More pieces than threads, so that one that is held up does not hold up the others.
+        // More pieces than threads, so that a delayed thread does not delay the others.
         let pieces = extent.min(PIECES_PER_THREAD * self.tables.len());
         pool.run(pieces as u32, &|thread, piece| {
             let bound = |i: usize| (extent * i / pieces) as i64;
@@ -90,7 +91,7 @@ impl Launch {
     }
 }
 
-/// Offsets of the buffers of one kind, laid end to end at multiples of a cache line, and the elements of all together.
+/// Offsets of the buffers of one kind, laid end to end at multiples of a cache line, and the total number of elements.
 pub(crate) fn layout(program: &Program, kind: BufferKind) -> (Vec<(BufId, usize)>, usize) {
     let mut offsets = Vec::new();
     let mut end = 0;

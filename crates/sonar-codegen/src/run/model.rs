@@ -1,6 +1,6 @@
 //! A plan as machine code, in three stages: code, a model with its weights, and contexts in which it runs.
 //!
-//! Code and models never change and are shared by all threads; everything that a run changes is in its [`Context`].
+//! Code and models never change and are shared by all threads. A run changes only its [`Context`].
 
 use crate::emit::loops::parallel_extent;
 use crate::error::CodegenError;
@@ -17,7 +17,7 @@ use sonar_ir::tensor::{Tensor, Values};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The machine code of a plan, which wants weights.
+/// The machine code of a plan, without weights.
 pub struct CompiledPlan {
     plan: Plan,
     placement: Placement,
@@ -25,13 +25,13 @@ pub struct CompiledPlan {
     shared: Arc<PlanCode>,
 }
 
-/// What runs a plan.
+/// The code that runs a plan.
 pub(crate) struct PlanCode {
     pub calls: Vec<CallCode>,
     /// Elements of each input and output of the caller.
     pub inputs: Vec<usize>,
     pub outputs: Vec<usize>,
-    /// Elements of the arena, and of the temporaries of each thread but the first.
+    /// Elements of the arena, and of the temporaries of each thread except the first.
     pub arena: usize,
     pub scratch: usize,
     /// How many threads may share a call.
@@ -44,15 +44,15 @@ pub(crate) struct PlanCode {
 pub(crate) struct CallCode {
     pub kernel: String,
     pub body: ProgramEntry,
-    /// Iterations that threads may share.
+    /// Number of iterations that threads may share.
     pub extent: Option<usize>,
-    /// Where each buffer lies.
+    /// The place of each buffer.
     pub places: EntityVec<BufId, BufferPlace>,
 }
 
-/// A model that is ready: code, and weights in the order in which the code reads them. Clones share both.
+/// A model that is ready to run: code, and weights in the order in which the code reads them. Clones share both.
 ///
-/// Any number of threads can run one model at once, each in a [`Context`] of its own.
+/// Any number of threads can run one model at once, each with its own [`Context`].
 #[derive(Clone)]
 pub struct Model {
     pub(crate) code: Arc<PlanCode>,
@@ -100,8 +100,8 @@ impl CompiledPlan {
         })
     }
 
-    /// A model with the parameters that `value_of` gives by name. It is asked for a parameter whenever that is to be copied
-    /// or packed. Its value is dropped before the parameters of the next call are asked for.
+    /// A model with the parameters that `value_of` gives by name. A parameter is requested whenever it is copied
+    /// or packed. Its value is dropped before the parameters of the next call are requested.
     pub fn load_with<'v, E: From<CodegenError>>(
         &self,
         mut value_of: impl FnMut(&str) -> Result<Cow<'v, Tensor>, E>,
@@ -137,13 +137,13 @@ impl Model {
         &self.code.outputs
     }
 
-    /// Bytes of the weights, as they are kept.
+    /// Bytes of the weights in memory.
     pub fn weight_bytes(&self) -> usize {
         self.constants.len() * size_of::<f32>()
     }
 }
 
-/// Lengths of the caller's inputs and outputs, by their number. A number that no slot has is an empty tensor.
+/// Lengths of the caller's inputs and outputs, by index. An index without a slot is an empty tensor.
 pub(crate) fn boundary(plan: &Plan) -> (Vec<usize>, Vec<usize>) {
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
     for slot in &plan.slots {

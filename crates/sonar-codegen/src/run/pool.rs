@@ -1,10 +1,10 @@
 //! A pool of threads for fork and join within microseconds.
 //!
-//! Work is cut into pieces, and every thread has a share of neighbouring ones, the same for every job of as many pieces:
-//! what it reads is likely in its own cache from the job before. A thread that has finished its share takes pieces of the
-//! others. The calling thread takes part, so it never waits for a thread that the system has not run yet: it takes all the
-//! pieces itself. Threads that wait for work spin for a short while and then sleep, so that kernels in quick succession
-//! find them awake and an idle model costs nothing.
+//! Work is cut into pieces. Every thread has a share of neighbouring pieces, which is the same for every job of as many pieces:
+//! so the data that it reads is probably in its own cache from the job before. A thread that has finished its share takes pieces of the
+//! others. The calling thread takes part. It never waits for a thread that the system has not scheduled yet: it takes all the
+//! pieces itself. Waiting threads spin for a short while and then sleep. So they are awake for kernels in quick succession,
+//! and an idle model uses no processor time.
 
 use crate::error::CodegenError;
 use std::ops::Range;
@@ -33,35 +33,35 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
 }
 
-/// What a job does, given the number of the thread and that of the piece.
+/// The work of a job, given the index of the thread and that of the piece.
 type Work<'a> = &'a (dyn Fn(usize, usize) + Sync);
 
-/// What every thread sees.
+/// The state that all threads share.
 struct Shared {
-    /// For each thread, the number of the job and how many pieces of the thread's share nobody has taken: see [`Ticket`].
+    /// For each thread, the number of the job and how many pieces of the thread's share are left: see [`Ticket`].
     tickets: Vec<Line>,
     /// Pieces of the job.
     pieces: AtomicUsize,
-    /// The work of the job while there are pieces to take, or pieces taken and not finished.
+    /// The work of the job. It is valid while pieces are left to take or taken pieces are not finished.
     work: AtomicPtr<Work<'static>>,
     /// Pieces that are finished.
     finished: AtomicUsize,
     /// Whether a piece panicked.
     panicked: AtomicBool,
-    /// Threads that sleep, or are about to.
+    /// Number of threads that sleep, or are about to.
     sleepers: AtomicUsize,
     /// Whether threads should end.
     stop: Mutex<bool>,
-    /// Signalled when a job begins and when threads should end.
+    /// Signalled when a job begins and when threads must end.
     wake: Condvar,
 }
 
-/// A number on a cache line of its own, so that threads do not wait for each other's.
+/// A number on its own cache line, to avoid false sharing.
 #[repr(align(64))]
 #[derive(Default)]
 struct Line(AtomicU64);
 
-/// The value of one of [`Shared::tickets`]: a piece is taken by lowering `left`, which fails if the job has changed meanwhile.
+/// The value of one of [`Shared::tickets`]. A thread takes a piece by lowering `left`; this fails if the job has changed meanwhile.
 #[derive(Clone, Copy)]
 struct Ticket {
     job: u32,
@@ -79,7 +79,7 @@ impl Ticket {
 }
 
 impl Pool {
-    /// A pool of `threads` threads, the caller's among them; at least one.
+    /// A pool of `threads` threads, including the caller's; at least one.
     pub fn new(threads: usize) -> Result<Pool, CodegenError> {
         let shared = Arc::new(Shared {
             tickets: (0..threads.max(1)).map(|_| Line::default()).collect(),
@@ -105,21 +105,21 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Calls `work(thread, piece)` for every `piece` in `0..pieces`, where `thread` is less than [`Pool::threads`] and no
-    /// two calls for one thread run at the same time. Returns when all are done.
+    /// Calls `work(thread, piece)` for every `piece` in `0..pieces`. `thread` is less than [`Pool::threads`], and no
+    /// two calls for one thread run at the same time. Returns when all pieces are finished.
     ///
     /// # Panics
-    /// If `work` does, on any thread; the other pieces are done all the same.
+    /// If `work` panics on any thread; the other pieces are still finished.
     pub fn run(&mut self, pieces: u32, work: &(dyn Fn(usize, usize) + Sync)) {
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes. A thread uses the work only for a piece that it has taken, and this function
-        // does not return before every piece is finished.
+        // returns only after every piece is finished.
         let mut work: Work<'static> = unsafe { std::mem::transmute::<Work<'_>, Work<'static>>(work) };
         shared.work.store(&mut work, Ordering::Relaxed);
         shared.finished.store(0, Ordering::Relaxed);
         shared.pieces.store(pieces as usize, Ordering::Relaxed);
         let job = Ticket::unpack(shared.tickets[0].0.load(Ordering::Relaxed)).job.wrapping_add(1);
-        // The share of the calling thread last: it needs no waking.
+        // The share of the calling thread comes last, because this thread needs no waking.
         for thread in (0..shared.tickets.len()).rev() {
             let left = shared.share(thread, pieces as usize).len() as u32;
             shared.tickets[thread].0.store(Ticket { job, left }.pack(), Ordering::SeqCst);
@@ -153,7 +153,7 @@ impl Drop for Pool {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, bool> {
-        // The flag is valid at any time, so a poisoned lock is as good as another.
+        // The flag is always valid, so a poisoned lock does not matter.
         self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -161,19 +161,19 @@ impl Shared {
         self.tickets.iter().all(|ticket| Ticket::unpack(ticket.0.load(Ordering::SeqCst)).left == 0)
     }
 
-    /// The pieces that are a thread's own.
+    /// The pieces of a thread's own share.
     fn share(&self, thread: usize, pieces: usize) -> Range<usize> {
         let threads = self.tickets.len();
         pieces * thread / threads..pieces * (thread + 1) / threads
     }
 
-    /// Takes a piece of the current job, of the thread's own if there is one, and does it. Returns whether there was one.
+    /// Takes a piece of the current job and runs it. It prefers the thread's own share. Returns whether there was a piece.
     fn take_piece(&self, thread: usize) -> bool {
         let threads = self.tickets.len();
         (0..threads).any(|i| self.take_piece_of(thread, (thread + i) % threads))
     }
 
-    /// Takes a piece of the share of a thread, the owner.
+    /// Takes a piece from the share of the thread `owner`.
     fn take_piece_of(&self, thread: usize, owner: usize) -> bool {
         let ticket_of_owner = &self.tickets[owner].0;
         let mut bits = ticket_of_owner.load(Ordering::Acquire);
@@ -187,7 +187,7 @@ impl Shared {
             match ticket_of_owner.compare_exchange_weak(bits, taken.pack(), Ordering::AcqRel, Ordering::Acquire) {
                 Err(now) => bits = now,
                 Ok(_) => {
-                    // SAFETY: there were pieces of this job left until now, so `work` is the one of this job; it lives
+                    // SAFETY: pieces of this job were left until now, so `work` belongs to this job. It lives
                     // until the piece that was just taken is finished.
                     let work = unsafe { *work };
                     let piece = self.share(owner, pieces).start + taken.left as usize;
@@ -201,7 +201,7 @@ impl Shared {
         }
     }
 
-    /// The life of a worker.
+    /// The loop of a worker.
     fn serve(&self, thread: usize) {
         let mut spins = 0;
         loop {
@@ -247,7 +247,7 @@ mod tests {
     fn sleeping_threads_wake() {
         let mut pool = Pool::new(2).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
-        // Each piece waits for the other, so two threads must do them.
+        // Each piece waits for the other, so two threads must run them.
         let barrier = std::sync::Barrier::new(2);
         pool.run(2, &|_, _| {
             barrier.wait();

@@ -1,4 +1,4 @@
-//! Faults that a kernel commits on purpose, as wrongly generated code might. Tests check that the rest of the program survives them.
+//! Faults that a kernel commits on purpose, as wrongly generated code could. Tests check that the rest of the program survives them.
 
 use serde::{Deserialize, Serialize};
 use std::hint::black_box;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
-    /// Writes to an address without memory.
+    /// Writes to an unmapped address.
     Segfault,
     /// Executes an illegal instruction.
     IllegalInstruction,
@@ -18,13 +18,13 @@ pub enum Fault {
     Memory,
     /// Calls itself until the stack is full.
     Stack,
-    /// Writes a vector behind the end of its last argument.
+    /// Writes a vector after the end of its last argument.
     OutOfBounds,
     /// Gives a wrong number.
     WrongOutput,
 }
 
-/// Bytes that [`Fault::Memory`] asks for.
+/// Bytes that [`Fault::Memory`] allocates.
 const GREED: usize = 10 << 30;
 
 impl Fault {
@@ -39,7 +39,7 @@ impl Fault {
         Fault::WrongOutput,
     ];
 
-    /// The name by which it is parsed.
+    /// The name that it is parsed from.
     pub fn name(self) -> &'static str {
         match self {
             Fault::Segfault => "segfault",
@@ -55,7 +55,7 @@ impl Fault {
     /// Commits the fault, after the kernel has written its arguments.
     pub(crate) fn commit(self, arguments: &mut [&mut [f32]]) {
         match self {
-            // SAFETY: none: the fault is meant to end the process.
+            // SAFETY: none: this fault ends the process on purpose.
             Fault::Segfault => unsafe { black_box(std::ptr::dangling_mut::<f32>()).write_volatile(1.0) },
             Fault::IllegalInstruction => illegal_instruction(),
             Fault::Endless => {
@@ -73,7 +73,7 @@ impl Fault {
                 if let Some(last) = arguments.last_mut() {
                     let end = last.as_mut_ptr_range().end;
                     for element in 0..16 {
-                        // SAFETY: none: the owner of the memory must notice this.
+                        // SAFETY: none: the owner of the memory must detect this write.
                         unsafe { end.add(element).write_volatile(1.0) };
                     }
                 }
@@ -97,7 +97,7 @@ impl FromStr for Fault {
 }
 
 fn illegal_instruction() {
-    // SAFETY: none: the fault is meant to end the process.
+    // SAFETY: none: this fault ends the process on purpose.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         std::arch::asm!("ud2");

@@ -1,13 +1,13 @@
-//! Memory between forbidden pages.
+//! Memory between guard pages.
 
 use std::io;
 use std::ptr::NonNull;
 
-/// A buffer for a compiled kernel, with forbidden pages before and behind it. Code that leaves the buffer ends the process, so it
+/// A buffer for a compiled kernel, with guard pages before and after it. Code that leaves the buffer ends the process, so it
 /// cannot change other memory.
 ///
-/// The first element is at the start of a cache line, as in a model. Between the elements and the forbidden pages lies some slack:
-/// less than a page, and behind a small buffer less than a cache line. [`Guarded::intact`] tells whether the slack was written.
+/// The first element is at the start of a cache line, as in a model. Between the elements and the guard pages lies some slack:
+/// less than a page, and less than a cache line after a small buffer. [`Guarded::intact`] tells whether the slack was written.
 ///
 /// ```
 /// let mut buffer = sonar_codegen::Guarded::new(100)?;
@@ -23,11 +23,11 @@ pub struct Guarded {
     len: usize,
 }
 
-/// Bytes of a forbidden region: a multiple of the page size of every system.
+/// Bytes of a guard region: a multiple of the page size of every system.
 const GUARD: usize = 64 << 10;
 /// A cache line, and the widest vector.
 const ALIGNMENT: usize = 64;
-/// The size of a huge page in bytes. Buffers that are not smaller ask for huge pages, as in a model.
+/// The size of a huge page in bytes. Buffers of this size or more request huge pages, as in a model.
 const HUGE_PAGE: usize = 2 << 20;
 /// The byte that fills the slack. Kernels do not compute numbers of such bytes.
 const SLACK: u8 = 0xa7;
@@ -41,7 +41,7 @@ impl Guarded {
         let room = if huge { bytes + HUGE_PAGE } else { bytes }.next_multiple_of(GUARD);
         let mapped = room + 2 * GUARD;
         let mapping = map(mapped)?;
-        // A small buffer ends at the forbidden region, except for the bytes that its alignment needs.
+        // A small buffer ends at the guard region, except for the bytes that its alignment needs.
         let offset = match huge {
             true => GUARD + mapping.as_ptr().wrapping_add(GUARD).align_offset(HUGE_PAGE),
             false => GUARD + (room - bytes) / ALIGNMENT * ALIGNMENT,
@@ -51,7 +51,7 @@ impl Guarded {
             buffer.ask_for_huge_pages();
         }
         for (from, to) in buffer.slack() {
-            // SAFETY: the range is within the part of the mapping that may be written.
+            // SAFETY: the range is within the writable part of the mapping.
             unsafe { mapping.as_ptr().add(from).write_bytes(SLACK, to - from) };
         }
         Ok(buffer)
@@ -59,7 +59,7 @@ impl Guarded {
 
     /// All elements.
     pub fn as_slice(&self) -> &[f32] {
-        // SAFETY: the elements are within the mapping and initialised, and nothing writes them while they are borrowed.
+        // SAFETY: the elements are within the mapping and initialised, and they are not written while they are borrowed.
         unsafe { std::slice::from_raw_parts(self.start(), self.len) }
     }
 
@@ -72,18 +72,18 @@ impl Guarded {
     /// Whether the slack is unchanged.
     pub fn intact(&self) -> bool {
         self.slack().into_iter().all(|(from, to)| {
-            // SAFETY: the range is within the part of the mapping that may be read.
+            // SAFETY: the range is within the readable part of the mapping.
             let slack = unsafe { std::slice::from_raw_parts(self.mapping.as_ptr().add(from), to - from) };
             slack.iter().all(|&byte| byte == SLACK)
         })
     }
 
     fn start(&self) -> *mut f32 {
-        // SAFETY: the offset is within the mapping, and a multiple of the alignment behind its page-aligned start.
+        // SAFETY: the offset is within the mapping, and it is a multiple of the alignment after the page-aligned start.
         unsafe { self.mapping.as_ptr().add(self.offset) }.cast()
     }
 
-    /// Where in the mapping the bytes next to the elements are, at most a page on each side.
+    /// The byte ranges in the mapping next to the elements, at most a page on each side.
     fn slack(&self) -> [(usize, usize); 2] {
         const PAGE: usize = 4096;
         let end = self.offset + self.len * size_of::<f32>();
@@ -92,7 +92,7 @@ impl Guarded {
 
     #[cfg(target_os = "linux")]
     fn ask_for_huge_pages(&mut self) {
-        // SAFETY: the range is within the mapping; the advice does not change what is in it.
+        // SAFETY: the range is within the mapping; the advice does not change its contents.
         unsafe { libc::madvise(self.start().cast(), self.len * size_of::<f32>(), libc::MADV_HUGEPAGE) };
     }
 
@@ -100,7 +100,7 @@ impl Guarded {
     fn ask_for_huge_pages(&mut self) {}
 }
 
-/// Fresh pages, all zero, of which the first and the last [`GUARD`] bytes may not be touched.
+/// Fresh pages, all zero. The first and the last [`GUARD`] bytes are not accessible.
 fn map(bytes: usize) -> io::Result<NonNull<u8>> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new anonymous mapping overlaps nothing.
@@ -112,7 +112,7 @@ fn map(bytes: usize) -> io::Result<NonNull<u8>> {
     let opened = unsafe { libc::mprotect(start.add(GUARD), bytes - 2 * GUARD, libc::PROT_READ | libc::PROT_WRITE) };
     if opened != 0 {
         let error = io::Error::last_os_error();
-        // SAFETY: the mapping was just made and nothing uses it.
+        // SAFETY: the mapping was just made and is not used.
         unsafe { libc::munmap(start, bytes) };
         return Err(error);
     }
@@ -121,7 +121,7 @@ fn map(bytes: usize) -> io::Result<NonNull<u8>> {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and nothing borrows it any more.
+        // SAFETY: the mapping belongs to the buffer and is no longer borrowed.
         unsafe { libc::munmap(self.mapping.as_ptr().cast(), self.mapped) };
     }
 }

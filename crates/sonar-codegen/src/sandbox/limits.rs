@@ -1,12 +1,12 @@
-//! Limits of this process, and the end of a group of processes.
+//! Limits of this process, and a way to end a process group.
 
-/// Limits the memory of this process to `bytes` of addresses, and forbids core files. An allocation beyond the limit fails.
+/// Limits the address space of this process to `bytes`, and forbids core files. An allocation beyond the limit fails.
 /// Returns whether this worked; it works on Unix only.
 pub fn limit_memory(bytes: u64) -> bool {
     limit(bytes)
 }
 
-/// Ends all processes of the group of this leader. Returns whether there was such a group.
+/// Kills all processes of the group of this leader. Returns whether there was such a group.
 pub fn end_group(leader: u32) -> bool {
     end(leader)
 }
@@ -27,7 +27,7 @@ fn limit(bytes: u64) -> bool {
 
 #[cfg(unix)]
 fn end(leader: u32) -> bool {
-    // 0 would mean our own group, and 1 every process.
+    // 0 would mean this process's own group, and 1 every process.
     let Some(leader) = i32::try_from(leader).ok().filter(|&leader| leader > 1) else { return false };
     // SAFETY: sending a signal touches no memory of this process.
     unsafe { libc::kill(-leader, libc::SIGKILL) == 0 }

@@ -1,4 +1,4 @@
-//! For kernels that are not trusted: memory that notices wrong writes, limits of the process, and faults for tests.
+//! For untrusted kernels: memory that detects wrong writes, limits of the process, and faults for tests.
 
 pub(crate) mod fault;
 pub(crate) mod guarded;

@@ -16,7 +16,7 @@ use sonar_measure::worker::Overheads;
 use sonar_measure::{Clock, Measurer, Planted, Summary, SystemClock, WorkerMeasurer, WorkerOptions, stats};
 use sonar_schedule::Task;
 use sonar_tune::networks::{NativeModels, NetworkEvent, Stage};
-use sonar_tune::{CompileOptions, NetworkOptions, Target, TaskId, TunedNetwork, Tuner, TunerOptions, tune_network};
+use sonar_tune::{CompileOptions, NetworkOptions, Target, TunedNetwork, Tuner, TunerOptions, TunerTaskId, tune_network};
 use std::ops::ControlFlow;
 
 /// Runs the subcommand.
@@ -160,7 +160,7 @@ impl Report<'_> {
         let tuner = self.tuner;
         let TunedNetwork { lowered, tasks, limits, .. } = self.tuned;
         let row = |((number, task), &id)| {
-            let (task, id): (&Task, TaskId) = (task, id);
+            let (task, id): (&Task, TunerTaskId) = (task, id);
             let (schedule, best) = tuner.best(id).unzip();
             Row {
                 name: &task.program.name,

@@ -102,21 +102,14 @@ fn label(graph: &Graph, id: NodeId) -> String {
         Op::AvgPool(_) => "avg pool".into(),
         Op::GlobalAvgPool => "global avg pool".into(),
         Op::FusedSum { terms, relu } => {
-            let mut at = 0;
-            let mut parts: Vec<String> = Vec::new();
-            for term in terms {
-                parts.push(match term {
-                    Term::Conv2d { relu, .. } => {
-                        format!("{}conv {}", if *relu { "relu·" } else { "" }, kernel(node.operands[at + 1]))
-                    }
-                    Term::MatMul { relu } => format!("{}matmul", if *relu { "relu·" } else { "" }),
-                    Term::Add => node
-                        .operands
-                        .get(at)
-                        .map_or(String::new(), |o| if graph.ty(*o).rank() <= 1 { "bias".into() } else { "add".into() }),
-                });
-                at += term.arity();
-            }
+            let before = |relu: bool| if relu { "relu·" } else { "" };
+            let part = |(term, operands): (&Term, &[NodeId])| match term {
+                Term::Conv2d { relu, .. } => format!("{}conv {}", before(*relu), kernel(operands[1])),
+                Term::MatMul { relu } => format!("{}matmul", before(*relu)),
+                Term::Add if graph.ty(operands[0]).rank() <= 1 => "bias".into(),
+                Term::Add => "add".into(),
+            };
+            let parts: Vec<String> = Term::with_operands(terms, &node.operands).map(part).collect();
             format!("{}{}", parts.join(" + "), if *relu { " → relu" } else { "" })
         }
         other => {

@@ -1,4 +1,4 @@
-//! Constant folding: what depends on parameters only is computed once, when the weights are known.
+//! Constant folding: values that depend on parameters only are computed once, when the weights are known.
 
 use crate::graph::interp::{self, InterpError};
 use crate::graph::{Graph, Init, Node, NodeId, Op};
@@ -77,8 +77,8 @@ fn maximal_weights(graph: &Graph) -> BTreeSet<NodeId> {
 }
 
 impl Folded {
-    /// The value of one parameter of `main`, from the parameters of the whole graph. A folded one is computed, which takes
-    /// no memory but for the values it depends on.
+    /// The value of one parameter of `main`, from the parameters of the whole graph. A folded parameter is computed.
+    /// This needs memory only for the values that it depends on.
     pub fn weight<'v>(&self, name: &str, params: &'v Values) -> Result<Cow<'v, Tensor>, FoldError> {
         let number = name.strip_prefix("folded.").and_then(|number| number.parse::<usize>().ok());
         let Some(&output) = number.and_then(|number| self.setup.outputs.get(number)) else {

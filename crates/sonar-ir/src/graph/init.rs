@@ -1,7 +1,7 @@
-//! First values of parameters, and random inputs for tests and measurements.
+//! Initial values of parameters, and random inputs for tests and measurements.
 //!
-//! Every tensor has a random generator of its own, seeded by the given seed and the tensor's name. So a parameter starts
-//! the same in every graph that has one of its name and shape, whatever else the graph holds.
+//! Every tensor has its own random generator, seeded by the given seed and the tensor's name. So a parameter of the same name and
+//! shape starts with the same values in every graph.
 
 use crate::graph::{Graph, Init, Node, NodeId, Op};
 use crate::tensor::{Tensor, Values};

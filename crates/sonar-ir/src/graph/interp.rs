@@ -1,8 +1,8 @@
 //! The reference interpreter of the graph IR: what every operator means.
 //!
-//! Within an operator, arithmetic is in double precision; its result is rounded to `f32` once. So compiled code can be compared with
-//! it at a tolerance that only accounts for rounding within operators, and a graph that rounds on purpose does so here, too.
-//! Clarity goes before speed; only the loops over channels are written so that they run over consecutive memory.
+//! Within an operator, arithmetic is in double precision; its result is rounded to `f32` once. So the tolerance of a comparison with
+//! compiled code only has to allow for rounding within operators, and a graph that rounds on purpose rounds here too. The code
+//! prefers clarity to speed; only the loops over channels are written to run over consecutive memory.
 
 mod attention;
 mod data;
@@ -58,7 +58,7 @@ pub fn run(graph: &Graph, values: &Values) -> Result<Vec<Tensor>, InterpError> {
     Ok(outputs(graph, values, true)?.iter().map(Array::round).collect())
 }
 
-/// The elements of each output if nothing is rounded to single precision on the way, as in real arithmetic: see [`run`].
+/// The elements of each output, without any rounding to single precision on the way: see [`run`].
 pub fn run_unrounded(graph: &Graph, values: &Values) -> Result<Vec<Vec<f64>>, InterpError> {
     Ok(outputs(graph, values, false)?.into_iter().map(|output| output.data).collect())
 }
@@ -93,7 +93,7 @@ fn evaluate(node: &Node, operands: &[&Array], shape: Vec<usize>, values: &Values
         (Op::Input | Op::Param(_), _) => given(node, shape, values)?,
         (Op::Splat(value, _), _) => Array::full(shape, f64::from(*value)),
         (op, Some(x)) => apply(op, x, operands, shape),
-        // The verifier has checked the arity of every operator, so nothing else comes without operands.
+        // Only operators without operands are left: the verifier has checked the arity of every operator.
         (_, None) => Array::full(shape, 0.0),
     })
 }

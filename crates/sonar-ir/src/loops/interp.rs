@@ -1,8 +1,8 @@
 //! The reference interpreter of loop programs.
 //!
 //! Expressions and accumulators are computed in double precision, within the range of single precision, and rounded to `f32`
-//! where they are stored; micro-kernels
-//! run on [`crate::tile::interp`]. Memory that a program must write before it reads it starts as not-a-number.
+//! where they are stored. Micro-kernels run on [`crate::tile::interp`]. Memory that a program must write before it reads it
+//! starts as NaN.
 
 use crate::entity::EntityVec;
 use crate::loops::*;
@@ -52,13 +52,13 @@ pub enum LoopsError {
     Tile {
         /// Name of the tile.
         tile: String,
-        /// How.
+        /// The error of the tile.
         error: TileError,
     },
 }
 
-/// Runs a program, its setup first. `args` are the buffers of kind input and output, in order; what of an output the program
-/// does not write stays as it is.
+/// Runs a program, its setup first. `args` are the buffers of kind input and output, in order. Elements of an output that the
+/// program does not write stay unchanged.
 ///
 /// ```
 /// use sonar_ir::loops::*;
@@ -164,7 +164,7 @@ impl Interpreter<'_> {
         }
     }
 
-    /// The accumulator after the points of `loops`, the part of the update's nest that is still to run.
+    /// The accumulator after all points of `loops`, which are the loops of the update that have not run yet.
     fn update(&mut self, update: &Update, loops: &[(Var, usize)], acc: f64) -> Result<f64, LoopsError> {
         let Some((&(var, extent), inner)) = loops.split_first() else {
             let value = self.value(&update.value, f64::NAN)?;

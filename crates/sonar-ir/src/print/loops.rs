@@ -21,7 +21,7 @@ use std::cell::Cell;
 use std::fmt::{self, Display, Formatter, Write};
 use std::sync::Arc;
 
-/// What buffers and variables are called; those beyond the lists are called by their number.
+/// The names of buffers and variables; those after the end of a list are printed as their number.
 #[derive(Clone, Copy)]
 struct Names<'a> {
     buffers: &'a EntityVec<BufId, Buffer>,
@@ -33,15 +33,14 @@ struct Names<'a> {
 const NUMBERS: Names<'static> = Names { buffers: &EntityVec::new(), vars: &EntityVec::new(), notes: None };
 
 impl Program {
-    /// The text without anyone's names: the program's and its tiles' are left out, buffers are numbered in their
-    /// order and variables in the order in which loops declare them. Programs that do the same in the same order have
-    /// equal canonical texts, whatever they are called.
+    /// The text without names. The names of the program and its tiles are left out; buffers are numbered in their order and
+    /// variables in the order in which loops declare them. Programs that differ only in names have equal canonical texts.
     pub fn canonical_text(&self) -> String {
         canonical(self).to_string()
     }
 
-    /// The text of the setup with the tiles that it calls and the sizes of what it touches, whatever the body is: programs of
-    /// which it is the same pack their weights in the same way.
+    /// The text of the setup, with the tiles that it calls and the sizes of the buffers that it touches. It does not depend on the
+    /// body. Programs with equal setup texts pack their weights in the same way.
     pub fn setup_text(&self) -> String {
         let names = Names { buffers: &self.buffers, vars: &self.vars, notes: None };
         let mut text = fmt::from_fn(|f| names.block(f, &self.setup, 0)).to_string();
@@ -60,14 +59,14 @@ impl Program {
         sizes + &text
     }
 
-    /// The text with a comment behind each line that opens a loop of the setup, a loop of the body, a tile or a loop of a tile: in
-    /// this order, which is that of the lines. Where `notes` has an empty text, or none any more, there is no comment.
+    /// The text with a comment after each line that opens a loop or a tile. The order of `notes` is the order of these lines: loops
+    /// of the setup, loops of the body, tiles and loops of tiles. An empty or missing note gives no comment.
     pub fn annotated(&self, notes: &[String]) -> String {
         Annotated { program: self, notes: Some(&Notes { texts: notes, next: Cell::new(0) }) }.to_string()
     }
 }
 
-/// A program with what is said about its loops.
+/// A program with comments on its loops.
 struct Annotated<'a> {
     program: &'a Program,
     notes: Option<&'a Notes<'a>>,
@@ -223,8 +222,8 @@ impl Names<'_> {
         f.write_char('\n')
     }
 
-    /// Writes an expression, in parentheses if it binds more loosely than `level`: 0 is a whole expression, 1 an operand
-    /// of a sum, 2 an operand of a product, 3 an atom.
+    /// Writes an expression, in parentheses if its operator has a lower precedence than `level`: 0 is a whole expression, 1 an
+    /// operand of a sum, 2 an operand of a product, 3 an atom.
     fn expr(self, f: &mut Formatter<'_>, expr: &Expr, level: u8) -> fmt::Result {
         match expr {
             Expr::Const(value) => write!(f, "{value:?}"),

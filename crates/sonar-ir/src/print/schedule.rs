@@ -6,7 +6,7 @@
 //! tensorize rows=x.i cols=c mr=14 nv=2 unroll=4
 //! ```
 //!
-//! Empty lines, and whatever follows `//`, are skipped when parsing.
+//! Empty lines, and text after `//`, are skipped when parsing.
 
 use crate::schedule::{Schedule, Step};
 use std::fmt::{self, Display, Formatter};

@@ -1,30 +1,30 @@
 //! Recognising graphs that are the same function.
 //!
-//! [`key`] is equal for two graphs exactly if their canonical forms are isomorphic. The canonical form is made by
-//! - dropping what no output needs;
-//! - computing only once what is computed twice from the same values (parameters are never the same value as one another);
-//! - carrying zeros through every operator that maps zeros to zeros, and dropping them from sums;
-//! - flattening sums, and disregarding the order of the operands of `add`, `mul`, `max` and `min`;
-//! - dropping operators that do nothing (a reshape to the same shape, …), and all names.
+//! [`key`] is equal for two graphs exactly if their canonical forms are isomorphic. To make the canonical form:
+//! - nodes that no output needs are dropped;
+//! - equal operators on equal operands are computed only once (two parameters are never equal);
+//! - zeros are carried through every operator that maps zeros to zeros, and dropped from sums;
+//! - sums are flattened, and the order of the operands of `add`, `mul`, `max` and `min` is ignored;
+//! - operators without effect (a reshape to the same shape, …) are dropped, and so are all names.
 //!
-//! So the graphs of equal keys compute the same function of inputs and parameters, after a renaming of parameters that also
-//! keeps their initialisers, in real arithmetic on finite values. It is *structure* that is compared: graphs that are equal by a
-//! law beyond these (a pooling of a sum against a sum of poolings) have different keys.
+//! So graphs of equal keys compute the same function of inputs and parameters, in real arithmetic on finite values, if parameters
+//! are renamed. The renaming keeps initialisers. The key compares *structure*: graphs that are equal by another law (a pooling of a
+//! sum and a sum of poolings) have different keys.
 //!
 //! # NAS-Bench-201
 //!
 //! The number of distinct cells in the literature comes from another notion, [`Space::topology`](crate::space::Space::topology).
-//! `key` knows which weights are shared: `f(x) + g(f(x))` with one convolution `f` is not `f(x) + g(f'(x))` with two. There the
-//! published count merges cells, and it also takes a batch normalisation of zeros for zeros, though it gives its shift. Conversely
-//! `key` sees that zeros add nothing to a sum and that `(a + b) + c` is `a + (b + c)`, where the published count does not always.
+//! `key` knows which weights are shared: `f(x) + g(f(x))` with one convolution `f` is not `f(x) + g(f'(x))` with two. The
+//! published count merges such cells. It also treats a batch normalisation of zeros as zeros, although its result is its shift. On
+//! the other hand, `key` knows that zeros add nothing to a sum and that `(a + b) + c` is `a + (b + c)`; the published count does
+//! not always.
 //!
 //! # How isomorphism is decided
 //!
-//! Colour refinement: the colour of a node is a hash of its operator, of its operands' colours and of its users' colours,
-//! iterated until it separates no more nodes. While two nodes have one colour, one of them is given a colour of its own. The
-//! form is then written down in the order of the colours and hashed. Graphs that are not isomorphic have different forms, whatever
-//! the colours; isomorphic ones have the same form if nodes that refinement cannot tell apart are interchangeable, as parallel
-//! branches are.
+//! Colour refinement: the colour of a node is a hash of its operator, of its operands' colours and of its users' colours.
+//! This is repeated until no more nodes are separated. While two nodes have the same colour, one of them gets a new colour. Then the
+//! form is written in the order of the colours and hashed. Graphs that are not isomorphic always have different forms. Isomorphic
+//! graphs have the same form if nodes that refinement cannot separate are interchangeable, as parallel branches are.
 
 use crate::entity::EntityVec;
 use crate::graph::{Graph, Node, NodeId, Op, TensorType};
@@ -56,7 +56,7 @@ pub fn key(graph: &Graph) -> String {
     format!("{:032x}", fnv128(form.write(&colours).as_bytes()))
 }
 
-/// A graph in which only structure is left.
+/// The structure of a graph.
 struct Form {
     nodes: Vec<FormNode>,
     outputs: Vec<usize>,
@@ -79,8 +79,8 @@ impl Form {
         Simplifier::new(graph).run()
     }
 
-    /// A colour for each node, so that nodes of different colours are different in every isomorphic graph, and no two nodes
-    /// that the outputs need have one colour.
+    /// A colour for each node. Nodes of different colours differ in every isomorphic graph. No two nodes that the outputs need have
+    /// the same colour.
     fn colours(&self) -> Vec<u64> {
         let mut colours: Vec<u64> = self.nodes.iter().map(|node| fnv64(node.label.as_bytes())).collect();
         let mut classes = 0;
@@ -135,7 +135,7 @@ impl Form {
         let mut text = format!("inputs {}\n", self.inputs);
         let mut next = 0;
         for &output in &self.outputs {
-            // Nodes still to be numbered, each with its operands before it once they are known to be needed.
+            // Nodes that still need a number. A node follows its operands once it is known to be needed.
             let mut stack = vec![(output, false)];
             while let Some((i, operands_done)) = stack.pop() {
                 if numbers[i].is_some() {
@@ -289,7 +289,7 @@ impl<'a> Simplifier<'a> {
         node
     }
 
-    /// The node that is this, old or new.
+    /// This node; it is added if it does not exist yet.
     fn add(&mut self, label: String, operands: Vec<(usize, u64)>, ordered: bool, ty: &TensorType) -> usize {
         let node = FormNode { label, operands, ordered };
         if let Some(&known) = self.known.get(&node) {
@@ -299,7 +299,7 @@ impl<'a> Simplifier<'a> {
         self.push(node, ty)
     }
 
-    /// A node that is like no other.
+    /// A new node that is equal to no other.
     fn add_unique(&mut self, label: String, ty: &TensorType) -> usize {
         self.push(FormNode { label, operands: vec![], ordered: true }, ty)
     }
@@ -340,16 +340,16 @@ impl Form {
     }
 }
 
-/// How the labels of sums begin.
+/// Prefix of the labels of sums.
 const SUM: &str = "sum ";
-/// Hashed with the place of an output.
+/// Hashed with the position of an output.
 const OUTPUT: u64 = 1;
-/// Hashed in the place of an operand's position where it does not matter.
+/// Hashed instead of an operand's position if the order does not matter.
 const UNORDERED: u64 = 2;
 /// Hashed into the colour of a node that is singled out.
 const TIE: u64 = 3;
 
-/// The operands in order, equal ones put together.
+/// The operands in order; equal ones are merged and counted.
 fn counted(operands: impl Iterator<Item = (usize, u64)>) -> Vec<(usize, u64)> {
     let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
     for (operand, times) in operands {

@@ -10,14 +10,14 @@ use crate::text::ops::{Constant, Given, check_elements, read, read_shape};
 use crate::text::syntax::{Argument, Expr, ExprKind, File, GraphDef, Name, Port, Statement, TensorDef, Type, Value, ValueKind};
 use std::collections::{HashMap, HashSet};
 
-/// A graph has at most so many nodes.
+/// The most nodes of a graph.
 const MAX_NODES: usize = 1 << 18;
-/// Statements and expressions looked at while a graph is built: a bound on its time.
+/// The most statements and expressions visited while a graph is built. It bounds the time.
 const MAX_STEPS: usize = 1 << 20;
-/// Calls, choices, repetitions and nested expressions together may be so deep: a bound on the stack.
+/// Maximum depth of calls, choices, repetitions and nested expressions together. It bounds the stack.
 const MAX_DEPTH: usize = 160;
 
-/// The last graph of the file, where the `$` names of the file mean what `globals` says.
+/// Builds the last graph of the file. `globals` has the values of the file's `$` names.
 pub(crate) fn elaborate<'a>(text: &'a str, file: &'a File, globals: &'a Scope<'a>) -> Result<Graph, Fault> {
     let Some(def) = file.graphs.last() else { return Err(Fault::new(0..0, "the file holds no graph")) };
     let mut elaborator = Elaborator {
@@ -42,7 +42,7 @@ struct Elaborator<'a> {
     graph: Graph,
     /// Names in use, and how often each was asked for.
     taken: HashMap<String, usize>,
-    /// Put before the names of parameters: empty, or the names of the calls we are in, each with a dot after it.
+    /// Prefix of parameter names: the names of the enclosing calls, each with a dot after it, or empty.
     path: String,
     steps: usize,
     depth: usize,
@@ -54,7 +54,7 @@ struct Frame<'a> {
     scalars: Scope<'a>,
     /// In a repetition: the tensors from outside, which its body may define again.
     carried: HashSet<&'a TensorName>,
-    /// Whether this is the file's last graph rather than one that is called.
+    /// Whether this is the file's last graph and not a called one.
     entry: bool,
 }
 
@@ -164,8 +164,8 @@ impl<'a> Elaborator<'a> {
         Ok(tensors)
     }
 
-    /// Compares an argument with the type of the input it is for. A bare `$name` to which the call gave no value takes the
-    /// extent found in its place.
+    /// Compares an argument with the type of its input. A bare `$name` without a value from the call takes the extent found in its
+    /// place.
     fn match_type(&mut self, input: &TensorDef, ty: &'a Type, id: NodeId, at: &Span, inner: &mut Frame<'a>) -> Result<(), Fault> {
         let found = self.graph.ty(id);
         let mismatch = || {
@@ -356,7 +356,7 @@ impl<'a> Elaborator<'a> {
         define(def, id, frame)
     }
 
-    /// The path and the name; if that is taken, with a number after it.
+    /// The path and the name, with a number after it if that is taken.
     fn fresh_name(&mut self, name: &str) -> String {
         let full = format!("{}{name}", self.path);
         let mut candidate = full.clone();
@@ -384,7 +384,7 @@ impl<'a> Elaborator<'a> {
         Err(Fault::new(span.clone(), "calls and repetitions multiply to too large a graph"))
     }
 
-    /// Goes one level down; whoever goes up again lowers `depth`.
+    /// Goes one level down; the caller lowers `depth` when it returns.
     fn enter(&mut self, span: &Span) -> Result<(), Fault> {
         self.depth += 1;
         if self.depth <= MAX_DEPTH {
@@ -394,7 +394,7 @@ impl<'a> Elaborator<'a> {
     }
 }
 
-/// The arm of `choose` for what the subject stands for.
+/// The arm of `choose` for the value of the subject.
 pub(crate) fn chosen<'a>(subject: &Name, arms: &'a [(Value, Expr)], scope: &Scope<'_>) -> Result<&'a Expr, Fault> {
     let wanted = scope.resolve(subject)?;
     let mut others = Vec::new();

@@ -5,7 +5,7 @@ use crate::text::ops::{Constant, Given};
 use crate::text::syntax::{Attribute, Name, Operator, Value, ValueKind};
 use std::collections::HashMap;
 
-/// What the `$` names stand for at one place: those of a graph, which hide those of the file.
+/// The values of the `$` names at one place. The names of a graph hide those of the file.
 #[derive(Default)]
 pub(crate) struct Scope<'a> {
     outer: Option<&'a Scope<'a>>,
@@ -18,12 +18,12 @@ impl<'a> Scope<'a> {
         Scope { outer: Some(outer), own: HashMap::new() }
     }
 
-    /// Defines a name, or hides its former meaning.
+    /// Defines a name; it hides an earlier definition.
     pub(crate) fn define(&mut self, name: &'a str, value: Constant) {
         self.own.insert(name, value);
     }
 
-    /// Whether a name was defined in this very scope.
+    /// Whether a name was defined in this scope itself.
     pub(crate) fn owns(&self, name: &str) -> bool {
         self.own.contains_key(name)
     }
@@ -38,7 +38,7 @@ impl<'a> Scope<'a> {
         names
     }
 
-    /// The meaning of a name, or a fault where it stands.
+    /// The value of a name, or an error at its place.
     pub(crate) fn resolve(&self, name: &Name) -> Result<&Constant, Fault> {
         self.get(&name.text).ok_or_else(|| {
             let fault = Fault::new(name.span.clone(), format!("`${}` is not defined", name.text));
@@ -49,7 +49,7 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// What a value comes to.
+    /// The result of a value.
     pub(crate) fn evaluate(&self, value: &Value) -> Result<Constant, Fault> {
         match &value.kind {
             ValueKind::Int(value) => Ok(Constant::Int(*value)),
@@ -84,7 +84,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The whole number that a value comes to.
+    /// The value as a whole number.
     pub(crate) fn integer(&self, value: &Value) -> Result<i64, Fault> {
         match self.evaluate(value)? {
             Constant::Int(value) => Ok(value),
@@ -102,7 +102,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Nothing if the result does not exist or does not fit.
+/// `None` if the result does not exist or does not fit.
 fn apply(operator: Operator, left: i64, right: i64) -> Option<i64> {
     match operator {
         Operator::Add => left.checked_add(right),

@@ -1,13 +1,13 @@
-//! The text by which NAS-Bench-201's authors tell cells apart: a graph as an expression of its choices.
+//! The text that NAS-Bench-201's authors compare cells by: a graph as an expression of its choices.
 //!
-//! Each choice is an unknown function of its argument, except that a branch which returns its argument adds nothing, and a branch
-//! of zeros, or any choice applied to zeros, is written `#`. A sum is the sorted texts of its operands, joined by `+`.
-//! This is `to_unique_str(consider_zero=True)` of the published code, to the letter, and gives the published 6,466 cells.
+//! Each choice is an unknown function of its argument, with two exceptions: a branch that returns its argument adds nothing, and a
+//! branch of zeros, or any choice applied to zeros, is written `#`. A sum is the sorted texts of its operands, joined by `+`.
+//! This is exactly `to_unique_str(consider_zero=True)` of the published code, and gives the published 6,466 cells.
 //!
-//! It is not equality of functions. It merges cells that are not the same: two convolutions of one tensor have separate weights,
-//! while one convolution used twice has not; and a batch normalisation of zeros is not zero. It also keeps apart cells that are
-//! the same: a sum of zeros and something is another text than that something, and how sums are nested can show in the order of
-//! the terms. [`crate::space::canonical::key`] does neither.
+//! It does not express equality of functions. It merges cells that differ: two convolutions of one tensor have separate weights,
+//! while one convolution used twice shares them; and a batch normalisation of zeros is not zero. It also separates cells that are
+//! equal: a sum of zeros and something has another text than that something, and the nesting of sums can change the order of the
+//! terms. [`crate::space::canonical::key`] does neither.
 
 use super::elaborate::chosen;
 use super::scalars::Scope;
@@ -16,16 +16,16 @@ use crate::text::lexer::TensorName;
 use crate::text::syntax::{Argument, Expr, ExprKind, File, GraphDef, Port, Statement};
 use std::collections::HashMap;
 
-/// What is zero.
+/// The text of zeros.
 const ZERO: &str = "#";
 /// The first tensor of the graph.
 const INPUT: &str = "0";
-/// An expression may be so long: each use of a tensor repeats its text.
+/// Maximum length of an expression: each use of a tensor repeats its text.
 const MAX_LENGTH: usize = 1 << 16;
-/// Graphs may call each other so deep.
+/// Maximum depth of calls.
 const MAX_DEPTH: usize = 32;
 
-/// The expression of a graph of the file, where the `$` names of the file mean what `globals` says.
+/// The expression of a graph of the file. `globals` has the values of the file's `$` names.
 pub(crate) fn expression(file: &File, graph: usize, globals: &Scope<'_>) -> Result<String, Fault> {
     let def = &file.graphs[graph];
     let inputs = def.ports.iter().filter(|p| matches!(p, Port::Input(..))).count();
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
             ExprKind::Choose { subject, arms } => {
                 let arm = chosen(subject, arms, &names.scalars)?;
                 match self.expr(arm, names) {
-                    // An arm of sums, zeros and its argument is read; any other is a function of that name.
+                    // An arm made of sums, zeros and its argument is expanded; any other arm is a function named after the choice.
                     Ok(text) => text,
                     Err(_) => match self.argument(arm, names)? {
                         zero if zero == ZERO => zero,

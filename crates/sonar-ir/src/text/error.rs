@@ -1,4 +1,4 @@
-//! What is wrong with a text, where, and what was expected there.
+//! Errors in a text: what is wrong, where, and what was expected.
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use std::fmt;
@@ -7,7 +7,7 @@ use std::ops::Range;
 /// Byte range of a text.
 pub type Span = Range<usize>;
 
-/// A fault found in a text: rendered by [`miette`] with the source line, or reduced to a message with line and column.
+/// An error in a text. [`miette`] renders it with the source line; as a message it has line and column only.
 #[derive(Clone, Debug)]
 pub struct Error(Box<Report>);
 
@@ -18,18 +18,18 @@ struct Report {
     source: NamedSource<String>,
 }
 
-/// A fault before it is joined with the text it is about.
+/// An error without its text.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     /// Of the form `expected X, found Y` where that makes sense.
     pub message: String,
     /// Where, with a short remark: first the fault itself, then the calls that led to it, innermost first.
     pub labels: Vec<(Span, String)>,
-    /// What could be done about it.
+    /// How to correct it.
     pub help: Option<String>,
 }
 
-/// At most so many call sites are shown under a fault.
+/// The most call sites shown under an error.
 const MAX_LABELS: usize = 4;
 
 impl Fault {
@@ -65,7 +65,7 @@ impl Fault {
 }
 
 impl Error {
-    /// The same error, shown as one in the file of this name.
+    /// The same error, shown with this file name.
     pub fn in_file(mut self, name: impl AsRef<str>) -> Self {
         self.0.source = NamedSource::new(name, self.0.text.clone());
         self
@@ -109,14 +109,14 @@ impl Diagnostic for Error {
     }
 }
 
-/// Of `known`, the name most like `name`, if one is close enough to be a slip of the hand.
+/// The name in `known` that is closest to `name`, if it is close enough for a typing mistake.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = 1 + name.chars().count() / 4;
     let best = known.into_iter().map(|k| (edit_distance(name, k), k)).min()?;
     (best.0 <= limit).then_some(best.1)
 }
 
-/// Number of insertions, deletions and substitutions between two words, of which only the first 64 characters count.
+/// Number of insertions, deletions and substitutions between two words; only their first 64 characters count.
 fn edit_distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().take(64).collect();
     let b: Vec<char> = b.chars().take(64).collect();

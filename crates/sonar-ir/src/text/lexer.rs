@@ -1,4 +1,4 @@
-//! Text to tokens. Blanks and `//` comments separate tokens and mean nothing else.
+//! Text to tokens. Blanks and `//` comments only separate tokens.
 
 use super::error::{Fault, Span};
 use std::fmt;
@@ -33,7 +33,7 @@ pub(crate) struct TensorName {
     pub anonymous: bool,
 }
 
-/// A token and where it stands.
+/// A token and its place.
 pub(crate) type Lexeme = (Token, Span);
 
 const PUNCTUATION: [&str; 15] = ["=>", "==", "(", ")", "{", "}", "[", "]", ",", ":", "=", "+", "-", "*", "/"];
@@ -77,7 +77,7 @@ pub(crate) fn lex(text: &str) -> Result<Vec<Lexeme>, Fault> {
     }
 }
 
-/// The text of a name that [`lex`] reads back, after its sigil.
+/// The text of a name after its sigil, quoted where [`lex`] needs quotes.
 pub(crate) fn quote_unless(plain: bool, name: &str) -> String {
     if plain && !name.is_empty() && name.chars().all(is_path) {
         return name.to_string();

@@ -1,12 +1,12 @@
-//! How operators are spelled: [`spell`] gives the name and attributes of an operator, [`read`] is its inverse. The attributes are listed in
-//! [`super`].
+//! The spelling of operators: [`spell`] gives the name and attributes of an operator, and [`read`] is its inverse. [`super`] lists
+//! the attributes.
 
 use super::error::{Fault, Span, nearest};
 use crate::graph::{Conv2dAttrs, Dim, Init, Op, PoolAttrs, TensorType, Term};
 use crate::scalar::{BinaryOp, ReduceOp, UnaryOp};
 use std::fmt;
 
-/// A number, a word, or something made of them: the value of an attribute, of a parameter or of a decision.
+/// The value of an attribute, of a parameter or of a decision: a number, a word, or a list or term of them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Constant {
     /// A whole number.
@@ -31,12 +31,12 @@ pub(crate) struct Given {
     pub span: Span,
 }
 
-/// Extents and numbers of elements are below this.
+/// Upper bound of extents and numbers of elements.
 pub(crate) const MAX_ELEMENTS: usize = 1 << 31;
 
 const DEFAULT_EPS: f32 = 1e-5;
 
-/// Operators with one spelling each, apart from the scalar functions and the reductions.
+/// Operators with one spelling each, except the scalar functions and the reductions.
 const NAMES: [&str; 25] = [
     "splat",
     "conv2d",
@@ -84,7 +84,7 @@ pub(crate) fn init_names() -> String {
 }
 
 /// Name and attributes of an operator; attributes that have their default are left out.
-/// Inputs and parameters are declared rather than applied: they have no spelling here.
+/// Inputs and parameters have no spelling here: they are declared, not applied.
 pub(crate) fn spell(op: &Op) -> (String, Vec<(String, Constant)>) {
     let mut attributes = Vec::new();
     let mut attribute = |name: &str, value: Constant| attributes.push((name.to_string(), value));
@@ -330,12 +330,12 @@ fn term(term: &Term) -> Constant {
     if attributes.is_empty() { Constant::Word(name.into()) } else { Constant::Term(name.into(), attributes) }
 }
 
-/// The attributes given to one operator. Each is taken out once; what is left at the end is unknown.
+/// The attributes given to one operator. Each is taken out once; those left at the end are unknown.
 struct Attributes<'a> {
     op: &'a str,
     at: &'a Span,
     given: Vec<Given>,
-    /// The names that were asked for.
+    /// The names that were asked for so far.
     expected: Vec<&'static str>,
 }
 

@@ -9,9 +9,9 @@ use super::syntax::{
 };
 use crate::graph::Init;
 
-/// Expressions, blocks and values may be nested so deep.
+/// Maximum nesting of expressions, blocks and values.
 const MAX_NESTING: usize = 48;
-/// A file may have so many graphs, so many `let` names, and so many choices for one decision.
+/// The most graphs in a file, `let` names in a file, and choices of a decision.
 const MAX_ITEMS: usize = 4096;
 
 /// The syntax tree of a text.
@@ -27,7 +27,7 @@ pub(crate) fn parse_file(text: &str) -> Result<File, Fault> {
     Ok(parser.file)
 }
 
-/// The value that a text consists of.
+/// Parses a text that is one value.
 pub(crate) fn parse_value(text: &str) -> Result<Value, Fault> {
     let mut parser = Parser { lexemes: lex(text)?, next: 0, nesting: 0, file: File::default() };
     let value = parser.value()?;
@@ -53,7 +53,7 @@ pub(crate) fn parse_pairs(text: &str) -> Result<Vec<(Name, Value)>, Fault> {
     Ok(pairs)
 }
 
-/// The rules that a text consists of.
+/// Parses a text that is a list of rules.
 pub(crate) fn parse_rules(text: &str) -> Result<Vec<RuleDef>, Fault> {
     let mut parser = Parser { lexemes: lex(text)?, next: 0, nesting: 0, file: File::default() };
     let mut rules = Vec::new();
@@ -465,7 +465,7 @@ impl Parser {
         result
     }
 
-    /// `number` of things called `what` were found so far.
+    /// Refuses too many things called `what`; `number` were found so far.
     fn check_number(&self, number: usize, what: &str) -> Result<(), Fault> {
         if number <= MAX_ITEMS {
             return Ok(());
@@ -554,7 +554,7 @@ impl Parser {
         start.start..end.max(start.start)
     }
 
-    /// Goes past a token, but never past the end; gives its span.
+    /// Moves past a token, but never past the end; gives its span.
     fn bump(&mut self) -> Span {
         let span = self.span();
         self.next = (self.next + 1).min(self.lexemes.len() - 1);

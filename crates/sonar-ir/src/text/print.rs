@@ -1,4 +1,4 @@
-//! Graph to text. Every value has its own line, with its type; an unnamed one is called by its [`NodeId`].
+//! Graph to text. Every value has its own line, with its type; a value without a name is printed as its [`NodeId`].
 
 use super::lexer::quote_unless;
 use super::ops::{init_name, show_attributes, spell};
@@ -52,7 +52,7 @@ fn list(before: &str, ids: &[NodeId], names: &EntityVec<NodeId, String>) -> Stri
     if shown.is_empty() { String::new() } else { format!("{before}{}", shown.join(", ")) }
 }
 
-/// What each node is called, sigil included. A hint that another node has already taken is passed over.
+/// The printed name of each node, with its sigil. A name hint that an earlier node uses already is ignored.
 fn names(graph: &Graph) -> EntityVec<NodeId, String> {
     let mut taken: HashSet<&str> = HashSet::new();
     let mut names = EntityVec::new();

@@ -1,5 +1,5 @@
 //! Rewrite rules as text, in the words of graphs.
-//!
+//! Rewrite rules as text, in the syntax of graphs.
 //! ```text
 //! rules     = { "rule" @name ( "exact" | "real" ) ":" expr "=>" expr [ "where" condition { "," condition } ] }
 //! condition = "const" "(" %name ")"
@@ -7,9 +7,9 @@
 //!           | "shape" "(" %name ")" "==" "shape" "(" %name ")"
 //! ```
 //!
-//! An expression is one of graphs, without calls and choices. Its names stand for any value; attributes are what they are.
-//! `exact` rules keep every bit; `real` ones hold in real arithmetic, so that results differ by rounding. Sums have no order:
-//! `add(%x, %y)` is any two terms of one, and within another operator the last value is all terms that are left over.
+//! Expressions are those of graphs, without calls and choices. A name matches any value; attributes match exactly.
+//! `exact` rules keep every bit; `real` rules hold in real arithmetic, so results may differ by rounding. Sums have no order:
+//! `add(%x, %y)` matches any two terms of a sum. Within another operator, its last name matches all the remaining terms.
 //!
 //! ```
 //! let text = "rule @twice exact: transpose(transpose(%x) {perm=[1,0]}) {perm=[1,0]} => %x where rank(%x) == 2";
@@ -26,7 +26,7 @@ use crate::graph::Op;
 use crate::scalar::BinaryOp;
 use crate::space::Scope;
 
-/// A rewrite rule as it is written: nothing says that it is true.
+/// A rewrite rule as it is written. It is not known to be true.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleText {
     /// After `@`.
@@ -43,7 +43,7 @@ pub struct RuleText {
     pub left: Pattern,
     /// What replaces it; it has no names that the left side lacks.
     pub right: Pattern,
-    /// When.
+    /// The conditions.
     pub conditions: Vec<Condition>,
 }
 
@@ -52,20 +52,20 @@ pub struct RuleText {
 pub enum Pattern {
     /// Any value: an index of [`RuleText::values`]. Equal indices are equal values.
     Value(usize),
-    /// An operator applied. Sums are flat: the operands of [`BinaryOp::Add`] are two or more, and no sums.
+    /// An operator applied. Sums are flat: a [`BinaryOp::Add`] has two or more operands, and none of them is a sum.
     Apply(Op, Vec<Pattern>),
 }
 
-/// What must hold besides; numbers are indices of [`RuleText::values`].
+/// A further condition; numbers are indices of [`RuleText::values`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
     /// The value depends on parameters only.
     Const(usize),
-    /// The value has so many axes.
+    /// The value has this number of axes.
     Rank(usize, usize),
-    /// Two values have as many axes.
+    /// Two values have the same number of axes.
     SameRank(usize, usize),
-    /// Two values have one shape.
+    /// Two values have the same shape.
     SameShape(usize, usize),
 }
 
@@ -94,7 +94,7 @@ fn rule(def: &RuleDef, source: &str) -> Result<RuleText, Fault> {
     Ok(RuleText { name: def.name.text.clone(), exact, text, line, values, left, right, conditions })
 }
 
-/// One side; only the left one may name new values.
+/// One side of a rule; only the left side may introduce new values.
 fn pattern(expr: &Expr, values: &mut Vec<String>, new: bool) -> Result<Pattern, Fault> {
     let (name, operands, attributes) = match &expr.kind {
         ExprKind::Tensor(name) => {

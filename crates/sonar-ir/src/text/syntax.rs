@@ -1,4 +1,4 @@
-//! The syntax tree of a file: what was written, before decisions are made and calls are expanded.
+//! The syntax tree of a file, before decisions are made and calls are expanded.
 
 use super::error::Span;
 use super::lexer::TensorName;
@@ -9,7 +9,7 @@ use crate::graph::Init;
 pub(crate) struct File {
     /// `let` items in order.
     pub lets: Vec<Let>,
-    /// Graphs in order; each may call those before it, and the last one is what the file describes.
+    /// Graphs in order. Each may call those before it; the file describes the last one.
     pub graphs: Vec<GraphDef>,
     /// `baseline $e01 = skip, …`
     pub baseline: Option<Baseline>,
@@ -35,9 +35,9 @@ pub(crate) struct RuleDef {
     pub class: Name,
     /// What is replaced.
     pub left: Expr,
-    /// By what.
+    /// Its replacement.
     pub right: Expr,
-    /// When.
+    /// The conditions.
     pub conditions: Vec<ConditionDef>,
     /// From the left side to the last condition.
     pub span: Span,
@@ -46,11 +46,11 @@ pub(crate) struct RuleDef {
 /// `const(%x)`, `rank(%x) == 2`, `shape(%x) == shape(%y)`
 #[derive(Clone, Debug)]
 pub(crate) struct ConditionDef {
-    /// The word in front.
+    /// The word before the parenthesis.
     pub what: Name,
-    /// What it is said of.
+    /// The value that it is about.
     pub value: TensorDef,
-    /// What it must equal.
+    /// The right side, if there is one.
     pub equals: Option<Comparand>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) enum Comparand {
     Property(Name, TensorDef),
 }
 
-/// A name and where it stands.
+/// A name and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Name {
     /// Without sigil.
@@ -75,9 +75,9 @@ pub(crate) struct Name {
 /// `let $c = 16` or `let $c in {8, 16}`.
 #[derive(Clone, Debug)]
 pub(crate) struct Let {
-    /// What is named.
+    /// The name.
     pub name: Name,
-    /// What it stands for.
+    /// Its value.
     pub value: LetValue,
 }
 
@@ -106,7 +106,7 @@ pub(crate) struct GraphDef {
 pub(crate) enum Port {
     /// `%x: f32[N,$c]`; the type may be missing unless the graph is the file's last.
     Input(TensorDef, Option<Type>),
-    /// `param %w: f32[3,3] = he`: made anew at each call.
+    /// `param %w: f32[3,3] = he`: each call makes a new one.
     Param(TensorDef, Type, Init),
     /// `$k` or `$k = 3`: a number or word given by the caller.
     Scalar(Name, Option<Value>),
@@ -143,7 +143,7 @@ pub(crate) enum Statement {
     Let(Name, Value),
     /// `repeat $n as $i { … }`
     Repeat {
-        /// How often.
+        /// Number of repetitions.
         times: Value,
         /// Name of the counter, which runs from 0.
         counter: Option<Name>,
@@ -154,7 +154,7 @@ pub(crate) enum Statement {
     Return(Vec<Expr>),
 }
 
-/// What gives a tensor.
+/// An expression whose value is a tensor.
 #[derive(Clone, Debug)]
 pub(crate) struct Expr {
     /// The expression.
@@ -186,9 +186,9 @@ pub(crate) enum ExprKind {
     },
     /// `choose $op { none => zeros_like(%x), skip => %x }`
     Choose {
-        /// What is looked at.
+        /// The name whose value decides.
         subject: Name,
-        /// The value to compare with, and what is taken if it is equal.
+        /// The value to compare with, and the expression to take if it is equal.
         arms: Vec<(Value, Expr)>,
     },
 }
@@ -211,7 +211,7 @@ pub(crate) struct Attribute {
     pub value: Value,
 }
 
-/// What joins two whole numbers.
+/// An operator on two whole numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Operator {
     /// `+`
@@ -224,7 +224,7 @@ pub(crate) enum Operator {
     Divide,
 }
 
-/// A number, a word, or something made of them.
+/// A number, a word, or a list or term of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Value {
     /// The value.

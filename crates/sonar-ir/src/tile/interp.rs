@@ -1,7 +1,7 @@
 //! The reference interpreter of tile programs.
 //!
 //! Every instruction rounds to `f32`, as vector instructions do; a multiply-add rounds once. A pointer is a buffer and a
-//! position in it, so that no address can leave the memory it was made for.
+//! position in it, so an address can never refer to another buffer.
 
 use crate::entity::{Entity, EntityVec};
 use crate::loops::BufId;
@@ -197,7 +197,8 @@ impl Interpreter<'_> {
     }
 }
 
-/// One lane of a binary instruction: rounding the exact result of two `f32` twice gives what rounding it once gives.
+/// One lane of a binary instruction. For two `f32` operands, rounding the exact result first to double and then to single
+/// precision gives the same as rounding it once.
 fn binary(op: BinaryOp, a: f32, b: f32) -> f32 {
     match op {
         BinaryOp::Max => {

@@ -1,4 +1,4 @@
-//! What values an affine function takes where bounds on other affine functions hold.
+//! The range of an affine function, given bounds on other affine functions.
 //!
 //! [`Scope::within`] proves that an address stays within a range in three ways, each more precise and slower than the one
 //! before:
@@ -8,7 +8,7 @@
 //!    bounded function (`64·y + 64·k + x` has 64 times `y + k`) takes that function's range;
 //! 3. by trying every point, if there are at most [`MAX_POINTS`].
 //!
-//! An address that none of them proves is refused: code for it could touch memory that is not its own.
+//! An address that none of them proves is refused: code for it could touch memory of others.
 
 use crate::entity::EntityVec;
 use crate::loops::{Affine, Bound, Var};
@@ -16,24 +16,24 @@ use crate::loops::{Affine, Bound, Var};
 /// How many points [`Scope::within`] tries at most.
 const MAX_POINTS: u128 = 1 << 18;
 
-/// How many bounds are combined for one address; their subsets are tried.
+/// The most bounds combined for one address; every subset of them is tried.
 const MAX_COMBINED: usize = 8;
 
-/// How often bounds narrow the variables in turn.
+/// How often the bounds narrow the variables.
 const ROUNDS: usize = 3;
 
-/// The variables in scope and what is known about them.
+/// The variables in scope and the bounds that hold.
 pub(super) struct Scope {
     /// The extent of each variable that is declared, by its index.
     extents: EntityVec<Var, Option<usize>>,
-    /// What the enclosing guards say.
+    /// The bounds of the enclosing guards.
     facts: Vec<Bound>,
 }
 
 /// The range of each variable.
 type Ranges = EntityVec<Var, Range>;
 
-/// `low..=high`; empty if `low > high`. Multiples of 62-bit numbers by 62-bit numbers fit.
+/// `low..=high`; empty if `low > high`. The product of two 62-bit numbers fits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Range {
     low: i128,
@@ -41,7 +41,7 @@ struct Range {
 }
 
 impl Scope {
-    /// No variable of `variables` is declared, and nothing is known.
+    /// A scope in which none of the `variables` is declared, and no bound holds.
     pub(super) fn new(variables: usize) -> Self {
         Scope { extents: EntityVec::filled(None, variables), facts: Vec::new() }
     }
@@ -56,7 +56,7 @@ impl Scope {
         self.extents[var] = extent;
     }
 
-    /// Adds what holds from now on; [`Scope::retract`] takes it back.
+    /// Adds bounds that hold from now on; [`Scope::retract`] removes them.
     pub(super) fn assume(&mut self, bounds: &[Bound]) {
         self.facts.extend_from_slice(bounds);
     }
@@ -66,7 +66,7 @@ impl Scope {
         self.facts.truncate(self.facts.len() - bounds.len());
     }
 
-    /// Whether `low <= index < high` is proved wherever what is known holds. All variables are declared.
+    /// Whether `low <= index < high` is proved wherever the known bounds hold. All variables must be declared.
     pub(super) fn within(&self, index: &Affine, low: i128, high: i128) -> bool {
         let allowed = Range { low, high: high - 1 };
         let loops: Ranges = self.extents.map(|(_, extent)| Range::extent(*extent));
@@ -85,7 +85,7 @@ impl Scope {
         combined(index, &useful, &narrowed).is_within(allowed) || self.tried(index, &narrowed, allowed)
     }
 
-    /// The ranges of the variables, narrowed by what each fact leaves to each of its variables.
+    /// The ranges of the variables, narrowed by each fact.
     fn narrow(&self, mut ranges: Ranges) -> Ranges {
         for _ in 0..ROUNDS {
             for fact in &self.facts {
@@ -100,7 +100,7 @@ impl Scope {
         ranges
     }
 
-    /// Whether the index is in range at every point where the facts hold, if there are few enough points to try.
+    /// Whether the index is in range at every point where the facts hold; `false` if there are too many points to try.
     fn tried(&self, index: &Affine, ranges: &Ranges, allowed: Range) -> bool {
         let (vars, facts) = self.connected(index);
         let points = vars.iter().map(|var| ranges[*var].count()).fold(1, u128::saturating_mul);
@@ -149,13 +149,13 @@ fn every_point(
     })
 }
 
-/// The range of an affine function by those of its variables.
+/// The range of an affine function, by the ranges of its variables.
 fn range(affine: &Affine, ranges: &Ranges) -> Range {
     let start = Range::point(affine.offset.into());
     affine.terms.iter().fold(start, |sum, &(var, c)| sum.plus(ranges[var].times(c.into())))
 }
 
-/// The range of an affine function by those of its variables and of other functions that it contains multiples of.
+/// The range of an affine function, by the ranges of its variables and of other functions that it contains multiples of.
 fn combined(index: &Affine, facts: &[(&Affine, Range)], ranges: &Ranges) -> Range {
     let Some((&(expr, known), others)) = facts.split_first() else {
         return range(index, ranges);
@@ -170,8 +170,7 @@ fn combined(index: &Affine, facts: &[(&Affine, Range)], ranges: &Ranges) -> Rang
     }
 }
 
-/// The `k` for which `index` contains `k` times every term of `expr`, if there is one such that the remainder does not
-/// overflow.
+/// The `k` for which `index` contains `k` times every term of `expr`. `None` if there is none, or if the remainder overflows.
 fn multiple(index: &Affine, expr: &Affine) -> Option<i64> {
     let &(var, coefficient) = expr.terms.first()?;
     let k = index.coefficient(var) / coefficient;
@@ -185,7 +184,7 @@ impl Range {
         Range { low: value, high: value }
     }
 
-    /// The values of a variable; that of one that is not declared does not matter.
+    /// The values of a variable; for an undeclared one they do not matter.
     fn extent(extent: Option<usize>) -> Self {
         Range { low: 0, high: extent.map_or(0, |extent| extent as i128 - 1) }
     }
@@ -296,7 +295,7 @@ mod tests {
                     }
                 }
             }
-            // Facts about other variables only may make a point unreachable; that they do is not looked for.
+            // Facts about other variables may make a point unreachable; the proof does not consider this.
             let verdict = scope(&extents, &facts).within(&index, low.into(), (low + len).into());
             prop_assert!(expected || !verdict);
             if facts.iter().all(|fact| fact.expr.terms.iter().any(|term| index.coefficient(term.0) != 0)) {

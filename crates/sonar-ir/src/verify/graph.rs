@@ -15,7 +15,7 @@ pub enum GraphProblem {
     OperandOrder {
         /// The reader.
         node: NodeId,
-        /// What it reads.
+        /// The value that it reads.
         operand: NodeId,
     },
     /// The graph returns a value that does not exist.
@@ -26,7 +26,7 @@ pub enum GraphProblem {
     Operands {
         /// The operator.
         node: NodeId,
-        /// Why not.
+        /// The error.
         error: TypeError,
     },
     /// The recorded type of a node is not the inferred one.
@@ -34,9 +34,9 @@ pub enum GraphProblem {
     WrongType {
         /// The node.
         node: NodeId,
-        /// What inference says.
+        /// The inferred type.
         inferred: TensorType,
-        /// What the node says.
+        /// The recorded type.
         recorded: TensorType,
     },
     /// A type that no value may have.

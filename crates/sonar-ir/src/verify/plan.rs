@@ -50,7 +50,7 @@ pub enum PlanProblem {
         /// Its length.
         found: usize,
     },
-    /// A kernel writes what it may only read.
+    /// A kernel writes a slot that it may only read.
     #[error("call {call} writes slot {slot}, which may only be read")]
     ReadOnly {
         /// The call.
@@ -71,9 +71,9 @@ pub enum PlanProblem {
     Constant {
         /// The slot.
         slot: SlotId,
-        /// What its shape says.
+        /// Number of elements by its shape.
         expected: usize,
-        /// How many there are.
+        /// Number of elements given.
         found: usize,
     },
     /// A slot that is not aligned or not within the arena.
@@ -116,7 +116,7 @@ fn check(plan: &Plan) -> Result<(), PlanProblem> {
     check_overlaps(plan, &slots)
 }
 
-/// Checks a call by itself, and extends the lifetimes of the slots that it writes or reads.
+/// Checks a call alone, and extends the lifetimes of the slots that it writes or reads.
 fn check_call(
     plan: &Plan,
     index: usize,
@@ -129,7 +129,7 @@ fn check_call(
     if buffers.len() != call.args.len() {
         return Err(PlanProblem::Arguments { call: index, expected: buffers.len(), found: call.args.len() });
     }
-    // What a call reads was written by an earlier one, so reads are looked at before writes.
+    // A call reads what an earlier call has written, so reads are checked before writes.
     let arguments = || buffers.iter().zip(&call.args);
     let reads = arguments().filter(|(buffer, _)| buffer.kind == BufferKind::Input);
     let writes = arguments().filter(|(buffer, _)| buffer.kind == BufferKind::Output);
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn memory_is_reused_after_the_last_read() {
         let mut plan = example();
-        // Nothing needs the second slot's memory while the first copy runs, nor the first's while the third does.
+        // The first copy does not use the second slot's memory, and the third copy does not use the first's.
         plan.calls[0].scratch = 16;
         plan.calls[2].scratch = 0;
         assert_eq!(super::plan(&plan), Ok(()));

@@ -62,10 +62,10 @@ pub enum ProgramProblem {
     /// An affine function that breaks the rules of its type.
     #[error("`{0}` is not sorted by variable and without zeros, or too large")]
     Affine(Affine),
-    /// The accumulator outside of the end of a reduction.
+    /// The accumulator is used outside the end of a reduction.
     #[error("the accumulator is used outside the end of a reduction")]
     Accumulator,
-    /// A reduction that has no accumulator of one number.
+    /// A reduction whose accumulator is not a single number.
     #[error("an update cannot combine by {0}")]
     Update(ReduceOp),
     /// A buffer is written where it may not be.
@@ -142,7 +142,7 @@ fn check_declarations(program: &Program) -> Result<(), ProgramProblem> {
 
 struct Checker<'a> {
     program: &'a Program,
-    /// For each tile, that of each of its pointers.
+    /// For each tile, the footprint of each of its pointers.
     footprints: EntityVec<TileId, EntityVec<Ptr, Footprint>>,
     scope: Scope,
     /// `setup` or `body`.
@@ -194,7 +194,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Checks the update below `loops`, the part of its nest that is not in scope yet.
+    /// Checks the update below `loops`, which are the loops of its nest that are not in scope yet.
     fn update(&mut self, update: &Update, loops: &[(Var, usize)]) -> Check {
         match loops.split_first() {
             Some((&(var, extent), inner)) => self.with_loop(var, extent, |checker| checker.update(update, inner)),

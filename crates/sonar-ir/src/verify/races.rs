@@ -1,23 +1,23 @@
 //! Whether the iterations of a parallel loop are independent.
 //!
-//! Two iterations must not touch the same element of an output if one of them writes it. Each access, also each one that an
-//! instruction of a tile makes, touches `stride · p + Σ coefficient · variable + start ..+ width`, where `p` is the variable of
-//! the parallel loop. Two accesses are apart if `stride · Δp + (what the rest differs by)` is not 0 for any `Δp` other than 0.
-//! What the rest differs by is split in two: coefficients below the stride give a range, which is taken as a whole; larger
-//! coefficients give multiples of their greatest common divisor, which are looked at one by one. Guards are not looked at.
+//! Two iterations must not touch the same element of an output if one of them writes it. Each access, including those of a tile's
+//! instructions, touches `stride · p + Σ coefficient · variable + start ..+ width`, where `p` is the variable of
+//! the parallel loop. Two accesses are apart if `stride · Δp + (difference of the rest)` is not 0 for any `Δp` other than 0.
+//! The difference of the rest has two parts. Coefficients below the stride give a range, which is treated as a whole. Larger
+//! coefficients give multiples of their greatest common divisor, which are checked one by one. Guards are ignored.
 //!
-//! Every thread has temporaries of its own, so there is no race on them; but an iteration must not expect what another one
+//! Every thread has its own temporaries, so there is no race on them. But an iteration must not read what another iteration
 //! left there. So some statement must write a temporary before another statement reads it.
 
 use super::tile::touches;
 use crate::loops::*;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many multiples are looked at for a pair of accesses; if there are more, it counts as dependent.
+/// The most multiples checked for a pair of accesses; if there are more, the accesses count as dependent.
 const MAX_MULTIPLES: i128 = 1 << 12;
 
-/// A buffer through which iterations of the loop over `var` may depend on each other, where `stmts` is all that the loop
-/// runs and `extent` how often. Every address must be well-formed.
+/// A buffer through which iterations of the loop over `var` may depend on each other. `stmts` is the body of the loop, and `extent`
+/// its number of iterations. Every address must be well-formed.
 pub fn dependence(program: &Program, var: Var, extent: usize, stmts: &[Stmt]) -> Option<BufId> {
     let mut found = Accesses { program, var, loops: Vec::new(), outputs: BTreeMap::new(), filled: BTreeSet::new(), early: None };
     found.block(stmts);
@@ -104,7 +104,7 @@ impl Accesses<'_> {
         self.add(access, written, &[], 0, 1);
     }
 
-    /// Adds `width` elements from `start` behind an address on, moved by the loops so far and by those of a tile.
+    /// Adds `width` elements from `start` after an address on, moved by the loops so far and by those of a tile.
     fn add(&mut self, access: &Access, written: bool, steps: &[(i64, i64)], start: i64, width: i64) {
         match self.program.buffers.get(access.buffer).map(|buffer| buffer.kind) {
             Some(BufferKind::Output) => self.add_to_output(access, written, steps, start, width),
@@ -143,7 +143,7 @@ impl Pattern {
         place(self) == place(other) && self.start + self.width == other.start && self.moves == other.moves
     }
 
-    /// The first and the last element, over iterations `0..=last`.
+    /// The first and the last element touched in iterations `0..=last`.
     fn range(&self, last: i128) -> (i128, i128) {
         let moves = self.moves.iter().map(|(&c, &n)| c * n).chain([self.stride * last]);
         let (low, high) = moves.fold((0, 0), |(low, high), reach| (low + reach.min(0), high + reach.max(0)));
@@ -151,7 +151,7 @@ impl Pattern {
     }
 }
 
-/// Whether two patterns, or one by itself, never meet in two different ones of the iterations `0..=last`.
+/// Whether two patterns, or one and itself, never touch the same element in two different iterations of `0..=last`.
 fn apart(a: &Pattern, b: &Pattern, last: i128) -> bool {
     let (a_range, b_range) = (a.range(last), b.range(last));
     if last == 0 || a_range.1 < b_range.0 || b_range.1 < a_range.0 {
@@ -161,7 +161,7 @@ fn apart(a: &Pattern, b: &Pattern, last: i128) -> bool {
         return false;
     }
     let stride = a.stride.abs();
-    // Their difference, without that of the iterations, is in `low..=high` plus a multiple of `step` in `least..=most`.
+    // Without the iterations, their difference is in `low..=high` plus a multiple of `step` in `least..=most`.
     let (mut low, mut high) = (a.start - b.start - (b.width - 1), a.start - b.start + (a.width - 1));
     let (mut step, mut least, mut most) = (0, 0, 0);
     let reaches = a.moves.iter().map(|(&c, &n)| (c, n)).chain(b.moves.iter().map(|(&c, &n)| (-c, n)));
@@ -177,7 +177,7 @@ fn apart(a: &Pattern, b: &Pattern, last: i128) -> bool {
     if step == 0 {
         return !reaches_zero(stride, last, low, high);
     }
-    // Farther multiples are out of reach.
+    // Multiples that are farther away cannot be reached.
     let reach = stride * last;
     let first = (least.max(-high - reach)).div_euclid(step);
     let end = (most.min(reach - low)).div_euclid(step);
@@ -253,7 +253,7 @@ mod tests {
         check(&program(8, vec![store(at(OUT, Affine::var(P, 1)))], vec![]), None);
         check(&program(8, vec![store(at(OUT, Affine::constant(3)))], vec![]), Some("y"));
         check(&program(1, vec![store(at(OUT, Affine::constant(3)))], vec![]), None);
-        // Two variables of one coefficient reach as far as both together.
+        // Two variables with the same coefficient have the sum of their ranges.
         let twice =
             |stride| nest(&[(1, 3), (2, 3)], vec![store(at(OUT, Affine::var(P, stride).plus(Var(1), 1).plus(Var(2), 1)))]);
         check(&program(8, twice(5), vec![]), None);
@@ -313,7 +313,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is said to be independent is so, when all iterations are run.
+        /// If no dependence is reported, running all iterations finds no race.
         #[test]
         fn no_race_is_overlooked(stride in -24i64..24, extent in 1usize..6, a in pattern(), b in pattern()) {
             let access = |(one, two, start, _): (i64, i64, i64, [usize; 2])| {

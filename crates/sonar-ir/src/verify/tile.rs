@@ -1,4 +1,4 @@
-//! Verifier of tile programs, and what memory they touch.
+//! Verifier of tile programs, and the memory that they touch.
 
 use super::{MAX_REGISTERS, VerifyError};
 use crate::entity::{Entity, EntityVec};
@@ -56,7 +56,7 @@ pub enum TileProblem {
     Pressure {
         /// How many are live.
         live: usize,
-        /// Where.
+        /// The instruction that needs them.
         inst: Inst,
         /// How many there are.
         available: usize,
@@ -83,7 +83,7 @@ fn check(tile: &Tile) -> Result<(), TileProblem> {
     check_registers(tile)
 }
 
-/// Checks what concerns each statement by itself, below `depth` loops.
+/// Checks each statement separately, below `depth` loops.
 fn check_block(tile: &Tile, body: &[TileStmt], depth: usize) -> Result<(), TileProblem> {
     body.iter().try_for_each(|stmt| match stmt {
         TileStmt::Loop { trips: 0, .. } => Err(TileProblem::EmptyLoop),
@@ -127,7 +127,7 @@ fn check_addr(tile: &Tile, addr: Addr) -> Result<(), TileProblem> {
     }
 }
 
-/// Checks that no register is live at the start, and never too many are.
+/// Checks that no register is live at the start, and that never too many are live.
 fn check_registers(tile: &Tile) -> Result<(), TileProblem> {
     let mut liveness = Liveness { lanes: tile.lanes, live: BTreeSet::new(), worst: None };
     liveness.backwards(&tile.body);
@@ -158,7 +158,7 @@ impl Liveness {
                     let after = self.live.clone();
                     self.backwards(body);
                     if *trips > 1 {
-                        // What the start of an iteration needs, the end of the one before leaves.
+                        // A register that the start of an iteration needs is live at the end of the previous iteration.
                         self.live.extend(after);
                         self.backwards(body);
                     }
@@ -187,7 +187,7 @@ impl Liveness {
 /// Elements that a tile touches, relative to where one of its pointers starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Footprint {
-    /// The first and the last one that is read or written, if any is.
+    /// The first and the last element that is read or written, if any is.
     pub(super) touched: Option<(i64, i64)>,
     /// Whether any is written.
     pub(super) written: bool,
@@ -200,7 +200,7 @@ pub(super) fn footprints(tile: &Tile) -> EntityVec<Ptr, Footprint> {
     traces.into_iter().map(|trace| trace.footprint).collect()
 }
 
-/// What a pointer did since the start of a block.
+/// What a pointer has done since the start of a block.
 #[derive(Clone, Copy, Default)]
 struct Trace {
     /// Where it is now.
@@ -248,7 +248,7 @@ impl Trace {
         self.footprint.touched = Some((low.min(first), high.max(last)));
     }
 
-    /// Goes on with what a block does, `trips` times.
+    /// Continues with the effect of a block that runs `trips` times.
     fn repeat(&mut self, block: Trace, trips: i64) {
         if let Some((low, high)) = block.footprint.touched {
             for moved in [0, block.at.saturating_mul(trips - 1)] {
@@ -261,8 +261,8 @@ impl Trace {
     }
 }
 
-/// Elements that instructions access through a pointer: `width` from `start` on, relative to where the pointer starts, and from
-/// there wherever the loops move the pointer.
+/// Elements that instructions access through a pointer: `width` from `start` on, relative to the pointer's start, and the same
+/// elements moved by each iteration of the loops.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Touch {
     pub(super) written: bool,
@@ -280,10 +280,10 @@ pub(super) fn touches(tile: &Tile) -> EntityVec<Ptr, Vec<Touch>> {
     touches
 }
 
-/// Where a pointer is, and by how much the loops around it move it how often.
+/// Where a pointer is, and for each loop around it: by how much it moves the pointer, and how often.
 type Position = (i64, Vec<(i64, i64)>);
 
-/// Adds what a block accesses; `pointers` are where each pointer is, and the steps of the loops around the block.
+/// Adds the accesses of a block. `pointers` holds each pointer's position and the steps of the loops around the block.
 fn collect(tile: &Tile, body: &[TileStmt], pointers: &mut EntityVec<Ptr, Position>, touches: &mut EntityVec<Ptr, Vec<Touch>>) {
     for stmt in body {
         match stmt {
@@ -298,7 +298,7 @@ fn collect(tile: &Tile, body: &[TileStmt], pointers: &mut EntityVec<Ptr, Positio
                 collect(tile, body, pointers, touches);
                 for (pointer, once) in pointers.iter_mut().zip(&once) {
                     pointer.1.pop();
-                    // One iteration moved it already.
+                    // The first iteration has already moved it.
                     pointer.0 = pointer.0.saturating_add(once.at.saturating_mul(trips - 1));
                 }
             }
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn registers_are_written_before_they_are_read() {
         refused(&with_body(4, vec![store(0, 0), constant(0)]), "register v0 is read before it is written");
-        // In a loop, that an earlier iteration wrote it does not help the first one.
+        // A write in an earlier iteration of a loop does not help the first iteration.
         let body = vec![store(0, 0), constant(0)];
         refused(&with_body(4, vec![TileStmt::Loop { trips: 2, body }]), "register v0 is read before it is written");
         let body = vec![TileStmt::Loop { trips: 1, body: vec![constant(0)] }, store(0, 0)];
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn tiles_that_would_spill_are_refused() {
-        // `count` accumulators, alive over a loop that loads one vector more and multiplies it by an element.
+        // `count` accumulators that are live over a loop; the loop loads one more vector and multiplies it by an element.
         let accumulate = |lanes: usize, count: u32| {
             let mut step = vec![load(count, 0)];
             step.extend(

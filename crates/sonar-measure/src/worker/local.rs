@@ -42,7 +42,7 @@ struct Known {
 }
 
 /// A candidate with its arguments, ready to run.
-struct Candidate {
+struct Prepared {
     kernel: CompiledKernel,
     arguments: Vec<Argument>,
     cache: Cache,
@@ -63,10 +63,10 @@ impl LocalMeasurer {
     }
 
     /// Compiles a candidate, calls it once, and checks its output.
-    fn prepare(&mut self, job: &Job) -> Result<Candidate, Cause> {
+    fn prepare(&mut self, job: &Job) -> Result<Prepared, Cause> {
         let known = self.known(job)?;
         let target = Target::parse(&job.target).map_err(illegal)?;
-        let mut candidate = Candidate::compile(&job.candidate, &target, job.threads, &known.inputs)?;
+        let mut candidate = Prepared::compile(&job.candidate, &target, job.threads, &known.inputs)?;
         candidate.cache = job.cache;
         if let Some(fault) = job.fault {
             candidate.kernel.plant(fault);
@@ -122,7 +122,7 @@ impl Measurer for LocalMeasurer {
 
     fn compare(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>, MeasureError> {
         let Some(first) = jobs.first() else { return Ok(vec![]) };
-        let prepared: Vec<Result<Candidate, Cause>> = jobs.iter().map(|job| self.prepare(job)).collect();
+        let prepared: Vec<Result<Prepared, Cause>> = jobs.iter().map(|job| self.prepare(job)).collect();
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(jobs.len());
         let mut sound = Vec::new();
         for result in prepared {
@@ -154,7 +154,7 @@ impl Known {
         let portable = Target::parse(REFERENCE_TARGET).map_err(illegal)?;
         let target = if portable.runs_here() { portable } else { Target::native().map_err(illegal)? };
         let evaluate = |inputs: &[Vec<f32>]| {
-            let mut candidate = Candidate::compile(reference, &target, 1, inputs)?;
+            let mut candidate = Prepared::compile(reference, &target, 1, inputs)?;
             candidate.call(1).map_err(illegal)?;
             Ok(candidate.outputs())
         };
@@ -172,10 +172,10 @@ impl Known {
     }
 }
 
-impl Candidate {
+impl Prepared {
     /// Compiles a program and fills its packed weights. Outputs are [`UNWRITTEN`] before the first call, so missing writes are
     /// detected.
-    fn compile(program: &Program, target: &Target, threads: usize, inputs: &[Vec<f32>]) -> Result<Candidate, Cause> {
+    fn compile(program: &Program, target: &Target, threads: usize, inputs: &[Vec<f32>]) -> Result<Prepared, Cause> {
         let kernel = CompiledKernel::compile_threaded(program, target, threads).map_err(illegal)?;
         let mut inputs = inputs.iter();
         let buffers = program.buffers.iter().filter(|b| matches!(b.kind, BufferKind::Input | BufferKind::Output));
@@ -192,7 +192,7 @@ impl Candidate {
             }
             arguments.push(Argument { kind: buffer.kind, data });
         }
-        let mut candidate = Candidate { kernel, arguments, cache: Cache::Warm, running: Duration::ZERO };
+        let mut candidate = Prepared { kernel, arguments, cache: Cache::Warm, running: Duration::ZERO };
         let mut slices: Vec<&mut [f32]> = candidate.arguments.iter_mut().map(|argument| argument.data.as_mut_slice()).collect();
         candidate.kernel.setup(&mut slices).map_err(illegal)?;
         Ok(candidate)

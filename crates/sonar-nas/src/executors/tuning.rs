@@ -2,6 +2,9 @@
 //!
 //! All candidates share one [`Tuner`], and so the trials of every kernel that they have in common. A candidate's latency is
 //! always that of the whole model with the best schedules known at the time, with random weights.
+//!
+//! While candidates are many, the graph of each is the one of the least estimated cost. For the last candidates,
+//! [`tune_network`] decides the graph and the schedules inside the network, as it does for the command `tune`.
 
 use crate::candidates::measured::{Cost, Latency};
 use crate::candidates::{Candidate, CandidateId};
@@ -11,9 +14,10 @@ use sonar_ir::Graph;
 use sonar_ir::graph::init;
 use sonar_ir::machine::Machine;
 use sonar_measure::{Budget, Summary};
+use sonar_tune::networks::NativeModels;
 use sonar_tune::{
-    CompileOptions, Context, Limits, Lowered, Pass, StopReason, Target, TaskId, TuneError, Tuner, generate, lower,
-    measure_models, plan,
+    CompileOptions, Context, Limits, Lowered, NetworkOptions, Pass, StopReason, Target, TuneError, Tuner, TunerTaskId, generate,
+    lower, measure_models, plan, tune_network,
 };
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -42,6 +46,8 @@ pub struct Tuning {
     pub machine: &'static Machine,
     /// On how many threads an inference runs.
     pub threads: usize,
+    /// Time to decide the graph and the schedules of one of the last candidates, once its kernels are tuned.
+    pub settling: Duration,
     /// Seed of weights and inputs.
     pub seed: u64,
 }
@@ -96,7 +102,7 @@ pub type Graphs<'a> = dyn Fn(&Candidate) -> Result<Graph, EvaluateError> + 'a;
 struct Kernels<'a> {
     candidate: &'a Candidate,
     /// Each kernel with how often the model runs it.
-    weights: Vec<(TaskId, f64)>,
+    weights: Vec<(TunerTaskId, f64)>,
 }
 
 impl Tuning {
@@ -156,7 +162,8 @@ impl Tuning {
         Ok(())
     }
 
-    /// Times whole models with the best schedules known, in turns, up to [`TOGETHER`] of them at a time.
+    /// Decides the graph and the schedules of each candidate inside its network, and times the models in turns, up to [`TOGETHER`] of
+    /// them at a time. New schedules are tried only for kernels that no candidate had before.
     pub fn measure(&mut self, candidates: &[(&Candidate, Option<usize>)], graphs: &Graphs<'_>) -> Result<Timed, EvaluateError> {
         let mut timed = Timed::default();
         for group in candidates.chunks(TOGETHER) {
@@ -174,7 +181,7 @@ impl Tuning {
         let mut models: Vec<Context> = Vec::new();
         let mut ready: Vec<(CandidateId, Option<usize>)> = Vec::new();
         for &(candidate, trials) in group {
-            let lowered = self.lower(candidate, graphs, &mut timed.cost);
+            let lowered = self.settle(candidate, graphs, &mut timed.cost);
             match lowered.and_then(|lowered| self.load(&lowered, &mut timed.cost)) {
                 Ok(model) => {
                     models.push(model);
@@ -196,7 +203,7 @@ impl Tuning {
     pub fn probe(&mut self, candidate: &Candidate, graph: &Graph) -> Result<(f64, Cost), EvaluateError> {
         let begun = Instant::now();
         let mut cost = Cost::default();
-        let lowered = self.lower(candidate, &|_| Ok(graph.clone()), &mut cost);
+        let lowered = self.settle(candidate, &|_| Ok(graph.clone()), &mut cost);
         let timed = lowered.and_then(|lowered| self.time(&lowered, 0, THOROUGH, &mut cost));
         match timed {
             Ok(_) => Ok((begun.elapsed().as_secs_f64(), cost)),
@@ -235,7 +242,7 @@ impl Tuning {
         mut unreported: Cost,
         report: &mut dyn FnMut(Timed) -> ControlFlow<()>,
     ) -> Result<StopReason, EvaluateError> {
-        let mut weights: Vec<(TaskId, f64)> = candidates.iter().flat_map(|k| k.weights.iter().copied()).collect();
+        let mut weights: Vec<(TunerTaskId, f64)> = candidates.iter().flat_map(|k| k.weights.iter().copied()).collect();
         weights.sort_by_key(|(id, _)| *id);
         weights.dedup_by(|(id, runs), (kept, sum)| {
             let same = id == kept;
@@ -288,6 +295,18 @@ impl Tuning {
         let lowered = self.with_options(|options| lower(&graph, options))?;
         charge(&lowered.passes, cost);
         Ok(self.lowered.insert(candidate.id, lowered))
+    }
+
+    /// The fastest graph of a candidate as kernels. The tuner knows their best schedules afterwards.
+    fn settle(&mut self, candidate: &Candidate, graphs: &Graphs<'_>, cost: &mut Cost) -> Result<Rc<Lowered>, Failure> {
+        let begun = Instant::now();
+        let graph = graphs(candidate)?;
+        let mut models = NativeModels::new(init::params(&graph, self.seed), self.seed);
+        let compile = CompileOptions { machine: self.machine, threads: self.threads, ..CompileOptions::new(&self.target) };
+        let options = NetworkOptions { compile, time: self.settling, trials: 0, patience: None };
+        let tuned = tune_network(&graph, &mut self.tuner, &mut models, &options, &mut |_| ControlFlow::Continue(()))?;
+        cost.tuning += begun.elapsed().as_secs_f64();
+        Ok(self.lowered.insert(candidate.id, tuned.lowered))
     }
 
     /// A model that runs, with the best schedules known.

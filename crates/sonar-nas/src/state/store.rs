@@ -16,12 +16,17 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::Value;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Version of the database's tables and of the events in them.
 const SCHEMA: i64 = 2;
 
 /// The settings that a run may increase. No other setting may change.
 const GROWING: [&str; 2] = ["time", "candidates"];
+
+/// How often a lock that is taken is tried, and how long to wait in between.
+const LOCKING_TRIES: usize = 20;
+const LOCKING_PAUSE: Duration = Duration::from_millis(10);
 
 const TABLES: &str = "
     CREATE TABLE config (body TEXT NOT NULL);
@@ -150,7 +155,15 @@ fn lock(dir: &Path) -> Result<File, SearchError> {
     let path = dir.join("run.lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|e| SearchError::io(&path, &e))?;
-    match file.try_lock() {
+    let mut tries = 1;
+    let mut locked = file.try_lock();
+    // A process that is being started from another thread has the locks of this one for a moment.
+    while matches!(locked, Err(TryLockError::WouldBlock)) && tries < LOCKING_TRIES {
+        std::thread::sleep(LOCKING_PAUSE);
+        tries += 1;
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(SearchError::Locked(dir.to_path_buf())),
         Err(TryLockError::Error(e)) => Err(SearchError::io(&path, &e)),

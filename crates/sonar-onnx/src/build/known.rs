@@ -1,6 +1,6 @@
 //! Tensors that are known at import: weights, and the integers of shape arithmetic.
 //!
-//! Every primitive of [`crate::build`] computes with them at once, so shapes that a file calculates are plain numbers
+//! Every primitive of [`crate::build`] computes their result at import. So shapes that a file calculates are plain numbers
 //! before any operator of the IR is made.
 
 use crate::build::elements;
@@ -8,7 +8,7 @@ use crate::error::Refusal;
 use crate::file::proto::DataType;
 use std::rc::Rc;
 
-/// The most elements of a tensor that import computes by itself; larger ones are left to constant folding.
+/// The most elements of a tensor that import computes itself; larger ones are left to constant folding.
 pub const MAX_COMPUTED: usize = 1 << 20;
 
 /// A tensor whose elements are known at import.
@@ -20,7 +20,7 @@ pub struct Known {
     pub data: Data,
     /// The type of the elements, if they are integers.
     pub int: Int,
-    /// What the file calls it, if it is an initializer.
+    /// Its name in the file, if it is an initializer.
     pub name: Option<Rc<str>>,
 }
 
@@ -47,12 +47,12 @@ pub enum Int {
     U32,
     /// Signed, of 64 bits.
     I64,
-    /// Unsigned, of 64 bits, of which 63 are supported.
+    /// Unsigned 64-bit; only 63 bits are supported.
     U64,
 }
 
 impl Int {
-    /// The integers of a file's type, if it is one of integers.
+    /// The integer type for a type of the file, if it is an integer type.
     pub fn of(ty: DataType) -> Option<Int> {
         Some(match ty {
             DataType::Bool => Int::Bool,
@@ -70,7 +70,7 @@ impl Int {
         })
     }
 
-    /// A number as this type has it, without the bits that it has no room for.
+    /// A number wrapped to this type: bits that do not fit are dropped.
     pub fn wrap(self, v: i64) -> i64 {
         match self {
             Int::Bool => i64::from(v != 0),
@@ -102,17 +102,17 @@ impl Known {
         Known { shape, data: Data::Float(Rc::new(data)), int: Int::I64, name: None }
     }
 
-    /// Integers of this shape, of 64 bits.
+    /// 64-bit integers of this shape.
     pub fn ints(shape: Vec<usize>, data: Vec<i64>) -> Self {
         Known { shape, data: Data::Int(Rc::new(data)), int: Int::I64, name: None }
     }
 
-    /// Integers of this shape and type, each without the bits that the type has no room for.
+    /// Integers of this shape and type; bits that do not fit the type are dropped.
     pub fn typed(int: Int, shape: Vec<usize>, data: impl IntoIterator<Item = i64>) -> Self {
         Known { int, ..Known::ints(shape, data.into_iter().map(|v| int.wrap(v)).collect()) }
     }
 
-    /// The elements as floating-point numbers, whatever they are.
+    /// The elements as floating-point numbers; integers are converted.
     pub fn to_floats(&self) -> Known {
         match &self.data {
             Data::Float(_) => self.clone(),
@@ -141,7 +141,7 @@ impl Known {
         }
     }
 
-    /// The elements themselves, if they are floating-point numbers; a copy only if others hold them too.
+    /// The elements themselves, if they are floating-point numbers; they are copied only if they are shared.
     pub fn into_floats(self) -> Result<Vec<f32>, Refusal> {
         let floats = Rc::clone(self.as_floats()?);
         drop(self);
@@ -156,7 +156,7 @@ impl Known {
         }
     }
 
-    /// The one number that all elements are, if they are floating-point and there are any.
+    /// The value of all elements, if they are floating-point, all equal, and there is at least one.
     pub fn uniform(&self) -> Option<f32> {
         let Data::Float(data) = &self.data else { return None };
         let first = *data.first()?;
@@ -168,9 +168,9 @@ impl Known {
         Known { shape, ..self.clone() }
     }
 
-    /// Element `index` of the result, for every index into `shape`, is the operand's at `offset + Σ index · strides`.
+    /// For every index into `shape`, element `index` of the result is the operand's element at `offset + Σ index · strides`.
     pub fn gather(&self, shape: &[usize], strides: &[isize], offset: usize) -> Known {
-        /// Elements of the last axis that are moved together: a cache line of them is written, from as many places.
+        /// Elements of the last axis that are moved together. They fill one cache line of the result and come from as many places.
         const BLOCK: usize = 16;
         fn pick<T: Copy + Default>(data: &[T], shape: &[usize], strides: &[isize], offset: usize) -> Rc<Vec<T>> {
             let count: usize = shape.iter().product();
@@ -215,7 +215,7 @@ impl Known {
         Known { shape: shape.to_vec(), data, int: self.int, name: None }
     }
 
-    /// Chosen indices of an axis, in any order.
+    /// The given indices of an axis, in any order.
     pub fn rows(&self, axis: usize, rows: &[usize]) -> Result<Known, Refusal> {
         let mut shape = self.shape.clone();
         shape[axis] = rows.len();
@@ -262,7 +262,7 @@ impl Known {
         self.gather(shape, &(0..shape.len()).map(stride).collect::<Vec<_>>(), 0)
     }
 
-    /// Tensors laid end to end along an axis; they agree in type and in every other axis.
+    /// Concatenates tensors along an axis; they have the same type and the same extent in every other axis.
     pub fn concat(parts: &[&Known], axis: usize, shape: Vec<usize>) -> Result<Known, Refusal> {
         fn join<T: Copy>(parts: &[(&[T], usize)], outer: usize) -> Vec<T> {
             (0..outer).flat_map(|i| parts.iter().flat_map(move |(data, len)| &data[i * len..][..*len])).copied().collect()
@@ -277,7 +277,7 @@ impl Known {
         Ok(Known::floats(shape, join(&floats, outer)))
     }
 
-    /// A function of every element, computed in double precision or in 64 bits.
+    /// A function of every element, computed in double precision or in 64-bit integers.
     pub fn map(&self, float: impl Fn(f64) -> f64, int: impl Fn(i64) -> i64) -> Known {
         let data = match &self.data {
             Data::Float(data) => Data::Float(Rc::new(data.iter().map(|&v| float(f64::from(v)) as f32).collect())),

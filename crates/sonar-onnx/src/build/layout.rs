@@ -1,8 +1,8 @@
-//! In which order the IR holds the axes of a file's tensor.
+//! The order in which the IR holds the axes of a file's tensor.
 //!
-//! ONNX speaks of images as `[N, C, H, W]`, the IR as `[N, H, W, C]`. So every value of a graph under import carries a
-//! [`Layout`]. Operators that work on any order keep it, those that need a certain one ask for it, and a transposition of
-//! the file only changes the layout: data is moved nowhere but where two orders really meet.
+//! ONNX has images as `[N, C, H, W]`, the IR as `[N, H, W, C]`. So every value of a graph under import carries a
+//! [`Layout`]. Operators that work on any order keep it, and operators that need a certain order ask for it. A transposition in
+//! the file only changes the layout. Data is moved only where an operator needs another order than its operand has.
 
 /// A permutation: axis `i` of the IR's tensor is axis `self.0[i]` of the file's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +14,7 @@ impl Layout {
         Layout((0..rank).collect())
     }
 
-    /// Axis 1, the channels of a file's tensor, last: `[N, C, H, W]` is held as `[N, H, W, C]`.
+    /// Axis 1 of the file's tensor, the channels, is last: `[N, C, H, W]` is held as `[N, H, W, C]`.
     pub fn channels_last(rank: usize) -> Self {
         Layout::file(rank).with_last(1)
     }
@@ -24,33 +24,33 @@ impl Layout {
         self.0.len()
     }
 
-    /// Which axis of the IR's tensor holds this axis of the file's.
+    /// The axis of the IR's tensor that holds this axis of the file's.
     pub fn position(&self, file_axis: usize) -> usize {
         self.0.iter().position(|&axis| axis == file_axis).unwrap_or(file_axis)
     }
 
-    /// What is given for each axis of the file's tensor, in the order of the IR's.
+    /// Reorders one item per axis, from the order of the file to the order of the IR.
     pub fn to_ir<T: Copy>(&self, file: &[T]) -> Vec<T> {
         self.0.iter().map(|&axis| file[axis]).collect()
     }
 
-    /// What is given for each axis of the IR's tensor, in the order of the file's.
+    /// Reorders one item per axis, from the order of the IR to the order of the file.
     pub fn to_file<T: Copy>(&self, ir: &[T]) -> Vec<T> {
         (0..self.rank()).map(|axis| ir[self.position(axis)]).collect()
     }
 
-    /// The permutation for [`sonar_ir::Op::Transpose`] that brings a tensor held in this layout into another.
+    /// The permutation for [`sonar_ir::Op::Transpose`] that brings a tensor from this layout into another.
     pub fn permutation_to(&self, other: &Layout) -> Vec<usize> {
         other.0.iter().map(|&axis| self.position(axis)).collect()
     }
 
-    /// The layout of the same IR tensor once the file has transposed its own: axis `j` of the file's result is axis
+    /// The layout of the same IR tensor after the file has transposed its tensor: axis `j` of the file's result is axis
     /// `permutation[j]` of its operand.
     pub fn transposed(&self, permutation: &[usize]) -> Layout {
         Layout(self.0.iter().map(|axis| permutation.iter().position(|p| p == axis).unwrap_or(*axis)).collect())
     }
 
-    /// The same order but for one axis of the file, which is held last.
+    /// The same order, except that one axis of the file is last.
     pub fn with_last(&self, file_axis: usize) -> Layout {
         let mut axes = self.0.clone();
         if let Some(position) = axes.iter().position(|&axis| axis == file_axis) {
@@ -60,21 +60,21 @@ impl Layout {
         Layout(axes)
     }
 
-    /// The layout of what is left when axes of the file are dropped.
+    /// The layout after axes of the file are dropped.
     pub fn without(&self, file_axes: &[usize]) -> Layout {
         let renumbered = |axis: usize| axis - file_axes.iter().filter(|&&dropped| dropped < axis).count();
         Layout(self.0.iter().filter(|axis| !file_axes.contains(axis)).map(|&axis| renumbered(axis)).collect())
     }
 
-    /// Whether a tensor of this shape, as the file has it, has the same elements in the same order in both layouts:
-    /// they differ in axes of extent 1 only.
+    /// Whether a tensor of this shape, in the file's order, has its elements in the same order in both layouts. This is so if they
+    /// differ in axes of extent 1 only.
     pub fn same_order(&self, other: &Layout, shape: &[usize]) -> bool {
         let long = |layout: &Layout| layout.0.iter().copied().filter(|&axis| shape[axis] != 1).collect::<Vec<_>>();
         long(self) == long(other)
     }
 
-    /// A layout for the file's shape `to` under which the IR's elements stay where they are in this layout under the
-    /// file's shape `from`; `to` is `from` with axes of extent 1 dropped or added.
+    /// A layout for the file's shape `to` that keeps the elements of the IR in place. This layout belongs to the file's shape
+    /// `from`; `to` is `from` with axes of extent 1 dropped or added.
     pub fn respaced(&self, from: &[usize], to: &[usize]) -> Option<Layout> {
         let long = |shape: &[usize]| (0..shape.len()).filter(|&axis| shape[axis] != 1).collect::<Vec<_>>();
         let (before, after) = (long(from), long(to));
@@ -105,9 +105,9 @@ mod tests {
 
     #[test]
     fn transposing_the_file_moves_nothing() {
-        // The file turns [n, c, h, w] into [n, h, w, c]: held with channels last, that is its own order now.
+        // The file turns [n, c, h, w] into [n, h, w, c]. With channels last, the IR holds the data in this order already.
         assert_eq!(Layout::channels_last(4).transposed(&[0, 2, 3, 1]), Layout::file(4));
-        // Transposing there and back is no change.
+        // Transposing forth and back changes nothing.
         let there = Layout::channels_last(4).transposed(&[3, 1, 0, 2]);
         assert_eq!(there.transposed(&[2, 1, 3, 0]), Layout::channels_last(4));
     }

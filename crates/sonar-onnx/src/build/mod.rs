@@ -1,8 +1,8 @@
-//! The graph under construction, and the primitives that operators of ONNX are made of.
+//! The graph under construction, and the primitives that ONNX's operators are made of.
 //!
-//! A primitive takes values in the file's terms: shapes and axes are the file's, whatever layout the IR holds them in. Of
-//! tensors that are known it computes the result, for others it makes operators of the IR. So an operator of ONNX is
-//! written once, for weights, for the arithmetic of shapes, and for what is computed at every run.
+//! A primitive uses the file's conventions: shapes and axes are the file's, in whatever layout the IR holds the values. For
+//! known tensors it computes the result; for others it makes operators of the IR. So an ONNX operator is
+//! written once for weights, for the arithmetic of shapes, and for values that are computed at every run.
 
 pub mod known;
 pub mod layout;
@@ -15,10 +15,10 @@ use sonar_ir::verify::MAX_ELEMENTS;
 use sonar_ir::{BinaryOp, Dim, Graph, Init, NodeId, Op, ReduceOp, Tensor, UnaryOp, Values};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most elements of all tensors together that import computes by itself.
+/// The most elements that import computes itself, over all tensors.
 const COMPUTED_BUDGET: usize = 1 << 24;
 
-/// The most nodes that one operator of ONNX may become by repetition.
+/// The most nodes that one ONNX operator may be expanded to by repetition.
 pub const MAX_REPEATS: usize = 1 << 12;
 
 /// A value of a file under import.
@@ -30,7 +30,7 @@ pub enum Value {
     Run(Laid),
 }
 
-/// A value of the graph, with the order in which it holds the axes of the file's value.
+/// A value of the graph, with the order in which it holds the axes.
 #[derive(Clone, Debug)]
 pub struct Laid {
     /// The value.
@@ -47,9 +47,9 @@ pub struct Builder {
     pub graph: Graph,
     /// Values of its parameters.
     pub weights: Values,
-    /// Parameters already made of known tensors, by the address of the elements, their shape and their layout.
+    /// Parameters that exist for known tensors, by the address of the elements, their shape and their layout.
     lifted: BTreeMap<(usize, Vec<usize>, Layout), NodeId>,
-    /// Known tensors that were lifted, so that no other can come to lie at their address.
+    /// Known tensors that were lifted. They are kept so that no other tensor gets their address.
     kept: Vec<Known>,
     /// Transpositions already made.
     transposed: BTreeMap<(NodeId, Vec<usize>), NodeId>,
@@ -59,7 +59,7 @@ pub struct Builder {
     computed: usize,
 }
 
-/// The number of elements of a shape, if the IR can hold as many.
+/// The number of elements of a shape, if it is not too large for the IR.
 pub fn elements(shape: &[usize]) -> Option<usize> {
     let count = shape.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent).filter(|_| extent <= MAX_ELEMENTS));
     count.filter(|&count| count <= MAX_ELEMENTS)
@@ -81,7 +81,7 @@ pub fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, Refusal> {
     Ok(axes.into_iter().collect())
 }
 
-/// The shape that shapes broadcast to.
+/// The shape that two shapes broadcast to.
 pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Refusal> {
     let rank = a.len().max(b.len());
     let at = |shape: &[usize], i: usize| if i + shape.len() < rank { 1 } else { shape[i + shape.len() - rank] };
@@ -138,7 +138,7 @@ impl Builder {
         }
     }
 
-    /// A name for an input or a parameter that can be written in the text of a graph and that no other has.
+    /// A name for an input or a parameter that is valid in the text of a graph and not used yet.
     pub fn unique(&mut self, name: &str, otherwise: &str) -> String {
         let base = identifier(name, otherwise);
         let mut name = base.clone();
@@ -199,7 +199,7 @@ impl Builder {
         self.in_layout(value, &Layout::file(value.rank()))
     }
 
-    /// A value that the graph returns, in the file's order: integers that are known become numbers, if they are exact.
+    /// A value that the graph returns, in the file's order. Known integers become floating-point numbers if these are exact.
     pub fn output(&mut self, value: &Value) -> Result<NodeId, Refusal> {
         let Value::Known(known) = value else { return self.in_file_order(value) };
         if let Data::Int(data) = &known.data
@@ -219,7 +219,7 @@ impl Builder {
     }
 
     /// A known tensor as a value of the IR in a certain layout: a splat if all elements are equal, else a parameter whose
-    /// elements are transposed here and now.
+    /// elements are transposed at once.
     pub fn lift(&mut self, known: &Known, layout: &Layout, init: Init) -> Result<NodeId, Refusal> {
         let floats = known.as_floats()?;
         if floats.is_empty() {
@@ -242,7 +242,7 @@ impl Builder {
         Ok(node)
     }
 
-    /// A value that is computed at every run, known or not: one that is known becomes a parameter in the file's order.
+    /// The value as one that is computed at every run. A known value becomes a parameter in the file's order.
     pub fn run(&mut self, value: &Value) -> Result<Laid, Refusal> {
         match value {
             Value::Run(laid) => Ok(laid.clone()),
@@ -254,7 +254,7 @@ impl Builder {
         }
     }
 
-    /// Whether a result of this shape may be computed here; if not, it is left to constant folding.
+    /// Whether import may compute a result of this shape; if not, it is left to constant folding.
     pub fn may_compute(&mut self, shape: &[usize]) -> bool {
         match elements(shape) {
             Some(count) if count <= MAX_COMPUTED && self.computed + count <= COMPUTED_BUDGET => {
@@ -265,7 +265,7 @@ impl Builder {
         }
     }
 
-    /// The layout of the largest of the values that have one and this rank.
+    /// The layout of the largest value that has a layout and this rank.
     fn common_layout(&self, values: &[&Value], rank: usize) -> Layout {
         let laid = values.iter().filter_map(|v| if let Value::Run(laid) = v { Some(laid) } else { None });
         let fitting = laid.filter(|laid| laid.layout.rank() == rank);
@@ -273,7 +273,7 @@ impl Builder {
         largest.map_or(Layout::file(rank), |laid| laid.layout.clone())
     }
 
-    /// A function of each element. It is real in the sense of the IR: integers have none.
+    /// A function of each element. Integers are refused: the function is on real numbers.
     pub fn unary(&mut self, op: UnaryOp, value: &Value) -> Result<Value, Refusal> {
         if let Value::Known(known) = value
             && self.may_compute(&known.shape)
@@ -310,19 +310,19 @@ impl Builder {
         Ok(self.laid(node, layout))
     }
 
-    /// An operand of an elementwise operator whose result is held in `layout`. Leading axes of extent 1, which broadcasting
-    /// adds by itself, are dropped from what is known, so that a bias per channel is a vector.
+    /// An operand of an elementwise operator whose result has the layout `layout`. Leading axes of extent 1 are dropped from known
+    /// tensors, since broadcasting adds them. So a bias per channel is a vector.
     fn operand(&mut self, value: &Value, layout: &Layout) -> Result<NodeId, Refusal> {
         let value = self.with_rank(value, layout.rank())?;
         let Value::Known(known) = &value else { return self.in_layout(&value, layout) };
         let moved = known.transposed(&Layout::file(layout.rank()).permutation_to(layout));
         let short: Vec<usize> = layout.to_ir(&known.shape).into_iter().skip_while(|&extent| extent == 1).collect();
         let rank = short.len();
-        // What was not moved keeps its address, by which equal weights are found again.
+        // A tensor that was not moved keeps its address, so an equal weight is found again.
         self.lift(&moved.reshaped(short), &Layout::file(rank), Init::Zeros)
     }
 
-    /// A reduction over axes, sorted and distinct, of which there is at least one.
+    /// A reduction over axes, which are sorted and distinct; there is at least one.
     pub fn reduce(&mut self, op: ReduceOp, value: &Value, axes: &[usize], keep: bool) -> Result<Value, Refusal> {
         let laid = self.run(value)?;
         let mut positions: Vec<usize> = axes.iter().map(|&axis| laid.layout.position(axis)).collect();
@@ -332,7 +332,7 @@ impl Builder {
         Ok(self.laid(node, layout))
     }
 
-    /// `a` where the condition holds, `b` elsewhere; exact, whatever the operands are.
+    /// `a` where the condition holds, `b` elsewhere; exact for all operands.
     pub fn select(&mut self, condition: &Known, a: &Value, b: &Value) -> Result<Value, Refusal> {
         let shape = broadcast(&broadcast(&condition.shape, a.shape())?, b.shape())?;
         let all = condition.as_ints()?;
@@ -367,7 +367,7 @@ fn choose<T: Copy>(condition: &[i64], a: &[T], b: &[T]) -> Vec<T> {
     condition.iter().zip(a.iter().zip(b)).map(|(&c, (&a, &b))| if c != 0 { a } else { b }).collect()
 }
 
-/// A name of letters, digits and underscores, as the text of a graph has them.
+/// A name of letters, digits and underscores, as in the text of a graph.
 fn identifier(name: &str, otherwise: &str) -> String {
     let clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     match clean.chars().next() {

@@ -7,7 +7,7 @@ use crate::error::Refusal;
 use sonar_ir::{NodeId, Op};
 
 impl Builder {
-    /// A value of the IR under another shape; reshapes of reshapes are one.
+    /// A value of the IR under another shape; a reshape of a reshape becomes one reshape.
     pub fn reshape_node(&mut self, node: NodeId, shape: &[usize]) -> Result<NodeId, Refusal> {
         if self.extents(node) == shape {
             return Ok(node);
@@ -75,7 +75,7 @@ impl Builder {
         }
     }
 
-    /// Every element of an axis `factor` times in a row.
+    /// Repeats every element of an axis `factor` times in a row.
     pub fn repeat(&mut self, value: &Value, axis: usize, factor: usize) -> Result<Value, Refusal> {
         let mut shape = value.shape().to_vec();
         shape[axis] = shape[axis].saturating_mul(factor);
@@ -100,7 +100,7 @@ impl Builder {
         Ok(self.laid(together, laid.layout.clone()))
     }
 
-    /// Chosen indices of an axis, in any order: consecutive ones are one slice.
+    /// The given indices of an axis, in any order; consecutive ones become one slice.
     pub fn rows(&mut self, value: &Value, axis: usize, rows: &[usize]) -> Result<Value, Refusal> {
         let mut parts = Vec::new();
         let mut rest = rows;
@@ -121,7 +121,7 @@ impl Builder {
         }
     }
 
-    /// Values laid end to end along an axis.
+    /// Concatenates values along an axis.
     pub fn concat(&mut self, values: &[&Value], axis: usize) -> Result<Value, Refusal> {
         let parts: Vec<&Value> = values.iter().copied().filter(|v| elements(v.shape()) != Some(0)).collect();
         let (first, parts) = match &parts[..] {
@@ -170,14 +170,14 @@ impl Builder {
         Ok(self.laid(node, laid.layout))
     }
 
-    /// The value with leading axes of extent 1 added until it has a rank.
+    /// The value with leading axes of extent 1 added up to the given rank.
     pub fn with_rank(&mut self, value: &Value, rank: usize) -> Result<Value, Refusal> {
         let mut shape = vec![1; rank.saturating_sub(value.rank())];
         shape.extend(value.shape());
         self.reshape(value, &shape)
     }
 
-    /// `value` around the operand, `(before, after)` for each axis.
+    /// The value padded with `with`; `pads` are `(before, after)` for each axis.
     pub fn pad(&mut self, value: &Value, pads: &[(usize, usize)], with: f32) -> Result<Value, Refusal> {
         if pads.iter().all(|&pad| pad == (0, 0)) {
             return Ok(value.clone());

@@ -1,8 +1,8 @@
-//! Graphs become ONNX files again.
+//! Writes graphs as ONNX files.
 //!
 //! Images are `[N, H, W, C]` in the IR and `[N, C, H, W]` in ONNX. So every value of rank 4 has up to two names in the file,
-//! one for each order, and a transposition is written only where a value is asked for in an order that it has not: inputs and
-//! outputs have the IR's order, convolutions and poolings ONNX's, and what works on any order takes the one that is there.
+//! one for each order. A transposition is written only if a value is needed in an order that it does not have. Inputs and
+//! outputs have the IR's order, and convolutions and poolings have ONNX's order. Other operators use the order that exists.
 
 mod ops;
 mod writer;
@@ -17,7 +17,7 @@ use writer::{Order, Writer};
 /// Version of ONNX's operators in exported files.
 const OPSET: i64 = 17;
 
-/// Version of the file format, that of the operators' release.
+/// Version of the file format, from the same release as the operators.
 const FORMAT: i64 = 8;
 
 /// Name of the symbolic batch in exported files.
@@ -32,22 +32,22 @@ pub enum ExportError {
     /// A parameter has no value, or one of another shape.
     #[error("no value of the right shape is given for the parameter `{0}`")]
     Weight(String),
-    /// ONNX has no operators for it, or none that are the same.
+    /// ONNX has no operators for it, or only operators with another result.
     #[error("{node}: {what} cannot be written as ONNX")]
     Unsupported {
         /// The value.
         node: NodeId,
-        /// What it is.
+        /// Its description.
         what: String,
     },
-    /// The file would be larger than a file of this format can be.
+    /// The file would be larger than the format allows.
     #[error("the file would have {0} bytes; an ONNX file has at most {limit}", limit = crate::file::MAX_FILE)]
     TooLarge(usize),
 }
 
-/// A graph with the values of its parameters as the bytes of an ONNX file.
+/// Writes a graph with the values of its parameters as the bytes of an ONNX file.
 ///
-/// Inputs, outputs and parameters keep their order of axes, inputs and parameters their names; a symbolic batch stays one.
+/// Inputs, outputs and parameters keep their order of axes. Inputs and parameters keep their names. A symbolic batch stays symbolic.
 ///
 /// ```
 /// use sonar_ir::{Graph, Op, TensorType, UnaryOp, Values};
@@ -79,7 +79,7 @@ pub fn export_model(graph: &Graph, weights: &Values) -> Result<ModelProto, Expor
     let mut outputs = Vec::new();
     for &id in &graph.outputs {
         let value = writer.value(id, Order::Ours)?;
-        // Every output has a name of its own, also if it is an input or another output as well.
+        // Every output has its own name, even if it is also an input or another output.
         let name = writer.unique(&format!("output{}", outputs.len()));
         writer.node("Identity", vec![], &[value], &name);
         outputs.push(info(&name, graph.ty(id)));

@@ -8,7 +8,7 @@ use sonar_ir::{BinaryOp, Dim, Node, NodeId, Op, ReduceOp, Term, UnaryOp};
 /// ONNX's number for 32-bit floating point.
 const FLOAT: i64 = 1;
 
-/// The axis of a value where the file has it in an order.
+/// The position of an axis in the file, for a value in this order.
 fn axis(order: Order, axis: usize) -> usize {
     match order {
         Order::Ours => axis,
@@ -16,7 +16,7 @@ fn axis(order: Order, axis: usize) -> usize {
     }
 }
 
-/// What is given for each axis, in an order.
+/// Reorders one item per axis into the given order.
 fn ordered<T: Copy>(order: Order, list: &[T]) -> Vec<T> {
     match order {
         Order::Ours => list.to_vec(),
@@ -24,14 +24,14 @@ fn ordered<T: Copy>(order: Order, list: &[T]) -> Vec<T> {
     }
 }
 
-/// Writes one node, whose operands are written.
+/// Writes one node; its operands are written already.
 pub fn write(w: &mut Writer<'_>, id: NodeId, node: &Node) -> Result<(), ExportError> {
     if node.op == Op::Input {
         w.define(id, Order::Ours, node.name.clone().unwrap_or_default());
         return Ok(());
     }
     if declares(&node.op) {
-        // Constants are written in the forms that they are asked for.
+        // A constant is written where it is used, in the form that is needed there.
         return Ok(());
     }
     let rank = node.ty.rank();
@@ -119,14 +119,14 @@ pub fn write(w: &mut Writer<'_>, id: NodeId, node: &Node) -> Result<(), ExportEr
     Ok(())
 }
 
-/// The order for an operator of several values: channels first if an operand of full rank has only that.
+/// The order for an operator of several values: channels first if an operand of full rank has only this order.
 fn common(w: &Writer<'_>, operands: &[NodeId], rank: usize) -> Order {
     let first = |&id: &NodeId| w.graph.ty(id).rank() == rank && w.order(id) == Order::ChannelsFirst;
     if rank == 4 && operands.iter().any(first) { Order::ChannelsFirst } else { Order::Ours }
 }
 
-/// An operand of an elementwise operator whose result has a rank and an order. `filled` tells whether another operand has the
-/// shape of the result, so that a constant of one value need not.
+/// An operand of an elementwise operator whose result has the given rank and order. `filled` means that another operand has the
+/// shape of the result; then a constant of one value is written as a scalar.
 fn operand(w: &mut Writer<'_>, id: NodeId, order: Order, rank: usize, filled: bool) -> Result<String, ExportError> {
     let node = w.graph.node(id);
     if let (Op::Splat(value, _), true) = (&node.op, filled) {
@@ -136,7 +136,7 @@ fn operand(w: &mut Writer<'_>, id: NodeId, order: Order, rank: usize, filled: bo
     if order == Order::Ours || own == rank {
         return w.value(id, order);
     }
-    // Axes that broadcasting would add must be there before the channels can come first.
+    // Broadcasting would add leading axes. They must exist before the channels can be moved first.
     let full: Vec<Dim> = std::iter::repeat_n(Dim::Fixed(1), rank - own).chain(node.ty.shape.iter().copied()).collect();
     let moved = ordered(order, &full);
     let in_place = own <= 1;
@@ -154,7 +154,7 @@ fn operand(w: &mut Writer<'_>, id: NodeId, order: Order, rank: usize, filled: bo
     Ok(w.apply("Transpose", vec![ints("perm", &[0, 3, 1, 2])], &[spaced]))
 }
 
-/// A convolution's weight, `[KH, KW, C, O]`, as ONNX has it, `[O, C, KH, KW]`.
+/// The weight of a convolution, `[KH, KW, C, O]`, in ONNX's order `[O, C, KH, KW]`.
 fn weight(w: &mut Writer<'_>, id: NodeId) -> Result<String, ExportError> {
     const PERMUTATION: [usize; 4] = [3, 2, 0, 1];
     if matches!(w.graph.node(id).op, Op::Param(_) | Op::Splat(..)) {
@@ -182,7 +182,8 @@ fn conv_attributes(attrs: &Conv2dAttrs) -> Vec<crate::file::proto::AttributeProt
     ]
 }
 
-/// The gradient of a convolution by its input is a transposed convolution; what the gradient does not reach is at the end.
+/// The gradient of a convolution with respect to its input is a transposed convolution. The pixels that no window reads are at the
+/// end.
 fn conv_transpose(
     w: &mut Writer<'_>,
     attrs: &Conv2dAttrs,
@@ -220,7 +221,7 @@ fn batch_norm(w: &mut Writer<'_>, eps: f32, node: &Node, order: Order) -> Result
     Ok(w.apply("BatchNormalization", vec![float("epsilon", eps)], &inputs))
 }
 
-/// A batch normalisation whose channels are not on axis 1, as what it is made of.
+/// A batch normalisation whose channels are not on axis 1, written as elementwise operators.
 fn batch_norm_of_rows(w: &mut Writer<'_>, eps: f32, node: &Node) -> Result<String, ExportError> {
     let inputs = node.operands.iter().map(|&id| w.value(id, Order::Ours)).collect::<Result<Vec<_>, _>>()?;
     let [x, gamma, beta, mean, variance] = &inputs[..] else { return Err(unsupported(node.operands[0], "its normalisation")) };
@@ -233,7 +234,7 @@ fn batch_norm_of_rows(w: &mut Writer<'_>, eps: f32, node: &Node) -> Result<Strin
     Ok(w.apply("Add", vec![], &[scaled, beta.clone()]))
 }
 
-/// Attention as what it is made of: `Attention` is an operator only since version 23.
+/// Attention, written as simpler operators: ONNX has `Attention` only since version 23.
 fn attention(w: &mut Writer<'_>, heads: usize, scale: f32, node: &Node) -> Result<String, ExportError> {
     let leading = node.ty.rank() - 2;
     let perm = |moved: [usize; 3]| (0..leading).chain(moved.map(|axis| leading + axis)).collect::<Vec<usize>>();
@@ -278,7 +279,7 @@ fn unary(w: &mut Writer<'_>, op: UnaryOp, value: String) -> String {
             let gate = w.apply("Sigmoid", vec![], std::slice::from_ref(&value));
             return w.apply("Mul", vec![], &[value, gate]);
         }
-        // `Gelu` is an operator only since version 20.
+        // ONNX has `Gelu` only since version 20.
         UnaryOp::Gelu => {
             let scaled = by_number(w, "Mul", &value, std::f64::consts::FRAC_1_SQRT_2);
             let bell = w.apply("Erf", vec![], &[scaled]);
@@ -356,7 +357,7 @@ fn pool(
     Ok(w.apply(name, [own, more].concat(), &[image]))
 }
 
-/// A transposition between the two orders of an image is only another name for it.
+/// A transposition between the two orders of an image only adds a second name for the image.
 fn transpose(w: &mut Writer<'_>, id: NodeId, x: NodeId, permutation: &[usize]) -> Result<(), ExportError> {
     if permutation == CHANNELS_FIRST
         && let Some(name) = w.find(x, Order::Ours).cloned()
@@ -376,7 +377,7 @@ fn transpose(w: &mut Writer<'_>, id: NodeId, x: NodeId, permutation: &[usize]) -
     Ok(())
 }
 
-/// A reduction, in the order that the operand has if what is left has the same order in both.
+/// A reduction. It keeps the operand's order if the remaining axes have the same order in both.
 fn reduce(w: &mut Writer<'_>, op: ReduceOp, axes: &[usize], keep: bool, x: NodeId) -> Result<(Order, String), ExportError> {
     let channels_alone = axes.contains(&3) || (axes.contains(&1) && axes.contains(&2));
     let order = if keep || channels_alone { w.order(x) } else { Order::Ours };
@@ -396,7 +397,7 @@ fn reduce(w: &mut Writer<'_>, op: ReduceOp, axes: &[usize], keep: bool, x: NodeI
     Ok((if keep { order } else { Order::Ours }, name))
 }
 
-/// A fused sum as what it is made of.
+/// A fused sum, written as its terms, an addition and an activation.
 fn fused_sum(w: &mut Writer<'_>, terms: &[Term], relu: bool, node: &Node) -> Result<(Order, String), ExportError> {
     let rank = node.ty.rank();
     let convolves = terms.iter().any(|t| matches!(t, Term::Conv2d { .. }));

@@ -1,4 +1,4 @@
-//! The file under construction: nodes and constants, and under which names values are in it.
+//! The file under construction: its nodes and constants, and the names of the values in it.
 
 use super::{ExportError, declares, unsupported};
 use crate::build::known::Known;
@@ -6,16 +6,16 @@ use crate::file::proto::*;
 use sonar_ir::{Dim, Graph, NodeId, Op, Values};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// In which order the file has the axes of a value.
+/// The order of a value's axes in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
     /// That of the IR.
     Ours,
-    /// Of an image, with the channels on axis 1.
+    /// An image with the channels on axis 1.
     ChannelsFirst,
 }
 
-/// Where the axes of an image `[N, H, W, C]` are in `[N, C, H, W]`.
+/// The positions of the axes of an image `[N, H, W, C]` in `[N, C, H, W]`.
 pub const CHANNELS_FIRST: [usize; 4] = [0, 2, 3, 1];
 
 /// A file under construction.
@@ -25,7 +25,7 @@ pub struct Writer<'a> {
     weights: &'a Values,
     nodes: Vec<NodeProto>,
     constants: Vec<TensorProto>,
-    /// Names of values in the orders that they have.
+    /// Names of values, by the value and the order.
     names: BTreeMap<(NodeId, Order), String>,
     /// Names of constants in other forms, by the value and the form.
     forms: BTreeMap<(NodeId, Vec<usize>, Vec<usize>), String>,
@@ -39,12 +39,12 @@ impl<'a> Writer<'a> {
         Writer { graph, weights, nodes: vec![], constants: vec![], names: BTreeMap::new(), forms: BTreeMap::new(), taken }
     }
 
-    /// What was written.
+    /// The nodes and the constants of the file.
     pub fn finish(self) -> (Vec<NodeProto>, Vec<TensorProto>) {
         (self.nodes, self.constants)
     }
 
-    /// A name that nothing has yet, this one if it is free.
+    /// An unused name: this one if it is free.
     pub fn unique(&mut self, name: &str) -> String {
         let mut free = name.to_string();
         let mut count = 1;
@@ -55,17 +55,17 @@ impl<'a> Writer<'a> {
         free
     }
 
-    /// Says that a value is in the file under a name.
+    /// Records that the file has a value in this order under this name.
     pub fn define(&mut self, id: NodeId, order: Order, name: String) {
         self.names.insert((id, order), name);
     }
 
-    /// The name under which a value is already there in an order.
+    /// The name of a value in this order, if the file has it.
     pub fn find(&self, id: NodeId, order: Order) -> Option<&String> {
         self.names.get(&(id, order))
     }
 
-    /// The order in which a value is there: the IR's, unless it is an image that has only the other.
+    /// The order in which the file has a value: the IR's, unless it is an image in the other order only.
     pub fn order(&self, id: NodeId) -> Order {
         let only_first = self.find(id, Order::ChannelsFirst).is_some() && self.find(id, Order::Ours).is_none();
         if only_first { Order::ChannelsFirst } else { Order::Ours }
@@ -78,14 +78,14 @@ impl<'a> Writer<'a> {
         self.nodes.push(node);
     }
 
-    /// Appends a node; the name of its result.
+    /// Appends a node and returns the name of its result.
     pub fn apply(&mut self, op: &str, attributes: Vec<AttributeProto>, inputs: &[String]) -> String {
         let name = self.unique(&format!("%{}", self.nodes.len()));
         self.node(op, attributes, inputs, &name);
         name
     }
 
-    /// A value in an order, transposed if it is only there in the other.
+    /// The name of a value in this order; it is transposed if the file has it in the other order only.
     pub fn value(&mut self, id: NodeId, order: Order) -> Result<String, ExportError> {
         if let Some(name) = self.find(id, order) {
             return Ok(name.clone());
@@ -107,7 +107,7 @@ impl<'a> Writer<'a> {
         Ok(name)
     }
 
-    /// A parameter or a constant of one value, transposed and under another shape, as a constant of the file.
+    /// A parameter or splat, transposed and reshaped, as a constant of the file.
     pub fn form(&mut self, id: NodeId, permutation: Option<&[usize]>, shape: Option<&[usize]>) -> Result<String, ExportError> {
         let key = (id, permutation.unwrap_or_default().to_vec(), shape.unwrap_or_default().to_vec());
         if let Some(name) = self.forms.get(&key) {
@@ -141,7 +141,7 @@ impl<'a> Writer<'a> {
         Ok(name)
     }
 
-    /// A constant of numbers; its name begins with this one.
+    /// A constant of floating-point numbers; `name` begins its name.
     pub fn constant(&mut self, name: &str, shape: Vec<usize>, data: &[f32]) -> String {
         let name = self.unique(&format!("{name}%c{}", self.constants.len()));
         self.initializer(name, shape, data)
@@ -171,7 +171,7 @@ impl<'a> Writer<'a> {
         name
     }
 
-    /// A shape to reshape or expand to, if the batch is at most its leading extent: that of the operand is kept.
+    /// A shape to reshape or expand to. Only its leading extent may be the batch; it is kept as in the operand.
     pub fn shape(&mut self, shape: &[Dim], batch: i64) -> String {
         let extent = |dim: &Dim| dim.fixed().map_or(batch, |n| n as i64);
         self.integers(&shape.iter().map(extent).collect::<Vec<_>>())

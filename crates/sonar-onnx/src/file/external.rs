@@ -1,9 +1,9 @@
-//! Files with weights beside a model.
+//! Files with weights next to a model.
 //!
-//! A model from elsewhere must not read what does not belong to it. So the path in the model is relative and never goes up,
-//! and the file that it leads to lies in one of the model's folders. These are the folder of the path that the user gave
-//! and, if that path is a link, the folder of each file that it leads to. Caches of model hubs are made that way: a folder
-//! of links to files that lie beside each other elsewhere.
+//! A model from the internet must not read other files of the user. So the path in the model must be relative and must not go up,
+//! and the file must lie in one of the model's folders. These are the folder of the path that the user gave
+//! and, if that path is a link, the folder of each file along the chain of links. Caches of model hubs need this: they are folders
+//! of links to files that lie together in another folder.
 
 use crate::error::Refusal;
 use crate::file::proto::TensorProto;
@@ -12,10 +12,10 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
-/// The most links that are followed from one to the next, as many as Linux follows.
+/// The most links in a chain that are followed; Linux has the same limit.
 const MAX_LINKS: usize = 40;
 
-/// The folders in which a model's files of weights may lie.
+/// The folders in which a model's weight files may lie.
 #[derive(Clone, Debug)]
 pub struct Folders(Vec<PathBuf>);
 
@@ -25,7 +25,7 @@ impl Folders {
         Folders(vec![folder.to_path_buf()])
     }
 
-    /// The folder of a model's path, and those of the files that it links to, one after the other.
+    /// The folder of a model's path, and those of the files along its chain of links, in order.
     pub fn of(model: &Path) -> Folders {
         let parent = |path: &Path| path.parent().map(Path::to_path_buf).unwrap_or_default();
         let mut path = model.to_path_buf();
@@ -38,7 +38,7 @@ impl Folders {
         Folders(folders)
     }
 
-    /// The file that a path in the model leads to, without links.
+    /// The file that a path in the model refers to, with links resolved.
     fn find(&self, location: &str) -> Result<PathBuf, Refusal> {
         let refused = |why: String| Refusal::invalid(format!("external data in `{location}`: {why}"));
         let goes_down = Path::new(location).components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
@@ -91,7 +91,7 @@ pub fn bytes(tensor: &TensorProto, expected: usize, folders: &Folders) -> Result
     let path = folders.find(location)?;
     let refused = |why: String| Refusal::invalid(format!("external data in `{location}`: {why}"));
     let unreadable = |error: std::io::Error| refused(format!("cannot read {}: {error}", path.display()));
-    // Pipes and devices are not opened: that could wait for ever.
+    // Pipes and devices are not opened: that could block for ever.
     let metadata = std::fs::metadata(&path).map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(refused(format!("{} is not a regular file", path.display())));

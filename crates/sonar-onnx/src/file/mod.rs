@@ -5,7 +5,7 @@
 //! | `proto` | ONNX's protocol definition, as far as import reads it |
 //! | `tensor` | the elements of a file's tensors, in every way in which ONNX writes them |
 //! | `sparse` | sparse tensors, expanded |
-//! | `external` | files with weights beside a model |
+//! | `external` | files with weights next to a model |
 
 pub mod external;
 pub mod proto;
@@ -21,7 +21,7 @@ use std::path::Path;
 /// The largest file, in bytes. A protocol buffer has at most two gibibytes; larger models keep their weights in other files.
 pub const MAX_FILE: u64 = 1 << 31;
 
-/// The first byte of nearly every model: it announces the version of the file format.
+/// The first byte of nearly every model: the tag of the field with the version of the file format.
 const VERSION_FIELD: u8 = 0x08;
 
 /// Reads a model without its files of weights.
@@ -41,7 +41,7 @@ pub fn read_model(path: &Path) -> Result<ModelProto, ImportError> {
     Ok(model)
 }
 
-/// Reads a file that holds a single tensor, as the test data that comes with ONNX does.
+/// Reads a file with a single tensor, such as the test data that comes with ONNX.
 pub fn read_tensor(path: &Path) -> Result<TensorProto, ImportError> {
     let bytes = Bytes::from(sonar_files::read(path, MAX_FILE)?);
     TensorProto::decode(bytes).map_err(|e| ImportError::Malformed(e.to_string()))

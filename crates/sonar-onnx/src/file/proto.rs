@@ -39,7 +39,7 @@ pub struct OperatorSetIdProto {
     pub version: i64,
 }
 
-/// An operator that the file defines itself; import only tells that there are some.
+/// An operator that the file defines itself. Import only checks whether there are any.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FunctionProto {
     /// Its name.
@@ -50,7 +50,7 @@ pub struct FunctionProto {
 /// Nodes in topological order, with weights.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GraphProto {
-    /// Operator applications, every one after those whose results it reads.
+    /// Operator applications; each one comes after those whose results it reads.
     #[prost(message, repeated, tag = "1")]
     pub node: Vec<NodeProto>,
     /// Name of the graph.
@@ -59,21 +59,21 @@ pub struct GraphProto {
     /// Constants by name.
     #[prost(message, repeated, tag = "5")]
     pub initializer: Vec<TensorProto>,
-    /// What is given at every run; initializers may be listed again.
+    /// Values given at every run; initializers may be listed again.
     #[prost(message, repeated, tag = "11")]
     pub input: Vec<ValueInfoProto>,
-    /// What the graph returns.
+    /// The results of the graph.
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfoProto>,
-    /// Types of values in between, where the file tells.
+    /// Types of intermediate values, where the file declares them.
     #[prost(message, repeated, tag = "13")]
     pub value_info: Vec<ValueInfoProto>,
-    /// Constants of which most elements are 0, by the names of their values.
+    /// Sparse constants, by the names of their values.
     #[prost(message, repeated, tag = "15")]
     pub sparse_initializer: Vec<SparseTensorProto>,
 }
 
-/// An operator applied to values; an empty name is an argument left out.
+/// An operator applied to values; an empty name is an omitted argument.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct NodeProto {
     /// Names of the arguments.
@@ -91,12 +91,12 @@ pub struct NodeProto {
     /// Attributes of the operator.
     #[prost(message, repeated, tag = "5")]
     pub attribute: Vec<AttributeProto>,
-    /// The set that the operator belongs to.
+    /// The operator set that the operator belongs to.
     #[prost(string, tag = "7")]
     pub domain: String,
 }
 
-/// A named attribute; the field that `type` names holds its value.
+/// A named attribute; `type` says which field holds its value.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct AttributeProto {
     /// Its name.
@@ -131,11 +131,11 @@ pub struct AttributeProto {
     pub r#type: i32,
 }
 
-/// What an attribute holds.
+/// The kind of an attribute's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum AttributeType {
-    /// Not told, as in files of the first format version.
+    /// Not given, as in files of the first format version.
     Undefined = 0,
     /// A number.
     Float = 1,
@@ -187,21 +187,21 @@ pub struct TensorProto {
     /// Elements of types `uint32` and `uint64`.
     #[prost(uint64, repeated, tag = "11")]
     pub uint64_data: Vec<u64>,
-    /// Where in which other file the elements are: `location`, `offset`, `length`.
+    /// The place of the elements in another file: `location`, `offset`, `length`.
     #[prost(message, repeated, tag = "13")]
     pub external_data: Vec<StringStringEntryProto>,
-    /// 0 if the elements are here, 1 if they are in another file.
+    /// 0 if the elements are in this file, 1 if they are in another.
     #[prost(int32, tag = "14")]
     pub data_location: i32,
 }
 
-/// A constant tensor of which the elements other than 0 are listed.
+/// A sparse constant: only elements that may differ from 0 are listed.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SparseTensorProto {
-    /// The elements that are listed, of shape `[count]`, with the name of the whole tensor.
+    /// The listed elements, of shape `[count]`, with the name of the whole tensor.
     #[prost(message, optional, tag = "1")]
     pub values: Option<TensorProto>,
-    /// Where they are, as `int64`: positions in the flat tensor, of shape `[count]`, or indices, of shape `[count, rank]`.
+    /// Their positions, as `int64`: in the flat tensor, of shape `[count]`, or one index for each axis, of shape `[count, rank]`.
     #[prost(message, optional, tag = "2")]
     pub indices: Option<TensorProto>,
     /// Extents of the whole tensor.
@@ -213,7 +213,7 @@ pub struct SparseTensorProto {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum DataType {
-    /// Not told.
+    /// Not given.
     Undefined = 0,
     /// 32-bit floating point.
     Float = 1,
@@ -283,7 +283,7 @@ pub struct ValueInfoProto {
     pub r#type: Option<TypeProto>,
 }
 
-/// A type; only tensors have one here.
+/// A type; only tensor types are read here.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TypeProto {
     /// The type of a tensor, unless the value is a sequence, a map, or optional.
@@ -313,7 +313,7 @@ pub struct TensorShapeProto {
 /// Extent of one axis (`TensorShapeProto.Dimension`).
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct DimensionProto {
-    /// A number or a name; neither where nothing is known.
+    /// A number or a name; `None` if nothing is known.
     #[prost(oneof = "Dimension", tags = "1, 2")]
     pub value: Option<Dimension>,
 }

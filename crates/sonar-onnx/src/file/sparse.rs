@@ -7,10 +7,10 @@ use crate::build::known::{Data, Known};
 use crate::error::Refusal;
 use std::rc::Rc;
 
-/// The most elements of an expanded tensor. A small file can ask for any number of them.
+/// The most elements of an expanded tensor. Without a limit a small file could ask for any number of them.
 const MAX_DENSE: usize = 1 << 24;
 
-/// The tensor with all its elements. Those that the file does not list are 0.
+/// The tensor with all its elements. Elements that the file does not list are 0.
 ///
 /// Indices are either positions in the flat tensor, of shape `[count]`, or one index for each axis, of shape `[count, rank]`.
 pub fn dense(sparse: &SparseTensorProto, folders: &Folders) -> Result<Known, Refusal> {

@@ -1,4 +1,4 @@
-//! From a file's tensors to known ones: every way in which ONNX writes elements.
+//! Reads tensors of a file, in every way in which ONNX stores elements.
 
 use crate::build::known::{Data, Int, Known};
 use crate::error::Refusal;
@@ -10,7 +10,7 @@ use sonar_ir::verify::MAX_ELEMENTS;
 use std::path::Path;
 use std::rc::Rc;
 
-/// The elements of a tensor; `folders` are the model's, where other files with elements must be.
+/// The elements of a tensor. `folders` are the model's folders, where its other files with elements must lie.
 pub fn elements(tensor: &TensorProto, folders: &Folders) -> Result<Known, Refusal> {
     let (shape, count) = shape(&tensor.dims)?;
     let ty = DataType::try_from(tensor.data_type).unwrap_or(DataType::Undefined);
@@ -27,7 +27,7 @@ pub fn elements(tensor: &TensorProto, folders: &Folders) -> Result<Known, Refusa
     Ok(known)
 }
 
-/// The elements of a tensor that is whole by itself, as numbers of 32 bits, whatever its type is.
+/// The elements of a tensor without external data, as 32-bit floating point, for any element type.
 pub fn values(of: &TensorProto) -> Result<Tensor, Refusal> {
     if of.data_location != 0 {
         return Err(Refusal::unsupported("elements in another file"));
@@ -50,7 +50,7 @@ pub fn shape(dims: &[i64]) -> Result<(Vec<usize>, usize), Refusal> {
     }
 }
 
-/// Bytes of so many elements in raw form.
+/// Size of `count` elements in raw form, in bytes.
 fn raw_bytes(ty: DataType, count: usize) -> Result<usize, Refusal> {
     use DataType::*;
     Ok(match ty {
@@ -123,8 +123,8 @@ fn from_fields(ty: DataType, shape: Vec<usize>, count: usize, tensor: &TensorPro
     }
 }
 
-/// A number of 8 bits in one of four formats, which differ in the extent of the exponent, its bias, and what is not finite
-/// (Micikevicius et al., "FP8 formats for deep learning", 2022, and the variants with a single zero).
+/// An 8-bit floating-point number in one of four formats. They differ in the width of the exponent, its bias, and the encoding of
+/// infinities and NaN (Micikevicius et al., "FP8 formats for deep learning", 2022, and the variants with a single zero).
 fn float8(ty: DataType, bits: u8) -> f32 {
     let (mantissa_bits, bias, single_zero) = match ty {
         DataType::Float8e4m3fn => (3, 7, false),
@@ -147,7 +147,7 @@ fn float8(ty: DataType, bits: u8) -> f32 {
     sign * value
 }
 
-/// Elements of 4 bits, of which each byte holds two, the first one below.
+/// Elements of 4 bits. Each byte holds two, the first in the lower bits.
 fn halves(bytes: impl Iterator<Item = u8>, count: usize) -> Vec<i64> {
     bytes.flat_map(|byte| [i64::from(byte & 15), i64::from(byte >> 4)]).take(count).collect()
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 /// A node with the values of its arguments.
 ///
-/// It notes which attributes an operator asks for: those that nobody asked for are not supported.
+/// It records which attributes an operator reads. Attributes that were not read are not supported.
 pub struct Call<'a> {
     /// The node.
     pub node: &'a NodeProto,
@@ -19,7 +19,7 @@ pub struct Call<'a> {
     pub opset: i64,
     /// Folders of the model.
     pub folders: &'a Folders,
-    /// The arguments; those left out are `None`.
+    /// The arguments; omitted ones are `None`.
     inputs: Vec<Option<Value>>,
     asked: RefCell<BTreeSet<&'static str>>,
 }
@@ -30,23 +30,23 @@ impl<'a> Call<'a> {
         Call { node, opset, folders, inputs, asked: RefCell::default() }
     }
 
-    /// An argument that must be there.
+    /// A required argument.
     pub fn input(&self, index: usize) -> Result<&Value, Refusal> {
         self.optional(index).ok_or_else(|| Refusal::invalid(format!("argument {} is missing", index + 1)))
     }
 
-    /// An argument that may be left out.
+    /// An optional argument.
     pub fn optional(&self, index: usize) -> Option<&Value> {
         self.inputs.get(index)?.as_ref()
     }
 
-    /// All arguments, of which there must be at least one and none left out.
+    /// All arguments; there must be at least one, and none may be omitted.
     pub fn all(&self) -> Result<Vec<&Value>, Refusal> {
         let all: Option<Vec<&Value>> = self.inputs.iter().map(Option::as_ref).collect();
         all.filter(|all| !all.is_empty()).ok_or_else(|| Refusal::invalid("arguments are missing"))
     }
 
-    /// The tensor of an argument that must be known at import, if it is not left out.
+    /// The tensor of an argument, which must be known at import; `None` if it is omitted.
     pub fn known(&self, index: usize) -> Result<Option<&Known>, Refusal> {
         match self.optional(index) {
             None => Ok(None),
@@ -59,7 +59,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Integers that must be known at import: an argument, or in older versions of the operator an attribute.
+    /// Integers that must be known at import. They are an argument, or an attribute in older versions of the operator.
     pub fn ints_of(&self, index: usize, attribute: &'static str) -> Result<Option<Vec<i64>>, Refusal> {
         match self.known(index)? {
             Some(known) => Ok(Some(known.as_ints()?.to_vec())),
@@ -72,12 +72,12 @@ impl<'a> Call<'a> {
         self.node.output.len()
     }
 
-    /// Whether the file asks for the result with this number.
+    /// Whether the file asks for the result at this position.
     pub fn wants(&self, output: usize) -> bool {
         self.node.output.get(output).is_some_and(|name| !name.is_empty())
     }
 
-    /// Refuses results but the first.
+    /// Refuses all results except the first.
     pub fn one_output(&self) -> Result<(), Refusal> {
         match (1..self.outputs()).find(|&i| self.wants(i)) {
             None => Ok(()),
@@ -115,7 +115,7 @@ impl<'a> Call<'a> {
         Ok(self.find(name, AttributeType::Ints)?.map_or_else(|| default.to_vec(), |a| a.ints.clone()))
     }
 
-    /// Integers that are none negative, such as extents and steps; there must be `count`.
+    /// Non-negative integers, such as extents and strides; there must be `count`.
     pub fn sizes(&self, name: &'static str, count: usize, default: usize) -> Result<Vec<usize>, Refusal> {
         let Some(attribute) = self.find(name, AttributeType::Ints)? else { return Ok(vec![default; count]) };
         let sizes: Vec<usize> = attribute.ints.iter().filter_map(|&i| usize::try_from(i).ok()).filter(|&i| i < 1 << 31).collect();
@@ -148,12 +148,12 @@ impl<'a> Call<'a> {
         Ok(self.find(name, AttributeType::SparseTensor)?.and_then(|a| a.sparse_tensor.as_ref()))
     }
 
-    /// Accepts attributes that change nothing here.
+    /// Accepts attributes that have no effect here.
     pub fn ignore(&self, names: &[&'static str]) {
         self.asked.borrow_mut().extend(names);
     }
 
-    /// Refuses attributes that nobody asked for, and two of one name.
+    /// Refuses attributes that were not read, and two attributes of the same name.
     pub fn finish(&self) -> Result<(), Refusal> {
         let mut names = BTreeSet::new();
         if let Some(twice) = self.node.attribute.iter().find(|a| !names.insert(a.name.as_str())) {

@@ -1,15 +1,15 @@
-//! What a file declares of its values, and whether that is what they are.
+//! The types that a file declares for its values, compared with the actual types.
 
 use crate::build::{Value, known::Data};
 use crate::error::Refusal;
 use crate::file::proto::{DataType, Dimension, ValueInfoProto};
 use std::fmt;
 
-/// What a file declares of a value.
+/// The type that a file declares for a value.
 pub struct Declared<'a> {
-    /// The type of its elements, if the file tells.
+    /// The type of its elements, if the file declares it.
     pub element: Option<DataType>,
-    /// Its extents, if the file tells the rank.
+    /// Its extents, if the file declares the rank.
     pub extents: Option<Vec<Extent<'a>>>,
 }
 
@@ -18,9 +18,9 @@ pub struct Declared<'a> {
 pub enum Extent<'a> {
     /// A number.
     Fixed(usize),
-    /// A name: the same number wherever it stands.
+    /// A name; it stands for the same number in the whole file.
     Symbol(&'a str),
-    /// Nothing is told.
+    /// Not declared.
     Open,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Extent<'_> {
     }
 }
 
-/// What a declaration says; nothing if it is not of a tensor.
+/// Reads a declaration; `None` if it does not declare a tensor.
 pub fn declared(info: &ValueInfoProto) -> Option<Declared<'_>> {
     let tensor = info.r#type.as_ref()?.tensor_type.as_ref()?;
     let element = DataType::try_from(tensor.elem_type).ok().filter(|&element| element != DataType::Undefined);
@@ -58,9 +58,9 @@ pub fn show(extents: &[Extent<'_>]) -> String {
     format!("[{}]", extents.join(","))
 }
 
-/// Refuses a declaration that contradicts what a value is. `element` is the type of the value's elements, if it is known.
+/// Refuses a declaration that contradicts the value. `element` is the type of the value's elements, if it is known.
 ///
-/// Many exporters declare an extent of 0 where they know nothing, and symbols that mean nothing; both are passed over.
+/// Many exporters declare an extent of 0 if they know nothing, and symbols without a meaning. Both are ignored.
 pub fn compare(info: &ValueInfoProto, value: &Value, element: Option<DataType>) -> Result<(), Refusal> {
     let Some(declared) = declared(info) else { return Ok(()) };
     let name = &info.name;
@@ -91,7 +91,7 @@ pub fn compare(info: &ValueInfoProto, value: &Value, element: Option<DataType>) 
     Ok(())
 }
 
-/// Whether elements of a type are floating-point numbers that are computed with.
+/// Whether elements of a type are floating-point numbers that Sonar computes with.
 pub fn floating(element: DataType) -> bool {
     matches!(element, DataType::Float | DataType::Double | DataType::Float16 | DataType::Bfloat16)
 }

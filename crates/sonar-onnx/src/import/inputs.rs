@@ -1,7 +1,7 @@
-//! The shapes of a graph's inputs: what the file says, and what the options say where the file leaves it open.
+//! The shapes of a graph's inputs: from the file, and from the options for extents that the file leaves open.
 //!
-//! A symbol stands for one extent in all inputs. It is bound by the shapes that are given, then, where it leads an input, by
-//! the batch.
+//! A symbol stands for one extent in all inputs. It is bound by the given shapes; after that, a symbol on the leading axis of an
+//! input is bound to the batch.
 
 use super::ImportOptions;
 use super::declared::{Extent, declared, floating, show};
@@ -10,7 +10,7 @@ use crate::error::Refusal;
 use crate::file::proto::ValueInfoProto;
 use std::collections::BTreeMap;
 
-/// What a symbol stands for, and which axis of which input says so.
+/// The extent that a symbol stands for, and the axis of the input that defines it.
 struct Binding<'a> {
     extent: usize,
     input: &'a str,
@@ -42,7 +42,7 @@ pub fn shapes(inputs: &[&ValueInfoProto], options: &ImportOptions) -> Vec<Result
     inputs.iter().zip(checked).map(shape).collect()
 }
 
-/// The extents of an input as the file has them; nothing if it leaves the rank open.
+/// The extents of an input in the file; `None` if the file leaves the rank open.
 fn extents(info: &ValueInfoProto) -> Result<Option<Vec<Extent<'_>>>, Refusal> {
     let declared = declared(info).ok_or_else(|| Refusal::unsupported("an input that is no tensor"))?;
     match declared.element {
@@ -52,7 +52,7 @@ fn extents(info: &ValueInfoProto) -> Result<Option<Vec<Extent<'_>>>, Refusal> {
     }
 }
 
-/// Compares a shape that is given for an input with what the file says of it, and binds its symbols.
+/// Compares the shape given for an input with the one in the file, and binds its symbols.
 fn bind<'a>(
     input: &'a str,
     extents: &[Extent<'a>],
@@ -64,7 +64,7 @@ fn bind<'a>(
     }
     for (axis, (extent, &given)) in extents.iter().zip(given).enumerate() {
         match *extent {
-            // Some exporters write 0 where an extent is open.
+            // Some exporters write 0 for an open extent.
             Extent::Fixed(0) | Extent::Open => {}
             Extent::Fixed(extent) if extent == given => {}
             Extent::Fixed(extent) => {

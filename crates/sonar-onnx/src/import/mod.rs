@@ -2,14 +2,14 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `order` | what defines each name, and in which order nodes can be computed |
+//! | `order` | what defines each name, and an order in which nodes can be computed |
 //! | `inputs` | the shapes of inputs, and the symbols in them |
-//! | `declared` | what the file declares of values, compared with what they are |
+//! | `declared` | the types that the file declares, compared with the actual types |
 //! | `types` | the element types of results |
 //! | `call` | one node of the file: arguments and attributes |
 //!
-//! An import goes on after a problem, so that a file's problems are told together. What depends on a value that is refused
-//! is only counted: its own refusal would say nothing new. Operators that are not supported are told wherever they stand.
+//! An import continues after a problem, so that all problems of a file are reported together. Nodes that depend on a refused value
+//! are only counted: their own refusal would say nothing new. Unsupported operators are always reported.
 
 pub mod call;
 mod declared;
@@ -32,13 +32,13 @@ use std::path::Path;
 /// The most problems that are listed.
 const MAX_PROBLEMS: usize = 1000;
 
-/// What the file leaves open.
+/// Values that the file leaves open.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImportOptions {
-    /// Shapes of inputs by their names in the file. They bind what the file leaves open, and may not contradict it. A symbol
+    /// Shapes of inputs by their names in the file. They bind extents that the file leaves open, and may not contradict it. A symbol
     /// of the file is bound for all inputs.
     pub shapes: BTreeMap<String, Vec<usize>>,
-    /// The extent of a leading axis that neither the file nor `shapes` gives: how many samples there are in one run.
+    /// The extent of a leading axis, if neither the file nor `shapes` gives it: the number of samples in one run.
     pub batch: usize,
 }
 
@@ -49,9 +49,9 @@ pub struct Imported {
     pub graph: Graph,
     /// The values of the graph's parameters.
     pub weights: Values,
-    /// What the file calls the inputs, in the graph's order.
+    /// Names of the inputs in the file, in the graph's order.
     pub inputs: Vec<String>,
-    /// What the file calls the outputs, in the graph's order.
+    /// Names of the outputs in the file, in the graph's order.
     pub outputs: Vec<String>,
 }
 
@@ -61,14 +61,14 @@ impl Default for ImportOptions {
     }
 }
 
-/// Imports a model and the files with weights beside it.
+/// Imports a model and the files with weights next to it.
 ///
-/// Fails with all problems of the graph together, not with the first one.
+/// On failure the error lists all problems of the graph, not only the first one.
 pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, ImportError> {
     import_with(&read_model(path)?, &Folders::of(path), options)
 }
 
-/// Imports a decoded model; files with weights are sought in `folder`.
+/// Imports a decoded model; files with weights are read from `folder`.
 pub fn import_model(model: &ModelProto, folder: &Path, options: &ImportOptions) -> Result<Imported, ImportError> {
     import_with(model, &Folders::only(folder), options)
 }
@@ -124,7 +124,7 @@ fn is_onnx(domain: &str) -> bool {
     domain.is_empty() || domain == "ai.onnx"
 }
 
-/// What a file declares of each name: it may do so more than once.
+/// The declarations of each name; a file may have more than one for a name.
 fn infos(graph: &GraphProto) -> BTreeMap<&str, Vec<&ValueInfoProto>> {
     let mut infos: BTreeMap<&str, Vec<&ValueInfoProto>> = BTreeMap::new();
     for info in graph.input.iter().chain(&graph.value_info).chain(&graph.output) {
@@ -136,14 +136,14 @@ fn infos(graph: &GraphProto) -> BTreeMap<&str, Vec<&ValueInfoProto>> {
 /// The state of an import.
 struct Importer<'a> {
     builder: Builder,
-    /// Values by their names in the file; `None` where a problem stands in the way.
+    /// Values by their names in the file; `None` if a problem prevents the value.
     values: BTreeMap<&'a str, Option<Value>>,
     /// The types of the elements of values, where they are known.
     elements: BTreeMap<&'a str, DataType>,
     problems: Vec<Problem>,
-    /// How many nodes depend on values that are refused.
+    /// The number of nodes that depend on refused values.
     behind: usize,
-    /// What the file declares of values.
+    /// The file's declarations of values.
     infos: BTreeMap<&'a str, Vec<&'a ValueInfoProto>>,
     opset: i64,
     folders: &'a Folders,
@@ -166,7 +166,7 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Makes the inputs that are no initializers; their names in the file.
+    /// Makes the inputs that are not initializers, and returns their names in the file.
     fn inputs(&mut self, graph: &'a GraphProto, options: &ImportOptions) -> Vec<String> {
         let mut seen: BTreeSet<&str> = self.values.keys().copied().collect();
         let given: Vec<&ValueInfoProto> = graph.input.iter().filter(|info| seen.insert(&info.name)).collect();
@@ -224,7 +224,7 @@ impl<'a> Importer<'a> {
         self.define(node, results);
     }
 
-    /// Gives the results of a node their names. A name that has a value already keeps it; that is a problem of its own.
+    /// Names the results of a node. A name that already has a value keeps it; this problem is reported elsewhere.
     fn define(&mut self, node: &'a NodeProto, results: Option<Vec<Value>>) {
         let mut results = results.map(Vec::into_iter);
         for name in &node.output {
@@ -235,14 +235,14 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// A value, if it is what the file declares.
+    /// Returns a value if it agrees with the file's declaration.
     fn as_declared(&self, name: &str, value: Value, element: Option<DataType>) -> Result<Value, Refusal> {
         let infos = self.infos.get(name).into_iter().flatten();
         infos.into_iter().try_for_each(|info| declared::compare(info, &value, element))?;
         Ok(value)
     }
 
-    /// The arguments of a node; nothing if a problem stands in the way of one.
+    /// The arguments of a node; `None` if a problem prevents one of them.
     fn arguments(&self, node: &NodeProto) -> Result<Option<Vec<Option<Value>>>, Refusal> {
         let mut arguments = Vec::new();
         let mut complete = true;

@@ -1,7 +1,7 @@
-//! What defines each name of a graph, and in which order its nodes can be computed.
+//! The definition of each name of a graph, and an order in which its nodes can be computed.
 //!
-//! ONNX asks for nodes in topological order. Files that are not ordered are common and mean the same, so nodes are sorted.
-//! What would have two meanings is a problem: a name with two definitions, and nodes that depend on their own results.
+//! ONNX requires nodes in topological order. But files in another order are common, and their meaning is clear, so the nodes are
+//! sorted. Ambiguous files are refused: a name with two definitions, and nodes that depend on their own results.
 
 use crate::error::{Problem, Refusal};
 use crate::file::proto::{GraphProto, NodeProto};
@@ -10,15 +10,15 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// The nodes of a graph in an order in which they can be computed.
 pub struct Order {
-    /// Numbers of the nodes. Those of the file's order come first where there is a choice.
+    /// Indices of the nodes. If several are possible, the first one in the file comes first.
     pub nodes: Vec<usize>,
-    /// Numbers of nodes that depend on their own results.
+    /// Indices of nodes that depend on their own results.
     pub circular: BTreeSet<usize>,
-    /// Names with two definitions, and circles.
+    /// Names with two definitions, and cycles.
     pub problems: Vec<Problem>,
 }
 
-/// How messages call a node: by its name, else by its first result, else by its number.
+/// The name of a node in messages: its name, else its first result, else its index.
 pub fn label(index: usize, node: &NodeProto) -> String {
     match (node.name.as_str(), node.output.first()) {
         ("", Some(output)) if !output.is_empty() => output.clone(),
@@ -39,7 +39,7 @@ pub fn order(graph: &GraphProto) -> Order {
         let names = graph.node[index].input.iter();
         names.filter_map(|name| producers.get(name.as_str()).copied()).collect::<BTreeSet<usize>>()
     };
-    // The nodes that read results of each node, and how many nodes each one waits for.
+    // The nodes that read results of each node, and the number of nodes that each one waits for.
     let mut readers = vec![Vec::new(); graph.node.len()];
     let mut waits = vec![0; graph.node.len()];
     for (index, waits) in waits.iter_mut().enumerate() {
@@ -62,7 +62,7 @@ pub fn order(graph: &GraphProto) -> Order {
                 }
             }
         }
-        // All nodes that are left wait for others that are left: going from one to another ends in a circle.
+        // Every node that is left waits for another one that is left. Following them ends in a cycle.
         let Some(first) = done.iter().position(|done| !done) else { break };
         let mut path = vec![first];
         let circle = loop {
@@ -74,18 +74,18 @@ pub fn order(graph: &GraphProto) -> Order {
             }
         };
         problems.push(circle_problem(graph, &circle));
-        // What stands behind the circle can be ordered as if it were computed.
+        // Nodes after the cycle are ordered as if the cycle could be computed.
         circular.extend(&circle);
         ready.extend(circle.into_iter().map(Reverse));
     }
     Order { nodes, circular, problems }
 }
 
-/// A circle of nodes, each of which reads a result of the next.
+/// The error for a cycle of nodes: each reads a result of the next.
 fn circle_problem(graph: &GraphProto, circle: &[usize]) -> Problem {
     const SHOWN: usize = 8;
     let first = circle[0];
-    // In the order in which values flow.
+    // In the order of the data flow.
     let mut names: Vec<String> = circle.iter().rev().map(|&i| format!("`{}`", label(i, &graph.node[i]))).collect();
     names.rotate_right(1);
     let end = names[0].clone();

@@ -1,12 +1,12 @@
 //! The element types of results.
 //!
-//! Import computes with 32-bit floating point and with integers, whatever the file's types are. They are followed only to
-//! compare them with what the file declares.
+//! Import computes with 32-bit floating point and with integers only. It follows the file's own types only to
+//! compare them with the declared types.
 
 use crate::file::proto::{AttributeProto, DataType, NodeProto};
 use crate::ops::Elements;
 
-/// The type of the elements of a node's first result, if it is known; `argument` tells those of its arguments.
+/// The type of the elements of a node's first result, if it is known. `argument` gives the types of its arguments.
 pub fn first_result(node: &NodeProto, elements: Elements, argument: impl Fn(usize) -> Option<DataType>) -> Option<DataType> {
     match elements {
         Elements::Like(index) => argument(index),
@@ -16,7 +16,7 @@ pub fn first_result(node: &NodeProto, elements: Elements, argument: impl Fn(usiz
     }
 }
 
-/// The type that the attributes of a cast or a constant tell.
+/// The type in the attributes of a cast or a constant.
 fn told(node: &NodeProto) -> Option<DataType> {
     let of = |ty: i32| DataType::try_from(ty).ok().filter(|&ty| ty != DataType::Undefined);
     let tensor = |attribute: &AttributeProto| of(attribute.t.as_ref()?.data_type);

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 type Results = Result<Vec<Value>, Refusal>;
 
-/// The most different exponents of one `Pow`; each becomes operators of its own.
+/// The most different exponents of one `Pow`; each one adds its own operators.
 const MAX_EXPONENTS: usize = 16;
 
 /// Compositions of elementwise primitives.
@@ -23,7 +23,7 @@ impl Builder {
         self.binary(BinaryOp::Mul, a, b)
     }
 
-    /// `value · factor`, which is `value` itself for a factor of one.
+    /// `value · factor`; for a factor of 1 it is `value` itself.
     pub fn scale(&mut self, value: &Value, factor: f32) -> Result<Value, Refusal> {
         if factor == 1.0 { Ok(value.clone()) } else { self.mul(value, &Value::float(factor)) }
     }
@@ -51,7 +51,7 @@ impl Builder {
         self.at_most(&positive, 1.0)
     }
 
-    /// `log(1 + e^value)`, as `max(value, 0) + log(1 + e^-|value|)`, which neither overflows nor loses digits below 0.
+    /// `log(1 + e^value)`, computed as `max(value, 0) + log(1 + e^-|value|)`. It does not overflow, and it is accurate below 0.
     fn softplus(&mut self, value: &Value) -> Result<Value, Refusal> {
         let size = self.unary(UnaryOp::Abs, value)?;
         let negative = self.unary(UnaryOp::Neg, &size)?;
@@ -78,7 +78,7 @@ impl Builder {
         }
     }
 
-    /// `value` to a power, in a shape that it has already.
+    /// `value` to a power, in a shape that it already has.
     fn power_of(&mut self, value: &Value, exponent: f32, shape: &[usize]) -> Result<Value, Refusal> {
         let size = exponent.abs();
         let power = if exponent == 0.0 {
@@ -90,7 +90,7 @@ impl Builder {
         } else if size.fract() == 0.0 || !size.is_finite() {
             return Err(Refusal::unsupported(format!("the exponent {exponent}")));
         } else {
-            // A broken power of a negative number is not a number; only that of minus infinity is that of infinity.
+            // A fractional power of a negative number is NaN, except that of minus infinity: it is that of infinity.
             let magnitude = self.unary(UnaryOp::Abs, value)?;
             let log = self.unary(UnaryOp::Log, &magnitude)?;
             let scaled = self.scale(&log, size)?;
@@ -102,7 +102,7 @@ impl Builder {
             let beyond = self.unary(UnaryOp::Step, &beyond)?;
             let within = self.inverse(&beyond)?;
             let negative = self.binary(BinaryOp::Gate, &negative, &within)?;
-            // Not a number below 0, else 0.
+            // NaN below 0, else 0.
             let refused = self.unary(UnaryOp::Sqrt, &negative)?;
             self.add(&power, &refused)?
         };
@@ -221,7 +221,7 @@ pub fn mean(b: &mut Builder, call: &Call<'_>) -> Results {
 pub fn leaky_relu(b: &mut Builder, call: &Call<'_>) -> Results {
     let (x, alpha) = (call.input(0)?, call.float("alpha", 0.01)?);
     let line = b.scale(x, alpha)?;
-    // A slope of 0 times infinity would not be a number.
+    // A slope of 0 times infinity would be NaN.
     if alpha > 0.0 && alpha <= 1.0 {
         return Ok(vec![b.binary(BinaryOp::Max, x, &line)?]);
     }
@@ -322,7 +322,7 @@ pub fn mish(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.mul(x, &gate)?])
 }
 
-/// Integer exponents are products, ±½ are roots; others are exponentials of logarithms, and not a number where `x < 0`.
+/// Integer exponents become products, ±½ roots. Other powers are exponentials of logarithms, and NaN where `x < 0`.
 pub fn pow(b: &mut Builder, call: &Call<'_>) -> Results {
     let (x, exponent) = (call.input(0)?, call.input(1)?);
     let Value::Known(exponents) = exponent else {
@@ -353,7 +353,7 @@ pub fn pow(b: &mut Builder, call: &Call<'_>) -> Results {
     match exponents.uniform() {
         Some(exponent) => Ok(vec![b.power_of(&x, exponent, &shape)?]),
         None => {
-            // One power for each exponent that occurs, and of these the one that is meant.
+            // One power for each distinct exponent; then each element selects its own.
             let all = exponents.as_floats()?;
             let distinct: BTreeSet<u32> = all.iter().map(|e| e.to_bits()).collect();
             if distinct.len() > MAX_EXPONENTS {
@@ -375,7 +375,7 @@ pub fn identity(_: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![call.input(0)?.clone()])
 }
 
-/// Nothing is dropped at inference, nor with the ratio 0; the mask tells what is kept.
+/// The identity: nothing is dropped at inference, or with the ratio 0. The mask is all true.
 pub fn dropout(_: &mut Builder, call: &Call<'_>) -> Results {
     call.ignore(&["ratio", "seed"]);
     let x = call.input(0)?;
@@ -393,7 +393,7 @@ pub fn dropout(_: &mut Builder, call: &Call<'_>) -> Results {
     Ok(results)
 }
 
-/// Floating-point types are one here; what is computed at a run stays floating-point.
+/// All floating-point types are the same here; values computed at every run stay floating-point.
 pub fn cast(b: &mut Builder, call: &Call<'_>) -> Results {
     use DataType::*;
     call.ignore(&["saturate", "round_mode"]);
@@ -405,7 +405,7 @@ pub fn cast(b: &mut Builder, call: &Call<'_>) -> Results {
     }
     let known = match (call.input(0)?, to) {
         (value @ Value::Run(_), _) if float => return Ok(vec![value.clone()]),
-        // What is not 0 is true, also what is not a number.
+        // A value other than 0 is true, and so is NaN.
         (value @ Value::Run(_), Bool) => {
             let zero = b.equals(value, &Value::float(0.0))?;
             return Ok(vec![b.inverse(&zero)?]);

@@ -1,6 +1,6 @@
-//! Comparisons and what is done with them.
+//! Comparisons, logical operators and selections.
 //!
-//! Truth values are 0 and 1: integers where they are known at import, and numbers like all others where they are not.
+//! Truth values are 0 and 1. They are integers if they are known at import, and floating-point numbers otherwise.
 
 use crate::build::known::{Data, Int, Known, MAX_COMPUTED};
 use crate::build::{Builder, Value, broadcast, elements};
@@ -13,7 +13,7 @@ type Results = Result<Vec<Value>, Refusal>;
 /// Two operands, with the shape that they broadcast to.
 type Both<'a> = (&'a Known, &'a Known, Vec<usize>);
 
-/// The two operands, if both are known at import; the result must not be too large then.
+/// The two operands, if both are known at import; then a result that is too large is refused.
 fn both<'a>(call: &'a Call<'_>) -> Result<Option<Both<'a>>, Refusal> {
     let (Value::Known(a), Value::Known(b)) = (call.input(0)?, call.input(1)?) else { return Ok(None) };
     let shape = broadcast(&a.shape, &b.shape)?;
@@ -23,7 +23,7 @@ fn both<'a>(call: &'a Call<'_>) -> Result<Option<Both<'a>>, Refusal> {
     }
 }
 
-/// A comparison or connection of two known tensors.
+/// A comparison or logical operator on two known tensors.
 fn known((a, b, shape): Both<'_>, float: fn(f64, f64) -> bool, int: fn(i64, i64) -> bool) -> Results {
     let mixed = matches!(a.data, Data::Int(_)) != matches!(b.data, Data::Int(_));
     if mixed {
@@ -41,7 +41,7 @@ fn known((a, b, shape): Both<'_>, float: fn(f64, f64) -> bool, int: fn(i64, i64)
 }
 
 impl Builder {
-    /// Known integers as numbers, to be computed with at every run.
+    /// Known integers as floating-point numbers, for use at every run.
     fn number(&mut self, value: &Value) -> Value {
         match value {
             Value::Known(known) => Value::Known(known.to_floats()),
@@ -49,20 +49,20 @@ impl Builder {
         }
     }
 
-    /// Where `a > b`.
+    /// 1 where `a > b`, else 0.
     fn exceeds(&mut self, a: &Value, b: &Value) -> Result<Value, Refusal> {
         let (a, b) = (self.number(a), self.number(b));
         let difference = self.binary(BinaryOp::Sub, &a, &b)?;
         self.unary(UnaryOp::Step, &difference)
     }
 
-    /// Where the condition does not hold.
+    /// 1 where the condition does not hold, else 0.
     pub fn inverse(&mut self, condition: &Value) -> Result<Value, Refusal> {
         let condition = self.number(condition);
         self.binary(BinaryOp::Sub, &Value::float(1.0), &condition)
     }
 
-    /// Where neither operand is not-a-number: `step(|a| + |b| + 1)`.
+    /// 1 where neither operand is NaN: `step(|a| + |b| + 1)`.
     fn ordered(&mut self, a: &Value, b: &Value) -> Result<Value, Refusal> {
         let (a, b) = (self.number(a), self.number(b));
         let (a, b) = (self.unary(UnaryOp::Abs, &a)?, self.unary(UnaryOp::Abs, &b)?);
@@ -71,20 +71,20 @@ impl Builder {
         self.unary(UnaryOp::Step, &size)
     }
 
-    /// Where `a >= b`: both are numbers, and `b` does not exceed `a`.
+    /// 1 where `a >= b`: both are numbers, and `b` is not larger than `a`.
     fn reaches(&mut self, a: &Value, b: &Value) -> Result<Value, Refusal> {
         let (ordered, less) = (self.ordered(a, b)?, self.exceeds(b, a)?);
         self.binary(BinaryOp::Sub, &ordered, &less)
     }
 
-    /// Where `a = b`: both are numbers, and neither exceeds the other.
+    /// 1 where `a = b`: both are numbers, and neither is larger.
     pub fn equals(&mut self, a: &Value, b: &Value) -> Result<Value, Refusal> {
         let (ordered, above, below) = (self.ordered(a, b)?, self.exceeds(a, b)?, self.exceeds(b, a)?);
         let differs = self.binary(BinaryOp::Max, &above, &below)?;
         self.binary(BinaryOp::Sub, &ordered, &differs)
     }
 
-    /// `yes` where the condition holds and `no` elsewhere; what is not chosen does not matter, also if it is not a number.
+    /// `yes` where the condition holds and `no` elsewhere. The value that is not chosen has no effect, even if it is NaN.
     pub fn choose(&mut self, condition: &Value, yes: &Value, no: &Value) -> Result<Value, Refusal> {
         let otherwise = self.inverse(condition)?;
         let (condition, yes, no) = (self.number(condition), self.number(yes), self.number(no));
@@ -137,7 +137,7 @@ pub fn less_or_equal(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.reaches(call.input(1)?, call.input(0)?)?])
 }
 
-/// A connection of truth values, as the operator that it is on 0 and 1.
+/// A logical operator, as an arithmetic operator on 0 and 1.
 fn connect(b: &mut Builder, call: &Call<'_>, op: BinaryOp) -> Results {
     let (x, y) = (b.number(call.input(0)?), b.number(call.input(1)?));
     Ok(vec![b.binary(op, &x, &y)?])
@@ -177,7 +177,7 @@ pub fn sign(b: &mut Builder, call: &Call<'_>) -> Results {
             let zero = Value::float(0.0);
             let (above, below) = (b.exceeds(run, &zero)?, b.exceeds(&zero, run)?);
             let sign = b.binary(BinaryOp::Sub, &above, &below)?;
-            // 0 for every number, and what is not a number stays.
+            // 0 for every number; NaN stays NaN.
             let rest = b.unary(UnaryOp::Relu, run)?;
             let rest = b.binary(BinaryOp::Min, &rest, &zero)?;
             Ok(vec![b.binary(BinaryOp::Add, &sign, &rest)?])

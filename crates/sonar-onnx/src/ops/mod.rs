@@ -1,4 +1,4 @@
-//! The operators of ONNX, made of the primitives of [`crate::build`].
+//! ONNX's operators, made of the primitives of [`crate::build`].
 
 mod elementwise;
 mod logic;
@@ -16,19 +16,19 @@ use crate::error::Refusal;
 use crate::import::call::Call;
 use Elements::{Bool, Int64, Like, Told};
 
-/// What an operator makes of its arguments: its results in order.
+/// A function from the arguments of an operator to its results, in order.
 pub type Operator = fn(&mut Builder, &Call<'_>) -> Result<Vec<Value>, Refusal>;
 
 /// The type of the elements of an operator's first result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Elements {
-    /// That of an argument, by its number.
+    /// The type of an argument, by its index.
     Like(usize),
     /// Truth values.
     Bool,
     /// 64-bit integers.
     Int64,
-    /// What an attribute says, or its default.
+    /// The type in an attribute, or its default.
     Told,
 }
 
@@ -130,7 +130,7 @@ const TABLE: &[(&str, Operator, Elements)] = &[
     ("Upsample",                resize::upsample,                Like(0)),
     ("DepthToSpace",            movement::depth_to_space,        Like(0)),
     ("SpaceToDepth",            movement::space_to_depth,        Like(0)),
-    // The arithmetic of shapes: of what is known at import only.
+    // The arithmetic of shapes, for known values only.
     ("Shape",                   shape::shape,                    Int64),
     ("Size",                    shape::size,                     Int64),
     ("Constant",                shape::constant,                 Told),

@@ -13,7 +13,7 @@ pub fn extents(list: &[i64]) -> Result<Vec<usize>, Refusal> {
     shape.ok_or_else(|| Refusal::invalid(format!("the shape {list:?}")))
 }
 
-/// Integers of an argument that must be there.
+/// Integers of a required argument.
 fn required(call: &Call<'_>, index: usize, attribute: &'static str) -> Result<Vec<i64>, Refusal> {
     call.ints_of(index, attribute)?.ok_or_else(|| Refusal::invalid(format!("argument {} is missing", index + 1)))
 }
@@ -24,7 +24,7 @@ pub fn concat(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.concat(&values, axis)?])
 }
 
-/// Parts of given sizes, or of equal ones but for the last.
+/// Parts of the given sizes, or of equal size except the last one.
 pub fn split(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let axis = axis(call.int("axis", 0)?, x.rank())?;
@@ -83,7 +83,7 @@ fn positions(extent: usize, start: i64, end: i64, step: i64) -> Result<(usize, i
     Ok((if count == 0 { 0 } else { first as usize }, if count <= 1 { 1 } else { step }, count as usize))
 }
 
-/// In the wanted shape, 0 means the extent of the operand and -1 whatever is left.
+/// In the target shape, 0 is the extent of the operand, and -1 is computed from the other extents.
 pub fn reshape(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let wanted = required(call, 1, "shape")?;
@@ -157,14 +157,14 @@ pub fn expand(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.expand(x, &shape)?])
 }
 
-/// Repeats the whole along axes.
+/// Repeats the whole operand along axes.
 pub fn tile(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let repeats = extents(&required(call, 1, "repeats")?)?;
     if repeats.len() != x.rank() || repeats.contains(&0) {
         return Err(Refusal::invalid(format!("{repeats:?} repetitions of a tensor of rank {}", x.rank())));
     }
-    // Each axis is one of extent 1, which is repeated, before one with the elements.
+    // Before each axis a new axis of extent 1 is inserted; this one is repeated.
     let apart: Vec<usize> = x.shape().iter().flat_map(|&extent| [1, extent]).collect();
     let repeated: Vec<usize> = repeats.iter().zip(x.shape()).flat_map(|(&count, &extent)| [count, extent]).collect();
     let together: Vec<usize> = repeats.iter().zip(x.shape()).map(|(count, extent)| count.saturating_mul(*extent)).collect();
@@ -176,7 +176,7 @@ pub fn tile(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.reshape(&repeated, &together)?])
 }
 
-/// Paddings are an attribute before version 11 and an argument since; negative ones cut off.
+/// Paddings are an attribute before version 11 and an argument since; a negative padding crops.
 pub fn pad(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let given = required(call, 1, "pads")?;
@@ -220,7 +220,7 @@ pub fn pad(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![result])
 }
 
-/// Which element of an axis stands at an index before or behind it.
+/// The index of the element to copy for an index before or after the axis.
 fn mirrored(mode: &str, index: i64, extent: i64) -> Result<usize, Refusal> {
     let source = match mode {
         "edge" => index.clamp(0, extent - 1),
@@ -236,7 +236,7 @@ fn mirrored(mode: &str, index: i64, extent: i64) -> Result<usize, Refusal> {
     Ok(source as usize)
 }
 
-/// Indices must be known at import; their axes take the place of the one that they choose from.
+/// Indices must be known at import. Their axes replace the axis that they index.
 pub fn gather(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let axis = axis(call.int("axis", 0)?, x.rank())?;
@@ -256,7 +256,7 @@ pub fn gather(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.reshape(&picked, &shape)?])
 }
 
-/// The size of the blocks, and the operand's shape, which must be that of an image.
+/// The size of the blocks, and the operand's shape, which must be an image.
 fn blocks(call: &Call<'_>) -> Result<(usize, [usize; 4]), Refusal> {
     let block = usize::try_from(call.int("blocksize", 0)?).ok().filter(|&n| n > 0 && n < 1 << 16);
     let block = block.ok_or_else(|| Refusal::invalid("the attribute `blocksize`"))?;

@@ -8,7 +8,7 @@ use sonar_ir::{BinaryOp, Dim, Init, NodeId, Op, ReduceOp, UnaryOp};
 
 type Results = Result<Vec<Value>, Refusal>;
 
-/// Batch normalisation with given statistics, or in training mode with those of the batch.
+/// Batch normalisation with given statistics, or with those of the batch in training mode.
 pub fn batch(b: &mut Builder, call: &Call<'_>) -> Results {
     if call.flag("training_mode", false)? {
         return batch_training(b, call);
@@ -30,7 +30,7 @@ pub fn batch(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.laid(node, Layout::channels_last(x.rank()))])
 }
 
-/// With the mean and the biased variance of each channel over the batch, and running ones that approach them.
+/// Uses the mean and the biased variance of each channel over the batch, and updates the running ones.
 fn batch_training(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     if x.rank() < 2 {
@@ -62,7 +62,7 @@ fn vector(b: &mut Builder, value: &Value, init: Init) -> Result<NodeId, Refusal>
     }
 }
 
-/// What [`Builder::standardise`] makes.
+/// The result of [`Builder::standardise`].
 struct Standardised {
     /// `(x - mean) / sqrt(variance + eps)`
     value: Value,
@@ -75,7 +75,7 @@ struct Standardised {
 }
 
 impl Builder {
-    /// Mean 0 and variance 1 over some axes.
+    /// Scales to mean 0 and variance 1 over some axes.
     fn standardise(&mut self, x: &Value, axes: &[usize], eps: f32) -> Result<Standardised, Refusal> {
         let mean = self.reduce(ReduceOp::Mean, x, axes, true)?;
         let centred = self.binary(BinaryOp::Sub, x, &mean)?;
@@ -88,7 +88,7 @@ impl Builder {
     }
 }
 
-/// Each channel of each sample by itself.
+/// Normalises each channel of each sample separately.
 pub fn instance(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     if x.rank() < 3 {
@@ -105,7 +105,7 @@ pub fn instance(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.binary(BinaryOp::Add, &scaled, &bias)?])
 }
 
-/// Everything from an axis on. If that is one axis, of which nothing but the result is wanted, it is an operator of the IR.
+/// Normalises all axes from a given one on. If this is one axis and only the result is used, it is an operator of the IR.
 pub fn layer(b: &mut Builder, call: &Call<'_>) -> Results {
     if call.int("stash_type", 1)? != 1 {
         return Err(Refusal::unsupported("statistics in another type than 32-bit floating point"));
@@ -126,7 +126,7 @@ pub fn layer(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![result, mean, inverse])
 }
 
-/// The last axis of a value, with a vector for each operand.
+/// Normalises the last axis of a value; each other operand is a vector.
 fn rows(b: &mut Builder, call: &Call<'_>, eps: f32) -> Result<Value, Refusal> {
     let laid = b.run(call.input(0)?)?;
     let layout = laid.layout.with_last(laid.shape.len() - 1);
@@ -151,7 +151,7 @@ pub fn log_softmax(b: &mut Builder, call: &Call<'_>) -> Results {
     along_axis(Op::LogSoftmax, b, call)
 }
 
-/// Before version 13 everything from the axis on is one.
+/// Before version 13, the axis and all that follow are treated as one.
 fn along_axis(op: Op, b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let since_13 = call.opset >= 13;

@@ -8,7 +8,7 @@ use sonar_ir::{BinaryOp, Op};
 
 type Results = Result<Vec<Value>, Refusal>;
 
-/// `α · A' · B' + β · C`; factors are applied to weights where there are some.
+/// `α · A' · B' + β · C`; the factors are applied to weights if possible.
 pub fn gemm(b: &mut Builder, call: &Call<'_>) -> Results {
     let (alpha, beta) = (call.float("alpha", 1.0)?, call.float("beta", 1.0)?);
     let mut matrix = |index: usize, transposed: bool| {
@@ -32,7 +32,7 @@ pub fn gemm(b: &mut Builder, call: &Call<'_>) -> Results {
     }
 }
 
-/// A known tensor times a factor; others as they are.
+/// Multiplies a known tensor by a factor; other values are returned unchanged.
 fn b_scaled(value: &Value, factor: f32) -> Value {
     match value {
         Value::Known(known) if factor != 1.0 => Value::Known(known.map(|v| v * f64::from(factor), |v| v)),
@@ -40,7 +40,7 @@ fn b_scaled(value: &Value, factor: f32) -> Value {
     }
 }
 
-/// The matrix product of NumPy: vectors are rows on the left and columns on the right, leading axes broadcast.
+/// The matrix product of NumPy: a vector is a row on the left and a column on the right; leading axes broadcast.
 pub fn matmul(b: &mut Builder, call: &Call<'_>) -> Results {
     let (left, right) = (call.input(0)?.clone(), call.input(1)?.clone());
     let (row, column) = (left.rank() == 1, right.rank() == 1);
@@ -67,7 +67,7 @@ impl Builder {
         let (rows, columns) = ([rows[0], rows[1]], [columns[0], columns[1]]);
         let leading = broadcast(&left.shape()[..left.rank() - 2], &right.shape()[..right.rank() - 2])?;
         let with_leading = |matrix: [usize; 2]| [&leading[..], &matrix].concat();
-        // A right side that is the same for every leading index is one matrix.
+        // A right side whose leading extents are all 1 is one matrix for all leading indices.
         let one = right.shape()[..right.rank() - 2].iter().all(|&extent| extent == 1);
         let right = if one { self.reshape(right, &columns)? } else { self.expand(right, &with_leading(columns))? };
         let left = self.expand(left, &with_leading(rows))?;

@@ -1,4 +1,4 @@
-//! Recurrent networks, one step after the other: the length of a sequence is known at import.
+//! Recurrent networks, expanded step by step: the length of a sequence is known at import.
 
 use crate::build::{Builder, Value};
 use crate::error::Refusal;
@@ -7,10 +7,10 @@ use sonar_ir::{BinaryOp, UnaryOp};
 
 type Results = Result<Vec<Value>, Refusal>;
 
-/// The longest sequence; every step becomes operators of its own.
+/// The longest sequence; every step adds its own operators.
 const MAX_STEPS: usize = 1 << 10;
 
-/// A recurrent network of one direction, with everything that does not depend on the step.
+/// A recurrent network of one direction, with all values that do not depend on the step.
 struct Network<'a> {
     /// Extent of the state.
     hidden: usize,
@@ -18,15 +18,15 @@ struct Network<'a> {
     functions: &'a [UnaryOp],
     /// The recurrent weights, `[hidden, gates · hidden]` each, with their biases: one for each product of a step.
     recurrent: Vec<(Value, Option<Value>)>,
-    /// Weights by which the cell's content enters the gates `i`, `o` and `f`.
+    /// Weights of the cell in the gates `i`, `o` and `f`.
     peepholes: Option<[Value; 3]>,
-    /// Whether the reset gate is applied behind the recurrent product.
+    /// Whether the reset gate is applied after the recurrent product.
     linear_before_reset: bool,
-    /// Whether the forget gate is what the input gate leaves.
+    /// Whether the forget gate is 1 minus the input gate.
     input_forget: bool,
 }
 
-/// What a network remembers, each of shape `[batch, hidden]`.
+/// The state of a network; each part has the shape `[batch, hidden]`.
 #[derive(Clone)]
 struct State {
     hidden: Value,
@@ -47,9 +47,9 @@ pub fn lstm(b: &mut Builder, call: &Call<'_>) -> Results {
     network(b, call, &[4], &["Sigmoid", "Tanh", "Tanh"], lstm_step)
 }
 
-/// All directions of a network: the sequence of its states, the last one, and with four gates the last cell.
+/// All directions of a network. The results are the sequence of its states, the last state, and with four gates the last cell.
 ///
-/// `products` are the numbers of gates that each recurrent product of a step is for.
+/// `products` has the number of gates for each recurrent product of a step.
 fn network(b: &mut Builder, call: &Call<'_>, products: &[usize], defaults: &[&str], step: Step) -> Results {
     let gates: usize = products.iter().sum();
     let batch_first = call.flag("layout", false)?;
@@ -91,7 +91,7 @@ fn network(b: &mut Builder, call: &Call<'_>, products: &[usize], defaults: &[&st
     let mut ends = Vec::new();
     let mut sequences = Vec::new();
     for direction in 0..directions {
-        // What an argument has for this direction; the axis of directions is dropped.
+        // The part of an argument for this direction, without the axis of directions.
         let part = |b: &mut Builder, index: usize| -> Result<Option<Value>, Refusal> {
             let Some(value) = call.optional(index) else { return Ok(None) };
             let found = value.shape().first() == Some(&directions);
@@ -181,13 +181,13 @@ fn network(b: &mut Builder, call: &Call<'_>, products: &[usize], defaults: &[&st
             let joined = b.concat(&parts.iter().collect::<Vec<_>>(), 1)?;
             if batch_first { Some(b.transpose(&joined, &[2, 0, 1, 3])?) } else { Some(joined) }
         }
-        // Nobody asks for the sequence: the last state stands in its place.
+        // The sequence is not used: the last state takes its place.
         None => last.clone(),
     };
     Ok([sequence, last, cell].into_iter().flatten().collect())
 }
 
-/// Refuses sequences that end early.
+/// Refuses sequences that end before the last step.
 fn full_length(call: &Call<'_>, steps: usize) -> Result<(), Refusal> {
     match call.optional(4) {
         None => Ok(()),
@@ -196,7 +196,7 @@ fn full_length(call: &Call<'_>, steps: usize) -> Result<(), Refusal> {
     }
 }
 
-/// The functions of all directions, of which the file may name some of our own.
+/// The activations of all directions: those that the file names, or the defaults.
 fn functions(call: &Call<'_>, directions: usize, defaults: &[&str]) -> Result<Vec<UnaryOp>, Refusal> {
     let given = call.texts("activations")?;
     let names: Vec<String> = match given {
@@ -216,7 +216,7 @@ fn functions(call: &Call<'_>, directions: usize, defaults: &[&str]) -> Result<Ve
 }
 
 impl Builder {
-    /// The part of `[batch, gates · hidden]` that belongs to some gates.
+    /// The columns of `[batch, gates · hidden]` for the given gates.
     fn gates(&mut self, value: &Value, network: &Network<'_>, first: usize, count: usize) -> Result<Value, Refusal> {
         self.slice(value, 1, first * network.hidden, 1, count * network.hidden)
     }
@@ -251,7 +251,7 @@ fn rnn_step(b: &mut Builder, network: &Network<'_>, input: &Value, state: &State
     Ok(State { hidden: b.unary(network.functions[0], &sum)?, cell: None })
 }
 
-/// Gates `z`, `r` and `h`: `(1 - z) · g(x + r · R h) + z · h`, or with `R (r · h)` in the function.
+/// Gates `z`, `r` and `h`: `(1 - z) · g(x + r · R h) + z · h`, or with `R (r · h)` instead of `r · R h`.
 fn gru_step(b: &mut Builder, network: &Network<'_>, input: &Value, state: &State) -> Result<State, Refusal> {
     let (hidden, functions) = (&state.hidden, network.functions);
     let product = b.recur(network, 0, hidden)?;

@@ -9,7 +9,7 @@ use sonar_ir::{BinaryOp, Op, ReduceOp, UnaryOp};
 
 type Results = Result<Vec<Value>, Refusal>;
 
-/// Which axes, and whether they stay; nothing if nothing is to be reduced.
+/// The axes, and whether they are kept; `None` if nothing is reduced.
 fn attributes(call: &Call<'_>, rank: usize) -> Result<(Option<Vec<usize>>, bool), Refusal> {
     let keep = call.flag("keepdims", true)?;
     let given = call.ints_of(1, "axes")?.unwrap_or_default();
@@ -50,7 +50,7 @@ fn reduce_ints(op: ReduceOp, known: &Known, axes: &[usize], keep: bool) -> Resul
     Ok(Known::typed(known.int, shape, results))
 }
 
-/// A reduction of what `before` makes of the elements.
+/// A reduction; `before` is applied to the elements first.
 fn operator(
     op: ReduceOp,
     b: &mut Builder,
@@ -100,7 +100,7 @@ pub fn l2(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.unary(UnaryOp::Sqrt, &sum)?])
 }
 
-/// Products are for shapes: of all elements of what is known.
+/// Product of all elements of a known tensor, for the arithmetic of shapes only.
 pub fn product(_: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let (axes, keep) = attributes(call, x.rank())?;

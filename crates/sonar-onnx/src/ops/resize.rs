@@ -1,7 +1,7 @@
-//! Resizing: a linear function of each axis by itself, whose matrix is known at import.
+//! Resizing: a linear function of each axis separately, whose matrix is known at import.
 //!
-//! Extents and coordinates are computed in 32-bit floating point, as ONNX Runtime computes them. The rounding decides which
-//! extent results and which element is nearest.
+//! Extents and coordinates are computed in 32-bit floating point, as in ONNX Runtime: their rounding decides the
+//! extents of the result and which element is nearest.
 
 use super::movement::extents;
 use crate::build::known::Known;
@@ -17,7 +17,7 @@ const MAX_MATRIX: usize = 1 << 23;
 /// The most elements of a resized axis.
 const MAX_EXTENT: usize = 1 << 16;
 
-/// How the elements of a result are taken from those of an operand.
+/// How elements of the result are computed from elements of the operand.
 struct Method {
     mode: Mode,
     coordinates: Coordinates,
@@ -27,9 +27,9 @@ struct Method {
     cubic: f64,
     /// Whether elements beyond the border have no weight. If they have one, they equal the element at the border.
     exclude_outside: bool,
-    /// Whether shrinking takes the mean of all elements that fall together.
+    /// Whether shrinking averages all elements that are merged into one.
     antialias: bool,
-    /// What stands for elements that come from beyond a region of interest.
+    /// The value of elements outside the region of interest.
     extrapolation: f32,
 }
 
@@ -40,7 +40,7 @@ enum Mode {
     Cubic,
 }
 
-/// How an index of the result becomes a place in the operand (`coordinate_transformation_mode`).
+/// How an index of the result is mapped to a coordinate in the operand (`coordinate_transformation_mode`).
 #[derive(Clone, Copy, PartialEq)]
 enum Coordinates {
     HalfPixel,
@@ -51,14 +51,14 @@ enum Coordinates {
     CropAndResize,
 }
 
-/// How a place becomes the index of the nearest element (`nearest_mode`).
+/// How a coordinate is rounded to the index of the nearest element (`nearest_mode`).
 #[derive(Clone, Copy, PartialEq)]
 enum Rounding {
     PreferFloor,
     PreferCeil,
     Floor,
     Ceil,
-    /// Up where the axis shrinks, down where it does not: before version 11, where a file cannot choose.
+    /// Up if the axis shrinks, else down: the rule before version 11, where a file cannot choose.
     Unchosen,
 }
 
@@ -68,15 +68,15 @@ struct Axis {
     from: usize,
     to: usize,
     scale: f32,
-    /// Beginning and end of the region of interest, as shares of the axis.
+    /// Start and end of the region of interest, as fractions of the axis.
     region: (f32, f32),
 }
 
-/// Where the elements of a result come from, for one element of the result.
+/// The elements of the operand that one element of the result is computed from.
 struct Row {
-    /// The index in the operand, which may be beyond it, of the first element with a weight.
+    /// The index in the operand of the first element with a weight. It may be out of range.
     first: i64,
-    /// Weights of elements from the first on; none if the element of the result is extrapolated.
+    /// Weights of the elements from the first on; empty if the element of the result is extrapolated.
     weights: Vec<f64>,
 }
 
@@ -139,7 +139,7 @@ pub fn resize(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![result])
 }
 
-/// Versions 7 to 10: scales only, and element `i` comes from `i / scale`. They are an attribute in versions 7 and 8.
+/// Versions 7 to 10: scales only, and element `i` is computed from `i / scale`. They are an attribute in versions 7 and 8.
 pub fn upsample(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let method = Method {
@@ -170,7 +170,7 @@ pub fn upsample(b: &mut Builder, call: &Call<'_>) -> Results {
 fn mode(name: &str) -> Result<Mode, Refusal> {
     match name {
         "nearest" => Ok(Mode::Nearest),
-        // Version 7 of `Upsample` knew images only.
+        // Version 7 of `Upsample` supports images only.
         "linear" | "bilinear" => Ok(Mode::Linear),
         "cubic" => Ok(Mode::Cubic),
         other => Err(Refusal::unsupported(format!("the mode `{other}`"))),
@@ -208,7 +208,7 @@ fn scaled_extent(from: usize, scale: f32) -> Result<usize, Refusal> {
     Ok(to as usize)
 }
 
-/// The scale and the extent of each axis, for the sizes that a file asks for and its policy (`keep_aspect_ratio_policy`).
+/// The scale and the extent of each axis, for the sizes in the file and its policy (`keep_aspect_ratio_policy`).
 fn scales_of(from: &[usize], sizes: &[usize], policy: &str) -> Result<Vec<(f32, usize)>, Refusal> {
     if sizes.contains(&0) || from.contains(&0) {
         return Err(Refusal::invalid(format!("the sizes {sizes:?} from {from:?}")));
@@ -227,7 +227,7 @@ fn scales_of(from: &[usize], sizes: &[usize], policy: &str) -> Result<Vec<(f32, 
 impl Builder {
     /// The value with one axis resized.
     fn resize(&mut self, value: &Value, axis: usize, along: &Axis, method: &Method) -> Result<Value, Refusal> {
-        // Where nothing is scaled every coordinate is its own, but that of a region of interest.
+        // Without scaling every coordinate is kept, unless there is a region of interest.
         if along.from == along.to && along.scale == 1.0 && along.region == (0.0, 1.0) {
             return Ok(value.clone());
         }
@@ -278,7 +278,7 @@ impl Builder {
     }
 }
 
-/// From which elements of the operand element `i` of the result comes.
+/// The elements of the operand for element `i` of the result.
 fn row(i: usize, along: &Axis, method: &Method) -> Row {
     let x = coordinate(i as f32, along, method.coordinates);
     if method.coordinates == Coordinates::CropAndResize && !(0.0..=along.from as f32 - 1.0).contains(&x) {
@@ -295,7 +295,7 @@ fn row(i: usize, along: &Axis, method: &Method) -> Row {
         return Row { first: nearest as i64, weights: vec![1.0] };
     }
     let x = f64::from(x);
-    // A kernel is stretched where shrinking takes the mean of what falls together.
+    // With antialiasing, the kernel is stretched if the axis shrinks.
     let stretch = if method.antialias { f64::from(along.scale.min(1.0)) } else { 1.0 };
     let (reach, kernel): (f64, &dyn Fn(f64) -> f64) = match method.mode {
         Mode::Linear => (1.0, &|t| (1.0 - t.abs()).max(0.0)),
@@ -317,7 +317,7 @@ fn row(i: usize, along: &Axis, method: &Method) -> Row {
     Row { first, weights }
 }
 
-/// The cubic convolution kernel with parameter `a` (Keys, 1981), of a distance.
+/// The cubic convolution kernel with parameter `a` (Keys, 1981), at distance `t`.
 fn cubic(t: f64, a: f64) -> f64 {
     if t <= 1.0 {
         ((a + 2.0) * t - (a + 3.0)) * t * t + 1.0
@@ -328,10 +328,10 @@ fn cubic(t: f64, a: f64) -> f64 {
     }
 }
 
-/// Where in the operand element `i` of the result lies.
+/// The coordinate in the operand of element `i` of the result.
 ///
-/// The scale is the one that was given, not the ratio of the extents, which are rounded. Where a formula of the standard
-/// speaks of the length of the result, that is its extent.
+/// It uses the given scale, not the ratio of the extents, which are rounded. The "length of the result" in the standard's formulas
+/// is the extent of the result.
 fn coordinate(i: f32, along: &Axis, coordinates: Coordinates) -> f32 {
     let (from, to, scale) = (along.from as f32, along.to as f32, along.scale);
     let half_pixel = (i + 0.5) / scale - 0.5;

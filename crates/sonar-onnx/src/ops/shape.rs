@@ -1,4 +1,4 @@
-//! The arithmetic of shapes: what is computed at import, of values that are known there.
+//! The arithmetic of shapes: operators on known values, computed at import.
 
 use crate::build::known::{Data, Known, MAX_COMPUTED};
 use crate::build::{Builder, Value, broadcast, elements};
@@ -12,12 +12,12 @@ fn int(shape: Vec<usize>, data: Vec<i64>) -> Results {
     Ok(vec![Value::Known(Known::ints(shape, data))])
 }
 
-/// An argument that must be there, and known.
+/// A required argument, which must be known.
 fn known<'a>(call: &'a Call<'_>, index: usize) -> Result<&'a Known, Refusal> {
     call.known(index)?.ok_or_else(|| Refusal::invalid(format!("argument {} is missing", index + 1)))
 }
 
-/// The operand's shape, or a part of it.
+/// The operand's shape, or part of it.
 pub fn shape(_: &mut Builder, call: &Call<'_>) -> Results {
     let shape = call.input(0)?.shape();
     let rank = shape.len() as i64;
@@ -66,7 +66,7 @@ pub fn constant_of_shape(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![b.expand(&Value::Known(value.reshaped(vec![])), &shape)?])
 }
 
-/// From a start, in steps, up to a limit that is not reached.
+/// The numbers from a start up to a limit (exclusive), with a step.
 pub fn range(_: &mut Builder, call: &Call<'_>) -> Results {
     let (start, limit, step) = (known(call, 0)?, known(call, 1)?, known(call, 2)?);
     let too_long = |count: f64| Err(Refusal::unsupported(format!("a range of {count} numbers")));
@@ -101,7 +101,7 @@ pub fn range(_: &mut Builder, call: &Call<'_>) -> Results {
     }
 }
 
-/// The remainder has the sign of the divisor, or with `fmod` that of the dividend.
+/// The remainder has the sign of the divisor, or of the dividend with `fmod`.
 pub fn modulo(_: &mut Builder, call: &Call<'_>) -> Results {
     let (a, b) = (known(call, 0)?, known(call, 1)?);
     let shape = broadcast(&a.shape, &b.shape)?;
@@ -129,7 +129,7 @@ pub fn ceil(_: &mut Builder, call: &Call<'_>) -> Results {
     map(call, f64::ceil, |v| v)
 }
 
-/// Halves go to the even neighbour.
+/// Halves round to the even neighbour.
 pub fn round(_: &mut Builder, call: &Call<'_>) -> Results {
     map(call, f64::round_ties_even, |v| v)
 }

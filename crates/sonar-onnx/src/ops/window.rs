@@ -1,6 +1,6 @@
 //! Convolutions and poolings.
 //!
-//! The IR's are two-dimensional; a signal of one dimension is an image of height one.
+//! The IR has two-dimensional ones only; a one-dimensional signal is an image of height one.
 
 use crate::build::known::Known;
 use crate::build::layout::Layout;
@@ -20,16 +20,16 @@ struct Slide {
     dilation: usize,
     /// Padding before the operand.
     before: usize,
-    /// Padding behind the operand.
+    /// Padding after the operand.
     after: usize,
-    /// What is added behind that by rounding the number of positions up.
+    /// Additional padding at the end because the number of positions is rounded up.
     extra: usize,
 }
 
-/// The largest extent of a window that is taken apart, element by element.
+/// The largest extent of a window that is expanded into its elements.
 const MAX_APART: usize = 64;
 
-/// Two numbers for an image, from those for its spatial axes: one of a signal is that of the width.
+/// Two numbers for an image, from those of its spatial axes. A signal has one number, the one of the width.
 fn pair(list: &[usize], height: usize) -> [usize; 2] {
     match list {
         [width] => [height, *width],
@@ -55,7 +55,7 @@ fn image(b: &mut Builder, value: &Value) -> Result<NodeId, Refusal> {
     }
 }
 
-/// An image of the IR as a value of as many axes as an operand had.
+/// An image of the IR as a value of the operand's rank.
 fn value(b: &mut Builder, node: NodeId, rank: usize) -> Result<Value, Refusal> {
     let image = b.laid(node, Layout::channels_last(4));
     match (rank, image.shape()) {
@@ -93,7 +93,7 @@ fn slides(call: &Call<'_>, x: &Value, kernel: &[usize], ceil: bool) -> Result<Ve
         let mut extra = 0;
         if ceil && padded >= reach {
             let positions = (padded - reach).div_ceil(stride) + 1;
-            // A window that would begin in the padding behind the operand is none.
+            // A window that starts in the padding at the end does not count.
             let positions = if (positions - 1) * stride >= extent + before { positions - 1 } else { positions };
             extra = ((positions - 1) * stride + reach).saturating_sub(padded);
         }
@@ -102,7 +102,7 @@ fn slides(call: &Call<'_>, x: &Value, kernel: &[usize], ceil: bool) -> Result<Ve
     Ok(slides)
 }
 
-/// What a window has for both axes of an image.
+/// One property of a window, for both axes of an image.
 fn both(slides: &[Slide], of: impl Fn(&Slide) -> usize, height: usize) -> [usize; 2] {
     pair(&slides.iter().map(of).collect::<Vec<_>>(), height)
 }
@@ -113,7 +113,7 @@ fn pads(slides: &[Slide]) -> [usize; 4] {
     [top, left, bottom, right]
 }
 
-/// A convolution's weight as the IR has it, `[height, width, inputs, outputs]`, and its spatial extents in the file.
+/// The weight of a convolution in the IR's order, `[height, width, inputs, outputs]`, and its spatial extents in the file.
 ///
 /// `permutation` brings the weight of an image from the file's order to the IR's.
 fn weight(b: &mut Builder, call: &Call<'_>, axes: usize, permutation: &[usize]) -> Result<(NodeId, Vec<usize>), Refusal> {
@@ -138,7 +138,7 @@ fn groups(call: &Call<'_>) -> Result<usize, Refusal> {
     usize::try_from(groups).ok().filter(|&g| g > 0).ok_or_else(|| Refusal::invalid(format!("{groups} groups")))
 }
 
-/// Adds a number for each channel, if the file gives some.
+/// Adds a bias for each channel, if the file has one.
 fn with_bias(b: &mut Builder, call: &Call<'_>, y: Value) -> Result<Value, Refusal> {
     let Some(bias) = call.optional(2) else { return Ok(y) };
     let mut shape = vec![1; y.rank()];
@@ -163,7 +163,7 @@ pub fn conv(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![with_bias(b, call, y)?])
 }
 
-/// The transposed convolution is the gradient of a convolution by its input.
+/// The transposed convolution is the gradient of a convolution with respect to its input.
 pub fn conv_transpose(b: &mut Builder, call: &Call<'_>) -> Results {
     let x = call.input(0)?;
     let axes = spatial(x)?;
@@ -185,7 +185,7 @@ pub fn conv_transpose(b: &mut Builder, call: &Call<'_>) -> Results {
             _ => None,
         };
         (before[axis], after[axis]) = match target {
-            // What the input does not reach is zeros behind it.
+            // Pixels that the input does not reach are zeros at the end.
             Some(target) if target > full => (0, 0),
             Some(target) => {
                 let total = full - target;
@@ -224,7 +224,7 @@ fn pool(call: &Call<'_>, x: &Value) -> Result<Vec<Slide>, Refusal> {
     slides(call, x, &kernel, call.flag("ceil_mode", false)?)
 }
 
-/// The window as a pooling of the IR, if it has such: over an image or a signal, without dilation, padded by less than itself.
+/// The window as a pooling of the IR, if possible: on an image or a signal, without dilation, with less padding than its extent.
 fn attributes(slides: &[Slide]) -> Option<PoolAttrs> {
     let plain = |s: &Slide| s.dilation == 1 && s.before < s.kernel && s.after + s.extra < s.kernel;
     (slides.len() <= 2 && slides.iter().all(plain)).then(|| PoolAttrs {
@@ -235,7 +235,8 @@ fn attributes(slides: &[Slide]) -> Option<PoolAttrs> {
     })
 }
 
-/// The sum or the largest of each window, one axis after the other: of the operand shifted by every element of the window.
+/// The sum or the maximum of each window, one axis after the other. It combines shifted copies of the operand, one for each element
+/// of the window.
 fn apart(b: &mut Builder, x: &Value, slides: &[Slide], op: BinaryOp, outside: f32) -> Result<Value, Refusal> {
     let mut value = x.clone();
     for (axis, s) in (2..).zip(slides) {
@@ -274,8 +275,8 @@ pub fn max_pool(b: &mut Builder, call: &Call<'_>) -> Results {
     Ok(vec![value(b, node, x.rank())?])
 }
 
-/// The mean of each window. Paddings of the file may count in the divisor; what only rounding up adds never does, so if
-/// there are both, those of the file become elements.
+/// The mean of each window. The file's padding may count in the divisor; additional padding from rounding up never does. So if
+/// there are both, the file's padding becomes elements.
 pub fn average_pool(b: &mut Builder, call: &Call<'_>) -> Results {
     let mut x = call.input(0)?.clone();
     let mut slides = pool(call, &x)?;
@@ -297,7 +298,7 @@ pub fn average_pool(b: &mut Builder, call: &Call<'_>) -> Results {
     }
     let mut mean = apart(b, &x, &slides, BinaryOp::Add, 0.0)?;
     for (axis, s) in (2..).zip(&slides) {
-        // Elements of the window that count, for each of its positions.
+        // The number of window elements that count, at each position.
         let end = x.shape()[axis] + s.before;
         let counted = if count_include_pad { 0..end + s.after } else { s.before..end };
         let count = |i: usize| (0..s.kernel).filter(|k| counted.contains(&(i * s.stride + k * s.dilation))).count();

@@ -1,4 +1,4 @@
-//! The laws by which graphs are brought to one form. They are rules, but never used to make a graph faster.
+//! The laws that bring graphs to one form. They are rules, but are never used to make a graph faster.
 
 use super::uniform::{is_uniform, stays_uniform};
 use crate::language::{EGraph, add, is_sum, is_weight, nodes, product, sum, terms_of};
@@ -12,10 +12,10 @@ use sonar_ir::graph::Op;
 use sonar_ir::scalar::BinaryOp;
 use std::borrow::Cow;
 
-/// The most terms of a sum into which another one is flattened.
+/// The most terms of a sum that another sum is flattened into.
 const MAX_TERMS: usize = 24;
 
-/// The laws: each brings a graph nearer to sums of scaled convolutions and means.
+/// The laws. Each brings a graph closer to sums of scaled convolutions and means.
 #[rustfmt::skip]
 pub const LAWS: &[Rule] = &[
     rule!("identity",       Simplify, Exact, "op(x) → x, for a reshape, transpose, … that changes nothing, and x·1",           simplify::identity),
@@ -82,7 +82,7 @@ pub(crate) fn pool_of_scale(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// `avgpool(Σ tᵢ) → Σ avgpool(tᵢ)`, where what is constant per channel stays
+/// `avgpool(Σ tᵢ) → Σ avgpool(tᵢ)`; terms that are constant per channel are unchanged
 pub(crate) fn split_pool(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Op::AvgPool(attrs) = m.op else { return vec![] };
     let x = m.operands[0];

@@ -19,10 +19,10 @@ use sonar_ir::verify;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Bounds on each e-graph. No time is among them, for keys have to be the same on every machine.
+/// Bounds on each e-graph. There is no bound on time, because keys must be the same on every machine.
 const LIMITS: Limits = Limits { nodes: 10_000, iterations: 20, time: Duration::MAX };
 
-/// A name for the class of graphs that the laws of this module make one: 32 hexadecimal digits, the same on every machine.
+/// A name for the class of graphs that the laws of this module make equal: 32 hexadecimal digits, the same on every machine.
 ///
 /// ```
 /// use sonar_ir::text::parse_graph;
@@ -42,10 +42,10 @@ pub fn canonical_key(graph: &Graph) -> Result<String, RewriteError> {
     Ok(canonical::key(&normal_form(graph)?))
 }
 
-/// The graph that [`canonical_key`] names: it computes the same function, mostly with more operations.
+/// The graph whose structural key is [`canonical_key`]. It computes the same function, usually with more operations.
 pub fn normal_form(graph: &Graph) -> Result<Graph, RewriteError> {
     verify::graph(graph)?;
-    // Zeros, and all that is computed from them, are constants. No segment has any.
+    // Zeros, and all values computed from them, are constants. Segments contain none.
     let options = Options { rules: LAWS, limits: LIMITS, ..Options::default() };
     let graph = simplify(graph, &options, &mut Report::new(LAWS))?;
     let graph = without_means_of_constants(&graph)?.without_dead_nodes();
@@ -62,7 +62,7 @@ pub fn normal_form(graph: &Graph) -> Result<Graph, RewriteError> {
     Ok(sums_as_additions(&assemble(&graph, &segments, parts.iter().map(|&index| &known[index].1))?)?)
 }
 
-/// Sums as a tree of additions, which the structural key flattens.
+/// Writes each sum as a tree of additions; the structural key flattens it.
 fn sums_as_additions(graph: &Graph) -> Result<Graph, TypeError> {
     let mut result = Graph::new(graph.name.clone());
     let mut ids: EntityVec<NodeId, NodeId> = EntityVec::new();
@@ -86,8 +86,8 @@ fn sums_as_additions(graph: &Graph) -> Result<Graph, TypeError> {
     Ok(result)
 }
 
-/// Whether the expansion stops at a value on which everything later depends. Graphs that compute one function by different sums
-/// and means have such values in common if something reads them that is not linear.
+/// Whether the expansion stops at a value on which everything later depends. Graphs that compute one function with different sums
+/// and means have such values in common if a non-linear operator reads them.
 fn is_boundary(graph: &Graph, users: &[NodeId]) -> bool {
     let linear = |op: &Op| is_sum(op) || matches!(op, Op::Binary(BinaryOp::Mul) | Op::AvgPool(_) | Op::Broadcast(_));
     users.iter().any(|&user| !linear(&graph.node(user).op))
@@ -104,7 +104,7 @@ fn expand(graph: &Graph) -> Result<Graph, RewriteError> {
     }
 }
 
-/// For each class the node that is furthest expanded; `None` if these nodes have a cycle.
+/// For each class the most expanded node; `None` if these nodes have a cycle.
 fn flattest(egraph: &EGraph, roots: &[Id]) -> Option<Selection> {
     let mut picks: HashMap<Id, ENode> = smallest_weights(egraph, roots);
     let mut open: HashMap<Id, bool> = HashMap::new();
@@ -125,7 +125,7 @@ fn flattest(egraph: &EGraph, roots: &[Id]) -> Option<Selection> {
         }
         open.insert(class, true);
         stack.push((class, true));
-        // An operand that is still open when its turn comes is a user, too.
+        // An operand that is still open when its turn comes is also a user.
         stack.extend(picks.get(&class)?.operands.iter().map(|&id| (egraph.find(id), false)));
     }
     Some(Selection::new(picks))
@@ -145,7 +145,7 @@ fn rank(egraph: &EGraph, node: &ENode) -> (usize, usize, usize) {
     }
 }
 
-/// The graph without poolings of values that are the same at every place of an image: such a pooling changes nothing.
+/// The graph without poolings of values that are the same at every pixel of an image: such a pooling changes nothing.
 fn without_means_of_constants(graph: &Graph) -> Result<Graph, RewriteError> {
     let mut result = Graph::new(graph.name.clone());
     let mut ids: EntityVec<NodeId, NodeId> = EntityVec::new();

@@ -1,16 +1,16 @@
-//! Values that are the same at every place of an image.
+//! Values that are the same at every pixel of an image.
 
 use crate::language::{EGraph, nodes};
 use egg::Id;
 use sonar_ir::graph::Op;
 use std::collections::HashMap;
 
-/// Whether the result of an operator is the same at every place of an image, by whether its operands are.
+/// Whether the result of an operator is the same at every pixel of an image, given the same fact for its operands.
 pub fn stays_uniform(op: &Op, operands: &[bool]) -> bool {
     let all = operands.iter().all(|&uniform| uniform);
     match op {
         Op::Splat(..) => true,
-        // A vector is the same for each pixel, whatever it is broadcast to; other parameters are not.
+        // A vector is the same for each pixel after any broadcast; other parameters are not.
         Op::Unary(_) | Op::Broadcast(_) | Op::Binary(_) | Op::BatchNorm { .. } => all,
         Op::FusedSum { .. } => all && op.is_sum(),
         Op::Conv2d(attrs) => operands.first() == Some(&true) && attrs.pad == [0; 4],
@@ -20,7 +20,7 @@ pub fn stays_uniform(op: &Op, operands: &[bool]) -> bool {
     }
 }
 
-/// Whether a constant class is the same at every place of an image.
+/// Whether a constant class is the same at every pixel of an image.
 pub fn is_uniform(egraph: &EGraph, class: Id) -> bool {
     let mut known: HashMap<Id, bool> = HashMap::new();
     let mut stack = vec![(egraph.find(class), false)];
@@ -28,7 +28,7 @@ pub fn is_uniform(egraph: &EGraph, class: Id) -> bool {
         if !done && known.contains_key(&class) {
             continue;
         }
-        // Unless an operator says otherwise, and while that is found out.
+        // The default until an operator gives another result.
         let vector = egraph[class].data.ty.rank() <= 1 || egraph[class].data.splat.is_some();
         if done {
             let uniform = nodes(egraph, class).any(|(op, operands)| {

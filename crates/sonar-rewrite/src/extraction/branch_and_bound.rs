@@ -1,7 +1,7 @@
-//! Extraction by branch and bound: the optimum of a small problem, or the best that a bounded search finds.
+//! Extraction by branch and bound: the optimum of a small problem, or the best choice that a bounded search finds.
 //!
-//! A state has an alternative for some of the needed classes. Its bound is the cost of these alternatives, plus the cost of the cheapest
-//! alternative of every other class that is needed in any case.
+//! A state has an alternative for some of the needed classes. Its bound is the cost of these alternatives, plus the cheapest
+//! alternative of every other class that every solution needs.
 
 use super::problem::Problem;
 
@@ -11,7 +11,7 @@ const MAX_CLASSES: usize = 512;
 /// The most decisions of one search.
 const MAX_DECISIONS: usize = 20_000;
 
-/// A choice that costs less than `incumbent`, if the search finds one. It is the cheapest of all, unless the search ended early.
+/// A choice that costs less than `incumbent`, if the search finds one. It is optimal, unless the search ended early.
 pub fn search(problem: &Problem, incumbent: f64) -> Option<(f64, Vec<u32>)> {
     let n = problem.alternatives.len();
     if n > MAX_CLASSES {
@@ -40,18 +40,18 @@ const UNDECIDED: u32 = u32::MAX;
 
 struct Search<'a> {
     problem: &'a Problem,
-    /// For each class the classes that every way to compute it needs, itself among them, as a set of bits.
+    /// For each class, the classes that every way to compute it needs, including itself, as a bit set.
     must: Vec<Vec<u64>>,
     cheapest: Vec<f64>,
     choice: Vec<u32>,
-    /// The next choice has to cost less than this.
+    /// The next choice must cost less than this.
     best: f64,
     found: Option<Vec<u32>>,
     decisions: usize,
 }
 
 impl Search<'_> {
-    /// Adds a class and all classes that it needs in any case to a set. Returns the cost of the cheapest alternatives of the new ones.
+    /// Adds a class and all classes that it always needs to a set. Returns the cost of the cheapest alternatives of the new ones.
     fn require(&self, needed: &mut [u64], class: u32) -> f64 {
         let mut added = 0.0;
         for (w, (word, &must)) in needed.iter_mut().zip(&self.must[class as usize]).enumerate() {
@@ -65,7 +65,7 @@ impl Search<'_> {
         added
     }
 
-    /// Tries every way to decide the rest. The depth is at most the number of classes, which is bounded.
+    /// Tries every choice for the undecided classes. The depth is at most the number of classes, which is bounded.
     fn descend(&mut self, needed: &[u64], bound: f64) {
         let undecided = super::greedy::bits(needed).filter(|&class| self.choice[class] == UNDECIDED);
         let Some(class) = undecided.min_by_key(|&class| self.problem.alternatives[class].len()) else {
@@ -97,7 +97,7 @@ impl Search<'_> {
         self.choice[class] = UNDECIDED;
     }
 
-    /// Whether decided alternatives lead from one of `from` to a class. Then this decision would close a cycle.
+    /// Whether decided alternatives lead from one of `from` to a class. If so, this decision would close a cycle.
     fn reaches(&self, from: &[u32], class: usize) -> bool {
         let mut seen = vec![0u64; self.choice.len().div_ceil(64)];
         let mut stack = from.to_vec();

@@ -1,11 +1,11 @@
-//! Hill-climbing: one choice is flipped at a time, under the exact cost of the whole.
+//! Hill-climbing: it flips one choice at a time, under the exact total cost.
 
 use super::problem::Problem;
 use super::walk::Walk;
 use std::collections::HashSet;
 
 impl Problem {
-    /// Flips one choice at a time as long as that lowers the exact cost. Returns that cost, or `None` if the start is cyclic.
+    /// Flips one choice at a time as long as this lowers the exact cost. Returns that cost, or `None` if the start is cyclic.
     /// Classes that are `free` cost nothing; if the slice is empty, no class is free.
     pub fn climb(&self, choice: &mut [u32], free: &[bool]) -> Option<f64> {
         let mut walk = Walk::default();
@@ -38,8 +38,8 @@ impl Problem {
         Some(best)
     }
 
-    /// A choice cheaper than the best so far, if there is one. It climbs as if one class, and all that only this class needs, cost
-    /// nothing; then it climbs on under the true costs. So several users come to share a kernel that does not pay for one of them alone.
+    /// A choice cheaper than the best so far, if one is found. First it climbs as if one class, and all classes that only this class
+    /// needs, cost nothing. Then it climbs under the true costs. So users can come to share a kernel that does not pay for one alone.
     pub fn with_one_for_free(&self, (best, choice): &(f64, Vec<u32>), shared: &[u32]) -> Option<(f64, Vec<u32>)> {
         let needed: HashSet<u32> = self.needed(choice).into_iter().collect();
         for &class in shared {

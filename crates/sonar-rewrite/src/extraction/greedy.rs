@@ -1,10 +1,10 @@
-//! Greedy choices: for each class by itself the cheapest way to compute it.
+//! Greedy choices: the cheapest way to compute each class separately.
 
 use super::problem::{EPSILON, Problem};
 use std::collections::HashSet;
 
 impl Problem {
-    /// The best choice per class under `costs`, where the cost of a choice is that of the set of kernels below it.
+    /// The best choice per class under `costs`. The cost of a choice is the cost of the set of kernels below it.
     pub fn greedy(&self, costs: &[Vec<f64>]) -> Vec<u32> {
         let n = self.classes.len();
         let words = n.div_ceil(64);
@@ -53,7 +53,7 @@ impl Problem {
         choice.iter().map(|&k| if k == u32::MAX { 0 } else { k }).collect()
     }
 
-    /// The best choice per class if every use is paid for. It is never cyclic.
+    /// The best choice per class if every use is paid separately. It is never cyclic.
     pub fn by_tree_cost(&self) -> Vec<u32> {
         let n = self.classes.len();
         let mut choice = vec![u32::MAX; n];
@@ -78,8 +78,8 @@ impl Problem {
         }
     }
 
-    /// Costs that are shared: each user that takes a class for nothing, as a slice does, bears an equal part of its cost. So a wide
-    /// kernel is cheap for each of its users, however many have to share it before it pays.
+    /// Shared costs: every user of a class that is itself free, such as a slice, carries an equal part of its cost. So a wide
+    /// kernel is cheap for each of its users, regardless of how many must share it before it pays.
     pub fn divided(&self, costs: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let mut takers: Vec<Vec<u32>> = vec![Vec::new(); self.classes.len()];
         for (class, mine) in self.alternatives.iter().enumerate() {
@@ -105,7 +105,7 @@ impl Problem {
     }
 }
 
-/// The members of a set of bits, in order.
+/// The members of a bit set, in order.
 pub fn bits(set: &[u64]) -> impl Iterator<Item = usize> {
     set.iter().enumerate().flat_map(|(w, &word)| {
         let mut rest = word;

@@ -1,4 +1,4 @@
-//! From an e-graph that holds many graphs to the cheapest ones.
+//! Extraction of the cheapest graphs from an e-graph.
 
 mod branch_and_bound;
 mod climb;

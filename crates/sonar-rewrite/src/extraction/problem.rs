@@ -1,4 +1,4 @@
-//! The extraction problem: the classes of an e-graph that depend on an input, the ways to compute each, and what each way costs.
+//! The extraction problem: the classes of an e-graph that depend on an input, the ways to compute each, and the cost of each way.
 
 use super::selection::Selection;
 use crate::cost::{Cost, KernelShape};
@@ -9,25 +9,25 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Instant;
 
-/// Visits of classes after which nothing better is looked for: that bounds the work on large e-graphs.
+/// The most visits of classes. After these the search for better choices stops, which bounds the work on large e-graphs.
 const MAX_VISITS: u64 = 20_000_000;
 
-/// Costs are raised by this much, so that every choice costs something and greedy choices cannot be cyclic.
+/// Added to every cost, so that no choice is free and greedy choices cannot be cyclic.
 pub const EPSILON: f64 = 1e-12;
 
-/// Stands for infinite costs, so that sums of costs can still be compared.
+/// Replaces infinite costs, so that sums of costs can still be compared.
 const HUGE: f64 = 1e30;
 
-/// The e-graph as extraction sees it: classes that depend on an input, numbered densely. Constant classes cost nothing and
-/// do not appear.
+/// The e-graph as extraction sees it: the classes that depend on an input, with dense numbers. Constant classes cost nothing and
+/// are left out.
 pub struct Problem {
     /// The classes, by their numbers.
     pub classes: Vec<Id>,
     /// The ways to compute each.
     pub alternatives: Vec<Vec<Alternative>>,
-    /// The classes that are wanted.
+    /// The classes to compute.
     pub roots: Vec<u32>,
-    /// Classes that were visited while looking for good choices.
+    /// Number of class visits in searches so far.
     pub visits: Cell<u64>,
     /// When to stop looking for better choices.
     pub until: Option<Instant>,
@@ -76,14 +76,14 @@ impl Problem {
         Problem { classes, alternatives, roots, visits: Cell::new(0), until: None }
     }
 
-    /// Leaves out alternatives that no cheapest choice needs.
+    /// Removes alternatives that no cheapest choice needs.
     pub fn prune(&mut self) {
         for mine in &mut self.alternatives {
             *mine = without_dominated(std::mem::take(mine));
         }
     }
 
-    /// Counts visits, and says whether that was enough.
+    /// Counts visits, and returns whether the limit is reached.
     pub fn is_exhausted(&self, visits: u64) -> bool {
         self.visits.set(self.visits.get() + visits);
         self.visits.get() > MAX_VISITS || self.until.is_some_and(|until| Instant::now() > until)
@@ -124,7 +124,7 @@ impl Problem {
         &self.alternatives[class as usize][choice[class as usize] as usize]
     }
 
-    /// `fallback`, except where an earlier selection says otherwise.
+    /// `fallback`, with the choices of an earlier selection where it has some.
     pub fn adopt(&self, egraph: &EGraph, start: &Selection, fallback: &[u32]) -> Vec<u32> {
         let wanted = start.picks(egraph);
         let mut choice = fallback.to_vec();
@@ -138,7 +138,7 @@ impl Problem {
     }
 }
 
-/// Leaves out alternatives that need no less than a cheaper one.
+/// Removes alternatives that need all that a cheaper one needs.
 fn without_dominated(mut alternatives: Vec<Alternative>) -> Vec<Alternative> {
     alternatives.sort_by(|a, b| a.cost.total_cmp(&b.cost).then_with(|| a.operands.len().cmp(&b.operands.len())));
     let mut kept: Vec<Alternative> = Vec::new();
@@ -159,7 +159,7 @@ pub fn node_cost(egraph: &EGraph, class: Id, node: &ENode, cost: &Cost<'_>) -> f
             let operands: Vec<&TensorType> = node.operands.iter().map(|&id| &egraph[id].data.ty).collect();
             let weights: Vec<bool> = node.operands.iter().map(|&id| is_weight(egraph, id)).collect();
             let cost = cost(&KernelShape { op, operands: &operands, weights: &weights, result: &egraph[class].data.ty });
-            // A node whose cost the model does not know is avoided.
+            // A node with an unknown cost is avoided.
             if cost < HUGE { cost.max(0.0) } else { HUGE }
         }
     }

@@ -1,10 +1,14 @@
-//! Extraction: which e-node of each class to compute, so that the kernels together cost least.
+//! Extraction: which e-node of each class to compute, so that the total cost of the kernels is least.
 //!
-//! A shared kernel is paid for once, which makes the optimum hard to find. It is approached in five steps:
-//! a greedy choice that knows the set of kernels below each class; a hill-climb that flips one choice at a time under the exact
-//! cost; both again from costs that sharers bear together, and from costs that are perturbed at random; a climb from the best choice while one kernel is free of charge,
-//! and on when it is not, for each kernel that could have several users; and branch and bound (`exact`), which proves the optimum of
-//! small problems. All but the first choice is bounded in work and in time. Nothing recurses as deep as the graph, unless it is small.
+//! A shared kernel is paid for once, which makes the optimum hard to find. There are five steps:
+//! 1. a greedy choice that knows the set of kernels below each class;
+//! 2. a hill-climb that flips one choice at a time under the exact cost;
+//! 3. both again, from shared costs and from randomly perturbed costs;
+//! 4. for each kernel that could have several users: a climb from the best choice while this kernel is free, and then under true
+//!    costs;
+//! 5. branch and bound (`exact`), which proves the optimum of small problems.
+//!
+//! All steps except the first are bounded in work and in time. No recursion is as deep as the graph, unless the graph is small.
 
 use super::branch_and_bound;
 use super::problem::Problem;
@@ -17,32 +21,32 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::time::Instant;
 
-/// How far to go, each including those before it.
+/// Which steps to run; each depth includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
     /// Greedy choices.
     Greedy,
     /// Hill-climbing from them.
     Climb,
-    /// Kernels free of charge, and the proof that small optima are some.
+    /// Also climbing with free kernels, and proving small optima.
     Prove,
 }
 
-/// How hard to look.
+/// The effort of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// How far to go.
+    /// The last step to run.
     pub depth: Depth,
-    /// How often to start again from perturbed costs.
+    /// Number of restarts from perturbed costs.
     pub restarts: usize,
     /// Seeds the perturbations.
     pub seed: u64,
-    /// When to stop looking for better choices.
+    /// The time at which the search for better choices stops.
     pub until: Option<Instant>,
 }
 
 /// Distinct selections that compute `roots`, cheapest first; there is at least one.
-/// Hill-climbing also starts from each of `starts`, which may stem from an earlier state of the e-graph.
+/// Hill-climbing also starts from each of `starts`, which may come from an earlier state of the e-graph.
 pub fn extract(egraph: &EGraph, roots: &[Id], cost: &Cost<'_>, starts: &[Selection], effort: Effort) -> Vec<Selection> {
     let mut problem = Problem::new(egraph, roots, cost);
     problem.prune();
@@ -52,7 +56,7 @@ pub fn extract(egraph: &EGraph, roots: &[Id], cost: &Cost<'_>, starts: &[Selecti
     found.iter().map(|(_, choice)| problem.selection(egraph, choice, &weights)).collect()
 }
 
-/// Distinct choices with their costs, cheapest first; there is at least one. `starts` is given the greedy choice.
+/// Distinct choices with their costs, cheapest first; there is at least one. `starts` is called with the greedy choice.
 pub fn choices(problem: &Problem, effort: Effort, starts: impl FnOnce(&[u32]) -> Vec<Vec<u32>>) -> Vec<(f64, Vec<u32>)> {
     let costs = problem.costs();
     let greedy = problem.greedy(&costs);

@@ -17,7 +17,7 @@ impl Selection {
         Selection { nodes }
     }
 
-    /// The selected nodes, in the e-graph as it is now.
+    /// The selected nodes, in the current e-graph.
     pub fn picks(&self, egraph: &EGraph) -> HashMap<Id, ENode> {
         let earlier: BTreeMap<Id, &ENode> = self.nodes.iter().map(|(&class, node)| (class, node)).collect();
         let mut picks: HashMap<Id, ENode> = HashMap::new();

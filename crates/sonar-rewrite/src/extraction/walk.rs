@@ -1,4 +1,4 @@
-//! What a choice costs, and which classes it needs.
+//! The cost of a choice, and the classes that it needs.
 
 use super::problem::Problem;
 
@@ -19,16 +19,16 @@ impl Problem {
     }
 }
 
-/// A depth-first walk over the classes that a choice needs. It keeps its memory, as a climb takes thousands of walks.
+/// A depth-first walk over the classes that a choice needs. Its memory is reused, because a climb takes thousands of walks.
 #[derive(Default)]
 pub struct Walk {
-    /// For each class the last walk that came by: twice its number while the class is open, one more when it is done.
+    /// For each class, the last walk that visited it: twice the number of the walk while the class is open, plus one when it is done.
     seen: Vec<u32>,
     number: u32,
     stack: Vec<(u32, u32)>,
     /// The classes that were needed, operands first.
     pub order: Vec<u32>,
-    /// How many classes were visited, by all walks.
+    /// Number of classes visited, over all walks.
     pub visits: u64,
 }
 

@@ -1,10 +1,10 @@
-//! How weights are computed: by the smallest expression.
+//! The choice of expressions for weights: the smallest one.
 
 use crate::language::{EGraph, ENode, is_weight};
 use egg::Id;
 use std::collections::{HashMap, HashSet};
 
-/// For every constant class that the roots may need, the node of the smallest expression.
+/// For every constant class that the roots may need, the node with the smallest expression.
 pub fn smallest_weights(egraph: &EGraph, roots: &[Id]) -> HashMap<Id, ENode> {
     let mut classes: Vec<Id> = Vec::new();
     let mut seen: HashSet<Id> = HashSet::new();

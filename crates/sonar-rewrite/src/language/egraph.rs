@@ -1,9 +1,9 @@
-//! The language of the e-graph, and the facts that are known about each of its classes.
+//! The language of the e-graph, and the known facts about each of its classes.
 //!
 //! An e-node is a graph operator applied to classes. Two conventions make it compact:
-//! - a **sum** is one n-ary node — [`Op::FusedSum`] with nothing but [`Term::Add`] terms — whose operands are sorted,
-//!   so that no commutativity or associativity rule is needed (see [`sum`](super::sum));
-//! - a **kernel** is any other [`Op::FusedSum`]: one e-node, hence with a local cost.
+//! - a **sum** is one n-ary node: an [`Op::FusedSum`] that has only [`Term::Add`] terms. Its operands are sorted,
+//!   so no rule for commutativity or associativity is needed (see [`sum`](super::sum));
+//! - a **kernel** is any other [`Op::FusedSum`]. It is one e-node, so its cost is local.
 //!
 //! Operators are interned: an e-node holds the index of its operator, so comparing and hashing e-nodes is cheap.
 
@@ -35,7 +35,7 @@ pub struct EOpId(u32);
 /// The operator of an e-node.
 #[derive(Debug)]
 pub enum EOp {
-    /// An input or a parameter of the graph that was imported: its node and type, and whether it is a parameter.
+    /// An input or a parameter of the imported graph: its node and type, and whether it is a parameter.
     Leaf(NodeId, TensorType, bool),
     /// An operator.
     Op(Op),
@@ -53,10 +53,10 @@ pub struct EOps {
 pub struct Analysis {
     /// The operators that e-nodes refer to.
     pub ops: EOps,
-    /// Whether every value stays the same, bit by bit. Then operators stay as they are written: additions become no sums,
-    /// batch normalisations no scales, and a product with zero is not folded.
+    /// Whether every value must stay the same bit by bit. Then operators stay as they are written: additions do not become sums,
+    /// batch normalisations do not become scales, and a product with zero is not folded.
     pub exact: bool,
-    /// Whether the imported graph was simplified before. Then every sum is one operator already. An addition that is left rounds on
+    /// Whether the imported graph was simplified before. Then every sum is one operator already, and a remaining addition rounds on
     /// purpose.
     pub simplified: bool,
 }
@@ -67,12 +67,12 @@ impl Analysis {
         Analysis { exact, ..Analysis::default() }
     }
 
-    /// The analysis of a segment of a graph that was simplified.
+    /// The analysis of a segment of a simplified graph.
     pub fn segment(exact: bool) -> Analysis {
         Analysis { exact, simplified: true, ..Analysis::default() }
     }
 
-    /// The analysis of an e-graph like this one.
+    /// A new analysis with the same settings.
     pub fn alike(&self) -> Analysis {
         Analysis { exact: self.exact, simplified: self.simplified, ..Analysis::default() }
     }
@@ -83,13 +83,13 @@ impl Analysis {
 pub struct Facts {
     /// The type of every member.
     pub ty: TensorType,
-    /// Whether the value depends on parameters only, so that it is computed once, before any run.
+    /// Whether the value depends on parameters only, so it is computed once before the first run.
     pub is_weight: bool,
-    /// The value of all elements, if it is known and one.
+    /// The value of all elements, if they are equal and known.
     pub splat: Option<f32>,
-    /// Whether it is a weight that may be so large that adding it rounds the other term, see [`rounds_on_purpose`].
+    /// Whether it is a weight that may be so large that adding it rounds the other term: see [`rounds_on_purpose`].
     pub is_large: bool,
-    /// Whether the cheapest graph that was known at some time computes it: see [`Stage::Widen`](crate::Stage::Widen).
+    /// Whether the cheapest graph at some earlier time computes it: see [`Stage::Widen`](crate::Stage::Widen).
     pub wanted: bool,
 }
 
@@ -118,7 +118,7 @@ impl EOps {
     }
 }
 
-/// Equality of operators that tells `-0.0` from `0.0`.
+/// Equality of operators that distinguishes `-0.0` from `0.0`.
 fn same(a: &Op, b: &Op) -> bool {
     match (a, b) {
         (Op::Splat(x, s), Op::Splat(y, t)) => x.to_bits() == y.to_bits() && s == t,
@@ -150,7 +150,7 @@ impl egg::Analysis<ENode> for Analysis {
     type Data = Facts;
 
     /// # Panics
-    /// If the e-node is ill-typed: graphs are verified before they are imported, so only a wrong rule can build one.
+    /// If the e-node is ill-typed. Graphs are verified before import, so only a wrong rule can build one.
     fn make(egraph: &mut EGraph, enode: &ENode, _: Id) -> Facts {
         match &**egraph.analysis.ops.get(enode.op) {
             EOp::Leaf(_, ty, is_weight) => {
@@ -163,7 +163,7 @@ impl egg::Analysis<ENode> for Analysis {
                 let splats: Vec<Option<f32>> = operands.iter().map(|facts| facts.splat).collect();
                 let splat = uniform::eval(op, &splats, egraph.analysis.exact);
                 let is_weight = operands.iter().all(|facts| facts.is_weight);
-                // The elements of parameters are not known here: a weight that is computed from a large number may be large.
+                // The elements of parameters are unknown here: a weight computed from a large number may be large.
                 let is_large = match (op, splat) {
                     (Op::Splat(value, _), _) => rounds_on_purpose(*value),
                     (_, Some(value)) => rounds_on_purpose(value),
@@ -175,11 +175,11 @@ impl egg::Analysis<ENode> for Analysis {
     }
 
     /// # Panics
-    /// If the types differ: the rule that claimed the two equal is wrong.
+    /// If the types differ: the rule that claimed the equality is wrong.
     fn merge(&mut self, a: &mut Facts, b: Facts) -> DidMerge {
         assert_eq!(a.ty, b.ty, "a rule merged classes of different types");
         let splat = a.splat.or(b.splat);
-        // A known value says more than the numbers that it is computed from.
+        // A known value is more precise than the numbers that it is computed from.
         let is_large = splat.map_or(a.is_large || b.is_large, rounds_on_purpose);
         let merged = (a.is_weight || b.is_weight, splat.is_some(), is_large);
         let changed = DidMerge(
@@ -192,7 +192,7 @@ impl egg::Analysis<ENode> for Analysis {
         changed
     }
 
-    /// Gives every class with a known value a node that says so. This is constant folding; it makes the dead edges of a cell vanish.
+    /// Adds a constant node to every class with a known value. This is constant folding; it removes the dead edges of a cell.
     fn modify(egraph: &mut EGraph, id: Id) {
         let Some(value) = egraph[id].data.splat else { return };
         if nodes(egraph, id).any(|(op, _)| matches!(op, Op::Splat(..))) {
@@ -240,12 +240,12 @@ pub fn is_weight(egraph: &EGraph, class: Id) -> bool {
     egraph[class].data.is_weight
 }
 
-/// Whether the class is a weight that may be added for the sake of rounding: see [`rounds_on_purpose`].
+/// Whether the class is a weight that may be added in order to round: see [`rounds_on_purpose`].
 pub fn is_large(egraph: &EGraph, class: Id) -> bool {
     egraph[class].data.is_large
 }
 
-/// Whether the operator is a sum of classes and nothing more, no activation either.
+/// Whether the operator is only a sum of classes, without an activation.
 pub fn is_sum(op: &Op) -> bool {
     matches!(op, Op::FusedSum { relu: false, .. }) && op.is_sum()
 }

@@ -9,9 +9,9 @@ use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
 /// Adds a well-formed graph to the e-graph and returns the classes of its outputs.
 ///
-/// Three operators arrive in the form that rules expect: additions as sums, batch normalisations as
-/// `x · scale + shift` with constant scale and shift, and fused sums taken apart. If values must stay exact, they arrive as
-/// they are written.
+/// Three operators are converted to the form that rules expect: additions become sums, batch normalisations become
+/// `x · scale + shift` with constant scale and shift, and fused sums are split. If values must stay exact, nothing is
+/// converted.
 pub fn import(egraph: &mut EGraph, graph: &Graph) -> Vec<Id> {
     let classes = import_all(egraph, graph);
     graph.outputs.iter().map(|output| egraph.find(classes[*output])).collect()

@@ -1,4 +1,4 @@
-//! The language of the e-graph: e-nodes, the normal form of sums, and how a graph becomes e-nodes.
+//! The language of the e-graph: e-nodes, the normal form of sums, and the import of graphs.
 
 mod egraph;
 mod import;

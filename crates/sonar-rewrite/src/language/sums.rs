@@ -9,13 +9,13 @@ use sonar_ir::scalar::{BinaryOp, UnaryOp};
 pub const MAX_TERMS: usize = 10;
 
 /// The class of a sum of classes, as a value of type `ty`, in normal form:
-/// - no term is zero, and no term is a broadcast, where the other terms give the shape anyway;
+/// - no term is zero, and no term is a broadcast if the other terms give the shape anyway;
 /// - at most one term is a weight; it is itself a flat sum;
 /// - terms are sorted;
-/// - a sum of one term is the term, and a sum of none is zero.
+/// - a sum of one term is the term, and a sum without terms is zero.
 ///
-/// That is another order of additions. So a sum stays as it is written, addition after addition, if values must stay exact, or if one
-/// of the terms may be [large](sonar_ir::rounding::rounds_on_purpose), so that it rounds on purpose. No rule takes such additions for a sum.
+/// The normal form adds in another order. So a sum stays as it is written, addition by addition, if values must stay exact or if a
+/// term may be [large](sonar_ir::rounding::rounds_on_purpose), which rounds on purpose. Rules do not treat such additions as sums.
 pub fn sum(egraph: &mut EGraph, terms: &[Id], ty: &TensorType) -> Id {
     if egraph.analysis.exact || terms.iter().any(|&term| is_large(egraph, term)) {
         return additions(egraph, terms, ty);
@@ -40,7 +40,7 @@ pub fn sum(egraph: &mut EGraph, terms: &[Id], ty: &TensorType) -> Id {
     }
 }
 
-/// The same sum of other terms: in normal form, or with the terms in the order in which they are, if values must stay exact.
+/// The same sum with other terms: in normal form, or with the terms in the given order if values must stay exact.
 pub fn same_sum(egraph: &mut EGraph, op: &Op, terms: &[Id], ty: &TensorType) -> Id {
     if !egraph.analysis.exact {
         return sum(egraph, terms, ty);
@@ -61,7 +61,7 @@ fn additions(egraph: &mut EGraph, terms: &[Id], ty: &TensorType) -> Id {
     broadcast(egraph, total, ty)
 }
 
-/// The addition of two classes, which no rule takes for a sum. The operands are sorted: that changes no value.
+/// The addition of two classes; rules do not treat it as a sum. The operands are sorted, which changes no value.
 pub fn addition(egraph: &mut EGraph, a: Id, b: Id) -> Id {
     let mut operands = [egraph.find(a), egraph.find(b)];
     operands.sort_unstable();
@@ -72,8 +72,8 @@ fn broadcast(egraph: &mut EGraph, class: Id, ty: &TensorType) -> Id {
     if egraph[class].data.ty == *ty { class } else { add(egraph, Op::Broadcast(ty.shape.clone()), &[class]) }
 }
 
-/// Whether a sum of these terms would cancel a weight whose elements are not known: adding and then subtracting it rounds on purpose,
-/// as far as is known.
+/// Whether a sum of these terms would cancel a weight with unknown elements. Adding and then subtracting such a weight may round
+/// on purpose.
 pub fn cancels(egraph: &EGraph, terms: &[Id]) -> bool {
     let unknown = |id: &Id| is_weight(egraph, *id) && egraph[*id].data.splat.is_none();
     let mut weights: Vec<Id> = Vec::new();
@@ -94,7 +94,7 @@ pub fn cancels(egraph: &EGraph, terms: &[Id]) -> bool {
     weights.iter().filter_map(|&class| negated(class)).any(|id| weights.contains(&id))
 }
 
-/// The terms of each sum in a class, and the two operands of each addition that stays as it is written.
+/// The terms of each sum in a class, and the two operands of each addition that must stay as it is written.
 pub fn addends(egraph: &EGraph, class: Id) -> Vec<Vec<Id>> {
     let additions = nodes(egraph, class).filter(|(op, _)| matches!(op, Op::Binary(BinaryOp::Add)));
     let additions = additions.map(|(_, operands)| operands.iter().map(|&id| egraph.find(id)).collect());
@@ -110,8 +110,8 @@ pub fn terms_of(egraph: &EGraph, class: Id) -> Vec<Vec<Id>> {
 /// A convolution or matrix product: the operator as the term of a kernel, and its operands.
 pub type Dense = (Term, [Id; 2]);
 
-/// The class of the kernel `Σ dense + Σ others`. Contractions come first, then constants, then residuals, so that equal
-/// kernels of different networks look equal.
+/// The class of the kernel `Σ dense + Σ others`. Convolutions and products come first, then constants, then residuals, so that
+/// equal kernels of different networks have the same form.
 pub fn kernel(egraph: &mut EGraph, dense: &[Dense], others: &[Id]) -> Id {
     let mut dense = dense.to_vec();
     let mut others = others.to_vec();

@@ -1,13 +1,13 @@
-//! Constant folding of tensors whose elements are all one value.
+//! Constant folding of tensors whose elements are all equal.
 //!
-//! That is all the folding an e-graph needs: values that depend on parameters are computed elsewhere, once, before the first run.
+//! An e-graph needs no other folding: values that depend on parameters are computed elsewhere, once, before the first run.
 
 use sonar_ir::graph::Op;
 use sonar_ir::scalar::{BinaryOp, ReduceOp, UnaryOp};
 
-/// The value of every element of `op`, if it is one and known. `operands` has such a value for each operand, if it has one.
+/// The value of every element of `op`, if they are equal and known. `operands` has such a value for each operand, if known.
 ///
-/// Values that are not finite are not folded. Unless the result has to be `exact`, zero times anything is zero: that holds for all
+/// Values that are not finite are not folded. Unless the result must be `exact`, zero times anything is zero. This holds for all
 /// real numbers, but not for infinity and NaN.
 pub fn eval(op: &Op, operands: &[Option<f32>], exact: bool) -> Option<f32> {
     let first = operands.first().copied().flatten();

@@ -6,19 +6,19 @@ use sonar_ir::graph::Graph;
 
 /// A claim: a rewritten graph equals the original one.
 pub struct Claim<'a> {
-    /// The name of the part that is proven, for people.
+    /// The name of the part to prove, for people.
     pub title: &'a str,
     /// The original graph.
     pub source: &'a Graph,
-    /// The rewritten one, with inputs and parameters of the same names.
+    /// The rewritten graph, with inputs and parameters of the same names.
     pub target: &'a Graph,
-    /// The e-graph that the log is about.
+    /// The e-graph that the log belongs to.
     pub egraph: &'a EGraph,
     /// The names of inputs and parameters in the whole graph.
     pub names: &'a dyn Fn(&str) -> String,
 }
 
-/// One step of a proof: an application, and which of the classes it finds equal is meant, if not all are.
+/// One step of a proof: an application of a rule. If not all of the classes that it finds equal are meant, it also has the one that is.
 #[derive(Clone, Copy)]
 pub struct Step<'a> {
     /// The application.

@@ -1,4 +1,4 @@
-//! Both sides of each step of a proof, and both graphs, on random values.
+//! Compares both sides of each step of a proof, and both graphs, on random values.
 
 use super::claim::{Claim, Step};
 use crate::error::RewriteError;
@@ -6,7 +6,7 @@ use crate::rules::Soundness;
 use sonar_ir::graph::{Graph, NodeId, Op};
 use sonar_ir::graph::{init, interp};
 
-/// By how much numbers in double precision may differ, as a share of the largest.
+/// The largest difference of numbers in double precision, relative to the largest number.
 const ROUNDING: f64 = 1e-9;
 
 /// Runs both sides of each step, and both graphs, on the same random values.
@@ -48,7 +48,7 @@ pub fn compare(
     }
 }
 
-/// By how much numbers may differ after some steps, as a share of the largest.
+/// The largest difference of numbers after some steps, relative to the largest number.
 fn tolerance<'a>(steps: impl IntoIterator<Item = &'a Step<'a>>) -> f64 {
     let mut steps = steps.into_iter();
     if steps.any(|step| step.application.rule.class == Soundness::Near) { Soundness::Near.rounding() } else { ROUNDING }

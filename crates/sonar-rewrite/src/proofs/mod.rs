@@ -1,13 +1,13 @@
-//! Proofs: which rules, applied where, make a rewritten graph equal to the original one.
+//! Proofs: applications of rules that make a rewritten graph equal to the original one.
 //!
-//! A saturation that keeps a [`Log`] writes down every rule that found something new. A proof is a part of that log that
-//! suffices, and it is checked without the e-graph it stems from:
-//! 1. in a fresh e-graph that holds the original graph and nothing else, the steps are applied one by one, each with its rule
-//!    and at its place alone; in the end the rewritten graph must be equal to the original one;
-//! 2. both sides of each step, and both graphs, are run on random values in double precision, which must agree.
+//! A saturation that keeps a [`Log`] records every application that found something new. A proof is a sufficient part of that log.
+//! It is checked without the e-graph that it comes from:
+//! 1. the steps are applied one by one in a fresh e-graph that holds only the original graph, each with only its rule and at its
+//!    place; in the end the rewritten graph must be equal to the original one;
+//! 2. both sides of each step, and both graphs, are run on random values in double precision, and must agree.
 //!
-//! Steps that are not needed are left out. The result of the saturation itself is no part of the argument. Keeping a log changes nothing
-//! else: the graph that is proven is the one that is chosen when nobody asks for a proof.
+//! Unnecessary steps are left out. The proof does not rely on the result of the saturation. Keeping a log changes nothing
+//! else: the proven graph is the one that is also chosen without a proof.
 
 mod claim;
 mod compare;

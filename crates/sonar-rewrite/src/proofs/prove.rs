@@ -1,4 +1,4 @@
-//! The search for the fewest steps that prove a claim.
+//! The search for a short proof of a claim.
 
 use super::claim::{Claim, Step};
 use super::replay::{Replay, place, replay};
@@ -14,11 +14,11 @@ use sonar_ir::scalar::BinaryOp;
 /// How often the whole log is tried.
 const MAX_ROUNDS: usize = 4;
 
-/// Proves a claim from a log. Returns the proof as text, and the number of its steps.
+/// Proves a claim from a log. Returns the proof as text, and its number of steps.
 pub fn prove(claim: &Claim<'_>, log: &[Application]) -> Result<(String, usize), RewriteError> {
     let logged: Vec<Step<'_>> = log.iter().map(|application| Step { application, only: None }).collect();
-    // Where several nodes fit, a rule takes the first, and a replay may take another one. Then the step finds the rest when it is tried
-    // again after the others.
+    // If several nodes match, a rule takes the first one. A replay may take another one. Then the step finds the rest when it is
+    // tried again after the others.
     let again = (1..=MAX_ROUNDS).map(|rounds| logged.repeat(rounds)).find(|steps| proves(claim, steps));
     let Some(all) = again else {
         return Err(RewriteError::Unproven(format!("{}: the steps that were logged do not suffice", claim.title)));
@@ -29,7 +29,7 @@ pub fn prove(claim: &Claim<'_>, log: &[Application]) -> Result<(String, usize), 
     Ok((text, steps.len()))
 }
 
-/// Some of the steps, which still prove the claim. None of them can be left out.
+/// A subset of the steps that still proves the claim. Every step in it is needed.
 fn shortest<'a>(claim: &Claim<'_>, mut steps: Vec<Step<'a>>) -> Vec<Step<'a>> {
     let mut size = steps.len().next_power_of_two();
     while size > 0 {
@@ -47,7 +47,7 @@ fn shortest<'a>(claim: &Claim<'_>, mut steps: Vec<Step<'a>>) -> Vec<Step<'a>> {
     steps
 }
 
-/// The same steps. Where one result of a step suffices, only that one is taken.
+/// The same steps. If one result of a step is sufficient, only this result is taken.
 fn narrowed<'a>(claim: &Claim<'_>, mut steps: Vec<Step<'a>>) -> Vec<Step<'a>> {
     for i in 0..steps.len() {
         let found = replay(claim, &steps).sides[i].1.len();

@@ -14,11 +14,11 @@ pub struct Replay {
     pub egraph: EGraph,
     /// The classes of the original graph's nodes.
     pub classes: EntityVec<NodeId, Id>,
-    /// Both sides of each step: the e-node, and the classes that equal it.
+    /// Both sides of each step: the e-node, and the classes equal to it.
     pub sides: Vec<(ENode, Vec<Id>)>,
 }
 
-/// Applies the steps, and nothing else, to the original graph.
+/// Applies only these steps to the original graph.
 pub fn replay(claim: &Claim<'_>, steps: &[Step<'_>]) -> Replay {
     let mut egraph = EGraph::new(claim.egraph.analysis.alike());
     let classes = import_all(&mut egraph, claim.source);
@@ -50,7 +50,7 @@ pub fn replay(claim: &Claim<'_>, steps: &[Step<'_>]) -> Replay {
     Replay { egraph, classes, sides }
 }
 
-/// The class in a replay for a class of the e-graph that was saturated, by the e-node that it stood for first.
+/// The class in a replay for a class of the saturated e-graph, found by the e-node that the class had first.
 fn translate(from: &EGraph, id: Id, into: &mut EGraph, leaves: &EntityVec<NodeId, Id>, known: &mut HashMap<Id, Id>) -> Id {
     let mut stack = vec![id];
     while let Some(&id) = stack.last() {
@@ -70,7 +70,7 @@ fn translate(from: &EGraph, id: Id, into: &mut EGraph, leaves: &EntityVec<NodeId
     known[&id]
 }
 
-/// The class of an operator applied to classes. The terms of sums and kernels may be in another order there.
+/// The class of an operator applied to classes. In the replay the terms of sums and kernels may be in another order.
 pub fn place(egraph: &mut EGraph, op: &Op, operands: &[Id]) -> Id {
     let mut operands: Vec<Id> = operands.iter().map(|&id| egraph.find(id)).collect();
     if is_sum(op) {

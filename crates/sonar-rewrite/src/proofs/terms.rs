@@ -8,7 +8,7 @@ use sonar_ir::entity::Entity;
 use sonar_ir::graph::{Graph, NodeId, Op};
 use std::collections::{HashMap, HashSet};
 
-/// Terms of a replay as one graph, in which equal ones are shared.
+/// Terms of a replay as one graph; equal terms are shared.
 pub struct Terms {
     /// The graph.
     pub graph: Graph,
@@ -33,7 +33,7 @@ impl Terms {
         Terms { graph, leaves, known: HashMap::new() }
     }
 
-    /// The term that a class stood for first.
+    /// The term that a class had first.
     pub fn class(&mut self, egraph: &EGraph, id: Id) -> Result<NodeId, RewriteError> {
         let mut stack = vec![id];
         while let Some(&id) = stack.last() {
@@ -59,7 +59,7 @@ impl Terms {
         self.push(egraph, node)
     }
 
-    /// An e-node whose operands are known.
+    /// An e-node with known operands.
     pub fn push(&mut self, egraph: &EGraph, node: &ENode) -> Result<NodeId, RewriteError> {
         let operands: Vec<NodeId> = node.operands.iter().map(|operand| self.known[operand]).collect();
         match &**egraph.analysis.ops.get(node.op) {
@@ -74,7 +74,7 @@ impl Terms {
         }
     }
 
-    /// A term and all that it is made of, operands first, without inputs and parameters.
+    /// A term and all its subterms, operands first, without inputs and parameters.
     pub fn below(&self, root: NodeId) -> Vec<NodeId> {
         let mut needed: HashSet<NodeId> = HashSet::from([root]);
         for (id, node) in self.graph.iter().rev() {
@@ -91,12 +91,12 @@ impl Terms {
         self.graph.node(id).name.as_ref().map_or(id.to_string(), |name| format!("%{name}"))
     }
 
-    /// The line of the text form for each term.
+    /// For each term, its line in the text form.
     pub fn lines(&self) -> HashMap<NodeId, String> {
         let text = self.graph.to_string();
         let all: Vec<&str> = text.lines().collect();
         let terms = self.graph.nodes.len() - self.leaves.len();
-        // Terms are the last lines but two: the graph ends with `return` and a brace.
+        // The terms are the lines before the last two: the graph ends with `return` and a brace.
         let body = &all[all.len() - 2 - terms..];
         (self.leaves.len()..).map(NodeId::from_index).zip(body.iter().map(|line| line.trim().to_string())).take(terms).collect()
     }

@@ -36,7 +36,7 @@ pub fn show(claim: &Claim<'_>, steps: &[Step<'_>], replay: &Replay) -> Result<St
                 }
             }
             let line = lines.get(&id).cloned().unwrap_or_else(|| terms.name(id));
-            // A line names its value, which is of interest only once it is known.
+            // The line defines the value. It is shown once; later only the name is needed.
             let line = if shown.contains(&id) { terms.name(id) } else { line };
             shown.insert(id);
             let _ = writeln!(text, "     {sign}{line}");

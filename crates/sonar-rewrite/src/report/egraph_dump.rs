@@ -1,4 +1,4 @@
-//! E-graphs to look at: plain data, and as text a class a line.
+//! E-graphs for inspection: as plain data, and as text with one class a line.
 
 use crate::cost::Cost;
 use crate::extraction::{Selection, node_cost};
@@ -8,7 +8,7 @@ use sonar_ir::graph::{Graph, Op, Term};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-/// The e-graph of one segment, with the segment before and after.
+/// The e-graph of one segment, with the segment before and after rewriting.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EGraphDump {
     /// The segment.
@@ -125,7 +125,7 @@ impl fmt::Display for EGraphDump {
     }
 }
 
-/// A short name of an operator, with attributes only where they tell kernels apart at a glance.
+/// A short name of an operator. It has only attributes that help to distinguish kernels.
 fn label(head: &EOp) -> String {
     match head {
         EOp::Leaf(node, _, is_weight) => format!("{} {node}", if *is_weight { "param" } else { "input" }),

@@ -1,4 +1,4 @@
-//! Reports of a rewriting, and e-graphs to look at.
+//! Reports of a rewriting, and e-graphs for inspection.
 
 pub mod egraph_dump;
 mod summary;

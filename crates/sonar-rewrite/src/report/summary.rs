@@ -6,42 +6,42 @@ use crate::rules::{Rule, Saturation, StopReason};
 use serde::Serialize;
 use std::fmt;
 
-/// What a rewriting did. Costs are in the unit of the cost model, which is seconds by default.
+/// A summary of a rewriting. Costs are in the unit of the cost model, which is seconds by default.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     /// Why saturation ended: the worst reason among all e-graphs.
     pub stop: StopReason,
-    /// The most rounds that an e-graph took.
+    /// The largest number of rounds of an e-graph.
     pub iterations: usize,
-    /// Parts into which the graph was cut.
+    /// Number of parts that the graph was cut into.
     pub segments: usize,
-    /// How many of them differ.
+    /// Number of distinct ones.
     pub distinct_segments: usize,
     /// E-nodes of the distinct segments.
     pub enodes: usize,
     /// E-classes of the distinct segments.
     pub eclasses: usize,
-    /// The name of each rule, and how many new equalities it found.
+    /// The name of each rule, and the number of new equalities that it found.
     pub fired: Vec<(String, usize)>,
     /// Cost of the best graph.
     pub cost: f64,
-    /// Cost of the graph that fusion alone gives.
+    /// Cost of the graph after fusion only.
     pub fusion_cost: f64,
-    /// For each rule that fired, by how much the best graph costs more without it; if [`Options::dump`](crate::Options::dump) asks
-    /// for it.
+    /// For each rule that fired, the additional cost of the best graph without it; filled if
+    /// [`Options::dump`](crate::Options::dump) is set.
     pub saved: Vec<(String, f64)>,
-    /// The e-graph of each distinct segment, if [`Options::dump`](crate::Options::dump) asks for it.
+    /// The e-graph of each distinct segment, if [`Options::dump`](crate::Options::dump) is set.
     #[serde(skip)]
     pub views: Vec<EGraphDump>,
-    /// The proof that the best graph equals the original one, a few lines a step, if
-    /// [`Options::explain`](crate::Options::explain) asks for it.
+    /// The proof that the best graph equals the original one, a few lines for each step, if
+    /// [`Options::explain`](crate::Options::explain) is set.
     pub proof: String,
     /// The steps of the proof.
     pub proof_steps: usize,
 }
 
 impl Report {
-    /// The report of nothing done yet.
+    /// An empty report.
     pub(crate) fn new(rules: &[Rule]) -> Report {
         Report {
             stop: StopReason::Saturated,
@@ -60,7 +60,7 @@ impl Report {
         }
     }
 
-    /// Adds a saturation with these rules.
+    /// Adds the numbers of a saturation with these rules.
     pub(crate) fn add(&mut self, rules: &[&Rule], saturation: &Saturation) {
         self.stop = self.stop.max(saturation.stop);
         self.iterations = self.iterations.max(saturation.iterations);
@@ -71,7 +71,7 @@ impl Report {
         }
     }
 
-    /// Adds a part of the proof, and the number of its steps.
+    /// Adds a part of the proof, and its number of steps.
     pub(crate) fn prove(&mut self, (text, steps): (String, usize)) {
         self.proof.push_str(&text);
         self.proof_steps += steps;

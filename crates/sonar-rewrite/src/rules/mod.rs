@@ -1,7 +1,7 @@
-//! The rewrite rules, one a line, and the loop that applies them.
+//! The table of rewrite rules, and the loop that applies them.
 //!
-//! A rule is a function from one e-node to classes that equal it. Patterns cannot say "any term of a sum", so rules look
-//! into operands by hand. No rule ever sees the class of a weight: rewriting weights only makes the e-graph grow.
+//! A rule is a function from one e-node to classes that equal it. Patterns cannot express "any term of a sum", so rules inspect
+//! operands by code. Rules are not applied to the classes of weights: rewriting weights only makes the e-graph grow.
 //! A user adds rules as text: see [`load`].
 
 pub(crate) mod families;

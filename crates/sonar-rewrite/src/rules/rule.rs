@@ -1,4 +1,4 @@
-//! A rewrite rule: its name, when it is used, in which arithmetic it holds, and what it does.
+//! A rewrite rule: its name, its stage, the arithmetic in which it holds, and its action.
 
 use super::matched::Match;
 use super::user::matching;
@@ -16,13 +16,13 @@ use std::sync::Arc;
 pub struct Rule {
     /// Its name in reports.
     pub name: Cow<'static, str>,
-    /// Which rules it belongs with.
+    /// Its family.
     pub family: &'static str,
     /// When it is used.
     pub stage: Stage,
-    /// In which arithmetic both sides are equal.
+    /// The arithmetic in which both sides are equal.
     pub class: Soundness,
-    /// What it does and when it holds, for people.
+    /// A description with its conditions, for people.
     pub text: Cow<'static, str>,
     /// What it does.
     pub(crate) action: Action,
@@ -33,7 +33,7 @@ pub struct Rule {
 pub(crate) enum Action {
     /// By a function of this crate.
     Function(fn(&mut EGraph, &Match<'_>) -> Vec<Id>),
-    /// As the text of a user says.
+    /// By the text of a user.
     Stated(Arc<RuleText>),
 }
 
@@ -46,7 +46,7 @@ impl Rule {
         }
     }
 
-    /// Whether it looks for an operator with another as its operand, so that a graph is not to be cut between the two.
+    /// Whether it matches `user` with `operand` as its operand. Then a graph must not be cut between the two.
     pub(crate) fn spans(&self, user: &Op, operand: &Op) -> bool {
         match &self.action {
             Action::Function(_) => false,
@@ -55,34 +55,34 @@ impl Rule {
     }
 }
 
-/// When a rule is used. Every stage uses the rules of the stages before it, too.
+/// When a rule is used. Every stage also uses the rules of the stages before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Stage {
-    /// It makes the graph smaller, or moves what could vanish elsewhere without adding to it: used on whole graphs.
+    /// It makes the graph smaller, or moves an operator that may vanish elsewhere without adding to the graph. Used on whole graphs.
     Simplify,
-    /// It folds elementwise neighbours into a kernel, as every compiler does. Others are compared to this.
+    /// It folds elementwise neighbours into a kernel, as every compiler does. It is the baseline for the other stages.
     Fuse,
-    /// It trades one set of kernels for another.
+    /// It replaces one set of kernels by another.
     Trade,
-    /// It trades, too. It looks at all users of a value in the cheapest graph so far at once. It is used whenever the other rules find
-    /// nothing more.
+    /// It also replaces kernels, but looks at all users of a value in the cheapest graph so far at once. It is used whenever the
+    /// other rules find nothing more.
     Widen,
 }
 
-/// In which arithmetic both sides of a rule are equal. What each class may change is said in `docs/rewriting.md`.
+/// The arithmetic in which both sides of a rule are equal. `docs/rewriting.md` says what each class may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Soundness {
-    /// Bit by bit, for every input: NaN, infinities, signed zeros, denormal and huge numbers included. Only the payload of a NaN may
-    /// differ.
+    /// Equal bit by bit for every input, including NaN, infinities, signed zeros, denormal and huge numbers. Only the payload of a NaN
+    /// may differ.
     Exact,
-    /// In real arithmetic. Results differ by rounding, and where an intermediate value overflows or is no number.
+    /// Equal in real arithmetic. Results differ by rounding, and if an intermediate value overflows or is NaN.
     Real,
-    /// In real arithmetic but for the constants of a formula, which are rounded, to five digits at least.
+    /// Equal in real arithmetic, except that constants of a formula are rounded to five digits or more.
     Near,
 }
 
 impl Soundness {
-    /// The largest error that rules of this class may cause, over the largest output of a network of usual depth.
+    /// The largest error that rules of this class may cause, relative to the largest output of a network of usual depth.
     pub const fn rounding(self) -> f64 {
         match self {
             Soundness::Exact => 0.0,
@@ -91,7 +91,7 @@ impl Soundness {
         }
     }
 
-    /// Whether rules of this class are used where rounding may cause an error of so much.
+    /// Whether rules of this class are used if rounding may cause an error of `max_rounding`.
     pub fn is_allowed(self, max_rounding: f64) -> bool {
         self.rounding() <= max_rounding
     }
@@ -113,7 +113,7 @@ impl fmt::Display for Soundness {
     }
 }
 
-/// A line of the table; the family is the module that the function is in.
+/// A line of the table; the family is the module of the function.
 macro_rules! rule {
     ($name:literal, $stage:ident, $class:ident, $text:literal, $family:ident :: $apply:ident) => {
         Rule {

@@ -11,7 +11,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-/// The applications of rules that found something new, in order; `None` if no log is wanted.
+/// The applications of rules that found something new, in order; `None` if no log is kept.
 pub type Log = Option<Vec<Application>>;
 
 /// A rule, and the e-node that it was tried on.
@@ -21,20 +21,20 @@ pub struct Application {
     pub rule: Rule,
     /// The operator.
     pub op: Op,
-    /// Its operands, in the e-graph that was saturated.
+    /// Its operands, in the saturated e-graph.
     pub operands: Vec<Id>,
-    /// The classes that the rule considers beside it, if it is one that looks at users.
+    /// The other classes that the rule considers, if it looks at users.
     pub siblings: Vec<Id>,
 }
 
-/// The limits of saturation. The e-graph is valid whichever is reached first.
+/// The limits of saturation. The e-graph is valid after any of them is reached.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// E-nodes, of one segment of the graph.
+    /// E-nodes of one segment of the graph.
     pub nodes: usize,
     /// Rounds over all e-nodes.
     pub iterations: usize,
-    /// Wall-clock time of the whole graph. Each segment has a share by its size. Time that one does not use is left to those after it.
+    /// Wall-clock time of the whole graph. Each segment has a share by its size. Unused time is left to later segments.
     pub time: Duration,
 }
 
@@ -51,14 +51,14 @@ pub enum StopReason {
     Time,
 }
 
-/// How a saturation went.
+/// The outcome of a saturation.
 #[derive(Clone, Debug)]
 pub struct Saturation {
     /// Why it ended.
     pub stop: StopReason,
     /// Rounds over all e-nodes.
     pub iterations: usize,
-    /// How many new equalities each of the rules found, in the order in which they were given.
+    /// The number of new equalities that each rule found, in the order of the given rules.
     pub fired: Vec<usize>,
 }
 
@@ -68,8 +68,9 @@ pub fn saturate(egraph: &mut EGraph, rules: &[&Rule], limits: &Limits) -> Satura
     saturate_with_log(egraph, rules, limits, &all, &mut None)
 }
 
-/// [`saturate`] that writes down which rules found something new, and where, if there is a log. `wanted` says, before rules look
-/// at all users of a value, which classes the cheapest graph so far computes: of the many forms of one user they consider those.
+/// Like [`saturate`], but records in the log, if there is one, which rules found something new, and where. `wanted` gives the classes
+/// that the cheapest graph so far computes. It is called before rules look at all users of a value: they consider only users among
+/// these classes and those of earlier calls.
 pub fn saturate_with_log(
     egraph: &mut EGraph,
     rules: &[&Rule],
@@ -95,7 +96,7 @@ pub fn saturate_with_log(
             for class in wanted(egraph) {
                 egraph[class].data.wanted = true;
             }
-            // Users may have changed where operands have not.
+            // Users may have changed although operands have not.
             round(egraph, &late, limits, started, &mut fired, &mut HashSet::new(), log)
         } else {
             round(egraph, &early, limits, started, &mut fired, &mut tried, log)
@@ -116,8 +117,8 @@ pub fn saturate_with_log(
 /// A rule with its index.
 type Numbered<'a> = (usize, &'a Rule);
 
-/// Tries every rule on every e-node once, unless it was tried before: `tried` holds hashes of e-nodes and of what their
-/// operands' classes held. Returns early with the limit that is reached.
+/// Tries every rule on every e-node once, unless it was tried before. `tried` holds hashes of e-nodes and of the contents of their
+/// operands' classes. Returns early with the limit that is reached.
 fn round(
     egraph: &mut EGraph,
     rules: &[Numbered<'_>],
@@ -167,7 +168,7 @@ fn round(
     None
 }
 
-/// The users of some classes that the cheapest graph so far has.
+/// The users of some classes that are in the cheapest graph so far.
 fn wanted_users(egraph: &EGraph, classes: &[Id]) -> Vec<Id> {
     let users = classes.iter().flat_map(|&class| users(egraph, class));
     let mut wanted: Vec<Id> = users.map(|(class, ..)| class).filter(|&class| egraph[class].data.wanted).collect();

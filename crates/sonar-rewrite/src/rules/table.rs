@@ -6,7 +6,7 @@ use super::rule::Stage::{Fuse, Simplify, Trade, Widen};
 use super::rule::{Action, Rule, rule};
 use std::borrow::Cow;
 
-/// Every rule. Constant folding and common sub-expressions need none: the analysis and the e-graph itself do those.
+/// Every rule. Constant folding and common sub-expressions need no rule: the analysis and the e-graph itself do them.
 #[rustfmt::skip]
 pub const RULES: &[Rule] = &[
     rule!("identity",       Simplify, Exact, "op(x) → x, for a reshape, transpose, … that changes nothing, and x·1",           simplify::identity),

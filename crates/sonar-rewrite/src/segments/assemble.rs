@@ -6,7 +6,7 @@ use sonar_ir::graph::infer::TypeError;
 use sonar_ir::graph::{Graph, NodeId, Op};
 use std::collections::HashMap;
 
-/// The whole graph again: its inputs, parameters and constants, and one graph for each segment.
+/// Assembles the whole graph: its inputs, parameters and constants, and one graph for each segment.
 pub fn assemble<'a>(simple: &Graph, segments: &[Segment], parts: impl Iterator<Item = &'a Graph>) -> Result<Graph, TypeError> {
     let is_weight = simple.weights();
     let mut graph = Graph::new(simple.name.clone());
@@ -33,7 +33,7 @@ pub fn assemble<'a>(simple: &Graph, segments: &[Segment], parts: impl Iterator<I
     Ok(graph.without_dead_nodes())
 }
 
-/// Appends the nodes of a segment, as it is or rewritten, and returns the values of its outputs.
+/// Appends the nodes of a segment, rewritten or not, and returns the values of its outputs.
 fn append(part: &Graph, leaves: &[NodeId], into: &mut Graph) -> Result<Vec<NodeId>, TypeError> {
     let leaf: HashMap<String, NodeId> = leaves.iter().enumerate().map(|(i, &id)| (i.to_string(), id)).collect();
     let mut ids: EntityVec<NodeId, NodeId> = EntityVec::new();

@@ -1,4 +1,4 @@
-//! A large graph as a chain of small ones, each of which is rewritten by itself.
+//! Cuts a large graph into a chain of small ones that are rewritten separately.
 
 mod assemble;
 mod optimise;

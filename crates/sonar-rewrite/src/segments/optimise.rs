@@ -13,11 +13,11 @@ use sonar_ir::Graph;
 use sonar_ir::machine::is_gain;
 use std::time::{Duration, Instant};
 
-/// The time that is left of [`Limits::time`](crate::Limits::time).
+/// The remaining part of [`Limits::time`](crate::Limits::time).
 pub struct Remaining(Instant);
 
 impl Remaining {
-    /// All of it, from now on. A time that no clock can count to is a day.
+    /// The whole time, from now on. A time that is too long for the clock becomes a day.
     pub fn new(options: &Options<'_>) -> Remaining {
         let now = Instant::now();
         Remaining(now.checked_add(options.limits.time).unwrap_or(now + Duration::from_secs(86_400)))
@@ -28,7 +28,7 @@ impl Remaining {
         self.0
     }
 
-    /// The options with a share of the time that is left.
+    /// The options with a share of the remaining time.
     pub fn options<'a>(&self, options: &Options<'a>, share: f64) -> Options<'a> {
         let left = self.0.saturating_duration_since(Instant::now());
         let time = left.mul_f64(share.clamp(0.0, 1.0));
@@ -40,11 +40,11 @@ impl Remaining {
 pub struct Solved {
     /// Distinct graphs with their costs, cheapest first; there is at least one.
     pub candidates: Vec<(f64, Graph)>,
-    /// Which of them fusion alone gives.
+    /// Index of the candidate after fusion only.
     pub fusion: usize,
 }
 
-/// The whole graph after the rules that only ever make it smaller, which shows where it can be cut.
+/// The whole graph after the rules that can only make it smaller. It shows where the graph can be cut.
 pub fn simplify(graph: &Graph, options: &Options<'_>, report: &mut Report) -> Result<Graph, RewriteError> {
     let rules = options.rules_up_to(Stage::Simplify);
     let mut egraph = EGraph::new(Analysis::whole(options.exact()));
@@ -70,8 +70,8 @@ pub fn simplify(graph: &Graph, options: &Options<'_>, report: &mut Report) -> Re
     Ok(simple)
 }
 
-/// Rewrites a segment: first with the rules of fusion alone, then with all. At each saturation, half of the time that is left is kept for
-/// the steps after it. `names` are the names of the inputs and parameters in the whole graph.
+/// Rewrites a segment: first with the rules of fusion only, then with all. Each saturation leaves half of the remaining time to the
+/// steps after it. `names` are the names of the inputs and parameters in the whole graph.
 pub fn solve(graph: &Graph, names: &[String], options: &Options<'_>, report: &mut Report) -> Result<Solved, RewriteError> {
     let clock = Remaining::new(options);
     let mut egraph = EGraph::new(Analysis::segment(options.exact()));
@@ -103,7 +103,7 @@ pub fn solve(graph: &Graph, names: &[String], options: &Options<'_>, report: &mu
         }
     }
     candidates.sort_by(|a, b| a.0.total_cmp(&b.0));
-    // What fusion alone gives stays first, unless something is faster by more than estimates can be wrong by.
+    // The graph after fusion only stays first, unless another one is faster by more than the error of estimates.
     let known = candidates.iter().position(|(_, graph, _)| *graph == fusion).unwrap_or(0);
     if !is_gain(candidates[0].0, candidates[known].0) {
         candidates[..=known].rotate_right(1);

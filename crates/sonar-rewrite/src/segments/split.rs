@@ -1,8 +1,8 @@
 //! A large graph as a chain of small ones.
 //!
-//! A graph is cut where a single value carries everything that comes later: at the boundary of a cell or a block. A cut value
-//! has to be computed anyway (it is used several times, or a convolution reads it), so hardly any rewrite is lost, while
-//! the work becomes linear in the length of the network — and equal segments, of which repeated cells give many, are solved once.
+//! A graph is cut where everything later depends on a single value: at the boundary of a cell or a block. Such a value
+//! must be computed anyway (it is used several times, or a convolution reads it), so hardly any rewriting is lost. The work
+//! becomes linear in the length of the network, and equal segments, such as repeated cells, are solved once.
 
 use crate::rules::Rule;
 use sonar_ir::entity::EntityVec;
@@ -11,7 +11,7 @@ use sonar_ir::graph::{Graph, NodeId, Op};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 use std::collections::BTreeMap;
 
-/// A part of a graph, as a graph of its own.
+/// A part of a graph, as a separate graph.
 pub struct Segment {
     /// The part. Its inputs and parameters are named by their position in `leaves`; constants are parameters.
     pub graph: Graph,
@@ -21,10 +21,10 @@ pub struct Segment {
     pub outputs: Vec<NodeId>,
 }
 
-/// A segment of this many nodes also ends where something could be moved across the cut.
+/// A segment with this many nodes may also end where something could be moved across the cut.
 const LONG: usize = 8;
 
-/// Cuts a graph into segments, in order of computation. It does not cut through a pattern that a rule of a user looks for. Weights
+/// Cuts a graph into segments, in order of computation. It does not cut through a pattern of a user's rule. Weights
 /// belong to no segment.
 pub fn split(graph: &Graph, rules: &[Rule]) -> Result<Vec<Segment>, TypeError> {
     let spans = |user: NodeId, id: NodeId| rules.iter().any(|rule| rule.spans(&graph.node(user).op, &graph.node(id).op));
@@ -34,8 +34,8 @@ pub fn split(graph: &Graph, rules: &[Rule]) -> Result<Vec<Segment>, TypeError> {
     })
 }
 
-/// [`split`], where `is_boundary` says whether a segment may end. It is given which nodes are weights, the nodes of the segment so far,
-/// and the users of the last one. Everything later depends on this last one alone.
+/// Like [`split`], but `is_boundary` decides whether a segment may end. Its arguments are: which nodes are weights, the nodes of the
+/// segment so far, and the users of the last one. Everything later depends only on this last one.
 pub fn split_where(
     graph: &Graph,
     is_boundary: impl Fn(&EntityVec<NodeId, bool>, &[NodeId], &[NodeId]) -> bool,
@@ -76,9 +76,9 @@ pub fn split_where(
     Ok(segments)
 }
 
-/// Whether a segment may end with a value that alone carries everything later, the last of `part`. A value of one use may
-/// end it only if nothing worth it can be folded across. An activation ends a segment that computes its operand in a kernel, as
-/// that kernel's epilogue; elsewhere it begins one, as the prologue of those that follow.
+/// Whether a segment may end with the last value of `part`, if everything later depends only on it. A value with one use may
+/// end it only if no valuable folding across the cut is lost. If a segment computes the operand of an activation in a kernel, the
+/// activation ends it, as the epilogue of that kernel. Otherwise the activation begins the next segment, as a prologue.
 fn is_boundary(graph: &Graph, is_weight: &EntityVec<NodeId, bool>, part: &[NodeId], users: &[NodeId]) -> bool {
     let (Some(&first), Some(&value)) = (part.first(), part.last()) else { return false };
     let op = |id: NodeId| &graph.node(id).op;
@@ -101,13 +101,13 @@ fn is_boundary(graph: &Graph, is_weight: &EntityVec<NodeId, bool>, part: &[NodeI
             _ => true,
         },
         [user] if is_relu(user) => matches!(op(value), Op::AvgPool(_) | Op::MaxPool(_)),
-        // Means of sums of means can be written in very many ways.
+        // Means of sums of means have very many equal forms.
         [user] => long && is_kernel(value) && matches!(op(user), Op::AvgPool(_)),
         _ => true,
     }
 }
 
-/// Whether a sum adds nothing but a constant to one value.
+/// Whether a sum only adds a constant to one value.
 fn shifts(graph: &Graph, is_weight: &EntityVec<NodeId, bool>, value: NodeId) -> bool {
     let variable = graph.node(value).operands.iter().filter(|operand| !is_weight[**operand]);
     variable.count() == 1
@@ -141,12 +141,12 @@ fn segment(
 struct Local {
     graph: Graph,
     leaves: Vec<NodeId>,
-    /// The node here for each value of the whole graph that is known here.
+    /// The node in this segment for each value of the whole graph that has one.
     ids: BTreeMap<NodeId, NodeId>,
 }
 
 impl Local {
-    /// The node for a value from outside. The negative of a weight stays a negative: rules ask for it.
+    /// The node for a value from outside. A negated weight stays a negation, because rules look for it.
     fn outside(&mut self, graph: &Graph, is_weight: &EntityVec<NodeId, bool>, id: NodeId) -> Result<NodeId, TypeError> {
         let outer = graph.node(id);
         let is_minus = |id: &NodeId| matches!(graph.node(*id).op, Op::Splat(value, _) if value == -1.0);
@@ -167,7 +167,7 @@ impl Local {
         Ok(new)
     }
 
-    /// An input or a parameter that stands for a value of the whole graph; a splat is a splat.
+    /// An input or a parameter for a value of the whole graph; a splat stays a splat.
     fn leaf(&mut self, graph: &Graph, is_weight: &EntityVec<NodeId, bool>, id: NodeId) -> Result<NodeId, TypeError> {
         if let Some(&known) = self.ids.get(&id) {
             return Ok(known);

@@ -3,9 +3,9 @@
 use sonar_ir::graph::{Conv2dAttrs, Graph, Init, NodeId, Op, PoolAttrs, TensorType};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
-/// A graph that grows; shapes are right by construction.
+/// A graph under construction; its shapes are always right.
 pub struct Builder {
-    /// What there is so far.
+    /// The graph so far.
     pub graph: Graph,
     params: usize,
 }

@@ -1,4 +1,4 @@
-//! Where nothing may round, every value stays the same, bit by bit: NaN, infinities, signed zeros, denormal and huge numbers included.
+//! If no rounding is allowed, every value stays the same bit by bit, including NaN, infinities, signed zeros, denormal and huge numbers.
 
 use super::build::Builder;
 use super::random::random_graph;
@@ -57,7 +57,7 @@ fn differing(expected: &Tensor, found: &Tensor) -> Result<(), String> {
     }
 }
 
-/// Applies each e-node of a saturated e-graph to the values of its operands, which must give the bits of its class.
+/// Applies each e-node of a saturated e-graph to the values of its operands. The result must have the bits of its class.
 fn check_enodes(graph: &Graph, rules: &[Rule]) -> Result<(), String> {
     let rules: Vec<&Rule> = rules.iter().filter(|rule| rule.class == Soundness::Exact).collect();
     let mut egraph = EGraph::new(Analysis::whole(true));
@@ -87,7 +87,7 @@ fn check_enodes(graph: &Graph, rules: &[Rule]) -> Result<(), String> {
     Ok(())
 }
 
-/// A graph of arithmetic on matrices, with numbers that invite wrong simplifications.
+/// A graph of arithmetic on matrices, with numbers that suggest wrong simplifications.
 fn arithmetic(seed: u64) -> Graph {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut b = Builder::new();
@@ -156,7 +156,7 @@ fn arithmetic_keeps_every_bit() {
     }
 }
 
-/// Formulas of `%x` and `%y`, and of a parameter `%p`, that are something simpler in real arithmetic.
+/// Formulas of `%x` and `%y`, and of a parameter `%p`, that could be simplified in real arithmetic.
 const FORMULAS: [&str; 30] = [
     "mul(%x, 0)",
     "mul(0, %x)",
@@ -258,7 +258,7 @@ fn no_rule_that_rounds_is_used() {
             assert!(*count == 0 || class == Some(Soundness::Exact), "{name} is {class:?}");
         }
     }
-    // Each class as soon as it is allowed, and none before.
+    // Each class is used as soon as it is allowed, and not before.
     for (class, max_rounding, allowed) in [
         (Soundness::Exact, 0.0, true),
         (Soundness::Real, 0.0, false),
@@ -288,10 +288,10 @@ fn exact_rules_of_users_are_used_and_real_ones_are_not() {
     check_exact(&graph, &rules).unwrap_or_else(|problem| panic!("{problem}"));
 }
 
-/// What is wrong, the wrong rule, and a formula that it fires on.
+/// The mistake, the wrong rule, and a formula that it fires on.
 type Mutant = (&'static str, fn(&mut EGraph, &Match<'_>) -> Vec<Id>, &'static str);
 
-/// Rules that hold in real arithmetic and are wrong all the same.
+/// Rules that hold in real arithmetic but are not exact.
 const MUTANTS: [Mutant; 13] = [
     (
         "x·0 → 0",
@@ -381,7 +381,7 @@ fn zero_term(egraph: &EGraph, m: &Match<'_>) -> bool {
     (0..2).any(|i| number(egraph, m, i) == Some(0.0))
 }
 
-/// The operand that is no weight.
+/// The operand that is not a weight.
 fn other(egraph: &EGraph, m: &Match<'_>) -> Vec<Id> {
     m.operands.iter().copied().filter(|&id| !is_weight(egraph, id)).collect()
 }

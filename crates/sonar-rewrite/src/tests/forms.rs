@@ -1,4 +1,4 @@
-//! Rules about the forms of convolutions, each alone.
+//! Rules for other forms of convolutions, each tested alone.
 
 use super::build::Builder;
 use super::operators::{concat, linear, matmul, reduce, unary};
@@ -15,7 +15,7 @@ fn merge_groups() {
             b.conv(x, 3, outputs, any_conv(rng, groups))
         });
     }
-    // No groups, a channel each, wide groups.
+    // One group, depthwise groups, wide groups.
     for (groups, inputs, outputs) in [(1, 4, 4), (6, 6, 6), (2, 80, 2)] {
         alone("merge-groups", &[], false, |b, rng| {
             let x = image(b, rng, inputs);

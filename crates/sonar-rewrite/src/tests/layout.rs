@@ -1,4 +1,4 @@
-//! Rules about the order of axes and elements, each alone.
+//! Rules for the order of axes and elements, each tested alone.
 
 use super::build::Builder;
 use super::operators::{Build, NCHW, NHWC, RandomBuild, binary, concat, linear, matmul, number, reduce, shaped, turn, unary};
@@ -103,7 +103,7 @@ fn sink_transpose() {
         let y = linear(b, y, 5);
         b.op(Op::Softmax, &[y])
     });
-    // Rows that become columns, a product that needs its leading axes, another order of the other side.
+    // Rows that become columns, a product that needs its leading axes, a different order of the other side.
     let stays: [Build<'_>; 4] = [
         &|b, x| b.op(Op::Softmax, &[x]),
         &|b, x| linear(b, x, 4),
@@ -181,7 +181,7 @@ fn sink_reshape() {
         let y = shaped(b, x, &[all / 2, 2]);
         if rng.random_range(0..2) == 0 { b.op(Op::Softmax, &[y]) } else { linear(b, y, 3) }
     });
-    // A bias of columns that are no columns before.
+    // A bias of columns that are not columns before the reshape.
     alone("sink-reshape", &[], false, |b, rng| {
         let x = image(b, rng, 4);
         let all: usize = b.shape(x).iter().product();

@@ -1,4 +1,4 @@
-//! Limits, depth, and operators that no rule knows.
+//! Limits, deep graphs, and operators without rules.
 
 use super::build::Builder;
 use super::operators::{NCHW, NHWC, binary, shaped, turn, unary};
@@ -47,7 +47,7 @@ fn fusion_alone_is_among_the_candidates() {
 
 #[test]
 fn deep_graphs() {
-    // One segment, as no value is used twice and no convolution reads one.
+    // One segment: no value is used twice, and no convolution reads one.
     let mut b = Builder::new();
     let mut x = b.input(&[1, 2]);
     for i in 0..2_000 {
@@ -166,7 +166,7 @@ fn any_cost_model_gives_a_graph() {
     }
 }
 
-/// Graphs of about 1,000 nodes: a chain, a value of many users, and a network of cells that all differ.
+/// Graphs of about 1,000 nodes: a chain, a value with many users, and a network of cells that are all different.
 fn large_graphs() -> Vec<(&'static str, sonar_ir::Graph)> {
     let mut b = Builder::new();
     let mut x = b.input(&[1, 2]);
@@ -188,7 +188,7 @@ fn large_graphs() -> Vec<(&'static str, sonar_ir::Graph)> {
     let mut b = Builder::new();
     let mut x = b.input(&[1, 8, 8, 4]);
     for i in 0..60 {
-        // The bits of a number decide what is on the edges of a cell, so that no two cells are alike.
+        // The bits of a number decide the edges of a cell, so all cells are different.
         let mut nodes = vec![x];
         for to in 1..4 {
             let mut sum = None;
@@ -223,7 +223,7 @@ fn without_time_there_is_a_valid_graph() {
 
 #[test]
 fn a_thousand_nodes() {
-    // Blocks of another layout with everything that the rules of whole graphs look at.
+    // Blocks in another layout with everything that the rules for whole graphs match.
     let mut b = Builder::new();
     let mut x = b.input(&[1, 6, 6, 4]);
     for i in 0..100 {

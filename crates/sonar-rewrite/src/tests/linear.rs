@@ -1,4 +1,4 @@
-//! Rules that multiply constants into constants, each alone.
+//! Rules that multiply constants into constants, each tested alone.
 
 use super::build::Builder;
 use super::operators::{binary, grouped, linear, matmul, number, shaped, turn, unary};
@@ -15,7 +15,7 @@ fn dense_of_dense() {
         let y = linear(b, x, rng.random_range(5..9));
         linear(b, y, 6)
     });
-    // What comes after, of one element; a bottleneck would only be widened.
+    // The outer window has one element. Merging a bottleneck would only widen it.
     alone("dense-dense", &[], true, |b, rng| {
         let x = image(b, rng, 3);
         let y = b.conv(x, 3, 7, any_conv(rng, 1));
@@ -37,7 +37,7 @@ fn dense_of_dense() {
         let y = linear(b, x, 2);
         linear(b, y, 20)
     });
-    // Two windows, padding between, groups, a stride that skips what the window needs.
+    // Two windows, padding between, groups, a stride that skips pixels that the window needs.
     alone("dense-dense", &[], false, |b, rng| {
         let x = image(b, rng, 4);
         let y = b.conv(x, 3, 4, Conv2dAttrs { pad: [2; 4], ..any_conv(rng, 1) });
@@ -126,7 +126,7 @@ fn scales_and_shifts_before_weights() {
         let x = b.add(x, three);
         linear(b, x, 4)
     });
-    // One number for each row; a scale that is no constant; padding; a shift for each place.
+    // One number for each row; a scale that is not constant; padding; a shift for each pixel.
     alone("dense-scale", &[], false, |b, rng| {
         let x = b.input(&[rng.random_range(2..4), 5]);
         let s = b.param(&[b.shape(x)[0], 1]);
@@ -170,7 +170,7 @@ fn mean_of_sum() {
         let sum = b.add(sum, bias);
         b.op(Op::GlobalAvgPool, &[sum])
     });
-    // Nothing is gained without a convolution.
+    // Without a convolution nothing is gained.
     alone("mean-sum", &[], false, |b, rng| {
         let x = image(b, rng, 4);
         let y = b.op(Op::Unary(UnaryOp::Tanh), &[x]);
@@ -242,6 +242,6 @@ fn the_scale_of_attention_goes_into_weights() {
     let scores = binary(&mut b, BinaryOp::Div, scores, two);
     let y = b.op(Op::Softmax, &[scores]);
     let rewritten = check(&b.finish(&[y]));
-    // One product for both, two transposes, the scores, and their softmax.
+    // One product for both inputs, two transposes, the scores, and their softmax.
     assert_eq!(kernels(&rewritten.graph), 5, "{:?}", rewritten.graph);
 }

@@ -1,4 +1,4 @@
-//! Rules with a mistake in them: the check that the rules pass catches each.
+//! Rules with a mistake: the check that the rules pass finds each mistake.
 
 use super::build::Builder;
 use super::{check_rules, wrong_rule};
@@ -9,7 +9,7 @@ use egg::Id;
 use sonar_ir::graph::{Conv2dAttrs, Dim, NodeId, Op, PoolAttrs, Term};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
-/// What is wrong, the wrong rule, and a graph that it fires on.
+/// The mistake, the wrong rule, and a graph that it fires on.
 type Mutant = (&'static str, fn(&mut EGraph, &Match<'_>) -> Vec<Id>, fn(&mut Builder) -> NodeId);
 
 const PLAIN: Conv2dAttrs = Conv2dAttrs { stride: [1, 1], pad: [0; 4], dilation: [1, 1], groups: 1 };
@@ -329,7 +329,7 @@ fn inner(egraph: &EGraph, m: &Match<'_>, wanted: impl Fn(&Op) -> bool) -> Vec<(O
     m.operands.iter().filter_map(first).collect()
 }
 
-/// One convolution as a kernel that adds so many other values.
+/// One convolution as a kernel that adds `others` other values.
 fn kernel(op: &Op, others: usize, relu: bool) -> Op {
     let Op::Conv2d(attrs) = op else { panic!("{op:?} is no convolution") };
     let terms = [Term::Conv2d { attrs: *attrs, relu: false }].into_iter().chain(vec![Term::Add; others]).collect();
@@ -370,7 +370,7 @@ fn split_terms(egraph: &mut EGraph, m: &Match<'_>, wanted: fn(&Op) -> bool) -> V
     vec![sum(egraph, &terms, &ty)]
 }
 
-/// `avgpool(Σ tᵢ) → Σ avgpool(tᵢ)`, where terms per channel stay what they are.
+/// `avgpool(Σ tᵢ) → Σ avgpool(tᵢ)`; terms per channel are unchanged.
 fn split_mean(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let found = if is_mean(m.op) { inner(egraph, m, is_sum) } else { vec![] };
     let Some((_, terms)) = found.into_iter().next() else { return vec![] };

@@ -20,7 +20,7 @@ fn cell(space: &Space, rank: u128) -> Graph {
 #[test]
 fn sampled_cells() {
     let space = cells();
-    // A step without a common factor with 5 reaches all operations on all edges.
+    // The step and 5 have no common factor, so it reaches all operations on all edges.
     for rank in (0..space.count()).step_by(199) {
         let results = check_rules(&cell(&space, rank), RULES).unwrap_or_else(|problem| panic!("cell {rank}: {problem}"));
         let report = &results[0].report;

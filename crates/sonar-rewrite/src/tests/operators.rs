@@ -1,4 +1,4 @@
-//! Operators in short, for tests of single rules.
+//! Short functions for operators, for tests of single rules.
 
 use super::build::Builder;
 use super::rules::any_conv;
@@ -35,7 +35,7 @@ pub fn matmul(b: &mut Builder, x: NodeId, y: NodeId) -> NodeId {
     b.op(Op::MatMul, &[x, y])
 }
 
-/// The product with a weight of so many columns.
+/// The product with a weight of `columns` columns.
 pub fn linear(b: &mut Builder, x: NodeId, columns: usize) -> NodeId {
     let rows = *b.shape(x).last().expect("a matrix has columns");
     let w = b.param(&[rows, columns]);
@@ -54,7 +54,7 @@ pub fn reduce(b: &mut Builder, op: ReduceOp, axes: &[usize], keep: bool, x: Node
     b.op(Op::Reduce { op, axes: axes.to_vec(), keep }, &[x])
 }
 
-/// A convolution of so many groups.
+/// A convolution with `groups` groups.
 pub fn grouped(rng: &mut StdRng, groups: usize) -> Conv2dAttrs {
     any_conv(rng, groups)
 }

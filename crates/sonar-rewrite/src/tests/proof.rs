@@ -1,4 +1,4 @@
-//! Proofs hold, are short, and fail where a rule is wrong.
+//! Proofs hold, are short, and fail if a rule is wrong.
 
 use super::build::Builder;
 use super::random::random_graph;
@@ -65,7 +65,7 @@ fn stated_rules_are_steps() {
     assert!(report.proof.contains("twice (exact): neg(neg(%x)) => %x"), "{}", report.proof);
 }
 
-/// A rule for a test: it forgets an activation.
+/// A wrong rule for a test: it drops an activation.
 fn forget(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let inner = |id: Id| nodes(egraph, id).any(|(op, _)| matches!(op, Op::Unary(UnaryOp::Tanh)));
     if matches!(m.op, Op::Unary(UnaryOp::Relu)) && inner(m.operands[0]) { vec![m.operands[0]] } else { vec![] }

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use sonar_ir::graph::{Conv2dAttrs, Dim, Graph, NodeId, Op, PoolAttrs};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
-/// A graph of images of one size, with values used several times, dead edges, and everything that rules look for.
+/// A graph of images of one size, with values used several times, dead edges, and all patterns that rules match.
 pub fn random_graph(seed: u64) -> Graph {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut b = Builder::new();
@@ -16,7 +16,7 @@ pub fn random_graph(seed: u64) -> Graph {
     let mut values = vec![b.input(&[n, h, w, 4])];
     let steps = rng.random_range(4..16);
     for _ in 0..steps {
-        // Recent values are likelier, so that graphs are deep.
+        // Recent values are more likely, so that graphs are deep.
         let recent = values.len().saturating_sub(4);
         let x = values[rng.random_range(recent..values.len())];
         let other = values[rng.random_range(0..values.len())];
@@ -85,7 +85,7 @@ pub fn random_graph(seed: u64) -> Graph {
     }
     let mut outputs: Vec<NodeId> = vec![*values.last().expect("there are values")];
     if rng.random_range(0..3) == 0 {
-        // The head of a network, of which a stride and a mean are part.
+        // The head of a network, with a stride and a mean.
         let x = values[rng.random_range(0..values.len())];
         let y = b.conv(x, 3, 6, Conv2dAttrs { stride: [2, 2], pad: [1; 4], ..Conv2dAttrs::default() });
         let y = b.op(Op::GlobalAvgPool, &[y]);

@@ -1,4 +1,4 @@
-//! Operators are found in every form that other programs write them in, and nowhere else.
+//! Operators are recognised in all forms that other programs use, and in no others.
 
 use super::build::Builder;
 use super::check;
@@ -16,7 +16,7 @@ fn rows(b: &mut Builder, rng: &mut StdRng) -> NodeId {
     b.input(&shape)
 }
 
-/// A constant of any shape that broadcasts to that of a value.
+/// A constant of a random shape that broadcasts to the shape of a value.
 fn number(b: &mut Builder, rng: &mut StdRng, value: f32, like: NodeId) -> NodeId {
     let shape = b.graph.ty(like).shape.clone();
     let shape = match rng.random_range(0..3) {
@@ -35,7 +35,7 @@ fn binary(b: &mut Builder, op: BinaryOp, x: NodeId, y: NodeId) -> NodeId {
     b.op(Op::Binary(op), &[x, y])
 }
 
-/// `x · value`, as a product either way round or as a quotient.
+/// `x · value`, as a product in either order or as a quotient.
 fn times(b: &mut Builder, rng: &mut StdRng, x: NodeId, value: f32) -> NodeId {
     match rng.random_range(0..3) {
         0 => {
@@ -58,7 +58,7 @@ fn plus(b: &mut Builder, rng: &mut StdRng, x: NodeId, value: f32) -> NodeId {
     if rng.random() { b.add(x, value) } else { b.add(value, x) }
 }
 
-/// `x · gate / 2` with the half in any place.
+/// `x · gate / 2` with the half at any position.
 fn half_product(b: &mut Builder, rng: &mut StdRng, x: NodeId, gate: NodeId) -> NodeId {
     match rng.random_range(0..4) {
         0 => {
@@ -167,7 +167,7 @@ fn what_is_no_gelu() {
         let gate = plus(b, rng, erf, 1.0);
         half_product(b, rng, y, gate)
     });
-    // A scale of each channel is no number.
+    // A scale per channel is not a single number.
     alone("gelu", &[], false, |b, rng| {
         let x = b.input(&[3, 4]);
         let slope = b.param(&[4]);
@@ -305,7 +305,7 @@ fn layer_norm() {
         let x = b.input(&[3, 4]);
         normal(b, rng, x, 0)
     });
-    // The scale may belong to the deviation.
+    // The scale may be applied to the deviation.
     alone("layer-norm", &[], true, |b, rng| {
         let x = b.input(&[3, 5]);
         let gamma = if rng.random() { b.param(&[5]) } else { b.param(&[1, 5]) };
@@ -438,13 +438,13 @@ fn attention_of_heads() {
 
 #[test]
 fn what_is_no_attention() {
-    // The heads are not put side by side again.
+    // The heads are not joined again.
     alone("attention", &[], false, |b, rng| {
         let of = Sizes { heads: 3, rows: 4, ..sizes(rng) };
         let y = attention(b, rng, &of, false);
         flat(b, y)
     });
-    // The scores of rows are not those of keys.
+    // The softmax is over the wrong axis.
     alone("attention", &[], false, |b, rng| {
         let (q, k, v) = (b.input(&[4, 8]), b.input(&[4, 8]), b.input(&[4, 8]));
         let (q, k, v) = (split(b, rng, q, 2, false), split(b, rng, k, 2, true), split(b, rng, v, 2, false));
@@ -454,7 +454,7 @@ fn what_is_no_attention() {
         let y = b.op(Op::MatMul, &[weights, v]);
         join(b, y)
     });
-    // A scale of each head is no number.
+    // A scale per head is not a single number.
     alone("attention", &[], false, |b, rng| {
         let (q, k, v) = (b.input(&[4, 8]), b.input(&[4, 8]), b.input(&[4, 8]));
         let (q, k, v) = (split(b, rng, q, 2, false), split(b, rng, k, 2, true), split(b, rng, v, 2, false));
@@ -467,7 +467,7 @@ fn what_is_no_attention() {
     });
 }
 
-/// The graph after all rules has just these operators, apart from weights.
+/// After all rules the graph has exactly these operators, apart from weights.
 fn becomes(expected: &[&str], build: impl Fn(&mut Builder, &mut StdRng) -> NodeId) {
     for seed in 0..4 {
         let mut b = Builder::new();

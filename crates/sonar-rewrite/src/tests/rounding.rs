@@ -1,4 +1,4 @@
-//! Adding and subtracting a large constant rounds on purpose, and stays, whatever rounding is allowed.
+//! Adding and subtracting a large constant rounds on purpose. It stays for every allowed rounding.
 
 use super::build::Builder;
 use super::{kernels, patient, random_values};
@@ -7,7 +7,7 @@ use sonar_ir::graph::interp;
 use sonar_ir::graph::{Conv2dAttrs, Dim, Graph, NodeId, Op, PoolAttrs};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
-/// Rounds what it is added to, to an integer.
+/// Adding this rounds a number to an integer.
 const MAGIC: f32 = 12_582_912.0;
 
 fn number(b: &mut Builder, value: f32) -> NodeId {
@@ -40,7 +40,7 @@ fn image(b: &mut Builder) -> NodeId {
     times(b, x, 10.0)
 }
 
-/// What is built, for people, and how.
+/// A name for people, and the function that builds the graph.
 type Case = (&'static str, fn(&mut Builder) -> NodeId);
 
 const CASES: &[Case] = &[
@@ -167,7 +167,7 @@ fn rewritten(graph: &Graph, rules: &[Rule]) -> Rewritten {
     rewrite(graph, &Options { rules, ..patient() }).expect("the graph is well-formed")
 }
 
-/// The largest difference between a graph and what it is rewritten to, on values given by name or at random.
+/// The largest difference between a graph and its rewritten form, on the given value of parameters or on random values.
 fn difference(graph: &Graph, value_of_params: Option<f32>) -> f32 {
     let mut values = random_values(graph, 3);
     for id in graph.params() {
@@ -253,7 +253,7 @@ fn constants_that_would_overflow_or_vanish_stay_apart() {
         let run = |graph: &Graph| interp::run(graph, &values).expect("values are given").swap_remove(0).data;
         assert_eq!(run(&graph), run(&rewritten(&graph, RULES).graph), "{first} · {second}");
     }
-    // The inverse of a denormal number is infinite, that of a huge one is denormal.
+    // The inverse of a denormal number is infinite; the inverse of a huge number is denormal.
     for divisor in [1e-40, 3e38] {
         let mut b = Builder::new();
         let x = b.input(&[64]);

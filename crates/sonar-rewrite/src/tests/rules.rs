@@ -1,4 +1,4 @@
-//! Each rule alone: it fires where it should, only there, and what it builds computes the same.
+//! Each rule alone: it fires exactly where it should, and its result computes the same.
 
 use super::build::Builder;
 use super::wrong_rule;
@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use sonar_ir::graph::{Conv2dAttrs, Dim, Graph, NodeId, Op, PoolAttrs, Term};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
-/// Checks one rule, on random graphs that `build` makes, with nothing but the rules it needs to be met at all.
+/// Checks one rule on random graphs from `build`. Only the rules that it needs in order to match are also used.
 #[track_caller]
 pub fn alone(name: &str, helpers: &[&str], fires: bool, build: impl Fn(&mut Builder, &mut StdRng) -> NodeId) {
     let rules: Vec<Rule> = RULES.iter().filter(|rule| rule.name == name || helpers.contains(&&*rule.name)).cloned().collect();
@@ -79,7 +79,7 @@ fn relu_of_relu() {
 
 #[test]
 fn sum_normal() {
-    // Sums are built in normal form, so that only what another rule finds out later leaves something to do.
+    // Sums are built in normal form, so there is only something to do after another rule finds a new fact.
     alone("sum-normal", &["identity"], true, |b, rng| {
         let x = image(b, rng, 3);
         let shift = b.input(&[3]);
@@ -128,7 +128,7 @@ fn scale_of_dense() {
         let y = b.op(Op::MatMul, &[x, w]);
         b.batch_norm(y)
     });
-    // A scale that varies over the image is no scale of output channels.
+    // A scale that varies over the image is not a scale per output channel.
     alone("scale-dense", &[], false, |b, rng| {
         let x = image(b, rng, 4);
         let y = b.same_conv(x, 3, 6);
@@ -136,14 +136,14 @@ fn scale_of_dense() {
         let s = b.param(&[width, 1]);
         b.mul(y, s)
     });
-    // Nor is one that makes the result larger.
+    // Neither is a scale that makes the result larger.
     alone("scale-dense", &[], false, |b, rng| {
         let x = image(b, rng, 4);
         let y = b.same_conv(x, 3, 1);
         let s = b.param(&[5]);
         b.mul(y, s)
     });
-    // A weight that is an input is no weight.
+    // A weight that is an input is not constant.
     alone("scale-dense", &[], false, |b, rng| {
         let (x, w) = (b.input(&[rng.random_range(1..4), 5]), b.input(&[5, 3]));
         let y = b.op(Op::MatMul, &[x, w]);
@@ -224,7 +224,7 @@ fn prologue() {
         let y = b.relu(x);
         b.op(Op::MatMul, &[y, w])
     });
-    // The activation of a right side is no prologue.
+    // An activation of the right side is not a prologue.
     alone("fuse-prologue", &[], false, |b, rng| {
         let (x, w) = (b.input(&[2, rng.random_range(1..4), 5]), b.input(&[2, 5, 3]));
         let w = b.relu(w);
@@ -294,7 +294,7 @@ fn merge_convolutions() {
         let small = b.conv(x, 1, 6, Conv2dAttrs { dilation: [2, 2], ..Conv2dAttrs::default() });
         b.add(large, small)
     });
-    // Windows that do not line up, other strides, other inputs.
+    // Windows that are not aligned, other strides, other inputs.
     alone("merge-convs", &[], false, |b, rng| {
         let x = image(b, rng, 4);
         let large = b.conv(x, 4, 6, Conv2dAttrs { pad: [1, 1, 2, 2], ..Conv2dAttrs::default() });
@@ -312,7 +312,7 @@ fn merge_convolutions() {
         let other = b.same_conv(y, 3, 6);
         b.add(one, other)
     });
-    // One channel that is repeated over those of the other.
+    // One channel that is broadcast over the channels of the other.
     alone("merge-convs", &[], false, |b, rng| {
         let x = image(b, rng, 4);
         let one = b.same_conv(x, 3, 1);
@@ -376,7 +376,7 @@ fn split_pool() {
         let y = b.add(x, bias);
         b.avg_pool(y, any_pool(rng, false))
     });
-    // Zeros of the padding lower the mean of a constant.
+    // Zeros of the padding reduce the mean of a constant.
     alone("split-pool", &[], false, |b, rng| {
         let x = image(b, rng, 3);
         let bias = b.param(&[3]);
@@ -458,13 +458,13 @@ fn batch_norm_of_zero_is_its_shift() {
     assert_eq!(rewritten.graph.params().len(), 4, "the weight is not needed, the statistics are");
 }
 
-/// A rule for tests of the checker: the mean over a window as if it were its largest element.
+/// A wrong rule for tests of the checker: it replaces the mean over a window by the maximum.
 fn wrong_pool(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Op::AvgPool(attrs) = m.op else { return vec![] };
     vec![add(egraph, Op::MaxPool(*attrs), m.operands)]
 }
 
-/// A rule for tests of the checker: it takes a sum for each of its terms.
+/// A wrong rule for tests of the checker: it replaces a sum by each of its terms.
 fn wrong_sum(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let relu = matches!(m.op, Op::Unary(UnaryOp::Relu));
     let sums = nodes(egraph, m.operands[0]).filter(|(op, _)| relu && matches!(op, Op::FusedSum { .. }));

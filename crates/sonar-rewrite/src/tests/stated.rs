@@ -1,4 +1,4 @@
-//! Rules that are given as text: what is refused, and what the others do.
+//! Rules that are given as text: which ones are refused, and how the others work.
 
 use super::build::Builder;
 use super::{check_rules, fired, kernels};
@@ -10,14 +10,14 @@ fn load(text: &str) -> Result<Vec<Rule>, RuleError> {
     crate::rules::load(text)
 }
 
-/// The built-in rules but for those that know such laws already, and those of a text.
+/// The built-in rules except those with the same laws, and the rules of a text.
 fn with(text: &str) -> Vec<Rule> {
     let stated = load(text).unwrap_or_else(|error| panic!("{error}"));
     let others = RULES.iter().filter(|rule| !["layout", "strength"].contains(&rule.family));
     others.cloned().chain(stated).collect()
 }
 
-/// Rewrites with one more rule, which fires as often as said, and checks everything that comes of it; the nodes of the best graph.
+/// Rewrites with one more rule, checks whether it fires as expected, and checks all results. Returns the nodes of the best graph.
 #[track_caller]
 fn rewritten(rule: &str, graph: &Graph, fires: bool) -> usize {
     let rules = with(rule);
@@ -59,7 +59,7 @@ fn sums_are_matched_term_by_term() {
     let rule = "rule @opposite real: add(neg(%x), %x) => zeros_like(%x)";
     assert!(matches!(load(rule), Err(RuleError::Syntax(_))), "a rule has no shapes");
 
-    // Two terms of five, in whatever order, while the others stay.
+    // Two terms of five, in any order; the others stay.
     let rule = "rule @together real: add(neg(%x), neg(%y)) => neg(add(%x, %y)) where shape(%x) == shape(%y)";
     let mut b = Builder::new();
     let inputs = [(); 3].map(|()| b.input(&[2, 3]));
@@ -68,7 +68,7 @@ fn sums_are_matched_term_by_term() {
     let sum = [r, x, p, y, q].into_iter().reduce(|a, y| b.add(a, y)).expect("there are terms");
     rewritten(rule, &b.finish(&[sum]), true);
 
-    // Within another operator the last value takes what is left over.
+    // Within another operator the last value takes the remaining terms.
     let rule = "rule @over real: exp(add(neg(%x), %y)) => div(exp(%y), exp(%x)) where shape(%x) == shape(%y)";
     let mut b = Builder::new();
     let inputs = [(); 3].map(|()| b.input(&[2, 3]));
@@ -102,7 +102,7 @@ fn conditions_hold() {
     rewritten(rule, &graph(false), false);
     rewritten(&format!("{rule}, rank(%x) == 3"), &graph(true), false);
     rewritten(&format!("{rule}, rank(%x) == rank(%c)"), &graph(true), true);
-    // The right side is larger here: the rule does not apply.
+    // Here the right side is larger, so the rule does not apply.
     let rule = "rule @sum real: neg(%x) => mul(%x, splat {value=-1, shape=[4,1,1]})";
     let mut b = Builder::new();
     let x = b.input(&[2, 3]);
@@ -138,9 +138,9 @@ fn classes_are_as_stated() {
 fn wrong_rules_are_refused() {
     for rule in [
         "rule @r exact: relu(neg(%x)) => neg(relu(%x))",
-        // Only where a tie or a sign tells.
+        // They differ only for a tie or a sign.
         "rule @r exact: mul(%x, splat {value=0, shape=[1]}) => splat {value=0, shape=[1]}",
-        // Only for a negative zero, for NaN or infinity, or where a value overflows.
+        // They differ only for a negative zero, for NaN or infinity, or if a value overflows.
         "rule @r exact: add(%x, splat {value=0, shape=[1]}) => %x",
         "rule @r exact: sub(%x, %x) => splat {value=0, shape=[1]}",
         "rule @r exact: div(%x, %x) => splat {value=1, shape=[1]}",

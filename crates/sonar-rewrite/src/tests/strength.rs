@@ -1,4 +1,4 @@
-//! Rules that replace an operator by a cheaper one, each alone.
+//! Rules that replace an operator by a cheaper one, each tested alone.
 
 use super::operators::{Build, binary, number, reduce, unary};
 use super::rules::{alone, any_conv, image};
@@ -94,7 +94,7 @@ fn padding() {
         let x = b.op(pads(rng), &[x]);
         b.avg_pool(x, PoolAttrs { kernel: [4, 5], stride: [2, 1], pad: [1, 0, 1, 0], count_include_pad: true })
     });
-    // A mean without the padding, a window that could miss the image, channels, images.
+    // A mean without the padding, a window that could miss the image, padding of channels, padding of images.
     alone("pad-mean", &[], false, |b, rng| {
         let x = image(b, rng, 4);
         let x = b.op(pads(rng), &[x]);

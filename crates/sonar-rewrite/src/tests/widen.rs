@@ -1,4 +1,4 @@
-//! The rules of wide kernels, slices and concatenations, alone and together.
+//! Rules for wide kernels, slices and concatenations, alone and together.
 
 use super::build::Builder;
 use super::rules::{alone, any_conv, image};
@@ -34,7 +34,7 @@ fn layer(b: &mut Builder, product: NodeId) -> NodeId {
     b.relu(y)
 }
 
-/// One value that depends on all of these, which have equal shapes but for the last axis, while none is near another.
+/// One value that depends on all of these. They have equal shapes except for the last axis, and none is close to another.
 fn all(b: &mut Builder, values: &[NodeId]) -> NodeId {
     let values: Vec<NodeId> = values.iter().map(|&x| b.op(Op::Softmax, &[x])).collect();
     let axis = b.shape(values[0]).len() - 1;
@@ -128,7 +128,7 @@ fn batch_rows() {
         let steps = steps.map(|row| b.op(Op::MatMul, &[row, w]));
         b.add(steps[0], steps[1])
     });
-    // Columns are summed over; and a weight that is an input, or one of each batch, is none.
+    // Columns are summed over; and a weight that is an input, or differs for each batch, is not constant.
     alone("batch-rows", &[], false, |b, _| {
         let x = b.input(&[4, 9]);
         let x = slice(b, x, 1, 2, 7);
@@ -150,7 +150,7 @@ fn widen_convolutions() {
         let branches = [3, 5, 1].map(|channels| b.conv(x, 3, channels, attrs));
         all(b, &branches)
     });
-    // Kernels of a bias and an activation are made wide with them.
+    // Kernels with a bias and an activation are widened together with them.
     alone("widen", &["fuse-residual", "fuse-epilogue", "sum-flatten"], true, |b, rng| {
         let x = image(b, rng, 4);
         let attrs = any_conv(rng, 1);
@@ -170,7 +170,7 @@ fn widen_convolutions() {
         let branches: Vec<NodeId> = branches.into_iter().chain(others).collect();
         all(b, &branches)
     });
-    // The second depends on the first, and is scaled.
+    // The second one depends on the first and is scaled.
     alone("widen", &[], false, |b, rng| {
         let x = image(b, rng, 4);
         let y = b.same_conv(x, 3, 4);
@@ -228,7 +228,7 @@ fn widen_concat() {
         let z = tanh(b, x);
         concat(b, 3, &[z, y, y, z, z])
     });
-    // Windows that reach over others' edges, other values, another axis.
+    // Windows that reach over other edges, other values, another axis.
     alone("widen-concat", &[], false, |b, rng| {
         let x = image(b, rng, 4);
         let y = tanh(b, x);
@@ -243,7 +243,7 @@ fn widen_concat() {
     });
 }
 
-/// Three products of one value, as queries, keys and values are.
+/// Three products of one value, like queries, keys and values.
 fn projections(rows: usize, width: usize) -> Graph {
     let mut b = Builder::new();
     let x = b.input(&[rows, width]);
@@ -258,7 +258,7 @@ fn projections(rows: usize, width: usize) -> Graph {
     b.finish(&[y])
 }
 
-/// Steps of a recurrent cell with so many gates, whose inputs are the rows of one matrix.
+/// Steps of a recurrent cell with `gates` gates; its inputs are the rows of one matrix.
 fn recurrent(steps: usize, gates: usize, width: usize) -> Graph {
     let mut b = Builder::new();
     let (x, mut h) = (b.input(&[steps, width]), b.input(&[1, width]));
@@ -302,7 +302,7 @@ fn gates_of_a_recurrent_cell_become_one_product() {
     let graph = recurrent(3, 4, 16);
     let rewritten = check(&graph);
     assert!(fired(&rewritten, "batch-rows") > 0);
-    // One a step: weights as small as these are better read again than kept from step to step in another kernel.
+    // One kernel for each step: reading such small weights again is better than keeping values in another kernel between steps.
     assert_eq!(dense_kernels(&rewritten.graph), 3, "{}\n{}", rewritten.graph, rewritten.report);
 }
 
@@ -330,7 +330,7 @@ fn a_fire_module_has_two_kernels_either_way() {
     let y = concat(&mut b, 3, &parts);
     let graph = b.finish(&[y]);
     let without: Vec<Rule> = RULES.iter().filter(|rule| rule.name != "widen-concat").cloned().collect();
-    // One wide kernel computes more than two; it pays where it is dear to start a kernel.
+    // One wide kernel computes more than two; it pays if starting a kernel is expensive.
     let dear = |kernel: &crate::KernelShape<'_>| 1e-6 + crate::roofline(kernel);
     let with = |rules: &[Rule]| rewrite(&graph, &Options { rules, cost: &dear, ..patient() }).expect("it is rewritten");
     assert!(fired(&check(&graph), "widen-concat") > 0);

@@ -2,154 +2,80 @@
 
 use sonar_ir::entity::EntityVec;
 use sonar_ir::loops::{Access, Affine, Bound, Expr, Stmt, TileId, Var};
-use std::sync::Arc;
 
 /// Calls `f` for every access in these statements, with whether it is a write.
 pub(crate) fn accesses(stmts: &[Stmt], f: &mut impl FnMut(&Access, bool)) {
     for stmt in stmts {
-        match stmt {
-            Stmt::For { body, .. } | Stmt::If { body, .. } => accesses(body, f),
-            Stmt::Store { target, value } => {
-                reads(value, &mut |access| f(access, false));
-                f(target, true);
-            }
-            Stmt::Reduce(reduce) => {
-                reads(&reduce.init, &mut |access| f(access, false));
-                for update in &reduce.updates {
-                    reads(&update.value, &mut |access| f(access, false));
-                }
-                reads(&reduce.finish, &mut |access| f(access, false));
-                f(&reduce.target, true);
-            }
-            Stmt::Call { args, .. } => args.iter().for_each(|access| f(access, true)),
+        for expr in stmt.exprs() {
+            reads(expr, &mut |access| f(access, false));
         }
+        stmt.targets().iter().for_each(|access| f(access, true));
+        accesses(stmt.children(), f);
     }
 }
 
 /// Calls `f` for every load in an expression.
 pub(crate) fn reads(expr: &Expr, f: &mut impl FnMut(&Access)) {
-    match expr {
-        Expr::Const(_) | Expr::Acc => {}
-        Expr::Load(access) => f(access),
-        Expr::Unary(_, a) => reads(a, f),
-        Expr::Binary(_, a, b) => {
-            reads(a, f);
-            reads(b, f);
-        }
-        Expr::Guard { value, .. } => reads(value, f),
-        Expr::Select { left, right, value, otherwise } => {
-            for part in [left, right, value, otherwise] {
-                reads(part, f);
-            }
-        }
+    if let Expr::Load(access) = expr {
+        f(access);
     }
+    expr.children().for_each(|child| reads(child, f));
 }
 
 /// Calls `f` for every access in these statements, to change it.
 pub(crate) fn accesses_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Access)) {
     for stmt in stmts {
-        match stmt {
-            Stmt::For { body, .. } | Stmt::If { body, .. } => accesses_mut(body, f),
-            Stmt::Store { target, value } => {
-                f(target);
-                reads_mut(value, f);
-            }
-            Stmt::Reduce(reduce) => {
-                f(&mut reduce.target);
-                reads_mut(&mut reduce.init, f);
-                for update in &mut reduce.updates {
-                    reads_mut(&mut update.value, f);
-                }
-                reads_mut(&mut reduce.finish, f);
-            }
-            Stmt::Call { args, .. } => args.iter_mut().for_each(&mut *f),
+        stmt.targets_mut().iter_mut().for_each(&mut *f);
+        for expr in stmt.exprs_mut() {
+            reads_mut(expr, f);
         }
+        accesses_mut(stmt.children_mut(), f);
     }
 }
 
 fn reads_mut(expr: &mut Expr, f: &mut impl FnMut(&mut Access)) {
-    match expr {
-        Expr::Const(_) | Expr::Acc => {}
-        Expr::Load(access) => f(access),
-        Expr::Unary(_, a) => reads_mut(Arc::make_mut(a), f),
-        Expr::Binary(_, a, b) => {
-            reads_mut(Arc::make_mut(a), f);
-            reads_mut(Arc::make_mut(b), f);
-        }
-        Expr::Guard { value, .. } => reads_mut(Arc::make_mut(value), f),
-        Expr::Select { left, right, value, otherwise } => {
-            for part in [left, right, value, otherwise] {
-                reads_mut(Arc::make_mut(part), f);
-            }
-        }
+    if let Expr::Load(access) = expr {
+        f(access);
     }
+    expr.children_mut().for_each(|child| reads_mut(child, f));
 }
 
 /// Calls `f` for the tile of every call in these statements, to change it.
 pub(crate) fn calls_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut TileId)) {
     for stmt in stmts {
-        match stmt {
-            Stmt::For { body, .. } | Stmt::If { body, .. } => calls_mut(body, f),
-            Stmt::Call { tile, .. } => f(tile),
-            Stmt::Store { .. } | Stmt::Reduce(_) => {}
+        if let Stmt::Call { tile, .. } = stmt {
+            f(tile);
         }
+        calls_mut(stmt.children_mut(), f);
     }
 }
 
 /// Calls `f` for every bound of `If` and of `Guard` in these statements, to change it.
 pub(crate) fn bounds_mut(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Bound)) {
     for stmt in stmts {
-        match stmt {
-            Stmt::For { body, .. } => bounds_mut(body, f),
-            Stmt::If { bounds, body } => {
-                bounds.iter_mut().for_each(&mut *f);
-                bounds_mut(body, f);
-            }
-            Stmt::Store { value, .. } => guard_bounds_mut(value, f),
-            Stmt::Reduce(reduce) => {
-                guard_bounds_mut(&mut reduce.init, f);
-                for update in &mut reduce.updates {
-                    guard_bounds_mut(&mut update.value, f);
-                }
-                guard_bounds_mut(&mut reduce.finish, f);
-            }
-            Stmt::Call { .. } => {}
+        if let Stmt::If { bounds, .. } = stmt {
+            bounds.iter_mut().for_each(&mut *f);
         }
+        for expr in stmt.exprs_mut() {
+            guard_bounds_mut(expr, f);
+        }
+        bounds_mut(stmt.children_mut(), f);
     }
 }
 
 fn guard_bounds_mut(expr: &mut Expr, f: &mut impl FnMut(&mut Bound)) {
-    // A shared expression is copied if it may change.
+    // A shared expression is copied before it changes.
     if !has_guard(expr) {
         return;
     }
-    match expr {
-        Expr::Const(_) | Expr::Acc | Expr::Load(_) => {}
-        Expr::Unary(_, a) => guard_bounds_mut(Arc::make_mut(a), f),
-        Expr::Binary(_, a, b) => {
-            guard_bounds_mut(Arc::make_mut(a), f);
-            guard_bounds_mut(Arc::make_mut(b), f);
-        }
-        Expr::Guard { bounds, value, .. } => {
-            bounds.iter_mut().for_each(&mut *f);
-            guard_bounds_mut(Arc::make_mut(value), f);
-        }
-        Expr::Select { left, right, value, otherwise } => {
-            for part in [left, right, value, otherwise] {
-                guard_bounds_mut(Arc::make_mut(part), f);
-            }
-        }
+    if let Expr::Guard { bounds, .. } = expr {
+        bounds.iter_mut().for_each(&mut *f);
     }
+    expr.children_mut().for_each(|child| guard_bounds_mut(child, f));
 }
 
 fn has_guard(expr: &Expr) -> bool {
-    match expr {
-        Expr::Const(_) | Expr::Acc | Expr::Load(_) => false,
-        Expr::Unary(_, a) => has_guard(a),
-        Expr::Binary(_, a, b) => has_guard(a) || has_guard(b),
-        Expr::Guard { .. } => true,
-        Expr::Select { left, right, value, otherwise } => [left, right, value, otherwise].into_iter().any(|part| has_guard(part)),
-    }
+    matches!(expr, Expr::Guard { .. }) || expr.children().any(has_guard)
 }
 
 /// Calls `f` for every affine expression in these statements: addresses and bounds.
@@ -166,14 +92,10 @@ pub(crate) fn substitute(stmts: &mut [Stmt], var: Var, by: &Affine) {
 /// Calls `f` for every loop in these statements with its extent, outermost first. Loops of reductions are not included.
 pub(crate) fn loops(stmts: &[Stmt], f: &mut impl FnMut(Var, usize)) {
     for stmt in stmts {
-        match stmt {
-            Stmt::For { var, extent, body, .. } => {
-                f(*var, *extent);
-                loops(body, f);
-            }
-            Stmt::If { body, .. } => loops(body, f),
-            _ => {}
+        if let Stmt::For { var, extent, .. } = stmt {
+            f(*var, *extent);
         }
+        loops(stmt.children(), f);
     }
 }
 
@@ -182,18 +104,15 @@ pub(crate) fn extents(stmts: &[Stmt], vars: usize) -> EntityVec<Var, usize> {
     fn visit(stmts: &[Stmt], extents: &mut EntityVec<Var, usize>) {
         for stmt in stmts {
             match stmt {
-                Stmt::For { var, extent, body, .. } => {
-                    extents[*var] = *extent;
-                    visit(body, extents);
-                }
-                Stmt::If { body, .. } => visit(body, extents),
+                Stmt::For { var, extent, .. } => extents[*var] = *extent,
                 Stmt::Reduce(reduce) => {
                     for (var, extent) in reduce.updates.iter().flat_map(|update| &update.loops) {
                         extents[*var] = *extent;
                     }
                 }
-                Stmt::Store { .. } | Stmt::Call { .. } => {}
+                Stmt::If { .. } | Stmt::Store { .. } | Stmt::Call { .. } => {}
             }
+            visit(stmt.children(), extents);
         }
     }
     let mut all = EntityVec::filled(1, vars);

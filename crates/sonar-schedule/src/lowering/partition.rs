@@ -263,17 +263,10 @@ fn is_planar(graph: &Graph, id: NodeId) -> bool {
     let turned = turned && !is_free(&graph.node(reshaped_from(graph, graph.node(id).operands[0])).op);
     let reads = |node: &sonar_ir::graph::Node| match &node.op {
         Op::Conv2d(attrs) => attrs.groups == 1 && node.operands[1] != id,
-        Op::FusedSum { terms, .. } => {
-            let mut first = 0;
-            terms.iter().all(|term| {
-                let mine = &node.operands[first..first + term.arity()];
-                first += term.arity();
-                match term {
-                    Term::Conv2d { attrs, .. } => !mine.contains(&id) || (attrs.groups == 1 && mine[1] != id),
-                    Term::MatMul { .. } | Term::Add => !mine.contains(&id),
-                }
-            })
-        }
+        Op::FusedSum { terms, .. } => Term::with_operands(terms, &node.operands).all(|(term, operands)| match term {
+            Term::Conv2d { attrs, .. } => !operands.contains(&id) || (attrs.groups == 1 && operands[1] != id),
+            Term::MatMul { .. } | Term::Add => !operands.contains(&id),
+        }),
         _ => false,
     };
     let mut readers = graph.nodes.iter().filter(|node| node.operands.contains(&id)).peekable();
@@ -286,12 +279,7 @@ fn needs_no_memory(graph: &Graph, id: NodeId) -> bool {
     graph.nodes.iter().filter(|node| node.operands.contains(&id)).all(|node| match &node.op {
         Op::Conv2d(_) | Op::MatMul | Op::Conv2dGradInput(..) => node.operands[1] != id,
         Op::FusedSum { terms, .. } => {
-            let mut first = 0;
-            terms.iter().all(|term| {
-                let weight = term.arity() == 2 && node.operands[first + 1] == id;
-                first += term.arity();
-                !weight
-            })
+            Term::with_operands(terms, &node.operands).all(|(_, operands)| operands.get(1) != Some(&id))
         }
         Op::Reshape(_) => splat,
         _ => true,
@@ -319,14 +307,11 @@ fn accepts_prologue(graph: &Graph, user: NodeId, id: NodeId) -> bool {
         Op::Binary(_) => graph.ty(user) == graph.ty(id),
         Op::BatchNorm { .. } | Op::Conv2d(_) | Op::MatMul => position == 0,
         Op::MaxPool(_) | Op::AvgPool(_) => true,
+        // A term that is broadcast would be computed again and again.
         Op::FusedSum { terms, .. } => {
-            let mut first = 0;
-            terms.iter().any(|term| {
-                // A term that is broadcast would be computed again and again.
-                let here = first == position && (*term != Term::Add || graph.ty(user) == graph.ty(id));
-                first += term.arity();
-                here
-            })
+            let mut of_terms = Term::with_operands(terms, &node.operands);
+            let mine = of_terms.find(|(_, operands)| operands.contains(&id));
+            mine.is_some_and(|(term, operands)| operands[0] == id && (*term != Term::Add || graph.ty(user) == graph.ty(id)))
         }
         _ => false,
     }

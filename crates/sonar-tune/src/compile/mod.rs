@@ -223,7 +223,7 @@ pub(crate) fn lower_rewritten(
 /// The passes that need schedules: from tasks to a plan.
 pub fn plan(lowered: Lowered, options: &CompileOptions<'_>) -> Result<Planned, TuneError> {
     let lanes = options.target.lanes();
-    let goal = sonar_schedule::Options { footprint: lowered.tasks.footprint(), ..options.goal() };
+    let goal = options.goal_within(&lowered.tasks);
     let mut passes = Passes(lowered.passes.clone());
 
     let (schedules, programs) = passes.time("schedule", || {
@@ -268,6 +268,11 @@ impl<'a> CompileOptions<'a> {
             schedules: &|_| Ok(None),
             networks: &|_| Ok(None),
         }
+    }
+
+    /// The options for analytic schedules of the kernels of a network.
+    pub(crate) fn goal_within(&self, network: &Tasks) -> sonar_schedule::Options {
+        sonar_schedule::Options { footprint: network.footprint(), ..self.goal() }
     }
 
     /// The options for schedules of single kernels.

@@ -7,7 +7,7 @@
 use super::costs::KernelCosts;
 use crate::compile::{CompileOptions, Lowered, Passes, RewriteLevel, estimated_cost, lower_rewritten, rewrite, specialise};
 use crate::error::TuneError;
-use crate::schedules::{Limits, Progress, StopReason, TaskId, Tuner};
+use crate::schedules::{Limits, Progress, StopReason, Tuner, TunerTaskId};
 use sonar_ir::Graph;
 use sonar_schedule::Task;
 use std::ops::ControlFlow;
@@ -42,8 +42,8 @@ pub fn candidates(
             let untimed: Vec<Task> = rewritten.candidates.iter().flat_map(|candidate| costs.untimed(candidate)).collect();
             (rewritten, untimed)
         };
-        let ids = untimed.iter().map(|task| tuner.add(task)).collect::<Result<Vec<TaskId>, TuneError>>()?;
-        let open: Vec<(TaskId, f64)> = ids.into_iter().filter(|&id| tuner.trials(id) < TRIES).map(|id| (id, 1.0)).collect();
+        let ids = untimed.iter().map(|task| tuner.add(task)).collect::<Result<Vec<TunerTaskId>, TuneError>>()?;
+        let open: Vec<(TunerTaskId, f64)> = ids.into_iter().filter(|&id| tuner.trials(id) < TRIES).map(|id| (id, 1.0)).collect();
         rounds += 1;
         let left = time.saturating_sub((tuner.now()).saturating_sub(start));
         if !open.is_empty() && rounds <= ROUNDS && !left.is_zero() {

@@ -8,7 +8,7 @@
 use super::latency::{GoOn, ModelMeasurer};
 use crate::compile::{CompileOptions, Lowered, plan};
 use crate::error::TuneError;
-use crate::schedules::{TaskId, Tuner};
+use crate::schedules::{Tuner, TunerTaskId};
 use sonar_ir::entity::{Entity, EntityVec};
 use sonar_ir::machine::is_gain;
 use sonar_ir::schedule::Schedule;
@@ -46,7 +46,7 @@ type Selection = Vec<usize>;
 pub fn in_network<M: ModelMeasurer>(
     tuner: &mut Tuner,
     lowered: &Lowered,
-    ids: &[TaskId],
+    ids: &[TunerTaskId],
     options: &CompileOptions<'_>,
     models: &mut M,
     time: Duration,
@@ -54,8 +54,12 @@ pub fn in_network<M: ModelMeasurer>(
 ) -> Result<Confirmation, TuneError> {
     let start = tuner.now();
     let end = start + time;
-    let contenders: Vec<Vec<Schedule>> = ids.iter().map(|&id| tuner.contenders(id, CONTENDERS)).collect();
     let tasks = &lowered.tasks;
+    let goal = options.goal_within(tasks);
+    let default = |task| sonar_schedule::default_program(task, &goal).0;
+    let with_default = tasks.tasks.iter().zip(ids);
+    let contenders: Vec<Vec<Schedule>> =
+        with_default.map(|(task, &id)| tuner.contenders(id, default(task), CONTENDERS)).collect();
     let load = |models: &mut M, selection: &Selection| {
         let schedules = |task: &Task| {
             let index = tasks.tasks.iter().position(|other| other.key == task.key);

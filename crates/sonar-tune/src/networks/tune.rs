@@ -18,7 +18,7 @@ use super::latency::ModelMeasurer;
 use crate::compile::{CompileOptions, Lowered, lower, plan};
 use crate::error::TuneError;
 use crate::recorded;
-use crate::schedules::{Failures, Limits, Progress, StopReason, TaskId, Tuner};
+use crate::schedules::{Failures, Limits, Progress, StopReason, Tuner, TunerTaskId};
 use sonar_ir::Graph;
 use sonar_measure::Budget;
 use sonar_schedule::Task;
@@ -89,7 +89,7 @@ pub struct TunedNetwork {
     /// The fastest graph, lowered.
     pub lowered: Lowered,
     /// The tuner's names of its [`tasks`](sonar_schedule::Tasks::tasks), in their order: what they know is asked of the tuner.
-    pub tasks: Vec<TaskId>,
+    pub tasks: Vec<TunerTaskId>,
     /// How many graphs the network could be rewritten to.
     pub graphs: usize,
     /// Why the search of schedules ended.
@@ -158,7 +158,7 @@ pub fn tune_network<M: ModelMeasurer>(
     let mut order = ranked(finalists, tuner, models, compile, left.mul_f64(COMPARISON), observe)?;
     recorded::add_networks(tuner.records(), &order, compile)?;
     let lowered = order.swap_remove(0).lowered;
-    let tasks: Vec<TaskId> = lowered.tasks.tasks.iter().map(|task| tuner.add(task)).collect::<Result<_, _>>()?;
+    let tasks: Vec<TunerTaskId> = lowered.tasks.tasks.iter().map(|task| tuner.add(task)).collect::<Result<_, _>>()?;
     let go_on = &mut || observe(&NetworkEvent::Timing);
     let inside = in_network(tuner, &lowered, &tasks, compile, models, left.mul_f64(INSIDE), go_on)?;
 
@@ -200,8 +200,8 @@ fn ranked<M: ModelMeasurer>(
 }
 
 /// The tasks of graphs, each with how many of their kernels it is.
-fn weights(graphs: &[Ranked], tuner: &mut Tuner) -> Result<Vec<(TaskId, f64)>, TuneError> {
-    let mut weights: BTreeMap<TaskId, f64> = BTreeMap::new();
+fn weights(graphs: &[Ranked], tuner: &mut Tuner) -> Result<Vec<(TunerTaskId, f64)>, TuneError> {
+    let mut weights: BTreeMap<TunerTaskId, f64> = BTreeMap::new();
     for Ranked { lowered, .. } in graphs {
         for kernel in &lowered.tasks.kernels {
             let id = tuner.add(&lowered.tasks.tasks[kernel.task])?;

@@ -22,4 +22,4 @@ pub use history::{Best, Event, History, Step};
 pub use limits::{Limits, StopReason, TaskStop};
 pub use options::TunerOptions;
 pub use propose::{Proposal, Proposer};
-pub use run::{Progress, TaskId, Tuner};
+pub use run::{Progress, Tuner, TunerTaskId};

@@ -19,6 +19,7 @@ use super::options::TunerOptions;
 use super::propose::{Proposal, Proposer};
 use crate::error::TuneError;
 use crate::recorded;
+use sonar_ir::entity::{EntityVec, entity};
 use sonar_ir::loops::Program;
 use sonar_ir::schedule::Schedule;
 use sonar_measure::race::{Difference, SAMPLE_NANOSECONDS, difference};
@@ -27,7 +28,6 @@ use sonar_measure::{Clock, Job, Key, Measurer, Outcome, Records, Trial, stats};
 use sonar_schedule::Task;
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::fmt;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -36,21 +36,16 @@ const HOPELESS: usize = 32;
 /// Approximate seconds of preparing a finalist, besides running it.
 const PREPARATION: f64 = 0.005;
 
-/// Index of a task of a [`Tuner`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TaskId(pub usize);
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
+entity! {
+    /// A task of a [`Tuner`].
+    TunerTaskId, "#"
 }
 
 /// The last event: one trial, or the confirmation of a task's best schedule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// The task.
-    pub task: TaskId,
+    pub task: TunerTaskId,
     /// Trials of the task so far.
     pub trials: usize,
     /// Time of its best schedule in nanoseconds, if there is one.
@@ -65,8 +60,8 @@ pub struct Tuner {
     measurer: Box<dyn Measurer>,
     records: Records,
     clock: Box<dyn Clock>,
-    states: Vec<State>,
-    by_key: HashMap<String, TaskId>,
+    states: EntityVec<TunerTaskId, State>,
+    by_key: HashMap<String, TunerTaskId>,
 }
 
 /// A task with its history and derived data.
@@ -84,11 +79,11 @@ struct State {
 impl Tuner {
     /// A tuner without tasks.
     pub fn new(options: TunerOptions, measurer: Box<dyn Measurer>, records: Records, clock: Box<dyn Clock>) -> Self {
-        Tuner { options, measurer, records, clock, states: Vec::new(), by_key: HashMap::new() }
+        Tuner { options, measurer, records, clock, states: EntityVec::new(), by_key: HashMap::new() }
     }
 
     /// Adds a task with its recorded history. A known task keeps its id.
-    pub fn add(&mut self, task: &Task) -> Result<TaskId, TuneError> {
+    pub fn add(&mut self, task: &Task) -> Result<TunerTaskId, TuneError> {
         if let Some(&id) = self.by_key.get(&task.key) {
             return Ok(id);
         }
@@ -96,8 +91,7 @@ impl Tuner {
         let history = recorded::history(&self.records, &key, self.options.max_rounding)?;
         let space = sonar_schedule::space(task, &self.options.goal());
         let proposer = Proposer::new(space, self.options.seed);
-        let id = TaskId(self.states.len());
-        self.states.push(State {
+        let id = self.states.push(State {
             task: task.clone(),
             key,
             history,
@@ -114,7 +108,7 @@ impl Tuner {
     /// nanosecond is worth. `report` is called after every trial and every comparison.
     pub fn tune(
         &mut self,
-        weights: &[(TaskId, f64)],
+        weights: &[(TunerTaskId, f64)],
         limits: Limits,
         report: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<StopReason, TuneError> {
@@ -156,13 +150,13 @@ impl Tuner {
     }
 
     /// Why no more schedules of a task would be tried with these limits, if that is the case.
-    pub fn task_stop(&self, id: TaskId, limits: &Limits) -> Option<TaskStop> {
+    pub fn task_stop(&self, id: TunerTaskId, limits: &Limits) -> Option<TaskStop> {
         let State { history, exhausted, .. } = self.state(id);
         budget::stop(history, *exhausted, limits, 0)
     }
 
     /// The best known schedule of a task with its time in nanoseconds.
-    pub fn best(&self, id: TaskId) -> Option<(Schedule, f64)> {
+    pub fn best(&self, id: TunerTaskId) -> Option<(Schedule, f64)> {
         self.state(id).history.best().map(|best| (best.schedule.clone(), best.nanoseconds))
     }
 
@@ -176,13 +170,13 @@ impl Tuner {
         self.state(*self.by_key.get(&task.key)?).history.best().map(|best| best.nanoseconds)
     }
 
-    /// The analytic default of a task and the schedules that were fastest alone, best first. At most `most` in total.
-    pub fn contenders(&self, id: TaskId, most: usize) -> Vec<Schedule> {
+    /// `default` and the schedules that were fastest alone, best first. At most `most` in total. `default` is the analytic default
+    /// of the task in its network, which may differ from the default of the task alone.
+    pub fn contenders(&self, id: TunerTaskId, default: Schedule, most: usize) -> Vec<Schedule> {
         let state = self.state(id);
-        let default = state.default_schedule();
         let best = state.history.best().map(|best| best.schedule.clone());
-        let mut contenders = vec![default.clone()];
-        for schedule in best.into_iter().chain(state.history.finalists(default)) {
+        let mut contenders = vec![default];
+        for schedule in best.into_iter().chain(state.history.finalists(state.default_schedule())) {
             if contenders.len() < most && !contenders.contains(&schedule) {
                 contenders.push(schedule);
             }
@@ -192,33 +186,33 @@ impl Tuner {
 
     /// Adds the verdict of a comparison inside a network, best schedule first. The first schedule becomes the best of its task,
     /// whatever its time alone. The samples are those of one call.
-    pub fn settle(&mut self, id: TaskId, contenders: Vec<Contender>, seconds: f64) -> Result<(), TuneError> {
+    pub fn settle(&mut self, id: TunerTaskId, contenders: Vec<Contender>, seconds: f64) -> Result<(), TuneError> {
         self.judge(id, Setting::Network, contenders, seconds)
     }
 
     /// The weighted sum of the best times of tasks, in nanoseconds: an estimate of a model's latency. `None` if a task has no
     /// time yet.
-    pub fn latency(&self, weights: &[(TaskId, f64)]) -> Option<f64> {
+    pub fn latency(&self, weights: &[(TunerTaskId, f64)]) -> Option<f64> {
         weights.iter().map(|&(id, weight)| Some(weight * self.state(id).history.best()?.nanoseconds)).sum()
     }
 
     /// Number of schedules of a task that were tried.
-    pub fn trials(&self, id: TaskId) -> usize {
+    pub fn trials(&self, id: TunerTaskId) -> usize {
         self.state(id).history.trials()
     }
 
     /// Why trials of a task failed.
-    pub fn failures(&self, id: TaskId) -> Failures {
+    pub fn failures(&self, id: TunerTaskId) -> Failures {
         self.state(id).history.failures()
     }
 
     /// The state of a task after each of its events, including recorded ones.
-    pub fn curve(&self, id: TaskId) -> &[Step] {
+    pub fn curve(&self, id: TunerTaskId) -> &[Step] {
         self.state(id).history.curve()
     }
 
     /// A task by its id.
-    pub fn task(&self, id: TaskId) -> &Task {
+    pub fn task(&self, id: TunerTaskId) -> &Task {
         &self.state(id).task
     }
 
@@ -242,13 +236,13 @@ impl Tuner {
         &self.records
     }
 
-    fn state(&self, id: TaskId) -> &State {
-        &self.states[id.0]
+    fn state(&self, id: TunerTaskId) -> &State {
+        &self.states[id]
     }
 
     /// The task with the largest expected gain of a trial, if one has a trial left, while a schedule of another task is in
     /// flight.
-    fn next_task(&self, weights: &[(TaskId, f64)], limits: &Limits, in_flight: Option<TaskId>) -> Option<TaskId> {
+    fn next_task(&self, weights: &[(TunerTaskId, f64)], limits: &Limits, in_flight: Option<TunerTaskId>) -> Option<TunerTaskId> {
         let guesses: Vec<_> = weights.iter().map(|&(id, _)| move || self.state(id).guess()).collect();
         let competitors = weights.iter().zip(&guesses).map(|(&(id, weight), guess)| Competitor {
             id,
@@ -262,17 +256,17 @@ impl Tuner {
     }
 
     /// A proposal for the most promising task that has one.
-    fn first(&mut self, weights: &[(TaskId, f64)], limits: &Limits) -> Option<(TaskId, Proposal)> {
+    fn first(&mut self, weights: &[(TunerTaskId, f64)], limits: &Limits) -> Option<(TunerTaskId, Proposal)> {
         loop {
             let id = self.next_task(weights, limits, None)?;
-            if let Some(proposal) = self.states[id.0].propose(None) {
+            if let Some(proposal) = self.states[id].propose(None) {
                 return Some((id, proposal));
             }
         }
     }
 
     /// Approximate time of comparing the finalists, at most half of the limit, so that there is time to find finalists.
-    fn comparing(&self, weights: &[(TaskId, f64)], limit: Duration) -> Duration {
+    fn comparing(&self, weights: &[(TunerTaskId, f64)], limit: Duration) -> Duration {
         let budget = self.options.budget;
         let histories = weights.iter().map(|&(id, _)| &self.state(id).history);
         let seconds = histories.filter(|history| history.is_unjudged() && history.trials() > 1).map(|history| {
@@ -283,7 +277,7 @@ impl Tuner {
         Duration::from_secs_f64(seconds.sum()).min(limit / 2)
     }
 
-    fn progress(&self, id: TaskId) -> Progress {
+    fn progress(&self, id: TunerTaskId) -> Progress {
         let Step { trials, best, seconds } = self.state(id).history.now();
         Progress { task: id, trials, best, seconds }
     }
@@ -292,10 +286,10 @@ impl Tuner {
     /// timed.
     fn measure(
         &mut self,
-        id: TaskId,
+        id: TunerTaskId,
         Proposal { schedule, program }: Proposal,
-        next: Option<TaskId>,
-    ) -> Result<(bool, Option<(TaskId, Proposal)>), TuneError> {
+        next: Option<TunerTaskId>,
+    ) -> Result<(bool, Option<(TunerTaskId, Proposal)>), TuneError> {
         let state = self.state(id);
         let job = state.job(&self.options, schedule.clone(), program, state.history.fastest());
         let Tuner { measurer, clock, states, options, .. } = self;
@@ -303,7 +297,7 @@ impl Tuner {
         let mut time = || (measurer.measure(&job), clock.now().saturating_sub(start).as_secs_f64());
         let mut prepare = || {
             let next = next?;
-            Some((next, states[next.0].propose((next == id).then_some(&schedule))?))
+            Some((next, states[next].propose((next == id).then_some(&schedule))?))
         };
         let ((outcome, seconds), prepared) = if options.overlap {
             std::thread::scope(|scope| {
@@ -321,7 +315,7 @@ impl Tuner {
     }
 
     /// Compares the finalists of a task in turns. The fastest becomes the best if it is clearly faster than the best so far.
-    fn compare(&mut self, id: TaskId) -> Result<(), TuneError> {
+    fn compare(&mut self, id: TunerTaskId) -> Result<(), TuneError> {
         let state = self.state(id);
         let finalists = state.history.finalists(state.default_schedule());
         if finalists.len() < 2 {
@@ -357,8 +351,8 @@ impl Tuner {
     }
 
     /// Records a trial and adds it to the history.
-    fn tried(&mut self, id: TaskId, schedule: Schedule, outcome: Outcome, seconds: f64) -> Result<(), TuneError> {
-        let state = &mut self.states[id.0];
+    fn tried(&mut self, id: TunerTaskId, schedule: Schedule, outcome: Outcome, seconds: f64) -> Result<(), TuneError> {
+        let state = &mut self.states[id];
         let trial = Trial { key: state.key.clone(), schedule, outcome, seconds, at: unix_time() };
         self.records.insert(&trial)?;
         let Trial { schedule, outcome, .. } = trial;
@@ -367,8 +361,8 @@ impl Tuner {
     }
 
     /// Records a verdict and adds it to the history.
-    fn judge(&mut self, id: TaskId, setting: Setting, contenders: Vec<Contender>, seconds: f64) -> Result<(), TuneError> {
-        let state = &mut self.states[id.0];
+    fn judge(&mut self, id: TunerTaskId, setting: Setting, contenders: Vec<Contender>, seconds: f64) -> Result<(), TuneError> {
+        let state = &mut self.states[id];
         let verdict = Verdict { key: state.key.clone(), setting, contenders: contenders.clone(), seconds, at: unix_time() };
         self.records.add(&Record::Verdict(verdict))?;
         state.history.apply(Event::Judged { setting, contenders, seconds });

@@ -79,7 +79,7 @@ impl Emitter<'_> {
                 let root = self.builder.ins().sqrt(a);
                 self.builder.ins().fdiv(one, root)
             }
-            // 1 / (1 + e) above 0 and e / (1 + e) below, with e the exponential of -|a|, which does not overflow.
+            // 1 / (1 + e) above 0 and e / (1 + e) below. Here e is exp(-|a|), which does not overflow.
             UnaryOp::Sigmoid => {
                 let (zero, one) = (self.number(0.0), self.number(1.0));
                 let size = self.builder.ins().fabs(a);
@@ -96,7 +96,7 @@ impl Emitter<'_> {
             UnaryOp::Log1p => self.call_math(MathFunction::Log1p, a)?,
             UnaryOp::Tanh => self.call_math(MathFunction::Tanh, a)?,
             UnaryOp::Erf => self.call_math(MathFunction::Erf, a)?,
-            // max(a, 0) - |a| erfc(|a| / √2) / 2, of an |a| that is not infinite.
+            // max(a, 0) - |a| erfc(|a| / √2) / 2, with |a| clamped to finite values.
             UnaryOp::Gelu => {
                 let (half, end) = (self.number(0.5), self.number(16.0));
                 let scale = self.number(std::f32::consts::FRAC_1_SQRT_2);
@@ -150,8 +150,8 @@ impl Emitter<'_> {
         Ok(self.builder.inst_results(call)[0])
     }
 
-    /// `max` and `min` as the instructions of processors: they give `b` where `a` or `b` is not a number. Cranelift turns the
-    /// selections into single instructions. With a number as `a`, this is what [`BinaryOp`] means, at a third of the cost.
+    /// `max` and `min` as processors compute them: they give `b` if `a` or `b` is NaN. Cranelift turns the
+    /// selections into single instructions. If `a` is a number, the result is that of [`BinaryOp`], at a third of the cost.
     fn instruction(&mut self, op: BinaryOp, a: Value, b: Value) -> Value {
         let (left, right) = if op == BinaryOp::Max { (b, a) } else { (a, b) };
         let flag = self.builder.ins().fcmp(FloatCC::LessThan, left, right);

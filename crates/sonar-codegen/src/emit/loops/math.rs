@@ -1,4 +1,4 @@
-//! Scalar functions that loop programs call: those of the C library.
+//! Scalar functions of the C library that loop programs call.
 
 use sonar_ir::scalar::UnaryOp;
 
@@ -11,7 +11,7 @@ pub(crate) enum MathFunction {
     Log1p,
     Tanh,
     Erf,
-    /// `1 - erf(x)`, with all digits where it is small.
+    /// `1 - erf(x)`, accurate where it is small.
     Erfc,
 }
 

@@ -88,7 +88,7 @@ pub(crate) fn emit(
     Ok(())
 }
 
-/// What is known about a loop variable.
+/// The value of a loop variable.
 #[derive(Clone, Copy)]
 enum Binding {
     /// Outside of its loop.
@@ -199,7 +199,7 @@ impl<'a> Emitter<'a> {
         self.store(&reduce.target, result)
     }
 
-    /// The accumulator after the `loops` that remain of an update.
+    /// The accumulator after an update; `loops` are the loops of the update that are not emitted yet.
     fn update(&mut self, update: &'a Update, loops: &'a [(Var, usize)], acc: Value) -> Result<Value, CodegenError> {
         let Some(&(var, extent)) = loops.first() else {
             let value = self.expr(&update.value, None)?;
@@ -321,7 +321,7 @@ impl<'a> Emitter<'a> {
         let kind = self.program.buffers[access.buffer].kind;
         let constant = kind == BufferKind::Input || (kind == BufferKind::Packed && !self.packing);
         let flags = MemFlagsData::trusted();
-        // A load that may move can be hoisted above the conditions that make its address valid.
+        // A load that may move can be hoisted above the conditions that guard its address.
         let flags = if constant && self.guards == 0 { flags.with_readonly().with_can_move() } else { flags };
         Ok(self.builder.ins().load(F32, flags, pointer, displacement))
     }

@@ -1,4 +1,4 @@
-//! Code bytes with their constants behind them.
+//! Code bytes followed by their constants.
 
 use super::ALIGNMENT;
 use crate::error::CodegenError;
@@ -9,7 +9,7 @@ pub(super) struct Assembler {
     encoder: Encoder,
     position: u64,
     constants: Vec<u32>,
-    /// Byte of each 32-bit displacement, end of its instruction, and the constant it refers to.
+    /// For each 32-bit displacement: its byte position, the end of its instruction, and the constant it refers to.
     references: Vec<(usize, u64, usize)>,
 }
 
@@ -54,7 +54,7 @@ impl Assembler {
         })
     }
 
-    /// Pads with long no-operations so that a loop starts on a 32-byte boundary, as instruction fetch likes it.
+    /// Pads with long no-operations so that a loop starts on a 32-byte boundary, which is best for instruction fetch.
     pub(super) fn align_loop(&mut self) {
         const NOPS: [&[u8]; 9] = [
             &[0x90],

@@ -101,7 +101,7 @@ pub(super) fn rip_broadcast() -> MemoryOperand {
     MemoryOperand::new(Register::RIP, Register::None, 1, 0, 8, true, Register::None)
 }
 
-/// The 32-bit register within a 64-bit one.
+/// The lower 32 bits of a 64-bit register, as a register.
 pub(super) fn low_half(register: Register) -> Register {
     Register::EAX + (register as u32 - Register::RAX as u32)
 }

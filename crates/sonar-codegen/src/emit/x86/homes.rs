@@ -19,7 +19,7 @@ pub(super) const GENERAL: [Register; 9] = [
     ARGUMENTS,
 ];
 
-/// Where a pointer or a loop counter lives.
+/// The place of a pointer or a loop counter.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Home {
     /// Nothing uses it.

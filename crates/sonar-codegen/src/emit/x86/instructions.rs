@@ -9,9 +9,9 @@ use sonar_ir::tile::{Addr, BitsOp, Inst, Reg};
 
 /// The predicate "greater than, ordered, quiet" of a vector comparison.
 const GREATER: i32 = 0x1e;
-/// The order of four parts of a vector in which halves change places.
+/// A permutation of the four parts of a vector that swaps its halves.
 const HALVES: u32 = 0b01_00_11_10;
-/// The order of four parts of a vector in which neighbours change places.
+/// A permutation of the four parts of a vector that swaps neighbours.
 const NEIGHBOURS: u32 = 0b10_11_00_01;
 /// The mask of a comparison's result.
 const COMPARE_MASK: Register = Register::K2;

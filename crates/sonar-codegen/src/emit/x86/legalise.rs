@@ -8,7 +8,7 @@ use sonar_ir::entity::Entity;
 use sonar_ir::scalar::BinaryOp;
 use sonar_ir::tile::{Inst, Ptr, Reg, Tile, TileStmt};
 
-/// Refuses what the emitter cannot express.
+/// Refuses a block that the emitter cannot express.
 pub(super) fn check(tile: &Tile, block: &[TileStmt], depth: usize) -> Result<(), CodegenError> {
     if tile.tail >= tile.lanes || tile.pointers > Tile::MAX_POINTERS || depth > Tile::MAX_DEPTH {
         return Err(unsupported(tile, format!("tail {}, {} pointers, loop depth {depth}", tile.tail, tile.pointers)));
@@ -35,8 +35,8 @@ fn check_pointer(tile: &Tile, ptr: Ptr) -> Result<(), CodegenError> {
     if ptr.index() < tile.pointers { Ok(()) } else { Err(unsupported(tile, format!("no pointer {}", ptr.0))) }
 }
 
-/// Splits what the instruction set lacks: AVX2 cannot broadcast a memory operand within a multiply-add, and a comparison needs a
-/// register of its own.
+/// Splits instructions that the instruction set lacks: AVX2 cannot broadcast a memory operand within a multiply-add, and its
+/// comparison needs another register.
 pub(super) fn legalise(tile: &Tile, width: Width) -> Tile {
     fn block(stmts: &[TileStmt], temporary: Reg) -> Vec<TileStmt> {
         let mut result = Vec::with_capacity(stmts.len());

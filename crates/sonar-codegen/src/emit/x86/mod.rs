@@ -4,8 +4,8 @@
 //! saves and the red zone below the stack pointer, and ends in `vzeroupper`. Constants follow the code and are addressed
 //! relative to the instruction pointer, so the bytes are position-independent.
 //!
-//! Masked instructions use a mask register with AVX-512. With AVX2 a masked load takes its mask from the constants, and a
-//! masked store is put together from stores of 16, 8 and 4 bytes, because masked stores are slow on some processors.
+//! Masked instructions use a mask register with AVX-512. With AVX2 a masked load takes its mask from the constants. A
+//! masked store consists of stores of 16, 8 and 4 bytes, because masked stores are slow on some processors.
 
 mod assembler;
 mod encoding;
@@ -50,7 +50,7 @@ fn unsupported(tile: &Tile, reason: impl Into<String>) -> CodegenError {
 /// The mask of the first `tail` lanes.
 const TAIL_MASK: Register = Register::K1;
 
-/// The code of one tile, as far as it is emitted.
+/// The code of one tile during emission.
 struct Emitter<'t> {
     tile: &'t Tile,
     width: Width,

@@ -38,7 +38,7 @@ impl Array {
         strides
     }
 
-    /// An array of `shape` whose elements are taken from here, from `offset` on by `strides`.
+    /// An array of `shape` with elements of this one: the first is at `offset`, the others follow by `strides`.
     pub(super) fn gather(&self, shape: &[usize], strides: &[usize], offset: usize) -> Self {
         let mut result = Array::full(shape.to_vec(), 0.0);
         walk(shape, strides, offset, |to, from| result.data[to] = self.data[from]);
@@ -50,7 +50,7 @@ impl Array {
         walk(&block.shape, &self.strides(), offset, |from, to| self.data[to] = block.data[from]);
     }
 
-    /// This, broadcast to `shape`.
+    /// This array, broadcast to `shape`.
     pub(super) fn broadcast(&self, shape: &[usize]) -> Self {
         if self.shape == shape {
             return self.clone();
@@ -59,7 +59,7 @@ impl Array {
     }
 }
 
-/// Strides of an array of `shape` seen with `rank` axes, aligned at the last: 0 where it is repeated.
+/// Strides of an array of `shape` seen with `rank` axes, aligned at the last axis; the stride of a repeated axis is 0.
 pub(super) fn broadcast_strides(shape: &[usize], rank: usize) -> Vec<usize> {
     let mut strides = vec![0; rank];
     let mut stride = 1;

@@ -1,4 +1,4 @@
-//! Hand-computed values of every operator, and the identities that tie gradients to what they are gradients of.
+//! Hand-computed values of every operator, and identities between operators and their gradients.
 
 use super::*;
 use crate::graph::init;
@@ -100,7 +100,7 @@ const POOL: PoolAttrs = PoolAttrs { kernel: [2, 2], stride: [2, 2], pad: [1; 4],
 
 #[test]
 fn pooling() {
-    // Of 3×3 elements the windows hold 1; 2, 3; 4, 7; 5, 6, 8, 9.
+    // The windows of these 3×3 elements hold 1; 2, 3; 4, 7; 5, 6, 8, 9.
     let x = count_from(1.0, 9);
     let x: (&[usize], &[f32]) = (&[1, 3, 3, 1], &x);
     let dy: (&[usize], &[f32]) = (&[1, 2, 2, 1], &[1.0, 2.0, 3.0, 4.0]);
@@ -144,11 +144,11 @@ fn reductions_and_softmax() {
     check(reduce(ReduceOp::Mean, &[1], true), &[x], &[2, 1], &[2.0 / 3.0, 7.0]);
     check(reduce(ReduceOp::Max, &[0, 1], false), &[x], &[], &[12.0]);
     check(reduce(ReduceOp::Min, &[1], false), &[x], &[2], &[-2.0, 4.0]);
-    // e^ln 3 : e^0 is 3 : 1, however far both are from 0.
+    // e^ln 3 : e^0 is 3 : 1, also for very large or small inputs.
     let ln3 = 3f32.ln();
     check(Op::Softmax, &[(&[1, 2], &[ln3, 0.0])], &[1, 2], &[0.75, 0.25]);
     check(Op::Softmax, &[(&[1, 2], &[1000.0, 1000.0])], &[1, 2], &[0.5, 0.5]);
-    // Two heads: one weights the values by 3 : 1, of the other the mask leaves the second value.
+    // Two heads: one weights the values by 3 : 1; in the other the mask leaves only the second value.
     let operands: [(&[usize], &[f32]); 4] = [
         (&[1, 2], &[ln3 / 2.0, 5.0]),
         (&[2, 2], &[1.0, 1.0, 0.0, 1.0]),
@@ -174,7 +174,7 @@ fn fused_sums() {
     let sum = [11.5, -19.5, 12.25, -16.75];
     check(Op::FusedSum { terms: terms.clone(), relu: false }, &operands, &[2, 2], &sum);
     check(Op::FusedSum { terms, relu: true }, &operands, &[2, 2], &[11.5, 0.0, 12.25, 0.0]);
-    // A bias first: the terms broadcast whatever their order.
+    // A bias first: terms broadcast in any order.
     let terms = vec![Term::Add, Term::Conv2d { attrs: Conv2dAttrs::default(), relu: true }];
     let operands: [(&[usize], &[f32]); 3] = [(&[1], &[1.0]), (&[1, 1, 2, 1], &[-3.0, 3.0]), (&[1, 1, 1, 1], &[2.0])];
     check(Op::FusedSum { terms, relu: false }, &operands, &[1, 1, 2, 1], &[1.0, 7.0]);
@@ -220,7 +220,7 @@ fn convolutions() -> impl Strategy<Value = (Conv2dAttrs, [usize; 4], [usize; 4])
     let kernel = proptest::array::uniform2(1usize..4);
     (attrs, kernel, proptest::array::uniform2(1usize..3), 1usize..3, proptest::array::uniform2(0usize..4)).prop_map(
         |(attrs, k, [c, o], n, more)| {
-            // The image is at least as large as the window reaches.
+            // The padded image is at least as large as the window.
             let extent = |i: usize| (attrs.dilation[i] * (k[i] - 1) + 1 + more[i]).saturating_sub(attrs.pad[i]).max(1);
             (attrs, [n, extent(0), extent(1), c * attrs.groups], [k[0], k[1], c, o * attrs.groups])
         },
@@ -306,7 +306,7 @@ proptest! {
         let dx = apply_to(Op::AvgPoolGrad(attrs, hw), &[&dy]);
         prop_assert!(close(dot(&y, &dy), dot(&x, &dx)));
 
-        // Where no two elements are equal, a max pool is linear around `x`.
+        // If no two elements are equal, a max pool is linear around `x`.
         let y = apply_to(Op::MaxPool(attrs), &[&x]);
         let dx = apply_to(Op::MaxPoolGrad(attrs), &[&x, &dy]);
         prop_assert!(close(dot(&y, &dy), dot(&x, &dx)));

@@ -1,7 +1,7 @@
 //! Operators that slide a window over an image: convolutions, pools, and their gradients.
 //!
-//! All of them walk the same [`taps`] — the pairs of an input pixel and an output pixel that a kernel element joins — and
-//! differ only in what they do with the channels there.
+//! All of them walk the same [`taps`]: pairs of an input pixel and an output pixel that one kernel element connects. They differ
+//! only in what they compute on the channels of a pair.
 
 use super::data::{Array, add_scaled};
 use crate::graph::{Conv2dAttrs, PoolAttrs};
@@ -13,7 +13,7 @@ struct Window {
     output: [usize; 2],
     kernel: [usize; 2],
     stride: [usize; 2],
-    /// Padding at the top and on the left; what is below and on the right only shows in `output`.
+    /// Padding at the top and on the left; the padding at the bottom and on the right only changes `output`.
     pad: [usize; 2],
     dilation: [usize; 2],
 }
@@ -51,7 +51,7 @@ impl Window {
     }
 }
 
-/// Visits every tap; those of one output pixel come one after another, in the order of the kernel elements.
+/// Visits every tap, one output pixel after another, in the order of the kernel elements.
 fn taps(window: &Window, mut visit: impl FnMut(Tap)) {
     let [height, width] = window.output;
     for n in 0..window.batch {
@@ -71,7 +71,7 @@ fn taps(window: &Window, mut visit: impl FnMut(Tap)) {
     }
 }
 
-/// Visits every input channel of every tap of a convolution with the ranges of elements that meet there:
+/// Visits every input channel of every tap of a convolution, with the ranges of elements that it connects:
 /// `visit(element of x, first element of y, first element of w, how many of y and w)`.
 fn channels(window: &Window, groups: usize, w: &[usize], mut visit: impl FnMut(usize, usize, usize, usize)) {
     let (inputs, outputs) = (w[2], w[3]);
@@ -129,8 +129,8 @@ pub(super) fn max_pool_grad(attrs: &PoolAttrs, x: &Array, dy: &Array) -> Array {
     result
 }
 
-/// For each element of a max pool's result, the element of `x` that it takes: the first that is not a number, or else the first
-/// largest one of its window.
+/// For each element of a max pool's result, the element of `x` that it takes: the first NaN of its window, or else the first
+/// maximum.
 fn largest(attrs: &PoolAttrs, x: &Array, shape: &[usize]) -> Vec<usize> {
     let channels = shape[3];
     let mut result: Vec<Option<usize>> = vec![None; shape.iter().product()];
@@ -171,7 +171,7 @@ pub(super) fn avg_pool_grad(attrs: &PoolAttrs, dy: &Array, shape: Vec<usize>) ->
     result
 }
 
-/// The share of one element in the mean of each output pixel's window.
+/// The weight of one element in the mean of each output pixel's window.
 fn shares(attrs: &PoolAttrs, window: &Window) -> Vec<f64> {
     let outputs = window.batch * window.output[0] * window.output[1];
     if attrs.count_include_pad {

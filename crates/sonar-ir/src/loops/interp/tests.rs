@@ -1,4 +1,4 @@
-//! Loop programs by hand: what they print, what they compute, and what is refused.
+//! Hand-written loop programs: their text, their results, and the ones that are refused.
 
 use super::*;
 use crate::scalar::{BinaryOp, ReduceOp, UnaryOp};

@@ -1,4 +1,4 @@
-//! Rules that say the same convolution in another form: with fewer groups, as a matrix product, as a sum over parts of its input.
+//! Rules that write a convolution in another form: with fewer groups, as a matrix product, as a sum over parts of its input.
 
 use super::linear::{extents, matrix, reshape};
 use super::merge::{replaced, terms_with};
@@ -10,16 +10,16 @@ use sonar_ir::graph::{Conv2dAttrs, Dim, Op, TensorType};
 use sonar_ir::scalar::BinaryOp;
 use std::collections::BTreeMap;
 
-/// The most input channels of a group that is made of several: more than two vectors are never filled better.
+/// The most input channels of a merged group: more than two vectors are never filled better.
 const WIDEST_GROUP: usize = 64;
 
-/// The most operands of a concatenation that a convolution reads one by one: one kernel can sum as many.
+/// The most operands of a concatenation that a convolution reads separately: one kernel can sum this many.
 const MOST_PARTS: usize = 5;
 
-/// `conv(x,w)` with `g` groups as one with `g/p` groups, `p` the smallest prime that divides `g`: larger ones are reached in steps.
+/// `conv(x,w)` with `g` groups as one with `g/p` groups; `p` is the smallest prime factor of `g`. Larger factors need several steps.
 ///
-/// The weights of a group become a block on a diagonal, which is a product with an identity matrix. Convolutions of each channel
-/// for itself fill vectors as they are.
+/// The weights of a group become a block on a diagonal, by a product with an identity matrix. Depthwise convolutions fill
+/// vectors already.
 pub fn merge_groups(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let (Op::Conv2d(attrs), &[x, w]) = (m.op, m.operands) else { return vec![] };
     let groups = attrs.groups;
@@ -37,7 +37,7 @@ pub fn merge_groups(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     vec![add(egraph, Op::Conv2d(Conv2dAttrs { groups: groups / p, ..*attrs }), &[x, weight])]
 }
 
-/// `conv(x,w) → matmul(flat x, flat w)` if the window is all of the image.
+/// `conv(x,w) → matmul(flat x, flat w)` if the window is the whole image.
 pub fn whole_window(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let (Op::Conv2d(attrs), &[x, w]) = (m.op, m.operands) else { return vec![] };
     let (image, window) = (egraph[x].data.ty.shape.clone(), egraph[w].data.ty.shape.clone());
@@ -64,7 +64,7 @@ pub fn product_of_image(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     vec![add(egraph, Op::Conv2d(Conv2dAttrs::default()), &[x, weight])]
 }
 
-/// `conv(concat(x,y),w) → conv(x,w₁) + conv(y,w₂)`, and matmul alike: nothing is copied, and each part is read where it is.
+/// `conv(concat(x,y),w) → conv(x,w₁) + conv(y,w₂)`, and the same for matmul: nothing is copied, and each part is read in place.
 pub fn dense_of_concat(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let (Op::Conv2d(Conv2dAttrs { groups: 1, .. }) | Op::MatMul, &[x, w]) = (m.op, m.operands) else { return vec![] };
     let rank = egraph[x].data.ty.rank();
@@ -92,7 +92,7 @@ pub fn dense_of_concat(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// `conv(x,w) + conv(y,w) → conv(x + y, w)`, and matmul alike.
+/// `conv(x,w) + conv(y,w) → conv(x + y, w)`, and the same for matmul.
 pub fn shared_weight(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let attributes = |op: &Op| match op {
         Op::Conv2d(attrs) => Some(Some(*attrs)),
@@ -120,7 +120,7 @@ pub fn shared_weight(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// Ones on the diagonal of `n` rows and columns: a column of ones, with so many zeros after each that the next is a column further.
+/// An identity matrix of size `n`: a column of ones, each followed by `n` zeros, so that the next one is one column further.
 fn identity_matrix(egraph: &mut EGraph, n: usize) -> Id {
     let ones = add(egraph, Op::Splat(1.0, TensorType::fixed(&[n, 1]).shape), &[]);
     let spaced = add(egraph, Op::Pad(vec![(0, 0), (0, n)]), &[ones]);

@@ -12,7 +12,7 @@ use sonar_ir::scalar::{BinaryOp, UnaryOp};
 /// The most convolutions and matrix products in one kernel.
 const MAX_SOURCES: usize = 5;
 
-/// `conv(x,w)·s → conv(x, w·s)`: the output channels are the last axis of the weight, too.
+/// `conv(x,w)·s → conv(x, w·s)`: the output channels are also the last axis of the weight.
 pub fn scale_of_dense(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Some((y, s)) = channel_scale(egraph, m) else { return vec![] };
     let mut equal = Vec::new();
@@ -47,7 +47,7 @@ pub fn scale_of_sum(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// `Σ of Σ → one Σ`, unless a weight is added by one of them and subtracted by the other.
+/// `Σ of Σ → one Σ`, unless one of them adds a weight and the other subtracts it.
 pub fn flatten(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     if !is_sum(m.op) {
         return vec![];
@@ -73,7 +73,7 @@ pub fn flatten(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// A sum with one of its convolutions or matrix products taken into one kernel.
+/// A kernel of a sum and one of its convolutions or matrix products.
 pub fn one_dense_term(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     if !is_sum(m.op) {
         return vec![];
@@ -87,8 +87,8 @@ pub fn one_dense_term(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// A sum with several of its convolutions and matrix products taken into one kernel: all that read an activation take that
-/// in, too, or none does. Two that [`merge::convolutions`] makes one never both are.
+/// A kernel of a sum and several of its convolutions and matrix products. Either all of them include the activation that they
+/// read, or none. It never includes two that [`merge::convolutions`] can merge.
 pub fn many_dense_terms(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     if !is_sum(m.op) {
         return vec![];
@@ -176,12 +176,12 @@ fn has_prologue(term: &Term) -> bool {
     matches!(term, Term::Conv2d { relu: true, .. } | Term::MatMul { relu: true })
 }
 
-/// The ids without those at these positions.
+/// The ids except those at these positions.
 fn without(ids: &[Id], positions: &[usize]) -> Vec<Id> {
     ids.iter().enumerate().filter(|(i, _)| !positions.contains(i)).map(|(_, &id)| id).collect()
 }
 
-/// `(y, s)` if the e-node is `y·s` with a constant `s` that varies along the last axis at most.
+/// `(y, s)` if the e-node is `y·s` with a constant `s` that varies only along the last axis.
 fn channel_scale(egraph: &EGraph, m: &Match<'_>) -> Option<(Id, Id)> {
     let (Op::Binary(BinaryOp::Mul), &[y, s]) = (m.op, m.operands) else { return None };
     let scale = &egraph[s].data;

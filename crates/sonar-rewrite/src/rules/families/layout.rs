@@ -1,5 +1,5 @@
-//! Rules for transposes and reshapes. They sink towards the outputs, past everything that does not care in which order or under
-//! which shape it gets its elements, until they meet others and cancel.
+//! Rules for transposes and reshapes. They move towards the outputs, past all operators that do not depend on the order or the
+//! shape of their elements, until they meet others and cancel.
 
 use crate::language::same_sum;
 use crate::language::{EGraph, add, is_sum, is_weight, nodes};
@@ -25,7 +25,7 @@ pub fn reshapes(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     inner.into_iter().map(|x| add(egraph, Op::Reshape(shape.clone()), &[x])).collect()
 }
 
-/// `transpose(x) → reshape(x)` if all axes but those of extent 1 stay in order.
+/// `transpose(x) → reshape(x)` if all axes except those of extent 1 stay in order.
 pub fn unit_transpose(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Op::Transpose(perm) = m.op else { return vec![] };
     let from = &egraph[m.operands[0]].data.ty.shape;
@@ -36,8 +36,8 @@ pub fn unit_transpose(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     vec![add(egraph, Op::Reshape(shape), m.operands)]
 }
 
-/// `f(transpose(x), …) → transpose(f(x, …))` for every `f` that can be told about another order of the axes: every operand that
-/// depends on an input is transposed alike, and constants are transposed back.
+/// `f(transpose(x), …) → transpose(f(x, …))` for every `f` that can work on another order of the axes. Every operand that
+/// depends on an input must have the same transpose, and constants are transposed back.
 pub fn sink_transpose(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Some(&first) = m.operands.iter().find(|&&id| !is_weight(egraph, id)) else { return vec![] };
     if matches!(m.op, Op::MatMul) && !is_weight(egraph, m.operands[1]) {
@@ -63,8 +63,8 @@ pub fn sink_transpose(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// `f(reshape(x), …) → reshape(f(x, …))` for elementwise `f` and for those of rows that stay whole: every operand that depends
-/// on an input is reshaped alike, and constants are the same for all elements or for all rows.
+/// `f(reshape(x), …) → reshape(f(x, …))` for elementwise `f`, and for operators on rows if the rows stay whole. Every operand that
+/// depends on an input must have the same reshape, and constants must be the same for all elements or for all rows.
 pub fn sink_reshape(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let rowwise = match m.op {
         Op::Unary(_) | Op::Binary(_) => false,
@@ -123,8 +123,8 @@ pub fn transposed_product(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     turned.collect()
 }
 
-/// `matmul(transpose(a), transpose(b)) → transpose(matmul(b,a))`, over the last two axes; one of them may be a constant that is
-/// no transpose.
+/// `matmul(transpose(a), transpose(b)) → transpose(matmul(b,a))`, over the last two axes; one of the two may be a constant
+/// without a transpose.
 pub fn product_of_transposed(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let (Op::MatMul, &[a, b]) = (m.op, m.operands) else { return vec![] };
     let rank = egraph[a].data.ty.rank();
@@ -154,7 +154,7 @@ pub fn without_leading_units(egraph: &mut EGraph, id: Id) -> Id {
     add(egraph, Op::Reshape(shape), &[id])
 }
 
-/// The operator that, applied to `x`, gives the result of `op` applied to `x` transposed; and how its result is transposed then.
+/// The operator that can be applied to `x` instead of `op` to `x` transposed, and the permutation of its result.
 fn permuted(op: &Op, perm: &[usize]) -> Option<(Op, Vec<usize>)> {
     let last = perm.len().checked_sub(1)?;
     let op = match op {
@@ -171,7 +171,7 @@ fn permuted(op: &Op, perm: &[usize]) -> Option<(Op, Vec<usize>)> {
                 return None;
             }
             let rest = (0..perm.len()).filter(|axis| *keep || !axes.contains(axis)).map(|axis| perm[axis]);
-            // Axes that are gone leave no gap in the numbers of the others.
+            // The other axes are renumbered without the removed ones.
             let outer = rest.map(|axis| axis - if *keep { 0 } else { inner.iter().filter(|&&gone| gone < axis).count() });
             return Some((Op::Reduce { op: *op, axes: inner.clone(), keep: *keep }, outer.collect()));
         }
@@ -180,7 +180,7 @@ fn permuted(op: &Op, perm: &[usize]) -> Option<(Op, Vec<usize>)> {
     Some((op, perm.to_vec()))
 }
 
-/// An operand of `op` before the transpose: the source of such a transpose, or a constant.
+/// An operand of `op` before the transpose: the source of this transpose, or a constant.
 fn transposed_back(egraph: &mut EGraph, op: &Op, id: Id, perm: &[usize]) -> Option<Id> {
     if !is_weight(egraph, id) {
         return transposed(egraph, id).into_iter().find(|(other, _)| other == perm).map(|(_, x)| x);
@@ -203,7 +203,7 @@ fn transposed_back(egraph: &mut EGraph, op: &Op, id: Id, perm: &[usize]) -> Opti
     }
 }
 
-/// The transposes in a class that are of another one: their permutations and operands.
+/// The transposes of other classes in a class: their permutations and operands.
 fn transposed(egraph: &EGraph, class: Id) -> Vec<(Vec<usize>, Id)> {
     let found = nodes(egraph, class).filter_map(|(op, operands)| match op {
         Op::Transpose(perm) => Some((perm.clone(), egraph.find(operands[0]))),
@@ -212,7 +212,7 @@ fn transposed(egraph: &EGraph, class: Id) -> Vec<(Vec<usize>, Id)> {
     found.filter(|(_, operand)| *operand != egraph.find(class)).collect()
 }
 
-/// The operands of the reshapes in a class, but for the class itself.
+/// The operands of the reshapes in a class, except the class itself.
 fn reshaped(egraph: &EGraph, class: Id) -> Vec<Id> {
     let found = nodes(egraph, class).filter(|(op, _)| matches!(op, Op::Reshape(_)));
     found.map(|(_, operands)| egraph.find(operands[0])).filter(|operand| *operand != egraph.find(class)).collect()
@@ -226,7 +226,7 @@ fn inverse(perm: &[usize]) -> Vec<usize> {
     inverse
 }
 
-/// The permutation that swaps the last two of so many axes.
+/// The permutation of `rank` axes that swaps the last two.
 fn swap(rank: usize) -> Vec<usize> {
     let mut perm: Vec<usize> = (0..rank).collect();
     if rank > 1 {

@@ -1,5 +1,5 @@
-//! Rules that multiply constants into constants: two linear operators in a row are one, and so is a linear operator with a scale
-//! or a shift before it.
+//! Rules that multiply constants into constants. Two linear operators in a row become one, and so does a linear operator after a
+//! scale or a shift.
 
 use super::layout::without_leading_units;
 use crate::language::product;
@@ -10,7 +10,7 @@ use egg::Id;
 use sonar_ir::graph::{Conv2dAttrs, Dim, Op, TensorType};
 use sonar_ir::scalar::{BinaryOp, ReduceOp};
 
-/// How much more two operators in one may compute than one after the other, so that fewer steps can pay.
+/// A merged operator may compute this many times the work of the two: fewer steps can pay for more work.
 const MORE_WORK: usize = 2;
 
 /// A convolution or a matrix product.
@@ -20,10 +20,10 @@ enum Dense {
     MatMul,
 }
 
-/// `matmul(matmul(x,a),b) → matmul(x, a·b)`, convolutions of one element alike, a and b constant.
+/// `matmul(matmul(x,a),b) → matmul(x, a·b)`, and the same for two convolutions if one is 1x1, a and b constant.
 pub fn dense_of_dense(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Some((outer, y, b)) = matched(egraph, m) else { return vec![] };
-    // A product on the right would only be another way to put brackets.
+    // If the right side is a product, this would only place the brackets differently.
     if nodes(egraph, b).any(|(op, _)| matches!(op, Op::MatMul)) {
         return vec![];
     }
@@ -60,12 +60,12 @@ pub fn association(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
         found.map(|(_, operands)| [operands[0], operands[1]].map(|id| egraph.find(id))).collect()
     };
     let rank = |egraph: &EGraph, id: Id| egraph[id].data.ty.rank();
-    // Extents of an axis from the end.
+    // The extent of an axis, counted from the end.
     let extent = |egraph: &EGraph, id: Id, axis: usize| {
         let shape = &egraph[id].data.ty.shape;
         shape[shape.len() - axis].fixed()
     };
-    // Operations, per row of the left one or for each leading index, of (x·y)·z and of x·(y·z).
+    // Operations of (x·y)·z and of x·(y·z), for each row of the left operand or for each leading index.
     let work = |egraph: &EGraph, [x, y, z]: [Id; 3]| -> Option<(usize, usize)> {
         let (m, k) = (extent(egraph, x, 2)?, extent(egraph, x, 1)?);
         let (l, n) = (extent(egraph, y, 1)?, extent(egraph, z, 1)?);
@@ -89,7 +89,7 @@ pub fn association(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// `conv(x·s, w) → conv(x, s·w)` and matmul alike, s constant per channel.
+/// `conv(x·s, w) → conv(x, s·w)`, and the same for matmul, s constant per channel.
 pub fn dense_of_scale(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Some((dense, y, w)) = matched(egraph, m) else { return vec![] };
     let scaled: Vec<(Id, Id)> = nodes(egraph, y)
@@ -108,7 +108,7 @@ pub fn dense_of_scale(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// `conv(Σ xᵢ + b, w) → conv(Σ xᵢ, w) + b·w` and matmul alike, b constant per channel, without padding.
+/// `conv(Σ xᵢ + b, w) → conv(Σ xᵢ, w) + b·w`, and the same for matmul, b constant per channel, without padding.
 pub fn dense_of_shift(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Some((dense, y, w)) = matched(egraph, m) else { return vec![] };
     if matches!(dense, Dense::Conv2d(attrs) if attrs.pad != [0; 4]) {
@@ -150,7 +150,7 @@ pub fn scale_of_product(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// `pool(x)·s → pool(x·s)` for means, s constant per channel.
+/// `pool(x)·s → pool(x·s)` for average pooling, s constant per channel.
 pub fn scale_of_mean(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let (Op::Binary(BinaryOp::Mul), &[y, s]) = (m.op, m.operands) else { return vec![] };
     if !is_weight(egraph, s) || egraph[y].data.ty != egraph[m.class].data.ty {
@@ -189,7 +189,7 @@ pub fn mean_of_conv(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     moved.collect()
 }
 
-/// `mean(Σ tᵢ) → Σ mean(tᵢ)`, over the whole image, if a convolution is among the terms; a constant per channel is its own mean.
+/// `mean(Σ tᵢ) → Σ mean(tᵢ)`, over the whole image, if the terms include a convolution; a constant per channel is its own mean.
 pub fn mean_of_sum(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Op::GlobalAvgPool = m.op else { return vec![] };
     let (from, to) = (egraph[m.operands[0]].data.ty.clone(), egraph[m.class].data.ty.clone());
@@ -209,7 +209,7 @@ pub fn mean_of_sum(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// A constant weight of a convolution as a matrix: a row for each weight of an output channel.
+/// A constant weight of a convolution as a matrix. It has a row for each weight of an output channel.
 pub fn matrix(egraph: &mut EGraph, w: Id) -> Id {
     let shape = extents(egraph, w);
     let (&columns, rows) = shape.split_last().unwrap_or((&1, &[]));
@@ -222,7 +222,7 @@ pub fn reshape(egraph: &mut EGraph, id: Id, shape: &[usize]) -> Id {
     if egraph[id].data.ty.shape == shape { id } else { add(egraph, Op::Reshape(shape), &[id]) }
 }
 
-/// The extents of a constant; a constant has no unbound batch.
+/// The extents of a constant, which never has an unbound batch.
 pub fn extents(egraph: &EGraph, weight: Id) -> Vec<usize> {
     egraph[weight].data.ty.extents().unwrap_or_default()
 }
@@ -244,14 +244,14 @@ fn as_dense(op: &Op) -> Option<Dense> {
     }
 }
 
-/// The matched e-node, if it is a convolution or a matrix product with a constant weight that serves all rows.
+/// The matched e-node, if it is a convolution or a matrix product with one constant weight for all rows.
 fn matched(egraph: &EGraph, m: &Match<'_>) -> Option<(Dense, Id, Id)> {
     let (dense, &[y, w]) = (as_dense(m.op)?, m.operands) else { return None };
     let fits = is_weight(egraph, w) && (matches!(dense, Dense::Conv2d(_)) || egraph[w].data.ty.rank() == 2);
     fits.then_some((dense, y, w))
 }
 
-/// Whether `x·(a·b)` is worth a look: it takes at most [`MORE_WORK`] times as much as `(x·a)·b`.
+/// Whether `x·(a·b)` may pay: it takes at most [`MORE_WORK`] times the work of `(x·a)·b`.
 fn pays(a: &[usize], b: &[usize]) -> bool {
     let count = |shape: &[usize]| shape.iter().product::<usize>();
     let rows: usize = a[..a.len() - 1].iter().product();
@@ -259,7 +259,7 @@ fn pays(a: &[usize], b: &[usize]) -> bool {
     rows * columns * b[..b.len() - 2].iter().product::<usize>() <= MORE_WORK * (count(a) + count(b))
 }
 
-/// One convolution for two in a row, if the outer or the inner has a window of one element.
+/// One convolution for two in a row, if the outer or the inner one is 1x1.
 fn convolved(egraph: &mut EGraph, outer: (&Conv2dAttrs, Id), inner: (&Conv2dAttrs, Id)) -> Option<(Conv2dAttrs, Id)> {
     let ((outer, b), (inner, a)) = (outer, inner);
     let (from, to) = (extents(egraph, a), extents(egraph, b));
@@ -271,14 +271,14 @@ fn convolved(egraph: &mut EGraph, outer: (&Conv2dAttrs, Id), inner: (&Conv2dAttr
             let weight = add(egraph, Op::MatMul, &[a, matrix]);
             return Some((Conv2dAttrs { stride, ..*inner }, weight));
         }
-        // Each channel for itself, then all of them.
+        // A depthwise convolution, then a 1x1 convolution.
         if inner.groups > 1 && from[2] == 1 && from[3] == inner.groups {
             let each = reshape(egraph, a, &[from[0], from[1], from[3], 1]);
             let weight = add(egraph, Op::Binary(BinaryOp::Mul), &[each, matrix]);
             return Some((Conv2dAttrs { stride, groups: 1, ..*inner }, weight));
         }
     } else if pointwise(inner, &from) && inner.stride == [1, 1] && outer.groups == 1 && pays(&from, &to) {
-        // Zeros around the image give zeros around the result of the inner one.
+        // Zeros around the image give zeros around the inner result.
         let matrix = reshape(egraph, a, &from[2..]);
         let shape = TensorType::fixed(&[to[0], to[1], from[2], from[3]]).shape;
         let matrices = if to[..2] == [1, 1] { a } else { add(egraph, Op::Broadcast(shape), &[matrix]) };
@@ -288,7 +288,7 @@ fn convolved(egraph: &mut EGraph, outer: (&Conv2dAttrs, Id), inner: (&Conv2dAttr
     None
 }
 
-/// The weight whose input channels are scaled by a constant that varies along the last axis at most.
+/// The weight with its input channels scaled by a constant that varies only along the last axis.
 fn scaled_inputs(egraph: &mut EGraph, dense: Dense, w: Id, s: Id) -> Option<Id> {
     let s = without_leading_units(egraph, s);
     let shape = extents(egraph, w);

@@ -1,4 +1,4 @@
-//! Rules that trade one set of kernels for another, all from the linearity of convolution and mean.
+//! Rules that replace one set of kernels by another. They use the linearity of convolution and mean.
 
 use crate::language::{Dense, sum, terms_of};
 use crate::language::{EGraph, add, is_sum, is_weight, nodes};
@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 /// `conv(x,v) + conv(x,w) → conv(x, v + pad w)`
 ///
-/// The smaller window must lie inside the larger one at every position, which is a matter of their paddings; an undilated
-/// 1x1 kernel within a 3x3 one with padding 1 is the usual case. Both have as many output channels: one alone may be repeated
-/// over the channels of the sum.
+/// The smaller window must lie inside the larger one at every position; this depends on their paddings. An undilated
+/// 1x1 kernel inside a 3x3 one with padding 1 is the usual case. Both must have the same number of output channels, because a single
+/// output channel may be broadcast over the channels of the sum.
 pub fn convolutions(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let mut groups: BTreeMap<_, Vec<(usize, Conv2dAttrs, Id)>> = BTreeMap::new();
     for (i, x, attrs, w) in terms_with(egraph, m, |op| if let Op::Conv2d(attrs) = op { Some(*attrs) } else { None }) {
@@ -100,7 +100,7 @@ pub fn split_pool(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
                 if ty == from {
                     Some(add(egraph, Op::AvgPool(attrs), &[term]))
                 } else {
-                    // A mean of equal numbers is that number, unless zeros of the padding are among them.
+                    // A mean of equal numbers is that number, unless zeros of the padding count.
                     let per_channel = ty.rank() <= 1 && !(attrs.count_include_pad && attrs.pad != [0; 4]);
                     per_channel.then_some(term)
                 }
@@ -150,8 +150,8 @@ pub fn conv_of_pool(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
         .collect()
 }
 
-/// For each term of the matched sum (none if it is no sum) that has a node with an operator of the wanted kind:
-/// the index of the term, the first operand of the node, what `wanted` says, and the node's other operands.
+/// For each term of the matched sum that has a node with an operator of the wanted kind (empty if the match is not a sum):
+/// the index of the term, the first operand of the node, the result of `wanted`, and the node's other operands.
 pub fn terms_with<T>(egraph: &EGraph, m: &Match<'_>, wanted: impl Fn(&Op) -> Option<T>) -> Vec<(usize, Id, T, Vec<Id>)> {
     if !is_sum(m.op) {
         return vec![];
@@ -189,7 +189,7 @@ pub fn window(egraph: &EGraph, w: Id) -> [usize; 2] {
     [0, 1].map(|axis| shape.get(axis).and_then(|dim| dim.fixed()).unwrap_or(0))
 }
 
-/// Whether two convolutions, or two matrix products, read the same value in a way that lets them be one.
+/// Whether two convolutions, or two matrix products, can be merged by the way they read the same value.
 pub fn can_merge(egraph: &EGraph, (s, [x, v]): &Dense, (t, [y, w]): &Dense) -> bool {
     let weights = is_weight(egraph, *v) && is_weight(egraph, *w);
     let fits = match (s, t) {
@@ -205,13 +205,13 @@ pub fn can_merge(egraph: &EGraph, (s, [x, v]): &Dense, (t, [y, w]): &Dense) -> b
     weights && fits && x == y
 }
 
-/// The zeros to put around the `inner` weight so that it does the same under the attributes of the `outer` one.
+/// The zeros to add around the `inner` weight so that it has the same result with the attributes of the `outer` one.
 pub fn margin(outer: &Conv2dAttrs, k: [usize; 2], inner: &Conv2dAttrs, l: [usize; 2]) -> Option<Vec<(usize, usize)>> {
     let mut pads = vec![(0, 0); 4];
     for axis in 0..2 {
         let before = outer.pad[axis].checked_sub(inner.pad[axis])?;
         let after = outer.pad[axis + 2].checked_sub(inner.pad[axis + 2])?;
-        // Padding the image by `dilation · n` more is what `n` more rows of zeros in the kernel need.
+        // `n` more rows of zeros in the kernel need `dilation · n` more padding of the image.
         let step = outer.dilation[axis];
         if before % step != 0 || after % step != 0 || l[axis] + before / step + after / step != k[axis] {
             return None;

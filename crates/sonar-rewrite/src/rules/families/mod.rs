@@ -1,4 +1,4 @@
-//! What the built-in rules do, by family.
+//! The built-in rules, by family.
 
 pub mod forms;
 pub mod fuse;

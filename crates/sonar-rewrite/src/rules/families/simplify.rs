@@ -1,4 +1,4 @@
-//! Rules that only ever make a graph smaller.
+//! Rules that can only make a graph smaller.
 
 use crate::language::product;
 use crate::language::sum;
@@ -8,7 +8,7 @@ use egg::Id;
 use sonar_ir::graph::Op;
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
-/// `op(x) → x` for an operator that changes nothing.
+/// `op(x) → x` for an operator without effect.
 pub fn identity(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Some(&x) = m.operands.first() else { return vec![] };
     if egraph[x].data.ty != egraph[m.class].data.ty {
@@ -22,14 +22,14 @@ pub fn identity(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
         Op::Concat { .. } => m.operands.len() == 1,
         Op::MaxPool(attrs) => attrs.kernel == [1, 1],
         Op::Binary(BinaryOp::Mul | BinaryOp::Div) => other == Some(1.0),
-        // Minus a negative zero is plus a positive one, which makes a negative zero positive.
+        // Subtracting a negative zero adds a positive one, which makes a negative zero positive.
         Op::Binary(BinaryOp::Sub) => other.is_some_and(|zero| zero.to_bits() == 0),
         _ => false,
     };
     if changes_nothing { vec![x] } else { vec![] }
 }
 
-/// `avgpool(x) → x` for a window of one element. It is not exact: a mean of a negative zero is a positive one.
+/// `avgpool(x) → x` for a window of one element. It is not exact: the mean of a negative zero is a positive zero.
 pub fn mean_of_one(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Op::AvgPool(attrs) = m.op else { return vec![] };
     let same = attrs.kernel == [1, 1] && egraph[m.operands[0]].data.ty == egraph[m.class].data.ty;
@@ -43,7 +43,7 @@ pub fn relu_of_relu(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     if nodes(egraph, m.operands[0]).any(|(op, _)| positive(op)) { vec![m.operands[0]] } else { vec![] }
 }
 
-/// A sum that facts found since it was built allow to be smaller.
+/// A sum that can become smaller because of facts found since it was built.
 pub fn sum_normal(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     if !is_sum(m.op) {
         return vec![];
@@ -52,7 +52,7 @@ pub fn sum_normal(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     vec![sum(egraph, m.operands, &ty)]
 }
 
-/// `(x·s)·t → x·(s·t)`, unless the constant would overflow or vanish.
+/// `(x·s)·t → x·(s·t)`, unless the constant would overflow or become zero.
 pub fn scale_of_scale(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Op::Binary(BinaryOp::Mul) = m.op else { return vec![] };
     let &[inner, t] = m.operands else { return vec![] };
@@ -62,7 +62,7 @@ pub fn scale_of_scale(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let scaled: Vec<(Id, Id)> = nodes(egraph, inner)
         .filter(|(op, operands)| matches!(op, Op::Binary(BinaryOp::Mul)) && is_weight(egraph, operands[1]))
         .map(|(_, operands)| (operands[0], operands[1]))
-        // A multiple of itself is one without end.
+        // A class that is a multiple of itself would give new multiples without end.
         .filter(|(x, _)| egraph.find(*x) != egraph.find(inner))
         .collect();
     let mut equal = Vec::new();

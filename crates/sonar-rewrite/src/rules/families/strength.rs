@@ -1,4 +1,4 @@
-//! Rules that replace an operator by a cheaper one, or by one that others can fold in.
+//! Rules that replace an operator by a cheaper one, or by one that other operators can fold in.
 
 use crate::language::product;
 use crate::language::sum;
@@ -18,7 +18,7 @@ pub fn division(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     vec![product(egraph, x, inverse)]
 }
 
-/// `a - b → a + b·(-1)` with a constant side.
+/// `a - b → a + b·(-1)` if one side is constant.
 pub fn subtraction_of_constant(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     if m.operands.iter().any(|&id| is_weight(egraph, id)) { subtraction(egraph, m) } else { vec![] }
 }
@@ -39,7 +39,7 @@ pub fn negation(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     vec![product(egraph, x, minus)]
 }
 
-/// Two functions in a row that are one, or none.
+/// Two functions in a row that equal one function or the identity.
 pub fn pairs(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Op::Unary(outer) = m.op else { return vec![] };
     let inner: Vec<(UnaryOp, Id)> = nodes(egraph, m.operands[0])
@@ -81,8 +81,8 @@ pub fn division_by_root(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// `conv(pad(x), w) → conv(x, w)` with that padding. It is not exact: a weight that is infinite or NaN is multiplied with the zeros
-/// of `pad`, but not with those of the convolution.
+/// `conv(pad(x), w) → conv(x, w)` with that padding. It is not exact: a weight that is infinite or NaN is multiplied by the zeros
+/// of `pad`, but not by those of the convolution.
 pub fn padded_window(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Op::Conv2d(attrs) = m.op else { return vec![] };
     let mut equal = Vec::new();
@@ -109,7 +109,7 @@ pub fn padded_mean(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// The images that a class is, without the zeros around them; with the number of rows and columns of zeros: top, left, bottom, right.
+/// For each `pad` in a class, the image before it, and the number of rows and columns of zeros: top, left, bottom, right.
 fn paddings(egraph: &EGraph, class: Id) -> Vec<([usize; 4], Id)> {
     let found = nodes(egraph, class).filter_map(|(op, operands)| match op {
         Op::Pad(pads) if pads.len() == 4 && pads[0] == (0, 0) && pads[3] == (0, 0) => {
@@ -120,7 +120,7 @@ fn paddings(egraph: &EGraph, class: Id) -> Vec<([usize; 4], Id)> {
     found.collect()
 }
 
-/// A mean over height and width, in whatever way it is said, as a global pooling.
+/// A mean over height and width, in any form, as a global pooling.
 pub fn global_mean(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Some(&x) = m.operands.first() else { return vec![] };
     let from = &egraph[x].data.ty.shape;

@@ -1,5 +1,5 @@
-//! Rules that make one wide kernel of several that read the same value, and rules that move slices and concatenations out of the way.
-//! Slices and concatenations cost nothing: consumers read slices in place, and producers write into concatenations.
+//! Rules that merge several kernels that read the same value into one wide kernel, and rules that move slices and concatenations out
+//! of the way. Slices and concatenations cost nothing: consumers read slices in place, and producers write into concatenations.
 
 use super::merge;
 use crate::language::activated;
@@ -11,11 +11,11 @@ use sonar_ir::graph::{Dim, Op, TensorType, Term};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 use std::collections::BTreeMap;
 
-/// `act(Σ conv(xᵢ,wᵢ) + Σ matmul(xⱼ,wⱼ) + bias)` with constant weights and bias, whose output channels are columns of each
-/// weight and of the bias: such kernels become one when these are laid side by side.
+/// `act(Σ conv(xᵢ,wᵢ) + Σ matmul(xⱼ,wⱼ) + bias)` with constant weights and bias. Its output channels are columns of each
+/// weight and of the bias. So such kernels become one if their weights and biases are concatenated.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Branch {
-    /// The operators that multiply, and the value that each multiplies.
+    /// The convolutions and products, and the value that each reads.
     sources: Vec<(Term, Id)>,
     /// The weight of each source.
     weights: Vec<Id>,
@@ -23,21 +23,21 @@ struct Branch {
     relu: bool,
 }
 
-/// Zeros before and behind each axis of a weight.
+/// Zeros before and after each axis of a weight.
 type Pads = Vec<(usize, usize)>;
 
-/// The common part of branches that become one.
+/// The properties that branches must share to become one.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     sources: Vec<(Term, Id)>,
     relu: bool,
-    /// The shapes of weights and bias but for their last axis.
+    /// The shapes of weights and bias without their last axis.
     leading: Vec<Vec<Dim>>,
     has_bias: bool,
 }
 
 impl Branch {
-    /// The branch that an e-node of a class is.
+    /// An e-node of a class as a branch, if it is one.
     fn new(egraph: &EGraph, class: Id, op: &Op, operands: &[Id]) -> Option<Branch> {
         let (terms, relu) = match op {
             Op::Conv2d(attrs) => (vec![Term::Conv2d { attrs: *attrs, relu: false }], false),
@@ -81,7 +81,7 @@ impl Branch {
         Key { sources: self.sources.clone(), relu: self.relu, leading, has_bias: self.bias.is_some() }
     }
 
-    /// [`key`](Self::key) but for the window and its padding, if the branch is a single convolution.
+    /// [`key`](Self::key) without the window and its padding, if the branch is a single convolution.
     fn key_of_any_window(&self, egraph: &EGraph) -> Option<Key> {
         let mut key = self.key(egraph);
         let [(Term::Conv2d { attrs, .. }, _)] = &mut key.sources[..] else { return None };
@@ -91,7 +91,7 @@ impl Branch {
     }
 }
 
-/// Branches over one value → slices of one wide kernel. All that have the same [`Key`] become one.
+/// Branches over one value → slices of one wide kernel. All branches with the same [`Key`] become one.
 pub fn siblings(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     if !egraph[m.class].data.wanted {
         return vec![];
@@ -124,8 +124,8 @@ pub fn siblings(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     vec![add(egraph, Op::Slice { axis, start, end: start + extents[position] }, &[wide])]
 }
 
-/// `concat(branches over one value) → one wide kernel`, as far as neighbours are alike; in a second form, convolutions with
-/// different windows become one with the largest.
+/// `concat(branches over one value) → one wide kernel`, for neighbours with the same key. A second form merges convolutions with
+/// different windows, using the largest window.
 pub fn concatenated(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Op::Concat { axis } = *m.op else { return vec![] };
     if axis + 1 != egraph[m.class].data.ty.rank() {
@@ -183,7 +183,7 @@ pub fn slice_of_slice(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     outer.into_iter().map(|(first, x)| add(egraph, Op::Slice { axis, start: first + start, end: first + end }, &[x])).collect()
 }
 
-/// `slice(concat(…)) → concat of those operands that it takes`, or a part of one.
+/// `slice(concat(…)) → concat of the operands inside the slice`, or a slice of one operand.
 pub fn slice_of_concat(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Op::Slice { axis, start, end } = *m.op else { return vec![] };
     let concats: Vec<Vec<Id>> = nodes(egraph, m.operands[0])
@@ -249,7 +249,7 @@ pub fn map_of_concat(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     concats.into_iter().map(mapped).collect()
 }
 
-/// `matmul(rows(x), w) → rows(matmul(x, w))`: the products of all rows read the weight once.
+/// `matmul(rows(x), w) → rows(matmul(x, w))`: the product over all rows reads the weight once.
 pub fn batch_rows(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let (Op::MatMul, &[rows, w]) = (m.op, m.operands) else { return vec![] };
     if !is_weight(egraph, w) || egraph[w].data.ty.rank() != 2 {
@@ -267,7 +267,7 @@ pub fn batch_rows(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     wholes.into_iter().map(batched).collect()
 }
 
-/// The kernel that computes all branches, which have one [`Key`], side by side as a value of type `ty`: not yet fused.
+/// The kernel that computes all branches side by side, as a value of type `ty`, before fusion. The branches must have one [`Key`].
 fn widened(egraph: &mut EGraph, branches: &[Branch], ty: &TensorType) -> Id {
     let mut terms = Vec::new();
     for (i, (term, x)) in branches[0].sources.iter().enumerate() {
@@ -289,7 +289,7 @@ fn widened(egraph: &mut EGraph, branches: &[Branch], ty: &TensorType) -> Id {
     activated(egraph, wide, branches[0].relu)
 }
 
-/// The branches with the zeros around their weights that make all of them convolutions with the largest window among them. It stops
+/// The branches, with zeros to add around their weights so that all are convolutions with the largest window. It stops
 /// at the first branch that does not fit.
 fn with_one_window(egraph: &EGraph, branches: &[Branch]) -> Vec<(Branch, Pads)> {
     let single = |branch: &Branch| match branch.sources[..] {
@@ -316,18 +316,18 @@ fn padded(egraph: &mut EGraph, mut branch: Branch, pads: Pads) -> Branch {
     branch
 }
 
-/// Constants side by side along their last axis.
+/// Constants concatenated along their last axis.
 fn beside(egraph: &mut EGraph, constants: &[Id]) -> Id {
     let axis = egraph[constants[0]].data.ty.rank() - 1;
     add(egraph, Op::Concat { axis }, constants)
 }
 
-/// Whether a constant was put together by a rule: such weights belong to kernels that stand for several already.
+/// Whether a rule has built this constant. Such weights belong to kernels that already replace several.
 fn is_made(egraph: &EGraph, w: Id) -> bool {
     nodes(egraph, w).any(|(op, _)| is_sum(op) || matches!(op, Op::Concat { .. } | Op::Pad(_)))
 }
 
-/// Whether a class is only a step towards larger kernels: those take in its residuals, its scale and its activation.
+/// Whether a class is only a step towards larger kernels: they include its residuals, its scale and its activation.
 fn is_taken_in(egraph: &EGraph, class: Id) -> bool {
     let mut taken_in = false;
     for (_, op, operands) in users(egraph, class) {
@@ -341,13 +341,13 @@ fn is_taken_in(egraph: &EGraph, class: Id) -> bool {
                 taken_in = true;
             }
             op if is_sum(op) && operands.iter().all(|&id| id == class || is_weight(egraph, id)) => taken_in = true,
-            // A kernel that takes in the activation of the class.
+            // A kernel that includes the activation of the class.
             Op::FusedSum { terms, .. }
                 if Term::with_operands(terms, &operands).all(|(term, mine)| {
                     let active = matches!(term, Term::Conv2d { relu: true, .. } | Term::MatMul { relu: true });
                     active || mine[0] != class
                 }) => {}
-            // The same in another form.
+            // The same class in another form.
             Op::FusedSum { .. } if operands.iter().all(|&id| id == class || is_weight(egraph, id)) => taken_in = true,
             _ => return false,
         }
@@ -355,7 +355,7 @@ fn is_taken_in(egraph: &EGraph, class: Id) -> bool {
     taken_in
 }
 
-/// The slices along an axis that a class is: first and last index, and of what.
+/// The slices along an axis in a class: start, end and operand of each.
 fn slices(egraph: &EGraph, class: Id, wanted: usize) -> impl Iterator<Item = (usize, usize, Id)> {
     nodes(egraph, class).filter_map(move |(op, operands)| match *op {
         Op::Slice { axis, start, end } if axis == wanted => Some((start, end, egraph.find(operands[0]))),

@@ -1,10 +1,10 @@
-//! Rules of a user: two patterns. The first one is looked for, the second one is built.
+//! Rules of a user: a pattern to find, and a pattern to build.
 //!
 //! Sums are n-ary in the e-graph, so a pattern `add(p, q, …)` is matched term by term, in any order: each operand is one term.
-//! Terms that are left over go to the last operand that is a value without another meaning; a sum that is the whole left side
-//! keeps them beside what the rule builds. The operands of `mul` are matched in either order, those of `max` and `min` are not:
-//! zeros have signs. Where rounding is allowed, an `exact` rule is exact up to the order of terms, as sums have no order. Where it is
-//! not, additions have two operands and keep their order.
+//! Remaining terms go to the last operand that is an unbound value. If a sum is the whole left side,
+//! remaining terms are added to the result of the rule. The operands of `mul` are matched in either order, those of `max` and
+//! `min` are not, because zeros have signs. If rounding is allowed, an `exact` rule is exact except for the order of terms, as sums
+//! have no order. Otherwise additions have two operands and keep their order.
 
 use crate::language::apply as apply_op;
 use crate::language::sum;
@@ -16,14 +16,14 @@ use sonar_ir::graph::{Op, TensorType, Term};
 use sonar_ir::scalar::BinaryOp;
 use sonar_ir::text::{Condition, Pattern, RuleText};
 
-/// The most ways in which a rule is tried on one e-node.
+/// The most matches of a rule on one e-node.
 const MAX_MATCHES: usize = 64;
 
-/// The class of each value of a rule that is known so far.
+/// The class of each value of a rule, as far as it is known.
 type Binding = Vec<Option<Id>>;
 
-/// Classes equal to the matched e-node: one for each way to match the left side for which the conditions hold and the right side
-/// has a type, which is that of the left side.
+/// Classes equal to the matched e-node: one for each match of the left side that satisfies the conditions. The right side must have
+/// the same type as the left side.
 pub fn apply(rule: &RuleText, egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let Pattern::Apply(op, operands) = &rule.left else { return vec![] };
     let unbound = vec![None; rule.values.len()];
@@ -48,25 +48,25 @@ pub fn apply(rule: &RuleText, egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     equal
 }
 
-/// Whether a pattern has an operator with another as its operand.
+/// Whether a pattern contains `user` with `operand` as its operand.
 pub fn spans(pattern: &Pattern, user: &Op, operand: &Op) -> bool {
     let Pattern::Apply(op, operands) = pattern else { return false };
     let inner = |pattern: &Pattern| matches!(pattern, Pattern::Apply(op, _) if is(op, operand));
     is(op, user) && operands.iter().any(inner) || operands.iter().any(|pattern| spans(pattern, user, operand))
 }
 
-/// Whether an operator of a pattern means one of a graph whose values may have to stay exact: then additions are those of two
-/// operands only.
+/// Whether an operator of a pattern matches one of a graph in which values may have to stay exact. Then only additions of two
+/// operands match.
 fn is_same_sum(egraph: &EGraph, pattern: &Op, op: &Op) -> bool {
     is(pattern, op) && !(egraph.analysis.exact && is_sum(op))
 }
 
-/// Whether an operator of a pattern means one of a graph.
+/// Whether an operator of a pattern matches one of a graph.
 fn is(pattern: &Op, op: &Op) -> bool {
     pattern == op || *pattern == Op::Binary(BinaryOp::Add) && is_sum(op)
 }
 
-/// The ways to match a pattern with a class, given what some values stand for.
+/// The matches of a pattern with a class, given the classes of some values.
 fn class_matches(egraph: &mut EGraph, pattern: &Pattern, class: Id, binding: Binding) -> Vec<Binding> {
     let class = egraph.find(class);
     match pattern {
@@ -86,7 +86,7 @@ fn class_matches(egraph: &mut EGraph, pattern: &Pattern, class: Id, binding: Bin
     }
 }
 
-/// The ways to match an operator applied to patterns with an e-node.
+/// The matches of an operator applied to patterns with an e-node.
 fn node_matches(
     egraph: &mut EGraph,
     (op, patterns): (&Op, &[Pattern]),
@@ -120,9 +120,9 @@ fn operand_matches(egraph: &mut EGraph, patterns: &[Pattern], operands: &[Id], b
     found
 }
 
-/// The ways to match patterns with a whole sum.
+/// The matches of patterns with a whole sum.
 fn whole_sum_matches(egraph: &mut EGraph, patterns: &[Pattern], terms: &[Id], binding: Binding) -> Vec<Binding> {
-    // The last operand of the pattern that can take what is left over.
+    // The last operand of the pattern that can take the remaining terms.
     let free = |pattern: &Pattern| matches!(pattern, Pattern::Value(i) if binding[*i].is_none());
     let last = patterns.iter().rposition(free);
     let Some(last) = last.filter(|_| patterns.len() < terms.len()) else {
@@ -141,10 +141,10 @@ fn whole_sum_matches(egraph: &mut EGraph, patterns: &[Pattern], terms: &[Id], bi
     found
 }
 
-/// The ways to match each pattern with a term of its own, and the terms that are left over.
+/// The matches of each pattern with a different term, and the remaining terms.
 fn term_matches(egraph: &mut EGraph, patterns: &[Pattern], terms: &[Id], binding: Binding) -> Vec<(Binding, Vec<usize>)> {
     let mut found = vec![(binding, (0..terms.len()).collect::<Vec<usize>>())];
-    // Operators first: they say more than values do.
+    // Operators first: they are more specific than values.
     let (operators, values): (Vec<&Pattern>, Vec<&Pattern>) = patterns.iter().partition(|p| matches!(p, Pattern::Apply(..)));
     for pattern in operators.into_iter().chain(values) {
         let mut next = Vec::new();
@@ -162,7 +162,7 @@ fn term_matches(egraph: &mut EGraph, patterns: &[Pattern], terms: &[Id], binding
     found
 }
 
-/// The binding in which a value stands for a class, too, if it stands for nothing else.
+/// The binding with a value bound to a class, unless the value is bound to another class.
 fn bind(egraph: &EGraph, mut binding: Binding, value: usize, class: Id) -> Option<Binding> {
     match binding[value] {
         Some(other) => (egraph.find(other) == egraph.find(class)).then_some(binding),

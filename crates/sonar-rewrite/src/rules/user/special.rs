@@ -1,4 +1,4 @@
-//! Values for which operators differ that are the same for all others.
+//! Special values: some operators differ only for them.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -29,11 +29,11 @@ const FINITE: [f32; 16] = [
 /// NaN and infinities.
 const OTHERS: [f32; 3] = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
 
-/// How many different mixtures [`values`] knows.
+/// The number of different mixtures in [`values`].
 pub const MIXTURES: u64 = 5;
 
-/// Values for all inputs and parameters of a graph: a mixture of ordinary and special numbers. Some hold so few NaN and infinities that
-/// most results are numbers.
+/// Values for all inputs and parameters of a graph: a mixture of ordinary and special numbers. Some mixtures have so few NaN and
+/// infinities that most results are numbers.
 pub fn values(graph: &Graph, seed: u64) -> Values {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut values = Values::new();
@@ -49,7 +49,7 @@ pub fn values(graph: &Graph, seed: u64) -> Values {
 fn number(rng: &mut StdRng, mixture: u64) -> f32 {
     let one_of = |rng: &mut StdRng, list: &[f32]| list[rng.random_range(0..list.len())];
     let ordinary = rng.random_range(-2.0f32..2.0);
-    // The share of each kind, in percent.
+    // The percentage of each kind.
     let (tiny, finite, others) = match mixture {
         0 => (10, 10, 2),
         1 => (50, 0, 0),
@@ -65,7 +65,7 @@ fn number(rng: &mut StdRng, mixture: u64) -> f32 {
     }
 }
 
-/// Whether two numbers are the same, bit by bit; the payload of a NaN does not count.
+/// Whether two numbers are equal bit by bit; the payload of a NaN does not count.
 pub fn same(a: f32, b: f32) -> bool {
     a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
 }

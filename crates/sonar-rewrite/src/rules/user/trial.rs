@@ -1,4 +1,4 @@
-//! Rules of a user are not believed but tried: on random values of random shapes, both sides must be the same.
+//! Tests rules of a user on random values of random shapes: both sides must be equal.
 
 use super::special;
 use crate::rules::rule::{Action, Rule, Soundness, Stage};
@@ -17,21 +17,21 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Choices of shapes that are tried. Most of them have no type.
+/// The most choices of shapes to try. Most of them have no type.
 const TRIES: usize = 30_000;
-/// Choices of shapes with a type on both sides that are enough.
+/// The number of choices of shapes with a type on both sides that is sufficient.
 const ENOUGH: usize = 32;
-/// Elements of special values that each value of a rule is tried with in each mixture, at least.
+/// The least number of special elements for each value of a rule in each mixture.
 const SPECIAL: usize = 64;
 /// Extents to choose from.
 const EXTENTS: [usize; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
-/// Tensors of trials have fewer elements.
+/// Upper bound of the elements of a tensor in tests.
 const MAX_ELEMENTS: usize = 4096;
-/// By how much, of the largest number around, both sides of a rule in real arithmetic may differ in double precision.
+/// The largest difference in double precision of both sides of a rule in real arithmetic, relative to the largest number.
 const ROUNDING: f64 = 1e-9;
-/// The digits that single precision lacks, as a share of a value.
+/// The relative size of the bits that single precision lacks.
 const LOW: f32 = 1.0 / (1 << 27) as f32;
-/// Elements of a tensor that a counterexample shows.
+/// The most elements of a tensor that a counterexample shows.
 const SHOWN: usize = 12;
 
 /// The family of all rules that users add.
@@ -40,10 +40,10 @@ pub const STATED: &str = "stated";
 /// Why a rule is refused.
 #[derive(Debug, Error)]
 pub enum RuleError {
-    /// The text is no list of rules.
+    /// The text is not a list of rules.
     #[error(transparent)]
     Syntax(#[from] text::Error),
-    /// Two rules have one name.
+    /// Two rules have the same name.
     #[error("line {line}: there is a rule `{name}` already")]
     Taken {
         /// The name.
@@ -51,7 +51,7 @@ pub enum RuleError {
         /// Where the second one begins.
         line: usize,
     },
-    /// The left side has an operator that no graph has when rules are applied.
+    /// The left side has an operator that never occurs in a graph when rules are applied.
     #[error("line {line}: rule `{name}` can never be used: {reason}")]
     Never {
         /// The rule.
@@ -61,7 +61,7 @@ pub enum RuleError {
         /// Why.
         reason: String,
     },
-    /// Both sides are not the same.
+    /// The two sides differ.
     #[error("line {line}: rule `{name}` is wrong: {counterexample}")]
     Wrong {
         /// The rule.
@@ -73,10 +73,10 @@ pub enum RuleError {
     },
 }
 
-/// The rules of a text, each of them checked: see [`sonar_ir::text::parse_rules`] for how they are written.
+/// The checked rules of a text: see [`sonar_ir::text::parse_rules`] for their syntax.
 ///
-/// Each rule is instantiated with values of many random shapes and ranks; whatever has a type on both sides is computed by the
-/// interpreter, in double precision. `exact` rules must give the same bits, the others the same numbers up to rounding. Besides,
+/// Each rule is instantiated with values of many random shapes and ranks. If both sides have a type, the interpreter computes
+/// them in double precision. `exact` rules must give the same bits, the others the same numbers up to rounding. In addition,
 /// `exact` rules must give the same bits in single precision for NaN, infinities, zeros of both signs, denormal and huge numbers.
 ///
 /// ```
@@ -106,7 +106,7 @@ pub fn load(source: &str) -> Result<Vec<Rule>, RuleError> {
     Ok(rules)
 }
 
-/// Refuses a rule that is wrong, or of no use.
+/// Refuses a rule that is wrong or useless.
 fn check(rule: &RuleText) -> Result<(), RuleError> {
     let never = |reason: String| RuleError::Never { name: rule.name.clone(), line: rule.line, reason };
     if let Some(reason) = unseen(&rule.left) {
@@ -123,7 +123,7 @@ fn check(rule: &RuleText) -> Result<(), RuleError> {
         let sides = |precision| (graph(rule, &rule.left, &types, precision), graph(rule, &rule.right, &types, precision));
         let (left, right) = match sides(Precision::Double) {
             (Ok(left), Ok(right)) => (left, right),
-            // That the left side has a type says more than that it has none.
+            // This error is more useful than that of a left side without a type, so it replaces it.
             (Ok(_), Err(error)) => {
                 problem = Some(format!("where the left side has a type, the right one has none: {error}"));
                 continue;
@@ -143,7 +143,7 @@ fn check(rule: &RuleText) -> Result<(), RuleError> {
         }
         let mut counterexample = (0..3).find_map(|seed| differ(rule, &left, &right, seed));
         if let (true, None, (Ok(left), Ok(right))) = (rule.exact, &counterexample, sides(Precision::Single)) {
-            // A rule may fit one shape only, of one element: it must meet every special value all the same.
+            // A rule may fit only one shape, of one element. It must still meet every special value.
             let fewest = types.iter().map(elements).min().unwrap_or(1).max(1);
             let draws = special::MIXTURES * SPECIAL.div_ceil(fewest) as u64;
             let offset = seen.len() as u64 * special::MIXTURES * SPECIAL as u64;
@@ -163,7 +163,7 @@ fn check(rule: &RuleText) -> Result<(), RuleError> {
     }
 }
 
-/// The operator of a left side that is never there when rules are applied, and why.
+/// An operator of a left side that never occurs when rules are applied, and the reason.
 fn unseen(pattern: &Pattern) -> Option<&'static str> {
     let Pattern::Apply(op, operands) = pattern else { return None };
     match op {
@@ -173,7 +173,7 @@ fn unseen(pattern: &Pattern) -> Option<&'static str> {
     }
 }
 
-/// Random shapes for the values of a rule that satisfy its conditions. Few extents are chosen from, so that they often fit.
+/// Random shapes for the values of a rule that satisfy its conditions. There are few different extents, so that they often fit.
 fn random_types(rule: &RuleText, rng: &mut StdRng) -> Vec<TensorType> {
     let pool: Vec<usize> = (0..rng.random_range(1..4)).map(|_| EXTENTS[rng.random_range(0..EXTENTS.len())]).collect();
     let common: Option<usize> = rng.random_bool(0.6).then(|| rng.random_range(0..5));
@@ -196,11 +196,11 @@ fn random_types(rule: &RuleText, rng: &mut StdRng) -> Vec<TensorType> {
     shapes.iter().map(|shape| TensorType::fixed(shape)).collect()
 }
 
-/// With how many bits the values of a rule are given.
+/// The precision of the values of a rule.
 #[derive(Clone, Copy, PartialEq)]
 enum Precision {
     Single,
-    /// Products and sums of numbers with few bits are exact in double precision, whatever their order: this gives them many.
+    /// Products and sums of numbers with few bits are exact in double precision in any order. So these values have many bits.
     Double,
 }
 
@@ -223,7 +223,7 @@ fn graph(rule: &RuleText, side: &Pattern, types: &[TensorType], precision: Preci
     Ok(graph)
 }
 
-/// The input that gives a value the bits that single precision lacks.
+/// The input with the low bits of a value, which single precision lacks.
 fn low_part(name: &str) -> String {
     format!("{name} (low part)")
 }
@@ -246,7 +246,7 @@ fn push(pattern: &Pattern, values: &[NodeId], graph: &mut Graph) -> Result<NodeI
 fn differ(rule: &RuleText, left: &Graph, right: &Graph, seed: u64) -> Option<String> {
     let mut values = init::inputs(left, seed);
     if seed == 0 {
-        // Zeros of both signs, ties and whole numbers are where operators differ that are the same elsewhere.
+        // Zeros of both signs, ties and whole numbers: some operators differ only for them.
         let high = |name: &String| rule.values.contains(name);
         for (name, tensor) in &mut values {
             let scale = if high(name) { 1.5 } else { 0.0 };

@@ -1,4 +1,4 @@
-//! Activations: an operand times a gate that is a function of it.
+//! Activations: an operand multiplied by a gate that is a function of the operand.
 
 use super::polynomial::{self, Powers};
 use crate::language::{EGraph, add, nodes};
@@ -8,18 +8,18 @@ use sonar_ir::graph::Op;
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
-/// A function that makes an activation of its operand `x`.
+/// A function that is part of an activation of its operand `x`.
 struct Gate {
     /// The argument of the function.
     argument: Id,
-    /// The polynomial of `x` that the argument is.
+    /// The argument of the function, as a polynomial of `x`.
     of_operand: Vec<(Powers, f64)>,
-    /// The polynomial of `x` and of the function's value that the activation is.
+    /// The activation, as a polynomial of `x` and of the function's value.
     whole: Vec<(Powers, f64)>,
     activation: UnaryOp,
 }
 
-/// `x/2·(1 + erf(x/√2)) → gelu(x)`, and the form with a hyperbolic tangent.
+/// `x/2·(1 + erf(x/√2)) → gelu(x)`, and its approximation with a hyperbolic tangent.
 pub fn gelu(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     recognise(egraph, m, &[UnaryOp::Gelu, UnaryOp::GeluTanh])
 }
@@ -43,7 +43,7 @@ fn recognise(egraph: &mut EGraph, m: &Match<'_>, activations: &[UnaryOp]) -> Vec
     found.map(|(activation, x)| add(egraph, Op::Unary(activation), &[x])).into_iter().collect()
 }
 
-/// The operand of the activation that a gate of this value makes, if it is one of the ingredients of the e-node.
+/// The operand of an activation with this gate value, if it is one of the ingredients of the e-node.
 fn operand(egraph: &EGraph, m: &Match<'_>, value: Id, gate: &Gate, ingredients: &[Id]) -> Option<Id> {
     let fits = |x: Id| {
         let argument = polynomial::of_class(egraph, gate.argument, &[x])?;
@@ -54,7 +54,7 @@ fn operand(egraph: &EGraph, m: &Match<'_>, value: Id, gate: &Gate, ingredients: 
     ingredients.iter().filter(typed).find_map(|&x| fits(x))
 }
 
-/// The gates that a value may be.
+/// The possible gates of a value.
 fn gates(egraph: &EGraph, value: Id) -> Vec<Gate> {
     let linear = FRAC_2_PI.sqrt();
     let cubic = |scale: f64| vec![([1, 0], scale * linear), ([3, 0], scale * linear * UnaryOp::GELU_CUBIC)];
@@ -85,7 +85,7 @@ fn gates(egraph: &EGraph, value: Id) -> Vec<Gate> {
     gates
 }
 
-/// The arguments `x`, where a value is `min(max(x, 0), most)` in either order, with `most`.
+/// `x` and `most` for each form of a value as `min(max(x, 0), most)`, in either order.
 fn clamped(egraph: &EGraph, value: Id) -> Vec<(Id, f64)> {
     let mut found = Vec::new();
     for inner in at_least_zero(egraph, value) {
@@ -114,7 +114,7 @@ fn at_most(egraph: &EGraph, value: Id) -> Vec<(Id, f64)> {
     found.collect()
 }
 
-/// A value and a number, of two operands.
+/// A value and a number, if the two operands are these.
 fn with_number(egraph: &EGraph, operands: &[Id]) -> Option<(Id, f64)> {
     let &[a, b] = operands else { return None };
     let number = |id: Id| egraph[id].data.splat.map(f64::from);

@@ -8,7 +8,7 @@ use egg::Id;
 use sonar_ir::graph::{Dim, Op};
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
-/// How many scales and transpositions lie between a product and its operand, at most.
+/// The most scales and transpositions between a product and its operand.
 const DEPTH: usize = 5;
 
 /// A class that is `scale · transpose(reshape(source), perm)`, where the reshape has an axis for the heads.
@@ -26,8 +26,8 @@ struct Scores {
     mask: Option<Id>,
 }
 
-/// `join(softmax(s · split(q)·split(k)ᵀ + mask) · split(v)) → attention(q, k, v, mask)`, where `split` makes `[…,T,H·D]` into
-/// `[…,H,T,D]` and `join` is its inverse.
+/// `join(softmax(s · split(q)·split(k)ᵀ + mask) · split(v)) → attention(q, k, v, mask)`. `split` turns `[…,T,H·D]` into
+/// `[…,H,T,D]`, and `join` is its inverse.
 pub fn attention(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let (Op::Reshape(result), &[joined]) = (m.op, m.operands) else { return vec![] };
     let shape = &egraph[joined].data.ty.shape;
@@ -47,7 +47,7 @@ pub fn attention(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
 fn find(egraph: &EGraph, joined: Id, leading: usize) -> Option<(f64, ([View; 3], Option<Id>))> {
     let mut first: Vec<usize> = (0..leading + 3).collect();
     first.swap(leading, leading + 1);
-    // The keys are transposed besides: their depth comes before them.
+    // The keys are also transposed: their depth comes before their rows.
     let turned: Vec<usize> = (0..leading).chain([leading + 1, leading + 2, leading]).collect();
     let with_perm = |class: Id, perm: &[usize]| views(egraph, class, DEPTH).into_iter().find(|view| view.perm == perm);
     let mixed = nodes(egraph, joined).filter(|(op, _)| matches!(op, Op::Transpose(perm) if *perm == first));
@@ -76,7 +76,7 @@ fn joined_heads(egraph: &mut EGraph, view: &View) -> Id {
     if egraph[view.source].data.ty.shape == shape { view.source } else { add(egraph, Op::Reshape(shape), &[view.source]) }
 }
 
-/// The ways to see a class as heads of a matrix.
+/// The ways to view a class as heads of a matrix.
 fn views(egraph: &EGraph, class: Id, depth: usize) -> Vec<View> {
     let Some(depth) = depth.checked_sub(1) else { return vec![] };
     let mut found = Vec::new();
@@ -112,12 +112,12 @@ fn scores(egraph: &EGraph, class: Id) -> Vec<Scores> {
     found
 }
 
-/// A class itself, and all classes of which it is a multiple, with the factor.
+/// A class itself with the factor 1, and all classes that it is a multiple of, with the factor.
 fn plain(egraph: &EGraph, class: Id) -> Vec<(Id, f64)> {
     std::iter::once((class, 1.0)).chain(scaled(egraph, class)).collect()
 }
 
-/// The classes of which a class is a multiple, with the factor.
+/// The classes that a class is a multiple of, with the factor.
 fn scaled(egraph: &EGraph, class: Id) -> Vec<(Id, f64)> {
     let number = |id: Id| egraph[id].data.splat.map(f64::from);
     let products = pairs(egraph, class, BinaryOp::Mul).into_iter().filter_map(|(x, s)| Some((x, number(s)?)));

@@ -1,4 +1,4 @@
-//! Rules that recognise an operator of the IR where a program writes it as several others.
+//! Rules that recognise an operator of the IR in a program that writes it as several others.
 
 mod activation;
 mod attention;

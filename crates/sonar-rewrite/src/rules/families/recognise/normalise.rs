@@ -8,7 +8,7 @@ use egg::Id;
 use sonar_ir::graph::{Dim, Op, TensorType};
 use sonar_ir::scalar::{BinaryOp, ReduceOp, UnaryOp};
 
-/// `exp(x − max(x)) / Σ exp(x − max(x)) → softmax(x)`. It is a softmax without the subtraction, too.
+/// `exp(x − max(x)) / Σ exp(x − max(x)) → softmax(x)`, and the same without the subtraction.
 pub fn softmax(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let &[a, b] = m.operands else { return vec![] };
     let quotients: Vec<(Id, Id)> = match m.op {
@@ -30,7 +30,7 @@ pub fn softmax(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     vec![]
 }
 
-/// `(x − mean(x)) / √(mean((x − mean(x))²) + eps) → layer_norm(x)`, and the same times something.
+/// `(x − mean(x)) / √(mean((x − mean(x))²) + eps) → layer_norm(x)`, and the same with a factor.
 pub fn layer_norm(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     let &[a, b] = m.operands else { return vec![] };
     let ty = egraph[m.class].data.ty.clone();
@@ -83,7 +83,7 @@ pub fn shift_of_layer_norm(egraph: &mut EGraph, m: &Match<'_>) -> Vec<Id> {
     changed(egraph, m, y, s, |egraph, s, gamma, beta, ty| [gamma, sum(egraph, &[beta, s], ty)])
 }
 
-/// The layer normalisations in class `y` with other weights, made from theirs and from a constant of each channel.
+/// The layer normalisations in class `y` with new weights, made from the old ones and from a constant per channel.
 fn changed(
     egraph: &mut EGraph,
     m: &Match<'_>,
@@ -108,7 +108,7 @@ fn changed(
     vec![add(egraph, Op::LayerNorm { eps }, &[x, gamma, beta])]
 }
 
-/// The operand and the number added to the variance, if `centred / √shifted` is a normalisation.
+/// The operand and the number added to the variance, if `centred / √shifted` is a layer normalisation.
 fn normalised(egraph: &EGraph, centred: Id, shifted: Id) -> Option<(Id, f32)> {
     let centred = egraph.find(centred);
     let level = |&(x, mean): &(Id, Id)| reduced(egraph, mean, ReduceOp::Mean).contains(&x);
@@ -125,7 +125,7 @@ fn normalised(egraph: &EGraph, centred: Id, shifted: Id) -> Option<(Id, f32)> {
     })
 }
 
-/// A constant as a vector with an element for each channel.
+/// A constant as a vector with one element for each channel.
 fn per_channel(egraph: &mut EGraph, constant: Id, channels: usize) -> Option<Id> {
     let vector = vec![Dim::Fixed(channels)];
     if let Some(value) = egraph[constant].data.splat {
@@ -138,7 +138,7 @@ fn per_channel(egraph: &mut EGraph, constant: Id, channels: usize) -> Option<Id>
     Some(if leading.is_empty() { constant } else { add(egraph, Op::Reshape(vector), &[constant]) })
 }
 
-/// The operands of reductions in a class, over the last axis, which stays.
+/// The operands of the reductions in a class that are over the last axis and keep it.
 fn reduced(egraph: &EGraph, class: Id, how: ReduceOp) -> Vec<Id> {
     let found = nodes(egraph, class).filter_map(|(op, operands)| match op {
         Op::Reduce { op, axes, keep: true } if *op == how && axes[..] == [egraph[class].data.ty.rank() - 1] => {
@@ -149,17 +149,17 @@ fn reduced(egraph: &EGraph, class: Id, how: ReduceOp) -> Vec<Id> {
     found.collect()
 }
 
-/// The operands whose difference a class is.
+/// The pairs of operands whose difference is this class.
 fn differences(egraph: &EGraph, class: Id) -> Vec<(Id, Id)> {
     pairs(egraph, class, BinaryOp::Sub)
 }
 
-/// The operands whose product a class is.
+/// The pairs of operands whose product is this class.
 fn factors(egraph: &EGraph, class: Id) -> Vec<(Id, Id)> {
     pairs(egraph, class, BinaryOp::Mul)
 }
 
-/// The operands of such a function of two values in a class.
+/// The pairs of operands of this binary function in a class.
 pub fn pairs(egraph: &EGraph, class: Id, which: BinaryOp) -> Vec<(Id, Id)> {
     let found = nodes(egraph, class).filter_map(|(op, operands)| match (op, operands) {
         (Op::Binary(op), &[a, b]) if *op == which => Some((egraph.find(a), egraph.find(b))),
@@ -168,7 +168,7 @@ pub fn pairs(egraph: &EGraph, class: Id, which: BinaryOp) -> Vec<(Id, Id)> {
     found.collect()
 }
 
-/// The operands of such a function in a class.
+/// The operands of this function in a class.
 pub fn operand_of(egraph: &EGraph, class: Id, function: UnaryOp) -> Vec<Id> {
     let found = nodes(egraph, class).filter_map(|(op, operands)| match op {
         Op::Unary(op) if *op == function => Some(egraph.find(operands[0])),
@@ -177,13 +177,13 @@ pub fn operand_of(egraph: &EGraph, class: Id, function: UnaryOp) -> Vec<Id> {
     found.collect()
 }
 
-/// The divisors, where a class is one divided by something.
+/// The divisors, if a class is 1 divided by something.
 fn reciprocals(egraph: &EGraph, class: Id) -> Vec<Id> {
     let quotients = pairs(egraph, class, BinaryOp::Div).into_iter().filter(|&(one, _)| egraph[one].data.splat == Some(1.0));
     operand_of(egraph, class, UnaryOp::Recip).into_iter().chain(quotients.map(|(_, divisor)| divisor)).collect()
 }
 
-/// The radicands, where a class is one divided by a root.
+/// The radicands, if a class is 1 divided by a root.
 fn inverse_roots(egraph: &EGraph, class: Id) -> Vec<Id> {
     let roots = reciprocals(egraph, class).into_iter().flat_map(|root| operand_of(egraph, root, UnaryOp::Sqrt));
     operand_of(egraph, class, UnaryOp::Rsqrt).into_iter().chain(roots).collect()

@@ -1,26 +1,26 @@
-//! Values as polynomials of other values: one form for all the ways to arrange factors and summands.
+//! Values as polynomials of other values: one normal form for all arrangements of factors and summands.
 
 use crate::language::{EGraph, is_sum, is_weight, nodes};
 use egg::Id;
 use sonar_ir::graph::Op;
 use sonar_ir::scalar::{BinaryOp, UnaryOp};
 
-/// A polynomial of up to two values: coefficients by their powers, sorted, without zeros.
+/// A polynomial of up to two values: the coefficient of each pair of powers, sorted, without zeros.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Polynomial(Vec<(Powers, f64)>);
 
 /// The power of each value.
 pub type Powers = [u8; 2];
 
-/// How far coefficients may be from those that are looked for, in relation to them: written with five digits, they are near enough.
+/// The largest relative error of a coefficient. Programs write constants with five digits or more.
 const TOLERANCE: f64 = 1e-5;
 /// The highest sum of powers.
 const DEGREE: u8 = 4;
-/// The most operators between a value and the values that it is a polynomial of.
+/// The most operators between a value and the variables of its polynomial.
 const DEPTH: usize = 7;
 
 impl Polynomial {
-    /// Whether the coefficients are these, about.
+    /// Whether the coefficients are approximately these.
     pub fn is(&self, wanted: &[(Powers, f64)]) -> bool {
         let near = |&(powers, value): &(Powers, f64)| (self.coefficient(powers) - value).abs() <= TOLERANCE * value.abs();
         self.0.len() == wanted.len() && wanted.iter().all(near)
@@ -76,7 +76,7 @@ impl Polynomial {
     }
 }
 
-/// A class as a polynomial of other classes, if it is one; all have one type.
+/// A class as a polynomial of other classes, if it is one; all must have one type.
 pub fn of_class(egraph: &EGraph, class: Id, values: &[Id]) -> Option<Polynomial> {
     within(egraph, class, values, DEPTH)
 }
@@ -115,8 +115,8 @@ fn node_within(egraph: &EGraph, op: &Op, operands: &[Id], values: &[Id], depth: 
     }
 }
 
-/// The classes that an e-node is computed from by operators of polynomials, the nearest first; those on the way count, too.
-/// Constants do not.
+/// The classes that an e-node is computed from by operators of polynomials, the nearest first. Intermediate classes are included;
+/// constants are not.
 pub fn ingredients(egraph: &EGraph, op: &Op, operands: &[Id]) -> Vec<Id> {
     let mut found: Vec<Id> = Vec::new();
     let mut level = if is_arithmetic(op) { operands.to_vec() } else { vec![] };
@@ -129,7 +129,7 @@ pub fn ingredients(egraph: &EGraph, op: &Op, operands: &[Id]) -> Vec<Id> {
             }
             found.push(class);
             for (op, operands) in nodes(egraph, class).filter(|(op, _)| is_arithmetic(op)) {
-                // A sum of many is no part of a formula.
+                // A long sum is not part of a formula.
                 if operands.len() <= 3 || !is_sum(op) {
                     next.extend_from_slice(operands);
                 }
