@@ -76,7 +76,7 @@ pub fn search(
             seed: config.policy.seed,
             ..TunerOptions::new(target.clone())
         };
-        // As the command `tune` does: records of both are of the same conditions.
+        // The same as in the command `tune`, so that the records of both have the same conditions.
         let options = options.overlapping();
         let records = Records::open(&store::records(dir))?;
         let mut evaluator = RealEvaluator {

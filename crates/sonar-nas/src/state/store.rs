@@ -24,7 +24,7 @@ const SCHEMA: i64 = 2;
 /// The settings that a run may increase. No other setting may change.
 const GROWING: [&str; 2] = ["time", "candidates"];
 
-/// How often a lock that is taken is tried, and how long to wait in between.
+/// How often to try a lock that is taken, and how long to wait between two attempts.
 const LOCKING_TRIES: usize = 20;
 const LOCKING_PAUSE: Duration = Duration::from_millis(10);
 
@@ -157,7 +157,7 @@ fn lock(dir: &Path) -> Result<File, SearchError> {
     let file = file.map_err(|e| SearchError::io(&path, &e))?;
     let mut tries = 1;
     let mut locked = file.try_lock();
-    // A process that is being started from another thread has the locks of this one for a moment.
+    // A process that another thread is starting holds the locks of this process for a moment.
     while matches!(locked, Err(TryLockError::WouldBlock)) && tries < LOCKING_TRIES {
         std::thread::sleep(LOCKING_PAUSE);
         tries += 1;
