@@ -7,7 +7,7 @@ use sonar_ir::space::Space;
 use sonar_ir::{Graph, Op};
 use sonar_onnx::{ImportOptions, export_model, import_model};
 use std::path::Path;
-use support::examples::examples;
+use support::examples::{FOLDERS, examples};
 use support::random::{Operators, random_graph};
 
 /// Share of the largest output that may be lost: operators are made of others, which round differently.
@@ -49,7 +49,7 @@ fn trains(graph: &Graph) -> bool {
 #[test]
 fn examples_come_back() {
     let mut checked = 0;
-    for example in ["kernels", "models", "rewrites", "spaces"].into_iter().flat_map(examples) {
+    for example in FOLDERS.into_iter().flat_map(examples) {
         let graph = example.graph();
         if trains(&graph) {
             let error = export_model(&graph, &init::randomise(&graph.specialise(BATCH), 1)).expect_err("training is refused");

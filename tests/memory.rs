@@ -5,7 +5,7 @@ mod support;
 use sonar_ir::Graph;
 use sonar_ir::graph::init;
 use sonar_tune::{CompileOptions, RewriteLevel, Target, compile, lower, plan};
-use support::examples::{Example, examples};
+use support::examples::{Example, FOLDERS, examples};
 
 /// The graphs of a folder of examples; of a space, the baseline.
 fn graphs(folder: &str) -> Vec<Graph> {
@@ -15,7 +15,7 @@ fn graphs(folder: &str) -> Vec<Graph> {
 #[test]
 fn arenas_are_little_larger_than_the_largest_live_set() {
     let mut worst = 0.0f64;
-    for graph in ["models", "kernels", "rewrites", "spaces"].into_iter().flat_map(graphs) {
+    for graph in FOLDERS.into_iter().flat_map(graphs) {
         for name in ["x86-64-v2", "x86-64-v3", "x86-64-v4"] {
             let target = Target::parse(name).expect("a known target");
             for (rewrite, batch, threads) in
@@ -39,7 +39,7 @@ fn arenas_are_little_larger_than_the_largest_live_set() {
 #[test]
 fn a_loaded_model_keeps_each_weight_once() {
     let target = Target::native().expect("a known target");
-    for graph in graphs("models") {
+    for graph in graphs("ir-examples/models") {
         // Transformed filters of Winograd's algorithm are larger than what they come from.
         let options = CompileOptions { max_rounding: 2e-6, ..CompileOptions::new(&target) };
         let compiled = compile(&graph, &options).expect("it compiles");

@@ -3,9 +3,14 @@
 // Each test takes what it needs.
 #![allow(dead_code)]
 
+pub mod answer;
+pub mod bless;
 pub mod command;
+pub mod directive;
 pub mod examples;
+pub mod literal;
 pub mod random;
+pub mod stated;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
