@@ -337,7 +337,7 @@ fn operands_do_not_fit() {
         "return relu(%x, %w)",
         expect![[r#"
         line 2, column 10
-          x relu: expected 1 operands, found 2
+          x relu: expected 1 operand, found 2
            ,-[input:2:10]
          1 | graph @g(%x: f32[N,8,8,4], param %w: f32[3,3,4,6] = he) {
          2 |   return relu(%x, %w)

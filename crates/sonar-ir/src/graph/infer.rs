@@ -25,7 +25,8 @@ pub fn infer(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeError>
         _ => 1,
     };
     if operands.len() != arity {
-        bail!("expected {arity} operands, found {}", operands.len());
+        let plural = if arity == 1 { "" } else { "s" };
+        bail!("expected {arity} operand{plural}, found {}", operands.len());
     }
     let x = operands.first().copied();
     let same = || x.expect("the arity was checked").clone();
@@ -114,7 +115,7 @@ pub fn infer(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeError>
                 let mut shape = operand.shape.clone();
                 shape[*axis] = first.shape[*axis];
                 if shape != first.shape {
-                    bail!("{operand} and {first} differ on an axis other than {axis}");
+                    bail!("{first} and {operand} differ on an axis other than {axis}");
                 }
             }
             let mut shape = first.shape.clone();
@@ -243,12 +244,13 @@ fn conv2d(attrs: &Conv2dAttrs, x: &TensorType, w: &TensorType) -> Result<Vec<Dim
     rank(w, 4, "the weight")?;
     let weight = fixed(w)?;
     let Some(channels) = x.shape[3].fixed() else { bail!("channels must be fixed, found {x}") };
-    if attrs.groups == 0 || weight[2] * attrs.groups != channels || weight[3] % attrs.groups != 0 {
-        bail!(
-            "expected a weight of type f32[KH,KW,{},O] with O a multiple of {} groups for {channels} input channels, found {w}",
-            channels.checked_div(attrs.groups).unwrap_or(0),
-            attrs.groups
-        );
+    let groups = attrs.groups;
+    if groups == 0 || channels % groups != 0 {
+        bail!("{channels} input channels cannot be split into {groups} groups");
+    }
+    if weight[2] * groups != channels || weight[3] % groups != 0 {
+        let multiple = if groups == 1 { String::new() } else { format!(" with O a multiple of {groups}") };
+        bail!("expected a weight of type f32[KH,KW,{},O]{multiple}, found {w}", channels / groups);
     }
     let [h, wd] = windows(x, [weight[0], weight[1]], attrs.stride, attrs.pad, attrs.dilation)?;
     Ok(vec![x.shape[0], h, wd, Dim::Fixed(weight[3])])
