@@ -465,13 +465,13 @@ fn return_in_a_repetition() {
     check_body_error(
         "repeat 2 { return %x }\n  return %x",
         expect![[r#"
-        line 2, column 3
-          x a `repeat` block may not end with `return`
-           ,-[input:2:3]
+        line 2, column 14
+          x a `repeat` block has no `return`
+           ,-[input:2:14]
          1 | graph @g(%x: f32[N,8,8,4], param %w: f32[3,3,4,6] = he) {
          2 |   repeat 2 { return %x }
-           :   ^^^|^^
-           :      `-- here
+           :              ^^^|^^
+           :                 `-- here
          3 |   return %x
            `----
     "#]],

@@ -81,7 +81,7 @@ impl<'a> Elaborator<'a> {
             match port {
                 Port::Input(def, Some(ty)) => self.input(def, ty, &mut frame)?,
                 Port::Input(def, None) => {
-                    return Err(Fault::new(def.span.clone(), format!("{} needs a type", def.name))
+                    return Err(Fault::new(def.span.clone(), format!("`{}` needs a type", def.name))
                         .help("the inputs of the last graph of a file have types, as in `%x: f32[N,16]`"));
                 }
                 Port::Param(def, ty, init) => self.param(def, ty, *init, &mut frame)?,

@@ -180,7 +180,7 @@ impl Parser {
         }
         self.punct("(")?;
         let ports = self.list(")", Self::port)?;
-        let body = self.block()?;
+        let body = self.block(true)?;
         if !matches!(body.last(), Some(Statement::Return(_))) {
             let end = self.lexemes[self.next - 1].1.clone();
             return Err(Fault::expected(end, "`return`", "`}`").help("a graph ends with `return` and its results"));
@@ -236,13 +236,16 @@ impl Parser {
         Ok(Type { dims, span: self.since(&start) })
     }
 
-    fn block(&mut self) -> Result<Vec<Statement>, Fault> {
+    fn block(&mut self, may_return: bool) -> Result<Vec<Statement>, Fault> {
         self.nested(|parser| {
             parser.punct("{")?;
             let mut statements = Vec::new();
             while !parser.accept("}") {
                 if matches!(statements.last(), Some(Statement::Return(_))) {
                     return Err(parser.unexpected("`}`").help("`return` ends a graph"));
+                }
+                if !may_return && matches!(parser.peek(), Token::Word(word) if word == "return") {
+                    return Err(Fault::new(parser.span(), "a `repeat` block has no `return`"));
                 }
                 statements.push(parser.statement()?);
             }
@@ -279,10 +282,7 @@ impl Parser {
             "repeat" => {
                 let times = self.value()?;
                 let counter = if self.accept_word("as") { Some(self.scalar()?) } else { None };
-                let body = self.block()?;
-                if matches!(body.last(), Some(Statement::Return(_))) {
-                    return Err(Fault::new(keyword.span, "a `repeat` block may not end with `return`"));
-                }
+                let body = self.block(false)?;
                 Ok(Statement::Repeat { times, counter, body })
             }
             word => Err(Fault::expected(keyword.span, EXPECTED, format_args!("`{word}`"))),
