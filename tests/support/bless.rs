@@ -34,7 +34,8 @@ fn difference(old: &str, new: &str) -> String {
     let (mut old, mut new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     let start = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
     while old.len().min(new.len()) > start && old.last() == new.last() {
-        (old.pop(), new.pop());
+        old.pop();
+        new.pop();
     }
     let show = |sign: char, lines: &[&str]| -> String {
         lines.iter().enumerate().skip(start).map(|(number, line)| format!("{sign} {}: {line}\n", number + 1)).collect()
