@@ -1,7 +1,7 @@
 //! Every file under `ir-examples/` on the reference interpreter and as compiled code of every target this machine runs,
 //! as it is written and rewritten: they must agree. Of a space, the baseline and random candidates are taken.
 //!
-//! Files may state what a graph gives, and files with mistakes state the message: see `tests/filetests/README.md`.
+//! Files may contain the expected outputs or the expected error: see `tests/filetests/README.md`.
 
 mod support;
 
@@ -36,7 +36,7 @@ fn graphs(example: &Example) -> Vec<Graph> {
     candidates.iter().map(graph).collect()
 }
 
-/// Compiles a graph in every way; `error` says how far each output is off, as a share of its largest element.
+/// Compiles and runs a graph for every target and rewrite level; `error` gives the relative error of an output.
 fn check(example: &Example, graph: &Graph, values: &Values, error: impl Fn(usize, &Tensor) -> f64) {
     let Example { path, directive, .. } = example;
     let targets = targets();
@@ -74,7 +74,7 @@ fn check_run(example: &Example, run: &Run) {
     check(example, &graph, &values, |output, found| answers[output].error(found));
 }
 
-/// Checks what the files of a folder state, on the interpreter.
+/// Checks or rewrites the expectations in the files of a folder. Answers come from the interpreter.
 fn check_stated(folder: &str) {
     let variable = |name: &str| std::env::var(name).ok();
     let bless = bless::blessing(variable("SONAR_BLESS").as_deref(), variable("CI").as_deref()).unwrap_or_else(|e| panic!("{e}"));
@@ -111,12 +111,12 @@ fn candidates_of_spaces_compute_what_the_interpreter_computes() {
 }
 
 #[test]
-fn small_runs_give_their_answers() {
+fn small_programs_give_their_answers() {
     check_folder("tests/filetests/runs");
 }
 
 #[test]
-fn errors_stand_on_the_lines_with_faults() {
+fn errors_are_reported_on_their_lines() {
     check_stated("tests/filetests/errors");
     for path in files("tests/filetests/errors") {
         let text = std::fs::read_to_string(&path).expect("the file can be read");
@@ -166,7 +166,7 @@ fn directives() {
     }
 }
 
-/// The text is right. Digits within the tolerance are kept, and so are blanks and a missing end of the last line.
+/// All expectations are correct. Differences within the tolerance, whitespace and a missing last newline must be kept.
 const RIGHT: &str = "\
 // A graph.
 // test: run rtol=1e-3
@@ -186,7 +186,7 @@ fn right(text: &str) -> String {
 }
 
 #[test]
-fn a_wrong_answer_is_found_and_mended() {
+fn wrong_answers_are_found_and_corrected() {
     assert_eq!(right(RIGHT), RIGHT);
     for (from, to) in [
         ("[[-3, -4]]", "[[-3, -4.1]]"),
@@ -205,14 +205,14 @@ fn a_wrong_answer_is_found_and_mended() {
         ("// => [[-3, -4]]\n", "// => [[-3, -4]]\n// => [[-3, -4]]\n"),
     ] {
         let wrong = RIGHT.replacen(from, to, 1);
-        assert_ne!(wrong, RIGHT, "{from} is not stated");
-        assert_eq!(right(&wrong), RIGHT, "{to} is mended");
+        assert_ne!(wrong, RIGHT, "{from} is not in the text");
+        assert_eq!(right(&wrong), RIGHT, "{to} is corrected");
     }
     assert!(right(&RIGHT.replace("-2.001", "-2.01")).contains("// => [[-1, inf], [NaN, -2]]\n"));
 }
 
 #[test]
-fn an_error_on_a_wrong_line_is_found_and_mended() {
+fn errors_on_wrong_lines_are_found_and_corrected() {
     let text = "graph @g(%x: f32[N,2]) {\r\n  %y = tanh %x\r\n  return rellu(%y) // error: unknown operator\r\n}\r\n";
     assert_eq!(right(text), text);
     let full = text.replace("unknown operator", "unknown operator `rellu`");
@@ -228,17 +228,17 @@ fn an_error_on_a_wrong_line_is_found_and_mended() {
     }
     // Nothing is wrong.
     assert_eq!(right(&text.replace("rellu", "relu")), bare.replace("rellu", "relu"));
-    // The text ends too early, or at once.
+    // The text ends too early, or is empty.
     assert!(right("graph @g(").starts_with("graph @g( // error: expected"));
     assert_eq!(right(""), "// error: expected a graph, found the end of the text\n");
-    // Of rules, the line of one that is false.
+    // Errors of rules.
     let rules = "rule @right exact: neg(neg(%x)) => %x\nrule @wrong exact: neg(%x) => %x\n";
     let found = corrected(rules, Kind::Rules).expect("rules have no directives");
     assert!(found.contains("neg(%x) => %x // error: rule `wrong` is wrong: "), "{found}");
 }
 
 #[test]
-fn a_file_is_blessed_once() {
+fn a_blessed_file_passes() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("g.sonar");
     let wrong = RIGHT.replace("[[-3, -4]]", "[[-3, -5]]");
@@ -249,14 +249,14 @@ fn a_file_is_blessed_once() {
     assert!(refused.ends_with("- 10: // => [[-3, -5]]\n+ 10: // => [[-3, -4]]\n"), "{refused}");
     assert_eq!(read(), wrong);
 
-    bless::check_stated(&path, true).expect("the file is mended");
+    bless::check_stated(&path, true).expect("the file is rewritten");
     assert_eq!(read(), RIGHT);
     bless::check_stated(&path, false).expect("nothing is wrong any more");
     assert_eq!(std::fs::read_dir(folder.path()).expect("the folder can be read").count(), 1);
 }
 
 #[test]
-fn blessing_is_refused_where_nobody_looks() {
+fn blessing_is_refused_in_ci() {
     assert_eq!(bless::blessing(None, Some("1")), Ok(false));
     assert_eq!(bless::blessing(Some("1"), None), Ok(true));
     assert_eq!(bless::blessing(Some("0"), Some("true")), Ok(false));
@@ -264,7 +264,7 @@ fn blessing_is_refused_where_nobody_looks() {
 }
 
 #[test]
-fn what_is_given_must_fit() {
+fn wrong_directives_are_refused() {
     for (given, part) in [
         ("y=1", "no input or parameter `y`"),
         ("x=[1, 2, 3]", "2 elements for each of the batch, not 3"),

@@ -1,19 +1,19 @@
-//! What a comment `// =>` says of an output: all of its elements, or a summary.
+//! The expected value of an output after `// =>`: all of its elements, or a summary.
 
 use super::literal::{Literal, show, show_number};
 use sonar_ir::Tensor;
 use std::fmt;
 
-/// Larger outputs are summed up.
+/// Larger outputs are summarised.
 const MOST_ELEMENTS: usize = 16;
 
-/// So many elements of both ends stand in a summary.
+/// The number of elements at each end that are in a summary.
 const ENDS: usize = 4;
 
 /// The parts of a summary, in order.
 const PARTS: [&str; 5] = ["first", "last", "mean", "min", "max"];
 
-/// An answer as it is stated.
+/// An expected value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// `[[1, 2], [3, 4]]`.
@@ -23,7 +23,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The answer that is right for an output.
+    /// The correct answer for an output.
     pub fn of(output: &Tensor) -> Answer {
         if output.data.len() > MOST_ELEMENTS {
             Answer::Summary(output.shape.clone(), summary(output))
@@ -32,7 +32,7 @@ impl Answer {
         }
     }
 
-    /// Reads what stands after `// =>`.
+    /// Parses the text after `// =>`.
     pub fn parse(text: &str) -> Result<Answer, String> {
         let text = text.trim();
         let (answer, rest) = match text.strip_prefix("f32") {
@@ -52,7 +52,7 @@ impl Answer {
         if rest.trim().is_empty() { Ok(answer) } else { Err(format!("`{rest}` is left over")) }
     }
 
-    /// How far an output is off, as a share of its largest element; infinite if shapes differ.
+    /// The error of an output, relative to its largest element; infinite if shapes differ.
     pub fn error(&self, found: &Tensor) -> f64 {
         match self {
             Answer::Elements(literal) => {

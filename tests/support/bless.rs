@@ -1,18 +1,18 @@
-//! What a file states is checked, or, with `SONAR_BLESS=1`, rewritten.
+//! Checks the expectations in a file, or rewrites them if `SONAR_BLESS=1`.
 
 use super::stated::{Kind, corrected};
 use std::path::Path;
 
-/// Whether what a file states is to be rewritten, by `SONAR_BLESS` and `CI`.
+/// Whether expectations are rewritten, from the values of `SONAR_BLESS` and `CI`.
 pub fn blessing(bless: Option<&str>, ci: Option<&str>) -> Result<bool, String> {
     let set = |value: Option<&str>| value.is_some_and(|v| !["", "0", "false"].contains(&v));
     match (set(bless), set(ci)) {
-        (true, true) => Err("SONAR_BLESS is refused where CI is set: nobody would read what it writes".to_string()),
+        (true, true) => Err("SONAR_BLESS is not allowed if CI is set: nobody would review the changes".to_string()),
         (bless, _) => Ok(bless),
     }
 }
 
-/// What a file states must be right; to bless is to make it so.
+/// Checks the expectations in a file; if `bless`, rewrites them instead.
 pub fn check_stated(path: &Path, bless: bool) -> Result<(), String> {
     let fail = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let text = std::fs::read_to_string(path).map_err(|e| fail(&e))?;
@@ -22,14 +22,14 @@ pub fn check_stated(path: &Path, bless: bool) -> Result<(), String> {
         return Ok(());
     }
     if bless {
-        // Other tests read the file meanwhile: they find the old text or the new one.
+        // Other tests may read the file at the same time, so it is replaced in one step.
         let new = path.with_extension("blessed");
         return std::fs::write(&new, right).and_then(|()| std::fs::rename(&new, path)).map_err(|e| fail(&e));
     }
     Err(fail(&format!("SONAR_BLESS=1 would rewrite\n{}", difference(&text, &right))))
 }
 
-/// What differs between two texts: without the lines that both begin with and those that both end with.
+/// The lines of two texts without their common start and end.
 fn difference(old: &str, new: &str) -> String {
     let (mut old, mut new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
     let start = old.iter().zip(&new).take_while(|(old, new)| old == new).count();

@@ -1,10 +1,10 @@
-//! The comments that say how a file is tested; `tests/filetests/README.md` describes them.
+//! The comments that say how a file is tested: see `tests/filetests/README.md`.
 
 use super::literal::Literal;
 use sonar_ir::graph::init;
 use sonar_ir::{Graph, Values};
 
-/// What the symbolic batch is bound to, where no stated input says otherwise.
+/// The batch, if no input of a run determines it.
 pub const BATCH: usize = 2;
 
 /// How a file is tested.
@@ -12,27 +12,27 @@ pub const BATCH: usize = 2;
 pub struct Directive {
     /// Of weights, inputs and random candidates.
     pub seed: u64,
-    /// The share of the largest output that a result may be off.
+    /// The tolerance, relative to the largest element of an output.
     pub rtol: f64,
     /// Parameters of the file with the values that they have in tests.
     pub settings: Vec<(String, String)>,
-    /// Runs with stated answers.
+    /// Runs with expected outputs.
     pub runs: Vec<Run>,
 }
 
-/// A run with stated answers.
+/// A run with expected outputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// The line that it stands on, from 0; its answers stand on the next ones.
+    /// Its line, from 0; the answers are on the next lines.
     pub line: usize,
-    /// Inputs and parameters that do not come from the seed.
+    /// Inputs and parameters that are not random.
     pub given: Vec<(String, Literal)>,
-    /// For each output, what stands after `// =>`.
+    /// For each output, the text after `// =>`.
     pub answers: Vec<String>,
 }
 
 impl Directive {
-    /// What the comments in `text` say, or what is wrong with them.
+    /// Parses the comments in `text`.
     pub fn parse(text: &str) -> Result<Directive, String> {
         let mut directive = Directive { seed: 0, rtol: 1e-4, settings: Vec::new(), runs: Vec::new() };
         for (number, line) in text.lines().enumerate() {
@@ -43,14 +43,14 @@ impl Directive {
                 directive.runs.push(Run { line: number, given, answers: Vec::new() });
             } else if let Some(answer) = line.strip_prefix("// =>") {
                 let run = directive.runs.last_mut().filter(|run| run.line + run.answers.len() + 1 == number);
-                let run = run.ok_or_else(|| format!("line {}: an answer stands right below its run", number + 1))?;
+                let run = run.ok_or_else(|| format!("line {}: an answer must be right below its run", number + 1))?;
                 run.answers.push(answer.to_string());
             }
         }
         Ok(directive)
     }
 
-    /// Reads what stands after `// test:`.
+    /// Parses the text after `// test:`.
     fn option(&mut self, line: &str) -> Result<(), String> {
         let wrong = |what: &str| format!("cannot understand `{what}` in a test directive");
         let mut words = line.split_whitespace();
@@ -66,7 +66,7 @@ impl Directive {
         if ["run", "set"].contains(&kind) { Ok(()) } else { Err(wrong(line)) }
     }
 
-    /// The settings, as spaces take them.
+    /// The settings in the form that [`Space::parse_with`](sonar_ir::space::Space::parse_with) takes.
     pub fn settings(&self) -> Vec<(&str, &str)> {
         self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
@@ -80,7 +80,7 @@ impl Directive {
 }
 
 impl Run {
-    /// The graph with the batch of the stated inputs, and all inputs and parameters.
+    /// The graph with its batch bound, and the values of all inputs and parameters.
     pub fn bind(&self, graph: &Graph, directive: &Directive) -> Result<(Graph, Values), String> {
         let graph = graph.specialise(self.batch(graph)?);
         let mut values = directive.random(&graph);
@@ -96,7 +96,7 @@ impl Run {
         Ok((graph, values))
     }
 
-    /// The batch that a stated input has.
+    /// The batch of the inputs that are given.
     fn batch(&self, graph: &Graph) -> Result<usize, String> {
         let of_one = graph.specialise(1);
         for id in graph.inputs() {
@@ -114,7 +114,7 @@ impl Run {
     }
 }
 
-/// Reads `NAME=LITERAL …`.
+/// Parses `NAME=LITERAL …`.
 fn parse_given(mut text: &str) -> Result<Vec<(String, Literal)>, String> {
     let mut given = Vec::new();
     while !text.trim().is_empty() {

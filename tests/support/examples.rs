@@ -1,4 +1,4 @@
-//! The files that are tested; their comments say how: see `directive.rs`.
+//! The files that are tested. Their comments say how: see `directive.rs`.
 
 use super::directive::Directive;
 use sonar_ir::Graph;
@@ -23,7 +23,7 @@ pub fn examples(folder: &str) -> Vec<Example> {
     files(folder).into_iter().map(Example::read).collect()
 }
 
-/// Graphs, spaces and rules in a folder of the repository, in the order of their names.
+/// The files with graphs, spaces or rules in a folder of the repository, in the order of their names.
 pub fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
     let entries = std::fs::read_dir(&folder).expect("the folder is part of the repository");

@@ -1,4 +1,4 @@
-//! Numbers in comments: one alone, or many in brackets that are nested as the axes of a tensor are.
+//! Numbers in comments: a single one, or lists that are nested like the axes of a tensor.
 
 use sonar_ir::Tensor;
 
@@ -12,7 +12,7 @@ pub struct Literal {
 }
 
 impl Literal {
-    /// The literal that a text begins with, and the rest of the text.
+    /// Parses a literal at the start of a text; also returns the rest of the text.
     pub fn parse(text: &str) -> Result<(Literal, &str), String> {
         let text = text.trim_start();
         let Some(mut rest) = text.strip_prefix('[') else {
@@ -32,7 +32,7 @@ impl Literal {
         }
     }
 
-    /// Lists of one shape make a list with one axis more.
+    /// A list of literals of the same shape.
     fn list(items: Vec<Literal>) -> Result<Literal, String> {
         let inner = items.first().map(|item| item.shape.clone()).unwrap_or_default();
         if items.iter().any(|item| item.shape != inner) {
@@ -42,7 +42,7 @@ impl Literal {
         Ok(Literal { shape, data: items.into_iter().flat_map(|item| item.data).collect() })
     }
 
-    /// The tensor of this shape with these numbers. They may also stand in one list without nesting.
+    /// The tensor of this shape with these numbers. The literal may also be one flat list.
     pub fn tensor(&self, shape: &[usize]) -> Option<Tensor> {
         let count: usize = shape.iter().product();
         let fits = self.shape == shape || (self.shape.len() <= 1 && self.data.len() == count);
@@ -50,7 +50,7 @@ impl Literal {
     }
 }
 
-/// A number to seven digits; a negative zero is told apart from a zero.
+/// A number with seven digits; a negative zero keeps its sign.
 pub fn show_number(number: f32) -> String {
     let rounded: f32 = format!("{number:.6e}").parse().unwrap_or(number);
     let text = format!("{rounded:?}");

@@ -1,5 +1,5 @@
-//! What files state, `// => ANSWER` and `// error: MESSAGE`: a text with all of that put right.
-//! A text is right if that changes nothing; blessing is to write it.
+//! Corrects the expectations in a text: `// => ANSWER` and `// error: MESSAGE`.
+//! A test passes if the corrected text is the same as the text. Blessing writes the corrected text.
 
 use super::answer::Answer;
 use super::directive::{Directive, Run};
@@ -9,7 +9,7 @@ use sonar_ir::space::Space;
 use sonar_ir::{Graph, text};
 use sonar_rewrite::RuleError;
 
-/// What a text is.
+/// The language of a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// A graph or a space.
@@ -18,10 +18,10 @@ pub enum Kind {
     Rules,
 }
 
-/// Marks the line with a fault.
+/// Starts the comment on a line with an error.
 const ERROR: &str = "// error:";
 
-/// The text with right answers and errors. A line that is right is kept to the byte, and so is whatever states nothing.
+/// The text with correct answers and errors. All other lines, and expectations that are correct already, are unchanged.
 pub fn corrected(text: &str, kind: Kind) -> Result<String, String> {
     let mut lines: Vec<String> = text.split_inclusive('\n').map(String::from).collect();
     if kind == Kind::Rules {
@@ -37,7 +37,7 @@ pub fn corrected(text: &str, kind: Kind) -> Result<String, String> {
         Err(error) => correct_error(&mut lines, Some(fault(&error))),
         Ok(graph) => {
             correct_error(&mut lines, None);
-            // From the last to the first, so that lines keep their numbers.
+            // From the last to the first, so that line numbers stay valid.
             for run in directive.runs.iter().rev() {
                 correct_answers(&mut lines, run, &graph, &directive).map_err(|e| format!("line {}: {e}", run.line + 1))?;
             }
@@ -64,7 +64,7 @@ fn rules_fault(text: &str) -> Option<Fault> {
     Some((line - 1, message.lines().next().unwrap_or_default().to_string()))
 }
 
-/// Puts the one error on its line, and nowhere else. The end of the text belongs to its last line.
+/// Puts the error on its line and removes all others. An error at the end of the text is on the last line.
 fn correct_error(lines: &mut Vec<String>, fault: Option<Fault>) {
     if lines.is_empty() && fault.is_some() {
         lines.push("\n".to_string());
@@ -90,7 +90,7 @@ fn correct_error(lines: &mut Vec<String>, fault: Option<Fault>) {
     }
 }
 
-/// Puts right answers below a run.
+/// Corrects the answers below a run.
 fn correct_answers(lines: &mut Vec<String>, run: &Run, graph: &Graph, directive: &Directive) -> Result<(), String> {
     let (graph, values) = run.bind(graph, directive)?;
     let outputs = interp::run(&graph, &values).map_err(|e| e.to_string())?;
