@@ -31,7 +31,7 @@ const QUICK: Budget = Budget { samples: 30, seconds: 0.1 };
 const THOROUGH: Budget = Budget { samples: 200, seconds: 0.6 };
 /// Seconds of tuning between two reports.
 const REPORT_SECONDS: f64 = 0.5;
-/// Models that are in memory at a time, to be timed in turns.
+/// Number of models that are in memory at once, to be timed in turns.
 pub const TOGETHER: usize = 32;
 
 /// How all candidates are tuned and timed.
@@ -52,10 +52,10 @@ pub struct Tuning {
     pub seed: u64,
 }
 
-/// Networks whose lowered form is kept: more than a search works on at a time.
+/// Number of networks whose lowered form is kept: more than a search works on at once.
 pub const KEPT: usize = 256;
 
-/// The lowered forms of candidates, which take rewriting. When there is no more room, the one that was used longest ago leaves.
+/// The lowered forms of candidates, kept because rewriting takes time. When there is no more room, the least recently used is removed.
 pub struct LoweredCandidates {
     room: usize,
     /// Each with the time of its last use, counted in uses.
@@ -199,7 +199,7 @@ impl Tuning {
         Ok(())
     }
 
-    /// Seconds from a graph to a latency that is measured thoroughly.
+    /// Seconds that it takes to get the thoroughly measured latency of a graph.
     pub fn probe(&mut self, candidate: &Candidate, graph: &Graph) -> Result<(f64, Cost), EvaluateError> {
         let begun = Instant::now();
         let mut cost = Cost::default();
@@ -346,7 +346,7 @@ fn charge(passes: &[Pass], cost: &mut Cost) {
     }
 }
 
-/// What samples say; nothing if the model did not run.
+/// The latency of samples; `None` if the model did not run.
 fn latency(samples: &[f64], trials: usize) -> Option<Latency> {
     let summary = Summary::of(samples).filter(|summary| summary.max.is_finite())?;
     let (low_ns, high_ns) = summary.interval;

@@ -1,8 +1,8 @@
 //! The graphs that a network may be rewritten to, by measured costs of kernels.
 //!
-//! A kernel that was never timed is thought to be faster than it is likely to be. If it is part of one of the best graphs, it is
-//! timed and rewriting is done again, until every kernel of the best graphs has a time. The best graphs by estimated costs are
-//! candidates too: kernels are timed alone and from warm caches, and inside a network they run otherwise.
+//! The cost of a kernel that was never timed is optimistic. If such a kernel is part of one of the best graphs, it is timed, and
+//! rewriting is repeated until every kernel of the best graphs has a time. The best graphs by estimated costs are candidates too:
+//! kernels are timed alone and with warm caches, and their time inside a network differs.
 
 use super::costs::KernelCosts;
 use crate::compile::{CompileOptions, Lowered, Passes, RewriteLevel, estimated_cost, lower_rewritten, rewrite, specialise};
@@ -15,11 +15,11 @@ use std::time::Duration;
 
 /// Rounds of timing kernels and rewriting again.
 const ROUNDS: usize = 8;
-/// Tries for a kernel none of whose schedules could be timed: then its cost stays an estimate.
+/// Tries for a kernel if none of its schedules can be timed. After them its cost stays an estimate.
 const TRIES: usize = 3;
 
-/// The graphs that a network may be rewritten to, lowered: first the one that fusion alone gives, then the others by their cost.
-/// Kernels are timed for `time` at most.
+/// The graphs that a network may be rewritten to, lowered: first the result of fusion alone, then the others by their cost.
+/// At most `time` is spent on timing kernels.
 pub fn candidates(
     graph: &Graph,
     options: &CompileOptions<'_>,

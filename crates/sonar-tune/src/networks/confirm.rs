@@ -1,9 +1,9 @@
 //! Schedules where they are used: inside of a network.
 //!
-//! A kernel is tuned alone, with caches that hold nothing but its arguments, and with threads that have nothing else to do. What is
-//! fastest there need not be in a network. So the contenders of every kernel are timed in the network, call by call: one
-//! model has the first contender of every kernel, the next one the second, and so on. A contender replaces the analytic
-//! default if its calls are faster, and all of them together only if the network is.
+//! A kernel is tuned alone: caches hold only its arguments, and threads have nothing else to do. The fastest schedule there may not
+//! be the fastest in a network. So the contenders of every kernel are timed in the network, call by call: one model has the
+//! first contender of every kernel, the next model the second, and so on. A contender replaces the analytic default if its calls
+//! are faster. All replacements are dropped if the network is not faster with them.
 
 use super::latency::{GoOn, ModelMeasurer};
 use crate::compile::{CompileOptions, Lowered, plan};
@@ -24,10 +24,10 @@ const CONTENDERS: usize = 3;
 const SAMPLES: usize = 15;
 /// Samples of each call, however little time there is.
 const FEW_SAMPLES: usize = 5;
-/// Runs of which the fastest makes a sample.
+/// A sample is the fastest of this many runs.
 const RUNS: usize = 5;
 
-/// What came of timing a network.
+/// The result of timing the contenders in a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Confirmation {
     /// Nanoseconds of one run with the analytic defaults, in order of measurement.

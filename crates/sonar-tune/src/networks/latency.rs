@@ -10,10 +10,10 @@ use sonar_measure::{Budget, race};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-/// Asked again and again while something is timed. Once it has said [`ControlFlow::Break`] it must go on saying so.
+/// Asked repeatedly while something is timed. After it has returned [`ControlFlow::Break`] once, it must always return it.
 pub type GoOn<'a> = dyn FnMut() -> ControlFlow<()> + 'a;
 
-/// Something that runs whole networks and times them. Tests invent the times.
+/// Runs whole networks and times them. Tests use invented times.
 pub trait ModelMeasurer {
     /// A network that is ready to run.
     type Model;
@@ -21,8 +21,8 @@ pub trait ModelMeasurer {
     /// Makes a network ready to run.
     fn load(&mut self, planned: Planned, options: &CompileOptions<'_>) -> Result<Self::Model, TuneError>;
 
-    /// Times models in turns, one sample of each a round, so that a slow moment of the machine meets all of them alike. `budget` is
-    /// that of each model. For each model: nanoseconds of one run, in order of measurement; fewer if `go_on` breaks.
+    /// Times models in turns, one sample of each per round, so that a slow moment of the machine affects all of them alike. `budget`
+    /// is for each model. Returns for each model the nanoseconds of one run, in order of measurement; fewer if `go_on` breaks.
     fn compare(&mut self, models: &mut [Self::Model], budget: Budget, go_on: &mut GoOn<'_>) -> Result<Vec<Vec<f64>>, TuneError>;
 
     /// For each kernel call of a model, in order: the nanoseconds of its fastest run of `runs`.
@@ -84,7 +84,7 @@ pub fn measure_models(models: &mut [Context], budget: Budget, seed: u64) -> Resu
     take_turns(&mut pairs, budget, &mut || ControlFlow::Continue(()))
 }
 
-/// Before each sample its model runs once, so that caches hold what is its own, as where it runs alone.
+/// Before each sample its model runs once, so that the caches hold the model's own data, as if it ran alone.
 fn take_turns(
     models: &mut [(&mut Context, &mut Arguments)],
     budget: Budget,

@@ -1,13 +1,13 @@
-//! Whole networks: which of the graphs that one can be rewritten to is the fastest, and which schedules are the fastest inside it.
+//! Whole networks: the fastest graph that a network can be rewritten to, and the schedules that are fastest inside it.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `tune` | all of it, in one function: [`tune_network`] |
-//! | `candidates` | rewrites with measured costs of kernels |
-//! | `costs` | what a kernel costs: measured, or estimated |
-//! | `compare` | graphs run against one another |
-//! | `confirm` | contenders of each kernel are timed inside a network |
-//! | `latency` | the time of whole networks |
+//! | `tune` | the whole process, in one function: [`tune_network`] |
+//! | `candidates` | rewrites a network with measured costs of kernels |
+//! | `costs` | the cost of a kernel: measured, or estimated |
+//! | `compare` | times graphs in turns |
+//! | `confirm` | times the contenders of each kernel inside a network |
+//! | `latency` | times whole networks |
 
 mod candidates;
 mod compare;

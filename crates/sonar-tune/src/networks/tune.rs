@@ -7,9 +7,8 @@
 //! report:       the tuned network runs against the untuned one
 //! ```
 //!
-//! Each part has a share of the time. Time is that of the tuner's clock, and whatever takes time is injected: kernels are timed by
-//! the tuner's measurer, networks by a [`ModelMeasurer`]. What is found is recorded, so that the same call goes on where an
-//! earlier one was interrupted.
+//! Each part has a share of the time. The clock is the tuner's. The tuner's measurer times kernels, and a [`ModelMeasurer`] times
+//! networks; tests inject their own. Results are recorded, so the same call continues an interrupted one.
 
 use super::candidates::candidates;
 use super::compare::{Ranked, fastest};
@@ -26,16 +25,16 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// The share of the time, at most, in which kernels of graphs that the network could be rewritten to are timed: one over this.
+/// At most one part in this many of the time goes to timing kernels of the graphs that the network could be rewritten to.
 const CANDIDATES_SHARE: u32 = 5;
 /// The same for the comparison of these graphs with one another.
 const COMPARISON_SHARE: u32 = 10;
-/// The same for all that comes after the search of schedules, unless compiling the network takes longer.
+/// The same for everything after the search of schedules, unless compiling the network takes longer.
 const CONFIRMATION_SHARE: u32 = 8;
-/// How often the network is compiled after the search, about.
+/// About how often the network is compiled after the search.
 const COMPILATIONS: u32 = 8;
-/// Of the time after the search: the shares in which graphs are compared, and kernels inside the network. The rest is for timing
-/// the network before and after.
+/// Shares of the time after the search: for comparing graphs, and for comparing kernels inside the network. The rest is for timing the
+/// untuned and the tuned network.
 const COMPARISON: f64 = 0.2;
 const INSIDE: f64 = 0.7;
 /// Graphs whose kernels are tuned.
@@ -46,9 +45,9 @@ const REPORT: Budget = Budget { samples: 60, seconds: 1.0 };
 /// How to tune a network.
 #[derive(Clone, Copy)]
 pub struct NetworkOptions<'a> {
-    /// How it is compiled. Where `schedules` and `networks` come from is not looked at: the tuner knows them.
+    /// How it is compiled. `schedules` and `networks` are ignored: the tuner knows them.
     pub compile: CompileOptions<'a>,
-    /// Time for all of it, on the tuner's clock. It takes longer only where compiling does.
+    /// Time for the whole call, on the tuner's clock. It takes longer only if compiling takes longer.
     pub time: Duration,
     /// Trials of each kernel, those on record included.
     pub trials: usize,
@@ -63,7 +62,7 @@ pub enum NetworkEvent<'a> {
     Stage(Stage),
     /// A schedule was tried, or the best one of a task was confirmed.
     Trial(&'a Progress),
-    /// Networks are being timed. This is told again and again, so that the observer can interrupt.
+    /// Networks are being timed. The event is repeated, so that the observer can interrupt.
     Timing,
 }
 
@@ -80,7 +79,7 @@ pub enum Stage {
     Confirmation,
 }
 
-/// Is told what happens, and says whether to go on. Once it has said [`ControlFlow::Break`] it must go on saying so.
+/// Receives the events and decides whether to continue. After it has returned [`ControlFlow::Break`] once, it must always return it.
 pub type NetworkObserver<'a> = dyn FnMut(&NetworkEvent<'_>) -> ControlFlow<()> + 'a;
 
 /// A network that was tuned.
@@ -88,7 +87,7 @@ pub type NetworkObserver<'a> = dyn FnMut(&NetworkEvent<'_>) -> ControlFlow<()> +
 pub struct TunedNetwork {
     /// The fastest graph, lowered.
     pub lowered: Lowered,
-    /// The tuner's names of its [`tasks`](sonar_schedule::Tasks::tasks), in their order: what they know is asked of the tuner.
+    /// The tuner's ids of its [`tasks`](sonar_schedule::Tasks::tasks), in their order.
     pub tasks: Vec<TunerTaskId>,
     /// How many graphs the network could be rewritten to.
     pub graphs: usize,
@@ -98,9 +97,9 @@ pub struct TunedNetwork {
     pub limits: Limits,
     /// Why trials of the search failed.
     pub failures: Failures,
-    /// Time that the search took beside measuring.
+    /// Time that the search took, without measuring.
     pub beside: Duration,
-    /// Kernels that have another schedule inside the network than the one that was fastest alone.
+    /// Number of kernels whose schedule inside the network differs from the one that was fastest alone.
     pub replaced: usize,
     /// Nanoseconds of one run with the graph of least estimated cost and analytic schedules, in order of measurement.
     pub untuned: Vec<f64>,
