@@ -141,3 +141,19 @@ fn bench_serves_timings() {
     assert_eq!([&lines[1], &lines[2]].map(|l| l.as_array().map(Vec::len)), [Some(5), Some(2)]);
     serve("five\n").fails(2, &["expected two numbers", "five"]);
 }
+
+/// The training step of a model takes the same road as the model: it prints at every stage, runs, and is timed.
+#[test]
+fn a_training_step_is_a_model_too() {
+    let (model, step) = (example("models/nb201_poolskip.sonar"), ["--train", "--batch", "2"]);
+    for stage in ["graph", "loops", "schedule", "asm"] {
+        let text = sonar(&[&["inspect", &model, "--stage", stage], &step[..]].concat()).succeeds();
+        assert!(text.contains("conv2d_grad_weight"), "{stage}");
+    }
+    let timed = sonar(&[&["bench", &model, "--profile", "--runs", "2", "--format", "json"], &step[..]].concat()).json();
+    let kernels = timed["kernels"].as_array().expect("kernels");
+    assert!(kernels.iter().any(|kernel| kernel["kernel"].as_str().is_some_and(|name| name.contains("grad"))));
+    let text = sonar(&[&["bench", &model, "--runs", "2"], &step[..]].concat()).succeeds();
+    assert!(text.contains("images a second") && text.contains(" more, "), "{text}");
+    sonar(&["bench", &example("kernels/fused_attention.sonar"), "--train"]).fails(3, &["expected one input, found 4"]);
+}

@@ -6,11 +6,17 @@ use sonar_ir::Graph;
 use sonar_rewrite::Options;
 use sonar_rewrite::instances::instances;
 
+/// Problems with more alternatives are left to the example `extraction`: the solver can take minutes for one.
+const ALTERNATIVES: usize = 140;
+
 /// How many problems of the graphs are solved to the optimum, of how many.
 fn tied(graphs: impl Iterator<Item = Graph>) -> (usize, usize) {
     let (mut tied, mut count) = (0, 0);
     for graph in graphs {
         for instance in instances(&graph, &Options::default()).expect("the graph is well-formed") {
+            if instance.alternatives.iter().map(Vec::len).sum::<usize>() > ALTERNATIVES {
+                continue;
+            }
             let optimum = support::optimum(&instance);
             let found = instance.found * 1e6;
             assert!(found >= optimum * (1.0 - 1e-6), "{found} is less than the optimum, {optimum}");

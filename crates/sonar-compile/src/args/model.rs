@@ -19,6 +19,11 @@ pub struct ModelArgs {
     /// Set a parameter of a space, such as channels=16 (repeatable)
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+    /// Take the training step of the model in place of the model: forward, backward and update on a batch of --batch images.
+    /// Its inputs are the images, one-hot labels, the learning rate and all weights; its outputs the loss, the logits and the
+    /// new weights
+    #[arg(long)]
+    pub train: bool,
 }
 
 /// The compilation target.

@@ -165,7 +165,13 @@ impl Wanted {
 fn tasks_of_model(args: &TopArgs) -> Result<Vec<Wanted>, Failure> {
     let Some(model) = &args.model else { return Ok(vec![]) };
     let target = runnable_target(&args.target)?;
-    let model = ModelArgs { model: model.clone(), shapes: args.shapes.clone(), arch: args.arch.clone(), set: args.set.clone() };
+    let model = ModelArgs {
+        model: model.clone(),
+        shapes: args.shapes.clone(),
+        arch: args.arch.clone(),
+        set: args.set.clone(),
+        train: false,
+    };
     let graph = load::model(&model, args.target.batch)?.graph;
     let options = CompileOptions {
         machine: machine::of_target(&target)?,

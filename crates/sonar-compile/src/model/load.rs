@@ -7,6 +7,8 @@ use sonar_ir::space::{Assignment, Space};
 use sonar_ir::{Graph, Values};
 use sonar_onnx::{ImportError, ImportOptions, Imported};
 use sonar_rewrite::{RULES, Rule, RuleError};
+use sonar_train::TrainConfig;
+use sonar_train::step::training_step;
 use sonar_tune::RewriteLevel;
 use std::path::Path;
 use std::time::Instant;
@@ -28,7 +30,8 @@ pub struct Described {
     pub seconds: f64,
 }
 
-/// The model of the arguments. `batch` replaces a symbolic batch of an ONNX file. In a `.sonar` file the batch stays symbolic.
+/// The model of the arguments, or its training step. `batch` replaces a symbolic batch of an ONNX file or of a step. In a `.sonar`
+/// file the batch stays symbolic.
 pub fn model(args: &ModelArgs, batch: usize) -> Result<Described, Failure> {
     let start = Instant::now();
     let mut described = if is_onnx(&args.model)? {
@@ -37,6 +40,10 @@ pub fn model(args: &ModelArgs, batch: usize) -> Result<Described, Failure> {
     } else {
         Described { graph: graph(args)?, weights: None, inputs: None, outputs: None, seconds: 0.0 }
     };
+    if args.train {
+        let step = training_step(&described.graph, batch, &TrainConfig::default().optimizer).or_exit(Exit::BadInput)?;
+        described = Described { graph: step.graph, weights: None, inputs: None, outputs: None, seconds: 0.0 };
+    }
     described.seconds = start.elapsed().as_secs_f64();
     Ok(described)
 }

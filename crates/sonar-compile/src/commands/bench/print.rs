@@ -25,7 +25,7 @@ pub fn print(args: &BenchArgs, target: &str, roofline: &Roofline, results: &[Tim
                 out!("\n{}\n\n{}", result.name, markdown(&KERNEL_COLUMNS, &kernel_cells(roofline, &result.kernels)));
             }
         }
-        BenchFormat::Text => results.iter().for_each(|result| text(target, roofline, result, &results[0])),
+        BenchFormat::Text => results.iter().for_each(|result| text(args, target, roofline, result, &results[0])),
     }
     for result in results {
         for warning in &result.summary.warnings {
@@ -53,9 +53,14 @@ fn explain(warning: Warning, result: &Timed) -> String {
     }
 }
 
-fn text(target: &str, roofline: &Roofline, r: &Timed, first: &Timed) {
+/// Inputs whose shapes are printed: the first ones. A training step has all weights as inputs.
+const SHAPES: usize = 4;
+
+fn text(args: &BenchArgs, target: &str, roofline: &Roofline, r: &Timed, first: &Timed) {
     let ((low, high), (mean, deviation)) = (us(r.summary.interval), r.mean_us());
-    let shapes: Vec<String> = r.inputs.iter().map(|shape| format!("{shape:?}")).collect();
+    let more = r.inputs.len().saturating_sub(SHAPES);
+    let shapes = r.inputs.iter().take(SHAPES).map(|shape| format!("{shape:?}"));
+    let shapes: Vec<String> = shapes.chain((more > 0).then(|| format!("{more} more"))).collect();
     outln!("{}, input {}, {} thread(s), {target}", r.name, shapes.join(", "), roofline.threads);
     outln!("  median {:.1} µs  [{low:.1}, {high:.1}] 95% interval", r.summary.median / 1e3);
     outln!(
@@ -68,13 +73,14 @@ fn text(target: &str, roofline: &Roofline, r: &Timed, first: &Timed) {
         r.summary.count,
         r.outliers()
     );
+    let (count, what) = if args.target.batch > 1 { (args.target.batch, "images") } else { (1, "runs") };
     outln!(
-        "  {:.1} MFLOP, {:.0} GFLOP/s, {:.0}% of the FMA peak of {:.0}; {:.0} runs a second; ready in {:.1} ms",
+        "  {:.1} MFLOP, {:.0} GFLOP/s, {:.0}% of the FMA peak of {:.0}; {:.0} {what} a second; ready in {:.1} ms",
         r.flops as f64 / 1e6,
         r.gflops(),
         100.0 * r.gflops() / roofline.peak,
         roofline.peak,
-        1e9 / r.summary.median,
+        count as f64 * 1e9 / r.summary.median,
         1e3 * r.ready_seconds
     );
     if let Some(ratio) = &r.ratio {

@@ -1,6 +1,7 @@
 //! Gradients of convolutions.
 
 use sonar_ir::NodeId;
+use sonar_ir::ReduceOp;
 use sonar_ir::graph::Conv2dAttrs;
 use sonar_ir::loops::{Affine, Expr, Reduce, Stmt};
 
@@ -95,24 +96,56 @@ impl Lower<'_> {
             None
         };
         let (ci, co) = (shape[2], shape[3]);
-        let co_group = co / attrs.groups;
-        let axes = self.builder.axes(&["ky", "kx", "g", "ci", "co"], &[kernel[0], kernel[1], attrs.groups, ci, co_group]);
-        let o = self.builder.axes(&["n", "y", "x"], &dy_shape[..3]);
-        let [ky, kx, g, i, c] = [0, 1, 2, 3, 4].map(|i| axes.index[i].clone());
+        // Each block of images gives a gradient of its own. The blocks run in parallel.
+        let weights: usize = shape.iter().product();
+        let images = images_per_block(
+            dy_shape[0],
+            image_shape[1..].iter().product::<usize>() + dy_shape[1..].iter().product::<usize>(),
+            weights,
+        );
+        let blocks = dy_shape[0] / images;
+        let partial = (blocks > 1).then(|| self.internal(blocks * weights));
+
+        let extents = [blocks, kernel[0], kernel[1], attrs.groups, ci, co / attrs.groups];
+        let axes = self.builder.axes(&["b", "ky", "kx", "g", "ci", "co"], &extents);
+        let o = self.builder.axes(&["n", "y", "x"], &[images, dy_shape[1], dy_shape[2]]);
+        let [b, ky, kx, g, i, c] = [0, 1, 2, 3, 4, 5].map(|i| axes.index[i].clone());
+        let n = b.scale(images as i64).add(&o.index[0]);
         let pixel = |k: &Affine, d: usize| o.index[1 + d].scale(attrs.stride[d] as i64).add(&k.scale(attrs.dilation[d] as i64));
-        let out_channel = g.scale(co_group as i64).add(&c);
-        let index = [o.index[0].clone(), pixel(&ky, 0), pixel(&kx, 1), g.scale(ci as i64).add(&i)];
+        let out_channel = g.scale(extents[5] as i64).add(&c);
+        let index = [n.clone(), pixel(&ky, 0), pixel(&kx, 1), g.scale(ci as i64).add(&i)];
         let image = match source {
             Some(buffer) => load(buffer, flat(&image_shape, &index)),
             None => self.value(x, &index),
         };
-        let gradient = self.value(dy, &[o.index[0].clone(), o.index[1].clone(), o.index[2].clone(), out_channel.clone()]);
+        let gradient = self.value(dy, &[n, o.index[1].clone(), o.index[2].clone(), out_channel.clone()]);
         let update = product(o.loops, image, gradient);
         let result = [ky, kx, i, out_channel];
-        let finish = self.epilogue(anchor, Expr::Acc, &result);
-        let target = at(self.output(), flat(&shape, &result));
+        let place = b.scale(weights as i64).add(&flat(&shape, &result));
+        let (target, finish) = match partial {
+            Some((_, out)) => (at(out, place), Expr::Acc),
+            None => (at(self.output(), place), self.epilogue(anchor, Expr::Acc, &result)),
+        };
         let reduce = Reduce { target, init: Expr::Const(0.0), updates: vec![update], finish };
         self.emit(nest(&axes.loops, vec![Stmt::Reduce(reduce)]));
-        self.end(TaskKind::Contraction);
+        if let Some((value, _)) = partial {
+            self.end_stage(value, TaskKind::Contraction);
+            self.combine_blocks(anchor, value, blocks, &shape, (0.0, ReduceOp::Sum, Expr::Acc));
+        } else {
+            self.end(TaskKind::Contraction);
+        }
     }
+}
+
+/// Bytes of the data of a block at most: a second-level cache holds them beside other data.
+const BLOCK: usize = 256 << 10;
+
+/// How many images make a block. Every register tile of the gradient reads all data of the block, so they must stay in a cache. The
+/// gradients of all blocks are written and read again, so they must be smaller than half of the data. `each` is the number of
+/// elements of an image and its output gradient; `weights` is the number of elements of the result.
+fn images_per_block(images: usize, each: usize, weights: usize) -> usize {
+    let fits = |block: &usize| 4 * block * each <= BLOCK;
+    let few = |block: &usize| 2 * (images / block) * weights <= images * each;
+    let blocks: Vec<usize> = (1..=images).filter(|block| images.is_multiple_of(*block)).filter(few).collect();
+    blocks.iter().copied().filter(fits).max().or(blocks.first().copied()).unwrap_or(images)
 }
