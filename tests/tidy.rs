@@ -29,6 +29,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("ar_archive_writer", &["sonar-codegen"]),
     ("prost", &["sonar-onnx"]),
     ("zip", &["sonar-files"]),
+    ("safetensors", &["sonar-files"]),
     ("clap", &["sonar-compile", "xtask"]),
     ("anyhow", &["sonar-compile", "xtask"]),
 ];

@@ -44,7 +44,16 @@ pub enum ArrayError {
     /// The archive of a `.npz` file is damaged, or the file is not an archive.
     #[error("it is not a readable .npz file: {0}")]
     Archive(String),
-    /// An array of a `.npz` file cannot be used.
+    /// The header of a `.safetensors` file cannot be read.
+    #[error("it is not a readable .safetensors file: {0}")]
+    Safetensors(String),
+    /// The length of a `.safetensors` file contradicts its header.
+    #[error("its {found} bytes do not fit its header: it is cut off, or no .safetensors file")]
+    SafetensorsLength {
+        /// Bytes in the file.
+        found: u64,
+    },
+    /// An array of an archive cannot be used.
     #[error("its array `{name}`: {error}")]
     Entry {
         /// The name of the array.

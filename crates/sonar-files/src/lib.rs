@@ -5,7 +5,9 @@
 //! | `array` | an array as NumPy saves it: shape, element type and bytes; conversion to other element types |
 //! | `npy` | one array in a `.npy` file |
 //! | `npz` | arrays by name in a `.npz` file |
+//! | `safetensors` | arrays by name in a `.safetensors` file |
 //! | `read` | the bytes of a file, up to a maximum number |
+//! | `replace` | writes a file as a whole: never half of one |
 //! | `seems` | guesses the format of a file that is not the expected one |
 //!
 //! ```
@@ -21,8 +23,11 @@ mod array;
 pub mod npy;
 pub mod npz;
 mod read;
+mod replace;
+pub mod safetensors;
 mod seems;
 
 pub use array::{Array, ArrayError, Element};
 pub use read::{ReadError, read, read_head};
+pub use replace::replace;
 pub use seems::{Seems, seems};
