@@ -89,6 +89,15 @@ fn a_search_that_trains_tunes_and_times() {
 }
 
 #[test]
+fn a_training() {
+    let scratch = Scratch::new();
+    let space = example("spaces/nas-bench-201.sonar");
+    let images = ["--set", "height=28", "--set", "width=28", "--set", "in=1", "--set", "cells=1"];
+    let args = ["train", &space, "--arch", "baseline", "--epochs", "1000", "--out", &scratch.arg("run")];
+    check_long(&[&args[..], &images].concat(), SECONDS);
+}
+
+#[test]
 fn tuning_and_timing() {
     let scratch = Scratch::new();
     let records = scratch.arg("records.db");

@@ -22,6 +22,7 @@ mod rules;
 mod runs;
 mod tensors;
 mod terminal;
+mod train;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -50,6 +50,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Search(args) => commands::search::search(args, cli.quiet),
         Command::Resume(args) => commands::search::resume(args, cli.quiet),
+        Command::Train(args) => commands::train::train(args, cli.quiet),
         Command::Tune(args) => commands::tune::tune(args, cli.quiet),
         Command::Compile(args) => commands::compile::compile(args),
         Command::Run(args) => commands::run::run(args),

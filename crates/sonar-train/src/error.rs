@@ -24,6 +24,19 @@ pub enum TrainError {
     /// The settings contradict the data or each other.
     #[error("{0}")]
     Config(String),
+    /// A parameter has no initial weight.
+    #[error("there is no weight `{0}`")]
+    MissingWeight(String),
+    /// An initial weight does not have the shape of its parameter.
+    #[error("the weight `{name}` has the shape {found:?}; the network's has {expected:?}")]
+    WeightShape {
+        /// Its name.
+        name: String,
+        /// The shape of the parameter.
+        expected: Vec<usize>,
+        /// The shape of the weight.
+        found: Vec<usize>,
+    },
     /// A node could not be built, for a reason that no other variant covers.
     #[error(transparent)]
     Type(#[from] TypeError),

@@ -26,4 +26,4 @@ pub use error::{CheckpointProblem, DataProblem, TrainError};
 pub use step::optimizer::Optimizer;
 pub use trainer::Trainer;
 pub use trainer::config::TrainConfig;
-pub use trainer::curve::{Divergence, Epoch, Evaluation, Outcome};
+pub use trainer::curve::{Divergence, Epoch, Evaluation, Outcome, Partial};

@@ -7,6 +7,7 @@
 //! Both graphs have no parameters. Everything that training changes is an input, so a step is a pure function from state to
 //! state.
 
+pub mod layout;
 pub mod optimizer;
 mod recompute;
 

@@ -15,7 +15,7 @@ use crate::rng::Rng;
 use crate::step::{StateTensor, TrainStep, evaluation, training_step};
 use checkpoint::Header;
 use config::{TrainConfig, check};
-use curve::{Divergence, Epoch, Evaluation, Outcome};
+use curve::{Divergence, Epoch, Evaluation, Outcome, Partial};
 use sha2::{Digest, Sha256};
 use sonar_ir::graph::init;
 use sonar_ir::{Graph, Tensor, Values};
@@ -67,6 +67,7 @@ pub struct Trainer {
     /// The moving average of the parameters.
     average: Vec<Vec<f32>>,
     curve: Vec<Epoch>,
+    partial: Partial,
     divergence: Option<Divergence>,
     images: Vec<f32>,
     labels: Vec<f32>,
@@ -100,6 +101,7 @@ impl Trainer {
             average: state[..params].to_vec(),
             state,
             curve: Vec::new(),
+            partial: Partial::default(),
             divergence: None,
             images: vec![0.0; images],
             labels: vec![0.0; labels],
@@ -107,15 +109,28 @@ impl Trainer {
         })
     }
 
-    /// Trains one epoch. Images at the end that do not fill a batch are left out.
+    /// Starts from these weights instead of random ones. Every parameter must be among them; others are not used.
+    pub fn start_from(mut self, weights: &Values) -> Result<Trainer, TrainError> {
+        let params = self.params_of(weights)?;
+        let mut hash = Sha256::new();
+        hash.update(&self.run);
+        params.iter().flatten().for_each(|v| hash.update(v.to_le_bytes()));
+        self.run = hex(&hash.finalize());
+        self.state[..params.len()].clone_from_slice(&params);
+        self.average = params;
+        Ok(self)
+    }
+
+    /// Trains one epoch, or the rest of it if it was stopped. Images at the end that do not fill a batch are left out.
     ///
     /// After an error or a divergence, the state is somewhere inside the epoch. Only a checkpoint can restore it.
     pub fn train_epoch(&mut self) -> Result<Outcome, TrainError> {
-        self.train_epoch_while(&|| ControlFlow::Continue(()))
+        self.train_epoch_while(&mut |_| ControlFlow::Continue(()))
     }
 
-    /// Like [`train_epoch`](Self::train_epoch), but calls `watch` before each step to know whether to continue.
-    pub fn train_epoch_while(&mut self, watch: &dyn Fn() -> ControlFlow<()>) -> Result<Outcome, TrainError> {
+    /// Like [`train_epoch`](Self::train_epoch), but calls `watch` before each step to know whether to continue. An epoch that
+    /// `watch` stopped can be continued or saved.
+    pub fn train_epoch_while(&mut self, watch: &mut dyn FnMut(&Partial) -> ControlFlow<()>) -> Result<Outcome, TrainError> {
         if let Some(divergence) = self.divergence {
             return Ok(Outcome::Diverged(divergence));
         }
@@ -127,14 +142,17 @@ impl Trainer {
         }
         let batches = order.chunks_exact(self.config.batch);
         let steps = batches.len();
-        let (mut loss_sum, mut correct) = (0.0, 0);
-        for (i, batch) in batches.enumerate() {
-            if watch().is_break() {
+        let Partial { steps: first, seconds: before, .. } = self.partial;
+        self.partial.of = steps;
+        for (i, batch) in batches.enumerate().skip(first) {
+            self.partial.seconds = before + start.elapsed().as_secs_f64();
+            if watch(&self.partial).is_break() {
                 return Ok(Outcome::Stopped);
             }
             let augment = (&self.config.augment, [self.config.seed, epoch as u64]);
             self.data.fill_images(Part::Train, batch, Some(augment), &mut self.images);
             self.data.fill_labels(Part::Train, batch, &mut self.labels);
+            smooth(&mut self.labels, self.config.label_smoothing, self.data.classes);
             let loss = self.take_step(self.config.learning_rate_at(epoch, i, steps) as f32)?;
             if !loss.is_finite() || loss > DIVERGED_LOSS {
                 let divergence = Divergence { epoch: epoch + 1, step: i + 1 };
@@ -143,17 +161,19 @@ impl Trainer {
                 return Ok(Outcome::Diverged(divergence));
             }
             self.take_average(epoch * steps + i);
-            loss_sum += f64::from(loss);
-            correct += self.count_correct(Part::Train, batch);
+            self.partial.steps += 1;
+            self.partial.loss_sum += f64::from(loss);
+            self.partial.correct += self.count_correct(Part::Train, batch);
         }
+        let done = std::mem::take(&mut self.partial);
         let completed = Epoch {
             number: epoch + 1,
             learning_rate: self.config.learning_rate_at(epoch, steps - 1, steps),
-            loss: loss_sum / steps as f64,
-            accuracy: correct as f64 / (steps * self.config.batch) as f64,
+            loss: done.loss_sum / steps as f64,
+            accuracy: done.correct as f64 / (steps * self.config.batch) as f64,
             validation: None,
-            seconds: start.elapsed().as_secs_f64(),
-            cpu_seconds: cpu_start.and_then(|start| Some(cpu_seconds()? - start)),
+            seconds: before + start.elapsed().as_secs_f64(),
+            cpu_seconds: cpu_start.filter(|_| first == 0).and_then(|start| Some(cpu_seconds()? - start)),
         };
         self.curve.push(completed.clone());
         Ok(Outcome::Completed(completed))
@@ -204,10 +224,26 @@ impl Trainer {
         Ok(Evaluation { accuracy, loss: loss / count as f64, images: count, seconds: start.elapsed().as_secs_f64() })
     }
 
+    /// Evaluates other weights of the network on a part of the data.
+    pub fn evaluate_weights(&mut self, weights: &Values, part: Part) -> Result<Evaluation, TrainError> {
+        let params = self.params_of(weights)?;
+        let own = std::mem::replace(&mut self.average, params);
+        let evaluation = self.evaluate(part);
+        self.average = own;
+        evaluation
+    }
+
     /// Writes the run to a file and replaces an older one. After a crash, either the old or the new file exists.
     pub fn save(&self, path: &Path) -> Result<(), TrainError> {
         let numbers: Vec<&[f32]> = self.state.iter().chain(&self.average).map(Vec::as_slice).collect();
-        checkpoint::write(path, &Header::new(&self.run, &self.curve, self.divergence, &numbers), &numbers)
+        let header = Header {
+            run: self.run.clone(),
+            curve: self.curve.clone(),
+            partial: self.partial,
+            divergence: self.divergence,
+            lengths: numbers.iter().map(|numbers| numbers.len()).collect(),
+        };
+        checkpoint::write(path, &header, &numbers)
     }
 
     /// Continues a run that was saved with the same network, data and configuration.
@@ -221,6 +257,7 @@ impl Trainer {
         self.average = saved.state.split_off(self.state.len());
         self.state = saved.state;
         self.curve = saved.header.curve;
+        self.partial = saved.header.partial;
         self.divergence = saved.header.divergence;
         Ok(())
     }
@@ -228,6 +265,11 @@ impl Trainer {
     /// The completed epochs.
     pub fn curve(&self) -> &[Epoch] {
         &self.curve
+    }
+
+    /// Where the run diverged, if it did.
+    pub fn divergence(&self) -> Option<Divergence> {
+        self.divergence
     }
 
     /// Whether all epochs are done, or the run diverged.
@@ -244,6 +286,21 @@ impl Trainer {
     /// The data set.
     pub fn data(&self) -> &Dataset {
         &self.data
+    }
+
+    /// The values of the parameters, in their order.
+    fn params_of(&self, weights: &Values) -> Result<Vec<Vec<f32>>, TrainError> {
+        let one = |tensor: &StateTensor| {
+            let name = tensor.name.clone();
+            match weights.get(&name) {
+                None => Err(TrainError::MissingWeight(name)),
+                Some(found) if found.shape != tensor.shape => {
+                    Err(TrainError::WeightShape { name, expected: tensor.shape.clone(), found: found.shape.clone() })
+                }
+                Some(found) => Ok(found.data.clone()),
+            }
+        };
+        self.layout.state[..self.layout.params].iter().map(one).collect()
     }
 
     /// Computes the logits of a batch with the averaged weights.
@@ -305,6 +362,13 @@ fn identity(model: &Graph, data: &Dataset, config: &TrainConfig) -> Result<Strin
         hash.update(part);
     }
     Ok(hex(&hash.finalize()))
+}
+
+/// Moves the share `smoothing` of each one-hot row to all classes alike (Szegedy et al., 2016).
+fn smooth(labels: &mut [f32], smoothing: f64, classes: usize) {
+    if smoothing > 0.0 {
+        labels.iter_mut().for_each(|label| *label = ((1.0 - smoothing) * f64::from(*label) + smoothing / classes as f64) as f32);
+    }
 }
 
 /// The index of the first largest number. `None` if any number is NaN.

@@ -9,6 +9,7 @@ use sonar_train::rng::Rng;
 use sonar_train::step::{evaluation, training_step};
 use sonar_train::{CheckpointProblem, Dataset, Interpreter, Optimizer, Outcome, Part, TrainConfig, TrainError, Trainer};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -351,4 +352,74 @@ fn what_is_judged_is_the_average_of_the_weights() {
     let (start, own, averaged) = (weights_after(0.99, 0), weights_after(0.0, 2), weights_after(0.99, 2));
     assert!(distance(&own, &averaged) > 0.0);
     assert!(distance(&start, &averaged) < distance(&start, &own), "an average lags behind");
+}
+
+#[test]
+fn an_epoch_that_was_stopped_goes_on_from_its_step() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("run.checkpoint");
+    let mut whole = trainer(config());
+    train(&mut whole, 2);
+
+    let mut first = trainer(config());
+    train(&mut first, 1);
+    let mut asked = 0;
+    let stopped = first.train_epoch_while(&mut |partial| {
+        assert_eq!((partial.steps, partial.of), (asked, 7));
+        asked += 1;
+        if asked > 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!(stopped.expect("the interpreter runs"), Outcome::Stopped);
+    first.save(&path).expect("saved");
+    let mut second = trainer(config());
+    second.restore(&path).expect("restored");
+    train(&mut second, 1);
+    assert_eq!(whole.weights(), second.weights());
+    let results = |t: &Trainer| t.curve().iter().map(|e| (e.number, e.loss, e.accuracy)).collect::<Vec<_>>();
+    assert_eq!(results(&whole), results(&second));
+}
+
+#[test]
+fn training_starts_from_given_weights() {
+    let mut first = trainer(config());
+    train(&mut first, 1);
+    let weights = first.weights();
+    let started = trainer(config()).start_from(&weights).expect("all weights are given");
+    assert_eq!(started.weights(), weights);
+    let accuracy = |t: &mut Trainer, weights: &Values| t.evaluate_weights(weights, Part::Test).expect("there are test images");
+    let own = first.evaluate(Part::Test).expect("there are test images");
+    assert_eq!(accuracy(&mut trainer(config()), &weights).loss, own.loss);
+
+    // Another start is another run.
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("run.checkpoint");
+    started.save(&path).expect("saved");
+    assert_eq!(checkpoint_problem(&path), CheckpointProblem::OtherRun);
+    let mut fewer = weights.clone();
+    fewer.remove("head.bias");
+    assert!(matches!(trainer(config()).start_from(&fewer), Err(TrainError::MissingWeight(name)) if name == "head.bias"));
+    let mut other = weights;
+    other.insert("head.bias".into(), Tensor::full(vec![4], 0.0));
+    assert!(matches!(trainer(config()).start_from(&other), Err(TrainError::WeightShape { expected, .. }) if expected == [3]));
+}
+
+#[test]
+fn smoothed_labels_keep_the_loss_above_their_entropy() {
+    let smoothing = 0.3;
+    let mut trainer = trainer(TrainConfig { label_smoothing: smoothing, ..config() });
+    train(&mut trainer, 8);
+    let [high, low] = [1.0 - smoothing + smoothing / 3.0, smoothing / 3.0];
+    let entropy = -high * high.ln() - 2.0 * low * low.ln();
+    let loss = trainer.curve().last().expect("an epoch").loss;
+    assert!(loss > entropy && loss < entropy + 0.2, "{loss}, {entropy}");
+}
+
+#[test]
+fn augmentations_are_written_as_they_are_read() {
+    for text in ["none", "flip", "flip,crop=4", "crop=2,cutout=8"] {
+        assert_eq!(text.parse::<Augment>().expect("an augmentation").to_string(), text);
+    }
+    for text in ["", "turn", "flip=1", "crop", "crop=", "crop=-1", "flip,,crop=1", "none,flip"] {
+        assert!(text.parse::<Augment>().is_err(), "{text} was accepted");
+    }
 }

@@ -52,8 +52,8 @@ pub struct BenchArgs {
     pub data: DataArgs,
     /// Where to write outputs: FILE, or NAME=FILE for one of several (repeatable) [default: not written]
     ///
-    /// A `.npy` file takes one output. A `.npz` file takes all outputs by name. Any other file is raw, in the same format as
-    /// raw inputs.
+    /// A `.npy` file takes one output. A `.npz` or `.safetensors` file takes all outputs by name. Any other file is raw, in
+    /// the same format as raw inputs.
     #[arg(long, value_name = "[NAME=]FILE")]
     pub output: Vec<String>,
     /// How to print the result

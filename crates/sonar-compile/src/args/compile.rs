@@ -37,8 +37,8 @@ pub struct CompileArgs {
     /// Prefix of the function names [default: STEM, with `_` instead of characters that a C name cannot contain]
     #[arg(long, value_name = "NAME", alias = "name")]
     pub symbol_prefix: Option<String>,
-    /// Weights: a raw f32 file in the order of the parameters, or a `.npz` file [default: the weights of the ONNX file, or
-    /// random]
+    /// Weights: a `.safetensors` or `.npz` file, or a raw f32 file in the order of the parameters [default: the weights of
+    /// the ONNX file, or random]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Seed of random weights
@@ -60,8 +60,8 @@ pub struct ExportArgs {
     /// Images in one inference [default: stays symbolic as N; 1 if an ONNX file has a symbolic batch]
     #[arg(long, value_parser = parse_count)]
     pub batch: Option<usize>,
-    /// Weights: a raw f32 file in the order of the parameters, or a `.npz` file [default: the weights of the ONNX file, or
-    /// random]
+    /// Weights: a `.safetensors` or `.npz` file, or a raw f32 file in the order of the parameters [default: the weights of
+    /// the ONNX file, or random]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Seed of random weights

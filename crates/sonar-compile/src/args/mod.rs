@@ -8,6 +8,7 @@ mod inspect;
 mod model;
 mod run;
 mod search;
+mod train;
 mod tune;
 mod values;
 
@@ -18,6 +19,7 @@ pub use inspect::{InspectArgs, Pick, Stage};
 pub use model::{DataArgs, ModelArgs, TargetArgs};
 pub use run::RunArgs;
 pub use search::{ReportArgs, ResumeArgs, SearchArgs, SearchOptions};
+pub use train::{Rule, TrainArgs};
 pub use tune::TuneArgs;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -69,6 +71,8 @@ pub enum Command {
     Search(SearchArgs),
     /// Continue a run with its own settings
     Resume(ResumeArgs),
+    /// Train a classifier on labelled images, or fine-tune an ONNX file
+    Train(TrainArgs),
     /// Make a model faster: search the schedules of its kernels and record them
     Tune(TuneArgs),
     /// Compile a model and print a summary, or write it to files for other programs

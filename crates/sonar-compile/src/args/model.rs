@@ -92,14 +92,14 @@ impl TargetArgs {
 pub struct DataArgs {
     /// Input: FILE, or NAME=FILE for one of several (repeatable) [default: random]
     ///
-    /// A `.npy` file holds one input. A `.npz` file holds all inputs by name. Any other file is raw: 32-bit floating point,
-    /// little-endian, the last axis fastest, without a header. It holds all inputs one after the other, or one input with
-    /// NAME=. The order of the axes is the model's, such as NCHW for images of an ONNX file (`check` prints names and shapes).
-    /// Arrays must have the model's shape. 64-bit floating point is rounded; integers must be exact in 32-bit floating point.
+    /// A `.npy` file holds one input. A `.npz` or `.safetensors` file holds all inputs by name. Any other file is raw: 32-bit
+    /// floating point, little-endian, the last axis fastest, without a header. It holds all inputs one after the other, or one
+    /// input with NAME=. The order of the axes is the model's, such as NCHW for images of an ONNX file (`check` prints names and
+    /// shapes). Arrays must have the model's shape. 64-bit floating point is rounded; integers must be exact in 32-bit floating point.
     #[arg(long, value_name = "[NAME=]FILE")]
     pub input: Vec<String>,
-    /// Weights: a raw f32 file in the order of the parameters, or a `.npz` file [default: the weights of the ONNX file, or
-    /// random]
+    /// Weights: a `.safetensors` or `.npz` file, or a raw f32 file in the order of the parameters [default: the weights of
+    /// the ONNX file, or random]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 }

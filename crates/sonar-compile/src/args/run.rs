@@ -1,6 +1,6 @@
 //! Options of `run`.
 
-use super::values::parse_error;
+use super::values::parse_nonnegative;
 use super::{DataArgs, Format, ModelArgs, TargetArgs};
 use clap::Args;
 
@@ -15,8 +15,8 @@ pub struct RunArgs {
     pub data: DataArgs,
     /// Where to write outputs: FILE, or NAME=FILE for one of several (repeatable) [default: printed]
     ///
-    /// A `.npy` file takes one output. A `.npz` file takes all outputs by name. Any other file is raw, in the same format as
-    /// raw inputs.
+    /// A `.npy` file takes one output. A `.npz` or `.safetensors` file takes all outputs by name. Any other file is raw, in
+    /// the same format as raw inputs.
     #[arg(long, value_name = "[NAME=]FILE")]
     pub output: Vec<String>,
     /// Seed of random weights and input
@@ -24,7 +24,7 @@ pub struct RunArgs {
     pub seed: u64,
     /// Compare with the reference interpreter. The exit code is 5 if an output has an error larger than this, relative to its
     /// largest number. This is not the same as --tolerance
-    #[arg(long = "check", value_name = "TOLERANCE", num_args = 0..=1, default_missing_value = "1e-4", value_parser = parse_error)]
+    #[arg(long = "check", value_name = "TOLERANCE", num_args = 0..=1, default_missing_value = "1e-4", value_parser = parse_nonnegative)]
     pub check_tolerance: Option<f64>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]

@@ -27,8 +27,14 @@ pub fn parse_positive(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number above zero".to_string())
 }
 
-/// Reads a maximum relative error.
-pub fn parse_error(text: &str) -> Result<f64, String> {
+/// Reads a share of at least 0 and below 1.
+pub fn parse_share(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..1.0).contains(number));
+    number.ok_or_else(|| "expected a number of at least 0 and below 1, such as 0.1".to_string())
+}
+
+/// Reads a number of at least 0, such as a maximum relative error.
+pub fn parse_nonnegative(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
     number.ok_or_else(|| "expected a number of at least 0, such as 1e-4".to_string())
 }
@@ -109,14 +115,14 @@ mod tests {
         assert_eq!(parse_count("7"), Ok(7));
         assert_eq!(parse_threads("1024"), Ok(1024));
         assert_eq!(parse_positive("2.5"), Ok(2.5));
-        assert_eq!(parse_error("0"), Ok(0.0));
+        assert_eq!(parse_nonnegative("0"), Ok(0.0));
         for bad in ["", "0", "-1", "1.5", "x", "99999999999999999999"] {
             assert!(parse_count(bad).is_err(), "{bad} was accepted");
         }
         for bad in ["", "0", "-1", "NaN", "inf", "x"] {
             assert!(parse_positive(bad).is_err(), "{bad} was accepted");
         }
-        assert!(parse_threads("1025").is_err() && parse_error("-1").is_err() && parse_error("NaN").is_err());
+        assert!(parse_threads("1025").is_err() && parse_nonnegative("-1").is_err() && parse_nonnegative("NaN").is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod report;
 pub mod run;
 pub mod search;
+pub mod train;
 pub mod tune;
 
 use crate::args::Cli;

@@ -1,13 +1,13 @@
 //! Tensors in files: the arguments of `--input`, `--weights` and `--output`.
 //!
-//! The file name determines the format. `.npy` holds one tensor, `.npz` holds tensors by name. Any other file is raw: 32-bit
-//! floating point, little-endian, the last axis fastest. A raw file without a tensor name holds all tensors one after the
-//! other.
+//! The file name determines the format. `.npy` holds one tensor, `.npz` and `.safetensors` hold tensors by name. Any other file
+//! is raw: 32-bit floating point, little-endian, the last axis fastest. A raw file without a tensor name holds all tensors one
+//! after the other.
 
 use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::terminal::output::save;
 use crate::terminal::stderr::warn;
-use sonar_files::{Array, npy, npz, seems};
+use sonar_files::{Array, npy, npz, safetensors, seems};
 use sonar_ir::{Graph, NodeId};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -104,6 +104,10 @@ pub fn write(options: &[String], ports: &[Port], data: &[Vec<f32>]) -> Result<()
                 let arrays: Vec<(&str, Array)> = chosen.map(|index| (ports[index].name.as_str(), array(index))).collect();
                 npz::format(arrays.iter().map(|(name, array)| (*name, array))).or_exit(Exit::Internal)?
             }
+            Some("safetensors") => {
+                let arrays: Vec<(&str, Array)> = chosen.map(|index| (ports[index].name.as_str(), array(index))).collect();
+                safetensors::format(arrays.iter().map(|(name, array)| (*name, array))).or_exit(Exit::Internal)?
+            }
             _ => data[chosen].iter().flatten().flat_map(|v| v.to_le_bytes()).collect(),
         };
         save(path, bytes)?;
@@ -149,6 +153,11 @@ fn read_file(path: &Path, port: Option<usize>, ports: &[Port], role: Role) -> Re
         let arrays = npz::parse(&bytes).map_err(|e| fail(Exit::BadInput, format!("{}: {e}{}", path.display(), hint())))?;
         return from_archive(path, &arrays, port, ports, role);
     }
+    if extension.as_deref() == Some("safetensors") {
+        let arrays =
+            safetensors::parse(&bytes).map_err(|e| fail(Exit::BadInput, format!("{}: {e}{}", path.display(), hint())))?;
+        return from_archive(path, &arrays, port, ports, role);
+    }
     let chosen = match port {
         Some(index) => index..index + 1,
         None => 0..ports.len(),
@@ -172,7 +181,7 @@ fn read_file(path: &Path, port: Option<usize>, ports: &[Port], role: Role) -> Re
     Ok(chosen.map(|index| (index, numbers.by_ref().take(ports[index].elements()).collect())).collect())
 }
 
-/// The tensors of a `.npz` file. An array that belongs to no port is reported and skipped.
+/// The tensors of a file of named arrays. An array that belongs to no port is reported and skipped.
 fn from_archive(
     path: &Path,
     arrays: &[(String, Array)],

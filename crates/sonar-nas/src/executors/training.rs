@@ -106,7 +106,7 @@ pub fn forget(checkpoints: &Path, id: CandidateId, horizon: usize) -> Result<(),
 /// Trains and validates one epoch, or returns `None` if `watch` stops it. If the epoch diverges, its loss is NaN.
 fn next_epoch(trainer: &mut Trainer, number: usize, watch: &Watch<'_>) -> Result<Option<Epoch>, TrainError> {
     let begun = Instant::now();
-    let (train_loss, accuracy) = match trainer.train_epoch_while(watch)? {
+    let (train_loss, accuracy) = match trainer.train_epoch_while(&mut |_| watch())? {
         Outcome::Completed(epoch) => (epoch.loss, trainer.evaluate(Part::Validation)?.accuracy),
         Outcome::Diverged(_) => (f64::NAN, 0.0),
         Outcome::Stopped => return Ok(None),
@@ -147,6 +147,8 @@ fn sort(error: TrainError) -> EvaluateError {
         | TrainError::Backend(_) => EvaluateError::Candidate(error.to_string()),
         TrainError::Model(_)
         | TrainError::Config(_)
+        | TrainError::MissingWeight(_)
+        | TrainError::WeightShape { .. }
         | TrainError::Io { .. }
         | TrainError::Data { .. }
         | TrainError::Checkpoint { .. } => EvaluateError::Fatal(error.to_string()),

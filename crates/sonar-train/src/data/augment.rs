@@ -2,6 +2,8 @@
 
 use crate::rng::Rng;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
 /// The augmentation of training images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,37 @@ impl Default for Augment {
     /// Flip, and crop after padding by 4.
     fn default() -> Self {
         Augment { flip: true, crop: 4, cutout: 0 }
+    }
+}
+
+impl fmt::Display for Augment {
+    /// As it is parsed: `flip,crop=4,cutout=8`, or `none`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sized = |name: &str, size: usize| if size > 0 { Some(format!("{name}={size}")) } else { None };
+        let flip = self.flip.then(|| "flip".to_string());
+        let parts: Vec<String> = [flip, sized("crop", self.crop), sized("cutout", self.cutout)].into_iter().flatten().collect();
+        f.write_str(if parts.is_empty() { "none".to_string() } else { parts.join(",") }.as_str())
+    }
+}
+
+impl FromStr for Augment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Augment, String> {
+        let mut augment = Augment::NONE;
+        if text == "none" {
+            return Ok(augment);
+        }
+        for part in text.split(',') {
+            let (name, size) = part.split_once('=').map_or((part, None), |(name, size)| (name, size.parse().ok()));
+            match (name, size) {
+                ("flip", None) if name == part => augment.flip = true,
+                ("crop", Some(size)) => augment.crop = size,
+                ("cutout", Some(size)) => augment.cutout = size,
+                _ => return Err(format!("`{part}` is no augmentation: write none, or a list such as flip,crop=4,cutout=8")),
+            }
+        }
+        Ok(augment)
     }
 }
 

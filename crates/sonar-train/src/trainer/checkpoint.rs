@@ -5,12 +5,10 @@
 //! (f32, little-endian, tensor after tensor), and the SHA-256 of everything before it.
 
 use crate::error::{CheckpointProblem, TrainError};
-use crate::trainer::curve::{Divergence, Epoch};
+use crate::trainer::curve::{Divergence, Epoch, Partial};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"SONARCK2";
 const DIGEST: usize = 32;
@@ -29,21 +27,13 @@ pub(crate) struct Header {
     pub run: String,
     /// One entry for each completed epoch.
     pub curve: Vec<Epoch>,
+    /// The part of the next epoch that is done.
+    #[serde(default)]
+    pub partial: Partial,
     /// Where the run diverged, if it did.
     pub divergence: Option<Divergence>,
     /// Number of elements of each state tensor.
-    lengths: Vec<usize>,
-}
-
-impl Header {
-    pub(crate) fn new(run: &str, curve: &[Epoch], divergence: Option<Divergence>, state: &[&[f32]]) -> Header {
-        Header {
-            run: run.into(),
-            curve: curve.to_vec(),
-            divergence,
-            lengths: state.iter().map(|numbers| numbers.len()).collect(),
-        }
-    }
+    pub lengths: Vec<usize>,
 }
 
 /// Writes a checkpoint and replaces an older one at `path`. The new file is complete and on disk before it gets this name.
@@ -56,26 +46,7 @@ pub(crate) fn write(path: &Path, header: &Header, state: &[&[f32]]) -> Result<()
     bytes.extend(state.iter().copied().flatten().flat_map(|v| v.to_le_bytes()));
     let digest = Sha256::digest(&bytes);
     bytes.extend_from_slice(&digest);
-
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let temporary = PathBuf::from(name);
-    replace(path, &temporary, &bytes).map_err(|source| {
-        // Writing has already failed. A leftover file would only waste disk space.
-        let _ = std::fs::remove_file(&temporary);
-        TrainError::Io { action: "write", path: path.into(), source }
-    })
-}
-
-fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(temporary, path)?;
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
+    sonar_files::replace(path, &bytes).map_err(|source| TrainError::Io { action: "write", path: path.into(), source })
 }
 
 /// Reads a checkpoint.

@@ -24,6 +24,8 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Random augmentation of training images.
     pub augment: Augment,
+    /// Share of each label that is moved to all classes alike (Szegedy et al., 2016), at least 0 and below 1.
+    pub label_smoothing: f64,
     /// Decay of the exponential moving average of weights and running statistics over the steps (Polyak and Juditsky, 1992), at
     /// least 0 and below 1. The averaged weights are evaluated and kept: while the learning rate is high, they are much more
     /// stable than the weights themselves. With 0, the average equals the weights. The decay grows to this value over the first
@@ -43,6 +45,7 @@ impl Default for TrainConfig {
             optimizer: Optimizer::default(),
             seed: 0,
             augment: Augment::default(),
+            label_smoothing: 0.0,
             ema_decay: 0.99,
             images_per_epoch: None,
         }
@@ -82,8 +85,10 @@ pub fn check(model: &Graph, data: &Dataset, config: &TrainConfig) -> Result<(), 
     if images < config.batch {
         return refuse(format!("`images-per-epoch` = {images} is less than `batch` = {}", config.batch));
     }
-    if !(0.0..1.0).contains(&config.ema_decay) {
-        return refuse(format!("`ema-decay` must be at least 0 and below 1, found {}", config.ema_decay));
+    for (name, share) in [("ema-decay", config.ema_decay), ("label-smoothing", config.label_smoothing)] {
+        if !(0.0..1.0).contains(&share) {
+            return refuse(format!("`{name}` must be at least 0 and below 1, found {share}"));
+        }
     }
     if !config.learning_rate.is_finite() || config.learning_rate <= 0.0 {
         return refuse(format!("`learning-rate` must be a positive number, found {}", config.learning_rate));

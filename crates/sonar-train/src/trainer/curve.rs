@@ -18,8 +18,25 @@ pub struct Epoch {
     pub validation: Option<f64>,
     /// Seconds that the epoch took.
     pub seconds: f64,
-    /// CPU seconds of the whole process during the epoch, on systems that report them.
+    /// CPU seconds of the whole process during the epoch, on systems that report them. `None` if the epoch was stopped and
+    /// continued.
     pub cpu_seconds: Option<f64>,
+}
+
+/// The part of an epoch that is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Partial {
+    /// Steps that are done.
+    pub steps: usize,
+    /// Steps of the whole epoch.
+    pub of: usize,
+    /// Sum of the losses of these steps.
+    pub loss_sum: f64,
+    /// Number of images of these steps that were classified correctly.
+    pub correct: usize,
+    /// Seconds that these steps took.
+    pub seconds: f64,
 }
 
 /// Where a run diverged: its loss was NaN, infinite, or far too large.
@@ -38,7 +55,7 @@ pub enum Outcome {
     Completed(Epoch),
     /// The run diverged in this epoch or earlier, and cannot continue. This is a property of the network, not an error.
     Diverged(Divergence),
-    /// The caller stopped it between two steps. Only a checkpoint can restore the state before the epoch.
+    /// The caller stopped it between two steps. The next call continues it.
     Stopped,
 }
 
