@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sonar-measure", &["sonar-ir", "sonar-codegen"]),
     ("sonar-train", &["sonar-ir", "sonar-files"]),
     ("sonar-tune", &["sonar-ir", "sonar-rewrite", "sonar-schedule", "sonar-codegen", "sonar-measure", "sonar-train"]),
-    ("sonar-nas", &["sonar-ir", "sonar-rewrite", "sonar-tune", "sonar-train", "sonar-measure"]),
+    ("sonar-nas", &["sonar-ir", "sonar-files", "sonar-rewrite", "sonar-tune", "sonar-train", "sonar-measure"]),
     ("workspace-hack", &[]),
     ("xtask", &[]),
 ];

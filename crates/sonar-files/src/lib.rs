@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `array` | an array as NumPy saves it: shape, element type and bytes; conversion to other element types |
+//! | `lock` | a file that one process at a time holds |
 //! | `npy` | one array in a `.npy` file |
 //! | `npz` | arrays by name in a `.npz` file |
 //! | `safetensors` | arrays by name in a `.safetensors` file |
@@ -20,6 +21,7 @@
 //! ```
 
 mod array;
+mod lock;
 pub mod npy;
 pub mod npz;
 mod read;
@@ -28,6 +30,7 @@ pub mod safetensors;
 mod seems;
 
 pub use array::{Array, ArrayError, Element};
+pub use lock::lock;
 pub use read::{ReadError, read, read_head};
 pub use replace::replace;
 pub use seems::{Seems, seems};

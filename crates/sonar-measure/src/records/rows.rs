@@ -70,6 +70,11 @@ pub struct NetworkRow {
     pub sum: i64,
 }
 
+/// The checksum of a row of a kind: of its key, its two texts and its numbers.
+fn row_checksum(kind: &str, key: &Key, [first, second]: [&str; 2], numbers: &str) -> i64 {
+    checksum(&[kind, &format!("{:x}", key_checksum(key)), first, second, numbers])
+}
+
 impl TrialRow {
     /// The row of a trial, without a row number yet.
     fn of(key: i64, trial: &Trial) -> Result<TrialRow, MeasureError> {
@@ -80,8 +85,7 @@ impl TrialRow {
     }
 
     fn checksum(&self, key: &Key) -> i64 {
-        let numbers = format!("{:x} {:x}", bits(self.seconds), bits(self.at));
-        checksum(&["trial", &format!("{:x}", key_checksum(key)), &self.schedule, &self.outcome, &numbers])
+        row_checksum("trial", key, [&self.schedule, &self.outcome], &format!("{:x} {:x}", bits(self.seconds), bits(self.at)))
     }
 }
 
@@ -135,8 +139,7 @@ impl VerdictRow {
     }
 
     fn checksum(&self, key: &Key) -> i64 {
-        let numbers = format!("{:x} {:x}", bits(self.seconds), bits(self.at));
-        checksum(&["verdict", &format!("{:x}", key_checksum(key)), &self.setting, &self.contenders, &numbers])
+        row_checksum("verdict", key, [&self.setting, &self.contenders], &format!("{:x} {:x}", bits(self.seconds), bits(self.at)))
     }
 }
 
@@ -188,8 +191,7 @@ impl NetworkRow {
     }
 
     fn checksum(&self, key: &Key) -> i64 {
-        let numbers = format!("{} {:x}", self.won, bits(self.at));
-        checksum(&["network", &format!("{:x}", key_checksum(key)), &self.graph, &self.samples, &numbers])
+        row_checksum("network", key, [&self.graph, &self.samples], &format!("{} {:x}", self.won, bits(self.at)))
     }
 }
 

@@ -84,6 +84,7 @@ impl LoweredCandidates {
     fn insert(&mut self, id: CandidateId, lowered: Lowered) -> Rc<Lowered> {
         let lowered = Rc::new(lowered);
         if self.kept.len() >= self.room
+            && !self.kept.contains_key(&id)
             && let Some(oldest) = self.kept.iter().min_by_key(|(_, (used, _))| *used).map(|(id, _)| *id)
         {
             self.kept.remove(&oldest);

@@ -14,19 +14,14 @@ use crate::state::State;
 use crate::state::event::Event;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::Value;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Version of the database's tables and of the events in them.
 const SCHEMA: i64 = 2;
 
 /// The settings that a run may increase. No other setting may change.
 const GROWING: [&str; 2] = ["time", "candidates"];
-
-/// How often to try a lock that is taken, and how long to wait between two attempts.
-const LOCKING_TRIES: usize = 20;
-const LOCKING_PAUSE: Duration = Duration::from_millis(10);
 
 const TABLES: &str = "
     CREATE TABLE config (body TEXT NOT NULL);
@@ -153,21 +148,8 @@ fn database(dir: &Path) -> PathBuf {
 
 fn lock(dir: &Path) -> Result<File, SearchError> {
     let path = dir.join("run.lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|e| SearchError::io(&path, &e))?;
-    let mut tries = 1;
-    let mut locked = file.try_lock();
-    // A process that another thread is starting holds the locks of this process for a moment.
-    while matches!(locked, Err(TryLockError::WouldBlock)) && tries < LOCKING_TRIES {
-        std::thread::sleep(LOCKING_PAUSE);
-        tries += 1;
-        locked = file.try_lock();
-    }
-    match locked {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SearchError::Locked(dir.to_path_buf())),
-        Err(TryLockError::Error(e)) => Err(SearchError::io(&path, &e)),
-    }
+    let locked = sonar_files::lock(&path).map_err(|e| SearchError::io(&path, &e))?;
+    locked.ok_or_else(|| SearchError::Locked(dir.to_path_buf()))
 }
 
 /// Deletes the files that searches write. Other files in the directory stay.

@@ -52,12 +52,7 @@ impl TunerOptions {
 
     /// The options for making schedules.
     pub(super) fn goal(&self) -> sonar_schedule::Options {
-        sonar_schedule::Options {
-            lanes: self.target.lanes(),
-            machine: self.machine,
-            threads: self.threads,
-            footprint: 0,
-            max_rounding: self.max_rounding,
-        }
+        let (machine, threads, max_rounding) = (self.machine, self.threads, self.max_rounding);
+        sonar_schedule::Options { machine, threads, max_rounding, ..sonar_schedule::Options::new(self.target.lanes()) }
     }
 }

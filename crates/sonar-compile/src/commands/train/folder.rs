@@ -6,7 +6,7 @@ use crate::exit::{Exit, Failure, OrExit, fail};
 use crate::model::tensors::{self, Role};
 use sonar_files::{Array, safetensors};
 use sonar_ir::{Graph, Tensor, Values};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -33,15 +33,11 @@ impl Folder {
         let shown = path.display();
         let failed = |e: &dyn std::fmt::Display| fail(Exit::BadInput, format!("cannot write {shown}: {e}"));
         fs::create_dir_all(path).map_err(|e| failed(&e))?;
-        let lock = File::create(path.join(LOCK)).map_err(|e| failed(&e))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => {
-                let message =
-                    format!("{shown} is in use by another process; wait for it, or choose another directory with --out");
-                fail(Exit::BadInput, message)
-            }
-            TryLockError::Error(e) => failed(&e),
-        })?;
+        let in_use = || {
+            let message = format!("{shown} is in use by another process; wait for it, or choose another directory with --out");
+            fail(Exit::BadInput, message)
+        };
+        let lock = sonar_files::lock(&path.join(LOCK)).map_err(|e| failed(&e))?.ok_or_else(in_use)?;
         let folder = Folder { path: path.to_path_buf(), _lock: lock };
         if fresh {
             for name in [DOCUMENT, CHECKPOINT, BEST, LAST, CURVE, ONNX] {
